@@ -1,0 +1,1 @@
+"""The running microservice: enrol, verify and identify faces over HTTP."""

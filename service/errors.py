@@ -1,0 +1,21 @@
+"""The root of every error that this service raises on purpose.
+
+::
+
+    FacetError
+    |-- service.face.errors      images, faces, models, thresholds
+    |-- service.gallery.errors   collections, subjects, storage
+    `-- service.keys, service.batching, service.api   who may ask, and how much
+
+Each concrete class carries a stable `code`; the HTTP edge maps classes to problem details in one table.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FacetError(Exception):
+    """An expected failure, with a message for the caller and a code for programs."""
+
+    code: ClassVar[str] = "facet_error"

@@ -1,0 +1,1 @@
+"""Offline: distil, evaluate, calibrate, export and publish the models that the service runs."""
