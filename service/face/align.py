@@ -1,0 +1,78 @@
+"""The five-point template, and the similarity warp that brings a face to it.
+
+The template is that of ArcFace (Deng et al., CVPR 2019) for a 112x112 crop. The *canonical crop* of this
+project is 128x128: the same template shifted by (+8, +8), so that it holds the 112x112 crop in its middle and
+a margin of 8 pixels round it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+CROP = 128
+MARGIN = 8
+
+TEMPLATE: NDArray[np.float32] = (
+    np.array(
+        [
+            [38.2946, 51.6963],  # left eye of the picture
+            [73.5318, 51.5014],  # right eye
+            [56.0252, 71.7366],  # tip of the nose
+            [41.5493, 92.3655],  # left corner of the mouth
+            [70.7299, 92.2041],  # right corner of the mouth
+        ],
+        dtype=np.float32,
+    )
+    + MARGIN
+)
+TEMPLATE.setflags(write=False)
+
+
+def similarity(
+    landmarks: NDArray[np.floating], target: NDArray[np.floating] = TEMPLATE
+) -> NDArray[np.float64]:
+    """Least-squares similarity (rotation, uniform scale, shift; no reflection) from landmarks to a template.
+
+    `landmarks` and `target` are (5, 2) in pixels, x before y. Returns a (2, 3) matrix. The closed form of
+    Umeyama (PAMI 1991), which in two dimensions is one complex division.
+
+    Raises: ValueError when all landmarks coincide or are not finite.
+    """
+    source = np.asarray(landmarks, dtype=np.float64)
+    wanted = np.asarray(target, dtype=np.float64)
+    source_mean, wanted_mean = source.mean(axis=0), wanted.mean(axis=0)
+    s = (source - source_mean) @ np.array([1, 1j])
+    w = (wanted - wanted_mean) @ np.array([1, 1j])
+    energy = float(np.vdot(s, s).real)
+    if not np.isfinite(energy) or energy < 1e-9:
+        raise ValueError("landmarks coincide or are not finite")
+    z = np.vdot(s, w) / energy
+    linear = np.array([[z.real, -z.imag], [z.imag, z.real]])
+    return np.column_stack([linear, wanted_mean - linear @ source_mean])
+
+
+def align(pixels: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Warp one face to the canonical crop.
+
+    `pixels` is RGB uint8 (H, W, 3), `landmarks` (5, 2) in its pixels. Returns RGB uint8 (128, 128, 3); what
+    lies outside the photograph repeats its border. A face much larger than the crop is first averaged down:
+    bilinear sampling alone would alias.
+
+    Raises: ValueError when the landmarks are degenerate.
+    """
+    matrix = similarity(landmarks)
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if scale < 0.5:
+        height, width = pixels.shape[:2]
+        factor = 2.0 * scale
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        ratio = np.array([size[0] / width, size[1] / height])
+        # pixel centres: x' = (x + 1/2) * ratio - 1/2
+        matrix = similarity((np.asarray(landmarks, dtype=np.float64) + 0.5) * ratio - 0.5)
+    warped = cv2.warpAffine(
+        pixels, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(warped, dtype=np.uint8)
