@@ -30,9 +30,7 @@ TEMPLATE: NDArray[np.float32] = (
 TEMPLATE.setflags(write=False)
 
 
-def similarity(
-    landmarks: NDArray[np.floating], target: NDArray[np.floating] = TEMPLATE
-) -> NDArray[np.float64]:
+def similarity(landmarks: NDArray[np.floating], target: NDArray[np.floating] = TEMPLATE) -> NDArray[np.float64]:
     """Least-squares similarity (rotation, uniform scale, shift; no reflection) from landmarks to a template.
 
     `landmarks` and `target` are (5, 2) in pixels, x before y. Returns a (2, 3) matrix. The closed form of
@@ -72,7 +70,5 @@ def align(pixels: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray
         ratio = np.array([size[0] / width, size[1] / height])
         # pixel centres: x' = (x + 1/2) * ratio - 1/2
         matrix = similarity((np.asarray(landmarks, dtype=np.float64) + 0.5) * ratio - 0.5)
-    warped = cv2.warpAffine(
-        pixels, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    warped = cv2.warpAffine(pixels, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, dtype=np.uint8)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from service.face.errors import ImageCorrupt, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
 
@@ -96,7 +96,7 @@ def _opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise ImageTooManyPixels(f"the image has more than {limits.max_pixels} pixels") from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise ImageUnsupported("not a JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
         except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
             raise ImageCorrupt("the image header is damaged") from error
@@ -109,9 +109,7 @@ def _header(image: Image.Image, limits: ImageLimits) -> Header:
     if width * height > limits.max_pixels:
         raise ImageTooManyPixels(f"the image has {width}x{height} pixels; the limit is {limits.max_pixels}")
     if min(width, height) < SMALLEST_SIDE:
-        raise ImageUnsupported(
-            f"the image has {width}x{height} pixels; each side needs at least {SMALLEST_SIDE}"
-        )
+        raise ImageUnsupported(f"the image has {width}x{height} pixels; each side needs at least {SMALLEST_SIDE}")
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
     except Exception:

@@ -161,8 +161,7 @@ def parse_manifest(text: str | bytes, source: str) -> Manifest:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'manifest'}: {fault['msg']}"
-            for fault in error.errors()
+            f"{'.'.join(str(part) for part in fault['loc']) or 'manifest'}: {fault['msg']}" for fault in error.errors()
         )
         raise ModelInvalid(f"{source}: {faults}") from error
 

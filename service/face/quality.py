@@ -1,0 +1,103 @@
+"""What makes a face unfit for comparison, as measured values and reason codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from service.face.align import CROP, MARGIN
+from service.face.detect import Detection
+
+INNER = slice(MARGIN, CROP - MARGIN)
+
+
+class Reason(StrEnum):
+    """Why a face is unfit."""
+
+    TOO_SMALL = "too_small"
+    TOO_BLURRED = "too_blurred"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    LOW_CONTRAST = "low_contrast"
+    TURNED_AWAY = "turned_away"
+    CUT_BY_BORDER = "cut_by_border"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """Bounds of fitness; the units are those of `Quality`."""
+
+    min_eye_distance: float = 14.0
+    min_sharpness: float = 0.012
+    min_brightness: float = 0.12
+    max_brightness: float = 0.90
+    min_contrast: float = 0.05
+    max_turn: float = 0.60
+    max_cut: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Measured quality of one face.
+
+    `eye_distance`: pixels of the original photograph. `sharpness`: mean absolute Laplacian of the crop over its
+    contrast, higher is sharper. `brightness`: mean luma, 0..1. `contrast`: standard deviation of luma, 0..1.
+    `turn`: how far the nose lies off the middle of the eyes, as a share of half their distance; 0 is frontal.
+    `cut`: share of the face's box that lies outside the photograph.
+    """
+
+    eye_distance: float
+    sharpness: float
+    brightness: float
+    contrast: float
+    turn: float
+    cut: float
+    reasons: tuple[Reason, ...]
+
+
+def assess(
+    face: Detection,
+    crop: NDArray[np.uint8],
+    photo_size: tuple[int, int],
+    scale: float,
+    limits: QualityLimits,
+) -> Quality:
+    """Assess one detected face.
+
+    `face` is in pixels of the decoded photograph of `photo_size` (width, height), which holds `scale` decoded
+    pixels per original pixel; `crop` is its canonical crop, RGB uint8 (128, 128, 3).
+    """
+    luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+    contrast = float(luma.std())
+    edges = cv2.Laplacian(cv2.GaussianBlur(luma, (3, 3), 0), cv2.CV_32F)
+    sharpness = float(np.abs(edges).mean()) / max(contrast, 1e-3)
+    brightness = float(luma.mean())
+    eyes = face.landmarks[1] - face.landmarks[0]
+    distance = float(np.hypot(eyes[0], eyes[1]))
+    middle = (face.landmarks[0] + face.landmarks[1]) / 2
+    along = float(np.dot(face.landmarks[2] - middle, eyes)) / max(distance, 1e-6)
+    turn = min(2.0, abs(along) / max(distance / 2, 1e-6))
+    cut = _share_outside(face.box, photo_size)
+    original_distance = distance / scale
+    failed = (
+        (Reason.TOO_SMALL, original_distance < limits.min_eye_distance),
+        (Reason.TOO_BLURRED, sharpness < limits.min_sharpness),
+        (Reason.TOO_DARK, brightness < limits.min_brightness),
+        (Reason.TOO_BRIGHT, brightness > limits.max_brightness),
+        (Reason.LOW_CONTRAST, contrast < limits.min_contrast),
+        (Reason.TURNED_AWAY, turn > limits.max_turn),
+        (Reason.CUT_BY_BORDER, cut > limits.max_cut),
+    )
+    reasons = tuple(reason for reason, bad in failed if bad)
+    return Quality(original_distance, sharpness, brightness, contrast, turn, cut, reasons)
+
+
+def _share_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> float:
+    x, y, width, height = box
+    inside_x = max(0.0, min(x + width, size[0]) - max(x, 0.0))
+    inside_y = max(0.0, min(y + height, size[1]) - max(y, 0.0))
+    return 1.0 - inside_x * inside_y / max(width * height, 1e-9)

@@ -1,0 +1,118 @@
+"""Folders of models: `<directory>/<anything>/{model.onnx, manifest.json, MODEL_CARD.md}`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from service.face.detect import DetectionLimits, Detector
+from service.face.embed import Embedder
+from service.face.errors import ModelDigestMismatch, ModelError, ModelInvalid, ModelNotFound
+from service.face.manifest import Manifest, Task, load_manifest
+from service.face.session import ModelSession, Runtime
+
+MODEL, MANIFEST, CARD = "model.onnx", "manifest.json", "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """One model on disk: its parsed manifest and where it lies."""
+
+    manifest: Manifest
+    path: Path
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / MODEL
+
+    def card(self) -> str:
+        """The model card, Markdown. Raises: ModelInvalid when it is missing."""
+        try:
+            return (self.path / CARD).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ModelInvalid(f"{self.manifest.identity}: no readable {CARD}") from error
+
+    def verify(self) -> None:
+        """Check the file against its manifest. Raises: ModelInvalid (missing), ModelDigestMismatch."""
+        self.card()
+        try:
+            digest = sha256_of(self.model_path)
+        except OSError as error:
+            raise ModelInvalid(f"{self.manifest.identity}: {MODEL} is missing or unreadable") from error
+        if digest != self.manifest.sha256:
+            raise ModelDigestMismatch(
+                f"{self.manifest.identity}: {MODEL} has sha256 {digest[:12]}..., the manifest says "
+                f"{self.manifest.sha256[:12]}...: the file is damaged or is another model"
+            )
+
+
+class Registry:
+    """Every model found below some directories. The first directory that holds a name@version wins."""
+
+    def __init__(self, folders: Iterable[ModelFolder], faults: Iterable[ModelError] = ()) -> None:
+        self._folders: dict[str, ModelFolder] = {}
+        for folder in folders:
+            self._folders.setdefault(folder.manifest.identity, folder)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def scan(cls, directories: Iterable[Path]) -> Self:
+        """Read the manifests below `directories`; what cannot be read is kept in `faults`, not hidden.
+
+        Raises: ModelNotFound when a directory does not exist.
+        """
+        folders: list[ModelFolder] = []
+        faults: list[ModelError] = []
+        for directory in directories:
+            if not directory.is_dir():
+                raise ModelNotFound(f"model directory {directory} does not exist")
+            for path in sorted(directory.glob(f"*/{MANIFEST}")):
+                try:
+                    folders.append(ModelFolder(load_manifest(path), path.parent))
+                except ModelError as error:
+                    faults.append(error)
+        return cls(folders, faults)
+
+    def folders(self, task: Task | None = None) -> list[ModelFolder]:
+        """All models, or those of one task, by name and then by version, newest first."""
+        chosen = [folder for folder in self._folders.values() if task in (None, folder.manifest.task)]
+        chosen.sort(key=lambda folder: _version(folder.manifest), reverse=True)
+        return sorted(chosen, key=lambda folder: folder.manifest.name)
+
+    def find(self, name: str) -> ModelFolder:
+        """Find `name` (its newest version) or `name@version`. Raises: ModelNotFound, naming what there is."""
+        for folder in self.folders():
+            if name in (folder.manifest.identity, folder.manifest.name):
+                return folder
+        known = ", ".join(folder.manifest.identity for folder in self.folders()) or "none"
+        raise ModelNotFound(f"no model {name!r}; known: {known}")
+
+    def embedder(self, name: str, runtime: Runtime | None = None) -> Embedder:
+        """Verify and load an embedder. Raises: ModelError."""
+        folder = self._verified(name, "embedder")
+        return Embedder(folder.manifest, ModelSession(folder.model_path, runtime))
+
+    def detector(self, name: str, runtime: Runtime | None = None, limits: DetectionLimits | None = None) -> Detector:
+        """Verify and load a detector. Raises: ModelError."""
+        folder = self._verified(name, "detector")
+        return Detector(folder.manifest, ModelSession(folder.model_path, runtime), limits)
+
+    def _verified(self, name: str, task: Task) -> ModelFolder:
+        folder = self.find(name)
+        if folder.manifest.task != task:
+            raise ModelNotFound(f"{folder.manifest.identity} is a model for {folder.manifest.task}, not {task}")
+        folder.verify()
+        return folder
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(manifest: Manifest) -> tuple[int, ...]:
+    return tuple(int(part) for part in manifest.version.split("."))

@@ -1,0 +1,83 @@
+"""One ONNX Runtime session: the only place that imports onnxruntime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.face.errors import InferenceFailed, ModelInvalid
+
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How sessions run.
+
+    `threads`: threads inside one inference. 1 suits a server, whose parallelism comes from requests; more
+    suits a lone caller with large batches. `providers`: ONNX Runtime execution providers in order of
+    preference; one that is not available refuses to load rather than silently falling back to the CPU.
+    """
+
+    threads: int = 1
+    providers: tuple[str, ...] = (CPU,)
+
+
+class ModelSession:
+    """A loaded graph with one input. `run` is safe to call from many threads at once."""
+
+    def __init__(self, path: Path, runtime: Runtime | None = None) -> None:
+        """Load the graph. Raises: ModelInvalid when it is not a graph this runtime can run."""
+        runtime = runtime or Runtime()
+        missing = set(runtime.providers) - set(ort.get_available_providers())
+        if missing:
+            raise ModelInvalid(f"execution provider not available here: {', '.join(sorted(missing))}")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = runtime.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        # Photographs come in many sizes. The arena never returns what its largest request took, and memory
+        # patterns are kept for every input shape seen: together they are how such servers grow for days.
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=list(runtime.providers))
+        except Exception as error:  # onnxruntime raises many unrelated classes, all meaning this
+            raise ModelInvalid(f"{path.name}: not a graph that can be run: {_first_line(error)}") from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ModelInvalid(f"{path.name}: the graph has {len(inputs)} inputs; exactly one is expected")
+        self._input = inputs[0]
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The declared input shape; None where a dimension is free."""
+        return tuple(size if isinstance(size, int) else None for size in self._input.shape)
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """The declared output shapes by name; None where a dimension is free."""
+        return {
+            output.name: tuple(size if isinstance(size, int) else None for size in output.shape)
+            for output in self._session.get_outputs()
+        }
+
+    def run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Run the graph on a float32 tensor; returns its outputs by name. Raises: InferenceFailed."""
+        try:
+            values = self._session.run(None, {self._input.name: tensor})
+        except Exception as error:
+            raise InferenceFailed(f"inference failed: {_first_line(error)}") from error
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:200]
