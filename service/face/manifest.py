@@ -83,9 +83,9 @@ class Provenance(_Part):
 
 
 class Cost(_Part):
-    """Parameters, multiply-adds for one input (null where the input size is free), and file size in bytes."""
+    """Parameters, multiply-adds for one input (either null where not known), and file size in bytes."""
 
-    parameters: int = Field(ge=0)
+    parameters: int | None = Field(ge=0)
     multiply_adds: int | None = Field(ge=0)
     bytes: int = Field(gt=0)
 
