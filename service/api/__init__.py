@@ -1,0 +1,1 @@
+"""The HTTP edge: routes, schemas, problems, keys and limits. It decides nothing about faces."""

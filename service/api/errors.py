@@ -1,0 +1,96 @@
+"""What can be wrong with a request before anything looks at its faces.
+
+::
+
+    FacetError
+    `-- ApiError
+        |-- BodyMalformed, BodyTooLarge, BodyTimeout, TooManyParts, MediaTypeUnsupported
+        |-- RequestInvalid
+        |-- KeyRequired, KeyInQuery, ScopeMissing, CollectionForbidden
+        |-- RateLimited
+        `-- NotReady
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.errors import FacetError
+
+
+class ApiError(FacetError):
+    """The root of what the HTTP edge raises."""
+
+    code = "api_error"
+
+
+class BodyMalformed(ApiError):
+    code = "body_malformed"
+
+
+class BodyTooLarge(ApiError):
+    code = "body_too_large"
+
+
+class BodyTimeout(ApiError):
+    code = "body_timeout"
+
+
+class TooManyParts(ApiError):
+    code = "too_many_parts"
+
+
+class MediaTypeUnsupported(ApiError):
+    code = "media_type_unsupported"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong field: where it stands (`body.fmr`, `query.limit`) and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class RequestInvalid(ApiError):
+    """Fields are missing, unknown, contradictory or of the wrong type; `faults` lists every one."""
+
+    code = "request_invalid"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in faults[:5]))
+        self.faults = tuple(faults)
+
+
+class KeyRequired(ApiError):
+    code = "key_required"
+
+
+class KeyInQuery(ApiError):
+    code = "key_in_query"
+
+
+class ScopeMissing(ApiError):
+    code = "scope_missing"
+
+
+class CollectionForbidden(ApiError):
+    code = "collection_forbidden"
+
+
+class RateLimited(ApiError):
+    """The caller's rate is used up; `retry_after` is in whole seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReady(ApiError):
+    """A loaded model does not answer, or the gallery does not."""
+
+    code = "not_ready"
+    retry_after = 5

@@ -1,0 +1,124 @@
+"""Every setting of the service, read from the environment (or a `.env` file) in this one place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from limits import RateLimitItem
+from limits import parse as parse_rate
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The settings; each is the environment variable `FACET_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FACET_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 serves every network interface.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    data: Path = Field(Path("data"), description="Folder of the embedded storage. Back this one up.")
+    model_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Further folders of models, separated by the system's path separator (`:`). They come before "
+        "`<data>/models` and the bundled models, so a model of the same name and version replaces the bundled one.",
+    )
+    detector: str | None = Field(
+        None, description="Name of the face detector. Unset: the first detector found, by folder and then by name."
+    )
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names of the embedders to load, separated by commas. Unset: every embedder found. Each enrolled "
+        "face gets a template of each of them, so every model costs time and space.",
+    )
+    default_model: str | None = Field(
+        None, description="Embedder that answers when a request names none. Unset: the first loaded one."
+    )
+    default_fmr: float = Field(
+        1e-3, gt=0, lt=1, description="False match rate of a decision when a request gives neither fmr nor threshold."
+    )
+    ambiguous_margin: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="An identification is ambiguous when ranks 1 and 2 both pass and lie closer than this.",
+    )
+    max_top_k: int = Field(100, ge=1, description="Largest top_k of an identification.")
+    workers: int = Field(
+        0,
+        ge=0,
+        description="Threads that decode and run models; 0 is one per core. More than cores only adds waiting.",
+    )
+    queue_limit: int = Field(
+        64,
+        ge=0,
+        description="Requests that may wait for a worker; the next is refused with 503. Lower it to bound the "
+        "latency under overload, raise it to ride out bursts.",
+    )
+    max_image_bytes: int = Field(10 * MIB, ge=1024, description="Largest encoded image, in bytes.")
+    max_image_pixels: int = Field(40_000_000, ge=4096, description="Largest decoded image, in pixels.")
+    max_images: int = Field(20, ge=1, description="Most images in one enrolment.")
+    max_body_bytes: int = Field(
+        64 * MIB, ge=4096, description="Largest request body, in bytes. Base64 takes 4/3 of the image's size."
+    )
+    max_pending_bytes: int = Field(
+        512 * MIB,
+        ge=4096,
+        description="Most bytes of request bodies held at once; beyond it 503. Bounds memory under many uploads.",
+    )
+    body_seconds: float = Field(30.0, gt=0, description="Time a client has to send a request body, in seconds.")
+    rate: str = Field(
+        "6000/minute",
+        description="Requests that one key (or, without keys, one address) may make, as `<number>/<unit>`; "
+        "`off` lifts the limit. Beyond it 429.",
+    )
+    anonymous: bool = Field(
+        False, description="Serve requests without a key, with every right. Only for a closed network; warns at start."
+    )
+    metrics_public: bool = Field(
+        True, description="Serve /metrics without a key. When false it needs one with the scope `read`."
+    )
+    shutdown_seconds: float = Field(
+        30.0, gt=0, description="Time that admitted requests have to finish when the service is asked to stop."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people, or one JSON object each.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
+
+    @field_validator("model_dirs", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_is_readable(cls, value: str) -> str:
+        if value != "off":
+            parse_rate(value)
+        return value
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        if self.max_pending_bytes < self.max_body_bytes:
+            raise ValueError("max_pending_bytes must be at least max_body_bytes, or the largest body never fits")
+        return self
+
+    @property
+    def rate_limit(self) -> RateLimitItem | None:
+        """The parsed rate, or None when it is off."""
+        return None if self.rate == "off" else parse_rate(self.rate)
+
+    @property
+    def worker_count(self) -> int:
+        """Worker threads: as set, or one for each core this process may use."""
+        return self.workers or len(os.sched_getaffinity(0))
