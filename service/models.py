@@ -1,0 +1,82 @@
+"""The models that are loaded and may answer: one detector and one or more embedders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from service.face.align import CROP
+from service.face.detect import DetectionLimits, Detector
+from service.face.embed import Embedder
+from service.face.errors import ModelNotFound
+from service.face.registry import Registry
+from service.face.score import ThresholdTable
+from service.face.session import Runtime
+
+
+class Models:
+    """Loaded once at start; immutable afterwards."""
+
+    def __init__(self, detector: Detector, embedders: Sequence[Embedder], default: str | None = None) -> None:
+        """`default` names the embedder that answers when none is asked for; None takes the first.
+
+        Raises: ModelNotFound when there is no embedder, or none of that name.
+        """
+        if not embedders:
+            raise ModelNotFound("no embedder is loaded: add one with `facet models add`, or name a model directory")
+        self.detector = detector
+        self.embedders = tuple(embedders)
+        self._tables = {embedder.digest: ThresholdTable(embedder.manifest.thresholds) for embedder in embedders}
+        self.default = self._named(default) if default else self.embedders[0]
+
+    @classmethod
+    def load(
+        cls,
+        registry: Registry,
+        detector: str | None = None,
+        embedders: Sequence[str] = (),
+        default: str | None = None,
+        runtime: Runtime | None = None,
+        limits: DetectionLimits | None = None,
+    ) -> Self:
+        """Verify and load models by name; unset names take the registry's first detector and all its embedders.
+
+        Raises: ModelError.
+        """
+        if detector is None:
+            detectors = registry.folders("detector")
+            if not detectors:
+                raise ModelNotFound("no detector found: name a model directory that holds one")
+            detector = detectors[0].manifest.identity
+        names = embedders or [folder.manifest.identity for folder in registry.folders("embedder")]
+        loaded = [registry.embedder(name, runtime) for name in names]
+        return cls(registry.detector(detector, runtime, limits), loaded, default)
+
+    def embedder(self, name: str | None) -> Embedder:
+        """The embedder of that name or `name@version`, or the default. Raises: ModelNotFound."""
+        return self.default if name is None else self._named(name)
+
+    def by_digest(self, digest: str) -> Embedder | None:
+        """The loaded embedder with that digest, if there is one."""
+        return next((embedder for embedder in self.embedders if embedder.digest == digest), None)
+
+    def thresholds(self, embedder: Embedder) -> ThresholdTable:
+        """The calibrated thresholds of a loaded embedder."""
+        return self._tables[embedder.digest]
+
+    def exercise(self) -> None:
+        """Run every loaded model once on a grey picture. Raises: InferenceFailed."""
+        grey = np.full((CROP, CROP, 3), 127, dtype=np.uint8)
+        grey[32:96, 32:96] = 90
+        self.detector.detect(grey)
+        for embedder in self.embedders:
+            embedder.embed(grey[None])
+
+    def _named(self, name: str) -> Embedder:
+        for embedder in self.embedders:
+            if name in (embedder.manifest.identity, embedder.manifest.name):
+                return embedder
+        known = ", ".join(embedder.manifest.identity for embedder in self.embedders)
+        raise ModelNotFound(f"model {name!r} is not loaded; loaded: {known}")

@@ -1,0 +1,39 @@
+"""A stopwatch that names the stages of a request, and the point where abandoned work stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from service.errors import FacetError
+
+
+class Abandoned(FacetError):
+    """Nobody waits for this result any more."""
+
+    code = "abandoned"
+
+
+def never() -> bool:
+    """The `cancelled` of work that cannot be abandoned."""
+    return False
+
+
+class Stages:
+    """Seconds spent per stage; entering a stage first asks whether the work is still wanted."""
+
+    def __init__(self, cancelled: Callable[[], bool] = never) -> None:
+        self.seconds: dict[str, float] = {}
+        self._cancelled = cancelled
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage; the time of stages of one name adds up. Raises: Abandoned."""
+        if self._cancelled():
+            raise Abandoned("the client went away")
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
