@@ -1,0 +1,145 @@
+"""Changes of the record, each a function of the writer's turn: it either happens whole or leaves no trace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.gallery import queries
+from service.gallery.effects import Dropped, Effect, Removed
+from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
+from service.gallery.records import AuditEntry, Collection, Receipt, Subject, new_id
+from service.gallery.schema import audit, collections, faces, now, receipts, subjects, templates
+from service.gallery.writer import Turn
+
+
+def check_name(kind: str, name: str) -> str:
+    """`name`, when it may stand for a collection or subject.
+
+    Raises:
+        NameInvalid: empty, longer than 255, with control characters or space at an end.
+    """
+    if not 0 < len(name) <= 255 or name != name.strip() or not name.isprintable():
+        raise NameInvalid(kind)
+    return name
+
+
+def create_collection(turn: Turn[Effect], name: str, keep_crops: bool, metadata: Mapping[str, Any]) -> Collection:
+    """A new, empty collection.
+
+    Raises:
+        NameInvalid, CollectionExists: the name cannot be given.
+    """
+    values = {"name": check_name("collection", name), "keep_crops": keep_crops, "metadata": dict(metadata)}
+    try:
+        turn.connection.execute(sa.insert(collections).values(created_at=now(), **values))
+    except sa.exc.IntegrityError:
+        raise CollectionExists(name) from None
+    return queries.collection(turn.connection, name)
+
+
+def update_subject(
+    turn: Turn[Effect], collection: str, name: str, new_name: str | None, metadata: Mapping[str, Any] | None
+) -> Subject:
+    """Rename a subject, replace its metadata, or both.
+
+    Raises:
+        SubjectNotFound, CollectionNotFound, NameInvalid, SubjectExists: it is not there, or the name is not free.
+    """
+    row = queries.subject_row(turn.connection, collection, name)
+    values: dict[str, Any] = {"updated_at": now()}
+    if new_name is not None:
+        values["name"] = check_name("subject", new_name)
+    if metadata is not None:
+        values["metadata"] = dict(metadata)
+    try:
+        turn.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
+    except sa.exc.IntegrityError:
+        raise SubjectExists(collection, str(new_name)) from None
+    return queries.subject(turn.connection, collection, new_name or name)
+
+
+def delete_collection(turn: Turn[Effect], name: str) -> Receipt:
+    """Erase a collection with everything in it.
+
+    Raises:
+        CollectionNotFound: there is none.
+    """
+    row = queries.collection_row(turn.connection, name)
+    removed = turn.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
+    lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
+    turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
+    turn.effects.append(Dropped(row))
+    return _receipt(turn, "collection", name, lost, removed)
+
+
+def delete_subject(turn: Turn[Effect], collection: str, name: str) -> Receipt:
+    """Erase a subject with all its faces.
+
+    Raises:
+        CollectionNotFound, SubjectNotFound: there is none.
+    """
+    row = queries.subject_row(turn.connection, collection, name)
+    subject_id = turn.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
+    face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
+    removed = _remove_templates(turn, templates.c.face_row.in_(face_rows))
+    lost = turn.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
+    turn.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
+    return _receipt(turn, "subject", str(subject_id), lost, removed)
+
+
+def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
+    """Erase one face; its subject stays, perhaps without a face.
+
+    Raises:
+        CollectionNotFound, FaceNotFound: there is none.
+    """
+    inside = queries.collection_row(turn.connection, collection)
+    found = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == inside)
+    row = turn.connection.scalar(found)
+    if row is None:
+        raise FaceNotFound(collection, face_id)
+    removed = _remove_templates(turn, templates.c.face_row == row)
+    turn.connection.execute(sa.delete(faces).where(faces.c.row == row))
+    return _receipt(turn, "face", face_id, 1, removed)
+
+
+def write_audit(turn: Turn[Effect], entry: AuditEntry, at: Any) -> None:
+    """Append to the audit log."""
+    turn.connection.execute(
+        sa.insert(audit).values(
+            at=at,
+            request_id=entry.request_id,
+            principal=entry.principal,
+            action=entry.action,
+            collection=entry.collection,
+            model=entry.model,
+            threshold=entry.threshold,
+            outcome=entry.outcome,
+        )
+    )
+
+
+def _remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:
+    found = turn.connection.execute(
+        sa.select(templates.c.row, templates.c.collection_row, templates.c.model_row).where(condition)
+    ).all()
+    turn.connection.execute(sa.delete(templates).where(condition))
+    by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, collection, model in found:
+        by_place[collection, model].append(row)
+    turn.effects.extend(Removed(*place, tuple(sorted(rows))) for place, rows in by_place.items())
+    return len(found)
+
+
+def _receipt(turn: Turn[Effect], kind: str, target: str, lost: int, removed: int) -> Receipt:
+    receipt = Receipt(new_id(), kind, target, lost, removed, now())
+    turn.connection.execute(
+        sa.insert(receipts).values(
+            id=receipt.id, kind=kind, target=target, faces=lost, templates=removed, at=receipt.at
+        )
+    )
+    return receipt

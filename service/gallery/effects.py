@@ -1,0 +1,38 @@
+"""What a committed change of the record means for the indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from service.gallery.records import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """One new template: its row, its subject, and the vector as the record holds it."""
+
+    collection: int
+    model: int
+    row: int
+    subject: int
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Templates that left the record."""
+
+    collection: int
+    model: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A collection that left the record with all it held."""
+
+    collection: int
+
+
+Effect: TypeAlias = Added | Removed | Dropped

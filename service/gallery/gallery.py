@@ -1,0 +1,325 @@
+"""The embedded gallery: who is enrolled, in a record that no crash can hurt and an index that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from service.gallery import changes, paging, queries, vectors
+from service.gallery.database import DirectoryLock, open_engine, storage_errors
+from service.gallery.effects import Effect
+from service.gallery.enrolment import Enroll, recall_reply
+from service.gallery.errors import TemplateMissing
+from service.gallery.records import (
+    AuditEntry,
+    Collection,
+    DuplicateCheck,
+    Enrolment,
+    Face,
+    Hit,
+    Idempotency,
+    Loaded,
+    NewFace,
+    Page,
+    Progress,
+    Receipt,
+    Size,
+    Subject,
+    Vector,
+)
+from service.gallery.schema import crops, faces, models, now, store, templates
+from service.gallery.shelf import Shelf
+from service.gallery.writer import Writer
+
+T = TypeVar("T")
+KEEP_REPLY = timedelta(hours=24)
+
+
+def _no_reply(_: Enrolment) -> str:
+    return ""
+
+
+class Gallery:
+    """Records and templates of one data directory.
+
+    Every method may be called from any thread. A method that changes something returns once the change is durable and
+    visible to the next search. Any method raises StorageError's kinds when the disk or the engine fails.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_reply: timedelta = KEEP_REPLY,
+        queue: int = 1024,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Open or create the gallery in `directory` and bring its indexes up to date.
+
+        Args:
+            directory: Holds the record and whatever is derived from it.
+            keep_reply: How long replies are kept for repeated requests.
+            queue: Changes that may wait; one more is refused with GalleryBusy.
+            progress: Told how far the start has come, from this thread.
+
+        Raises:
+            StorageLocked: another process has it open. StorageError: it cannot be opened.
+        """
+        self._lock = DirectoryLock(directory)
+        try:
+            self.engine = open_engine(directory)
+            """For tables of other parts of the service. Their changes go through `write`."""
+            with storage_errors():
+                self._shelf = Shelf(self.engine)
+                self.loaded: Loaded = self._shelf.load(progress)
+                """What the start found, and how long it took."""
+        except BaseException:
+            self._lock.release()
+            raise
+        self._keep_reply = keep_reply
+        self._writer: Writer[Effect] = Writer(self.engine, self._shelf.apply, queue=queue)
+
+    # ---- collections
+
+    def create_collection(
+        self, name: str, *, keep_crops: bool = False, metadata: Mapping[str, Any] | None = None
+    ) -> Collection:
+        """A new, empty collection. Raises NameInvalid, CollectionExists."""
+        return self._writer.submit(
+            partial(changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {})
+        )
+
+    def collection(self, name: str) -> Collection:
+        """One collection. Raises CollectionNotFound."""
+        return self._read(partial(queries.collection, name=name))
+
+    def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
+        """Collections in the order of their making. Raises CursorInvalid."""
+        return self._page(queries.list_collections, cursor, limit)
+
+    def delete_collection(self, name: str) -> Receipt:
+        """Erase a collection with everything in it. Raises CollectionNotFound."""
+        return self._writer.submit(partial(changes.delete_collection, name=name))
+
+    # ---- subjects and faces
+
+    def subject(self, collection: str, name: str) -> Subject:
+        """One subject. Raises CollectionNotFound, SubjectNotFound."""
+        return self._read(partial(queries.subject, collection=collection, name=name))
+
+    def subjects(self, collection: str, cursor: str | None = None, limit: int = 100, prefix: str = "") -> Page[Subject]:
+        """Subjects, oldest first, those whose name begins so. Raises CollectionNotFound, CursorInvalid."""
+
+        def read(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Subject]]:
+            return queries.list_subjects(connection, collection, after, limit, prefix)
+
+        return self._page(read, cursor, limit)
+
+    def update_subject(
+        self, collection: str, name: str, new_name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Subject:
+        """Rename, replace the metadata, or both.
+
+        Raises:
+            CollectionNotFound, SubjectNotFound, SubjectExists, NameInvalid.
+        """
+        return self._writer.submit(
+            partial(changes.update_subject, collection=collection, name=name, new_name=new_name, metadata=metadata)
+        )
+
+    def delete_subject(self, collection: str, name: str) -> Receipt:
+        """Erase a subject with all its faces. Raises CollectionNotFound, SubjectNotFound."""
+        return self._writer.submit(partial(changes.delete_subject, collection=collection, name=name))
+
+    def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
+        """Faces of a subject, oldest first. Raises CollectionNotFound, SubjectNotFound, CursorInvalid."""
+
+        def read(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Face]]:
+            return queries.list_faces(connection, collection, subject, after, limit)
+
+        return self._page(read, cursor, limit)
+
+    def face(self, collection: str, face_id: str) -> Face:
+        """One face. Raises CollectionNotFound, FaceNotFound."""
+        return self._read(partial(queries.face, collection=collection, face_id=face_id))
+
+    def crop(self, collection: str, face_id: str) -> bytes | None:
+        """The crop kept of a face, None when its collection keeps none. Raises CollectionNotFound, FaceNotFound."""
+
+        def read(connection: sa.Connection) -> bytes | None:
+            queries.face(connection, collection, face_id)
+            asked = sa.select(crops.c.data).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
+            return connection.scalar(asked)
+
+        return self._read(read)
+
+    def delete_face(self, collection: str, face_id: str) -> Receipt:
+        """Erase one face; its subject stays. Raises CollectionNotFound, FaceNotFound."""
+        return self._writer.submit(partial(changes.delete_face, collection=collection, face_id=face_id))
+
+    def receipts(self, cursor: str | None = None, limit: int = 100) -> Page[Receipt]:
+        """Receipts of all erasures, oldest first. Raises CursorInvalid."""
+        return self._page(queries.list_receipts, cursor, limit)
+
+    # ---- enrolment
+
+    def enroll(
+        self,
+        collection: str,
+        subject: str,
+        new_faces: Sequence[NewFace],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        duplicate: DuplicateCheck | None = None,
+        idempotency: Idempotency | None = None,
+        reply: Callable[[Enrolment], str] = _no_reply,
+    ) -> Enrolment:
+        """Add faces to a subject, which is made if it is new; all of them or none.
+
+        Args:
+            collection: Must exist.
+            subject: Name within the collection.
+            new_faces: At least one, each with at least one template.
+            metadata: Replaces the subject's; None leaves it.
+            duplicate: Look for the faces among all other subjects, up to the very instant of the commit.
+            idempotency: Keep the reply under this key, and give it back when the same request comes again.
+            reply: Makes the text to keep out of the outcome; runs inside the transaction, so it must be quick.
+
+        Raises:
+            CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, NameInvalid, VectorInvalid.
+        """
+        job = Enroll(
+            self._shelf,
+            collection,
+            subject,
+            new_faces,
+            metadata=metadata,
+            duplicate=duplicate,
+            idempotency=idempotency,
+            reply=reply,
+            keep_reply=self._keep_reply,
+        )
+        return self._writer.submit(job)
+
+    def replay(self, idempotency: Idempotency) -> str | None:
+        """The reply kept for a request that was answered before, else None. Raises IdempotencyConflict."""
+        return self._read(partial(recall_reply, idempotency=idempotency))
+
+    # ---- comparison
+
+    def search(self, collection: str, digest: str, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """For each of (N,D) unit probes, the k best distinct subjects, each once with its best face, best first.
+
+        An empty collection gives empty lists.
+
+        Raises:
+            CollectionNotFound, VectorInvalid.
+            TemplateMissing: the collection has templates, and none of this model.
+        """
+
+        def read(connection: sa.Connection) -> list[list[Hit]]:
+            row = queries.collection_row(connection, collection)
+            model = connection.execute(
+                sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)
+            ).one_or_none()
+            index = None if model is None else self._shelf.get((row, model.row))
+            matrix = vectors.check(probes, None if model is None else model.dim)
+            if index is None or len(index) == 0:
+                present = queries.models_of(connection, templates.c.collection_row == row)
+                if present:
+                    raise TemplateMissing(f"Collection '{collection}'", digest, present)
+                return [[] for _ in matrix]
+            return queries.hits(connection, digest, index.search(matrix, k))
+
+        return self._read(read)
+
+    def compare(self, collection: str, subject: str, digest: str, probe: Vector) -> Hit:
+        """The best of a subject's faces for one (D,) unit probe.
+
+        Raises:
+            CollectionNotFound, SubjectNotFound, VectorInvalid.
+            TemplateMissing: none of the subject's faces has a template of this model.
+        """
+
+        def read(connection: sa.Connection) -> Hit:
+            row = queries.subject_row(connection, collection, subject)
+            asked = (
+                sa.select(faces.c.id, templates.c.vector, models.c.dim)
+                .join(faces, templates.c.face_row == faces.c.row)
+                .join(models, templates.c.model_row == models.c.row)
+                .where(faces.c.subject_row == row, models.c.digest == digest)
+                .order_by(templates.c.row)
+            )
+            found = connection.execute(asked).all()
+            if not found:
+                own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))
+                raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
+            dim = found[0].dim
+            matrix = vectors.unpack([entry.vector for entry in found], dim).astype(np.float32)
+            scores = matrix @ vectors.check(probe[None], dim)[0]
+            best = int(scores.argmax())
+            named = queries.subject(connection, collection, subject)
+            return Hit(named.name, named.id, found[best].id, min(1.0, float(scores[best])), digest)
+
+        return self._read(read)
+
+    def count(self, collection: str, digest: str) -> int:
+        """Templates of a model in a collection: comparisons made by one search. Raises CollectionNotFound."""
+
+        def read(connection: sa.Connection) -> int:
+            row = queries.collection_row(connection, collection)
+            model = queries.model_row(connection, digest)
+            index = None if model is None else self._shelf.get((row, model))
+            return 0 if index is None else len(index)
+
+        return self._read(read)
+
+    # ---- the store itself
+
+    def sizes(self) -> list[Size]:
+        """Every collection and model with its templates and the memory of its index."""
+        with storage_errors(), self.engine.connect() as connection:
+            named = {place: (name, digest) for place, name, digest, _, _ in queries.places(connection)}
+        return [Size(*named[place], len(index), index.memory) for place, index in self._shelf.items() if place in named]
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in the one writer, in its own savepoint; durable on return. For tables of other parts."""
+        return self._writer.submit(lambda turn: work(turn.connection))
+
+    def defer(self, work: Callable[[sa.Connection], Any]) -> None:
+        """Run `work` soon, with another commit; returns at once. A crash may lose the last moments of it."""
+        self._writer.defer(lambda turn: work(turn.connection))
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Append to the audit log without waiting for the disk."""
+        self._writer.defer(partial(changes.write_audit, entry=entry, at=now()))
+
+    def check(self) -> None:
+        """Raises StorageError when the gallery cannot serve."""
+        self._writer.check()
+        self._read(lambda connection: connection.execute(sa.select(store.c.name).limit(1)).first())
+
+    def close(self) -> None:
+        """Finish what was admitted, and release the directory."""
+        self._writer.close()
+        self.engine.dispose()
+        self._lock.release()
+
+    def _read(self, read: Callable[[sa.Connection], T]) -> T:
+        with storage_errors(), self.engine.connect() as connection:
+            return read(connection)
+
+    def _page(
+        self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int
+    ) -> Page[T]:
+        after = paging.decode(cursor)
+        found = self._read(lambda connection: read(connection, after, limit + 1))
+        more = paging.encode(found[limit - 1][0]) if len(found) > limit else None
+        return Page(tuple(item for _, item in found[:limit]), more)

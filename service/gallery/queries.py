@@ -1,0 +1,226 @@
+"""Reads of the record: each takes an open connection and gives back records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
+from service.gallery.index import Found
+from service.gallery.records import Collection, Face, Hit, Receipt, Subject
+from service.gallery.schema import collections, faces, models, receipts, subjects, templates
+
+Place = tuple[int, int]
+"""Rows of a collection and a model."""
+
+_FACES_OF_SUBJECT = (
+    sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).correlate(subjects).scalar_subquery()
+)
+_SUBJECTS = sa.select(subjects, collections.c.name.label("collection"), _FACES_OF_SUBJECT.label("faces")).join(
+    collections
+)
+_FACES = (
+    sa.select(
+        faces,
+        collections.c.name.label("collection"),
+        subjects.c.id.label("subject_id"),
+        subjects.c.name.label("subject"),
+    )
+    .join(subjects, faces.c.subject_row == subjects.c.row)
+    .join(collections, faces.c.collection_row == collections.c.row)
+)
+_HITS = (
+    sa.select(templates.c.row, subjects.c.name, subjects.c.id, faces.c.id)
+    .join(faces, templates.c.face_row == faces.c.row)
+    .join(subjects, faces.c.subject_row == subjects.c.row)
+)
+
+
+def collection_row(connection: sa.Connection, name: str) -> int:
+    """The row of a collection.
+
+    Raises:
+        CollectionNotFound: there is none.
+    """
+    row = connection.scalar(sa.select(collections.c.row).where(collections.c.name == name))
+    if row is None:
+        raise CollectionNotFound(name)
+    return int(row)
+
+
+def subject_row(connection: sa.Connection, collection: str, name: str) -> int:
+    """The row of a subject.
+
+    Raises:
+        CollectionNotFound, SubjectNotFound: there is none.
+    """
+    inside = collection_row(connection, collection)
+    found = sa.select(subjects.c.row).where(subjects.c.collection_row == inside, subjects.c.name == name)
+    row = connection.scalar(found)
+    if row is None:
+        raise SubjectNotFound(collection, name)
+    return int(row)
+
+
+def model_row(connection: sa.Connection, digest: str) -> int | None:
+    """The row of a model, if any template of it was ever stored."""
+    row = connection.scalar(sa.select(models.c.row).where(models.c.digest == digest))
+    return None if row is None else int(row)
+
+
+def collection(connection: sa.Connection, name: str) -> Collection:
+    """One collection by name.
+
+    Raises:
+        CollectionNotFound: there is none.
+    """
+    found = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
+    if found is None:
+        raise CollectionNotFound(name)
+    return _collection(found)
+
+
+def list_collections(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Collection]]:
+    """Up to `limit` collections whose row is above `after`, with their rows."""
+    asked = sa.select(collections).where(collections.c.row > after).order_by(collections.c.row).limit(limit)
+    return [(found.row, _collection(found)) for found in connection.execute(asked)]
+
+
+def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
+    """One subject by name.
+
+    Raises:
+        CollectionNotFound, SubjectNotFound: there is none.
+    """
+    row = subject_row(connection, collection, name)
+    return _subject(connection.execute(_SUBJECTS.where(subjects.c.row == row)).one())
+
+
+def list_subjects(
+    connection: sa.Connection, collection: str, after: int, limit: int, prefix: str
+) -> list[tuple[int, Subject]]:
+    """Up to `limit` subjects whose row is above `after` and whose name begins with `prefix`, with their rows."""
+    inside = collection_row(connection, collection)
+    asked = _SUBJECTS.where(subjects.c.collection_row == inside, subjects.c.row > after)
+    if prefix:
+        asked = asked.where(subjects.c.name.startswith(prefix, autoescape=True))
+    return [(found.row, _subject(found)) for found in connection.execute(asked.order_by(subjects.c.row).limit(limit))]
+
+
+def face(connection: sa.Connection, collection: str, face_id: str) -> Face:
+    """One face by id.
+
+    Raises:
+        CollectionNotFound, FaceNotFound: there is none.
+    """
+    inside = collection_row(connection, collection)
+    found = _faces(connection, _FACES.where(faces.c.id == face_id, faces.c.collection_row == inside))
+    if not found:
+        raise FaceNotFound(collection, face_id)
+    return found[0][1]
+
+
+def list_faces(
+    connection: sa.Connection, collection: str, subject: str, after: int, limit: int
+) -> list[tuple[int, Face]]:
+    """Up to `limit` faces of a subject whose row is above `after`, with their rows."""
+    row = subject_row(connection, collection, subject)
+    return _faces(connection, _FACES.where(faces.c.subject_row == row, faces.c.row > after).limit(limit))
+
+
+def faces_by_row(connection: sa.Connection, rows: Sequence[int]) -> list[Face]:
+    """The faces of these rows, in the order of their rows."""
+    return [face for _, face in _faces(connection, _FACES.where(faces.c.row.in_(rows)))]
+
+
+def hits(connection: sa.Connection, digest: str, found: Sequence[Found]) -> list[list[Hit]]:
+    """What an index found, named from the record; what the record no longer holds is left out."""
+    wanted = sorted({int(row) for one in found for row in one.rows})
+    named: dict[int, Any] = {}
+    for start in range(0, len(wanted), 500):
+        answer = connection.execute(_HITS.where(templates.c.row.in_(wanted[start : start + 500])))
+        named.update((entry[0], entry) for entry in answer)
+    return [
+        [
+            Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-1.0, score)), digest)
+            for row, score in zip(one.rows.tolist(), one.scores.tolist(), strict=True)
+            if row in named
+        ]
+        for one in found
+    ]
+
+
+def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[str, ...]:
+    """Digests of the models with templates under a condition on the templates."""
+    asked = sa.select(models.c.digest).where(
+        sa.exists().where(templates.c.model_row == models.c.row, condition).correlate(models)
+    )
+    return tuple(connection.scalars(asked.order_by(models.c.row)))
+
+
+def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
+    """Every (collection, model) that has templates: rows, collection name, model digest, dimension, templates."""
+    counts = (
+        sa.select(templates.c.collection_row, templates.c.model_row, sa.func.count().label("total"))
+        .group_by(templates.c.collection_row, templates.c.model_row)
+        .subquery()
+    )
+    asked = (
+        sa.select(counts, collections.c.name, models.c.digest, models.c.dim)
+        .join(collections, counts.c.collection_row == collections.c.row)
+        .join(models, counts.c.model_row == models.c.row)
+    )
+    return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(asked)]
+
+
+def list_receipts(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Receipt]]:
+    """Up to `limit` receipts whose row is above `after`, with their rows."""
+    asked = sa.select(receipts).where(receipts.c.row > after).order_by(receipts.c.row).limit(limit)
+    return [
+        (found.row, Receipt(found.id, found.kind, found.target, found.faces, found.templates, found.at))
+        for found in connection.execute(asked)
+    ]
+
+
+def _collection(found: Any) -> Collection:
+    return Collection(found.name, found.created_at, found.keep_crops, found.metadata)
+
+
+def _subject(found: Any) -> Subject:
+    return Subject(
+        found.id, found.collection, found.name, found.metadata, found.created_at, found.updated_at, found.faces
+    )
+
+
+def _faces(connection: sa.Connection, asked: sa.Select[Any]) -> list[tuple[int, Face]]:
+    found = connection.execute(asked.order_by(faces.c.row)).all()
+    digests: dict[int, list[str]] = defaultdict(list)
+    for face_row, digest in _digests(connection, [entry.row for entry in found]):
+        digests[face_row].append(digest)
+    return [
+        (
+            entry.row,
+            Face(
+                id=entry.id,
+                collection=entry.collection,
+                subject_id=entry.subject_id,
+                subject=entry.subject,
+                created_at=entry.created_at,
+                quality=entry.quality,
+                box=tuple(entry.box),
+                landmarks=tuple((x, y) for x, y in entry.landmarks),
+                source_sha256=entry.source_sha256,
+                models=tuple(digests[entry.row]),
+            ),
+        )
+        for entry in found
+    ]
+
+
+def _digests(connection: sa.Connection, face_rows: Sequence[int]) -> Iterator[tuple[int, str]]:
+    asked = sa.select(templates.c.face_row, models.c.digest).join(models, templates.c.model_row == models.c.row)
+    for entry in connection.execute(asked.where(templates.c.face_row.in_(face_rows)).order_by(templates.c.row)):
+        yield entry[0], entry[1]

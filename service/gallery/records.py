@@ -1,0 +1,197 @@
+"""What the gallery takes and gives: plain frozen records, free of storage."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+T = TypeVar("T")
+
+
+def new_id() -> str:
+    """A UUID version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time of birth."""
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
+    return str(uuid.UUID(int=value | secrets.randbits(62)))
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of subjects that is searched as one gallery."""
+
+    name: str
+    created_at: datetime
+    keep_crops: bool
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One enrolled person; `faces` counts the faces enrolled now."""
+
+    id: str
+    collection: str
+    name: str
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One enrolled face of a subject, without its templates."""
+
+    id: str
+    collection: str
+    subject_id: str
+    subject: str
+    created_at: datetime
+    quality: Mapping[str, float]
+    box: tuple[float, ...]
+    """x, y, width, height in pixels of the upright photograph."""
+    landmarks: tuple[tuple[float, float], ...]
+    """Five points, x and y in the same pixels."""
+    source_sha256: str
+    models: tuple[str, ...]
+    """Digests of the models that have a template of this face."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewFace:
+    """A face to enrol: one (D,) float32 unit template per model digest."""
+
+    id: str
+    templates: Mapping[str, Vector]
+    quality: Mapping[str, float] = field(default_factory=dict)
+    box: tuple[float, ...] = ()
+    landmarks: tuple[tuple[float, float], ...] = ()
+    source_sha256: str = ""
+    crop: bytes | None = None
+    """The aligned crop, encoded; kept only in collections that keep crops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A subject found, with its best face: cosine score in -1..1 and the digest of the template's model."""
+
+    subject: str
+    subject_id: str
+    face_id: str
+    score: float
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list; `next_cursor` asks for the part after it and is None at the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of an erasure. It names what was removed by id only."""
+
+    id: str
+    kind: str
+    """collection, subject or face."""
+    target: str
+    faces: int
+    templates: int
+    at: datetime
+
+
+class DuplicatePolicy(StrEnum):
+    """What an enrolment does when the face belongs to another subject already."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateCheck:
+    """Compare new faces with all others of the collection, before the commit, by one model at one threshold."""
+
+    policy: DuplicatePolicy
+    digest: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """Names a request so that a repetition gets the first answer; `fingerprint` tells requests apart."""
+
+    principal: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The outcome of one enrolment. On a replay only `reply` is known, the answer given the first time."""
+
+    subject: Subject | None
+    faces: tuple[Face, ...]
+    created: bool
+    """Whether the subject is new."""
+    duplicates: tuple[Hit, ...]
+    reply: str = ""
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who decided what with which model at which threshold. Never holds biometric data."""
+
+    request_id: str
+    principal: str
+    action: str
+    outcome: str
+    collection: str | None = None
+    model: str | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many templates of a model a collection holds, and the bytes of memory their index takes."""
+
+    collection: str
+    model: str
+    templates: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the start has come with one index."""
+
+    collection: str
+    model: str
+    done: int
+    total: int
+    source: str
+    """snapshot or record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the start did: templates by where they came from, files refused, and the seconds it took."""
+
+    templates: int
+    from_snapshot: int
+    from_record: int
+    refused: tuple[str, ...]
+    seconds: float

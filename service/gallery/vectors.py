@@ -1,0 +1,52 @@
+"""Templates as bytes: little-endian float16, and the checks a vector passes before it is stored or searched for.
+
+Half precision rounds a coordinate of a unit vector by at most 2**-12 of itself, which moves a cosine by less than 1e-3
+in the worst case and by about 1e-5 in practice; the record and every index derived from it hold the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.gallery.errors import VectorInvalid
+from service.gallery.records import Vector
+
+UNIT_TOLERANCE = 1e-2
+
+
+def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
+    """`vectors` (N,D) as contiguous float32.
+
+    Raises:
+        VectorInvalid: not two-dimensional, of another dimension than `dim`, not finite, or not of unit length.
+    """
+    checked = np.ascontiguousarray(vectors, np.float32)
+    if checked.ndim != 2 or checked.shape[1] == 0:
+        raise VectorInvalid(f"Templates are rows of one matrix, not an array of shape {checked.shape}.")
+    if dim is not None and checked.shape[1] != dim:
+        raise VectorInvalid(f"The model's templates have {dim} dimensions, not {checked.shape[1]}.")
+    lengths = np.linalg.norm(checked, axis=1)
+    # A comparison with NaN is false: this also refuses what is not finite, which an index would answer with nonsense.
+    if not np.all(np.abs(lengths - 1.0) <= UNIT_TOLERANCE):
+        raise VectorInvalid("A template is a finite vector of length 1; normalise it first.")
+    return checked
+
+
+def pack(vector: Vector) -> bytes:
+    """One template (D,) as D little-endian float16."""
+    return np.ascontiguousarray(vector, "<f2").tobytes()
+
+
+def unpack(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
+    """N packed templates as (N,D) float16.
+
+    Raises:
+        VectorInvalid: a blob is not of D values; the record is damaged.
+    """
+    joined = b"".join(blobs)
+    if len(joined) != 2 * dim * len(blobs) or any(len(blob) != 2 * dim for blob in blobs):
+        raise VectorInvalid(f"A stored template is not of {dim} dimensions: the record is damaged.")
+    return np.frombuffer(joined, "<f2").reshape(len(blobs), dim)
