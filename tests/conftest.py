@@ -35,7 +35,7 @@ def astronaut() -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def admiral() -> NDArray[np.uint8]:
     """The U.S. Navy's portrait of an admiral, public domain: RGB (606, 512, 3), one face."""
-    with Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg")) as image:
+    with Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 

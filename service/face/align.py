@@ -40,12 +40,14 @@ def similarity(landmarks: NDArray[np.floating], target: NDArray[np.floating] = T
     """
     source = np.asarray(landmarks, dtype=np.float64)
     wanted = np.asarray(target, dtype=np.float64)
+    if not np.all(np.isfinite(source)):
+        raise ValueError("landmarks are not finite")
     source_mean, wanted_mean = source.mean(axis=0), wanted.mean(axis=0)
     s = (source - source_mean) @ np.array([1, 1j])
     w = (wanted - wanted_mean) @ np.array([1, 1j])
     energy = float(np.vdot(s, s).real)
-    if not np.isfinite(energy) or energy < 1e-9:
-        raise ValueError("landmarks coincide or are not finite")
+    if energy < 1e-9:
+        raise ValueError("all landmarks coincide")
     z = np.vdot(s, w) / energy
     linear = np.array([[z.real, -z.imag], [z.imag, z.real]])
     return np.column_stack([linear, wanted_mean - linear @ source_mean])

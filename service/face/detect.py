@@ -45,13 +45,16 @@ class DetectionLimits:
     `min_score`: detections below it are dropped. `iou`: boxes overlapping more than this are one face.
     `sides`: longer side, in pixels, of the views the detector sees, the first always at most; small views
     find faces that fill the frame, which a full-size view misses. `fine_side`: longer side of the view that a
-    thorough search adds, for small faces in large photographs.
+    thorough search adds, for small faces in large photographs. A face smaller than `refine_below` pixels in
+    the first view is looked at again, enlarged, where the photograph has more pixels of it: at such sizes
+    landmarks are too coarse to align by.
     """
 
     min_score: float = 0.6
     iou: float = 0.3
     sides: tuple[int, ...] = (640, 160)
     fine_side: int = 1600
+    refine_below: float = 64.0
 
 
 class Detector:
@@ -84,7 +87,23 @@ class Detector:
         found = suppress([face for side in sides for face in self._view(pixels, side)], self._limits.iou)
         if not found and fine > sides[0]:
             found = self._view(pixels, fine)
+        found = [self._refined(face, pixels, sides[0] / longer) for face in found]
         return sorted(found, key=lambda face: face.area, reverse=True)
+
+    def _refined(self, face: Detection, pixels: NDArray[np.uint8], ratio: float) -> Detection:
+        """The same face seen again in a cut-out at up to twice `refine_below`, or as it was."""
+        x, y, width, height = face.box
+        size = max(width, height)
+        if ratio >= 1.0 or size * ratio >= self._limits.refine_below:
+            return face
+        left, top = max(0, round(x + width / 2 - size * 1.5)), max(0, round(y + height / 2 - size * 1.5))
+        cut = pixels[top : top + round(size * 3), left : left + round(size * 3)]
+        corner = np.array([left, top], dtype=np.float32)
+        if 0 in cut.shape[:2]:
+            return face
+        again = [_moved(seen, corner) for seen in self._view(cut, round(self._limits.refine_below * 6))]
+        same = overlap(np.array(face.box), np.array([seen.box for seen in again] or [(0.0,) * 4]))
+        return again[int(same.argmax())] if again and same.max() > self._limits.iou else face
 
     def _view(self, pixels: NDArray[np.uint8], side: int) -> list[Detection]:
         height, width = pixels.shape[:2]
@@ -158,6 +177,11 @@ def _enlarged(face: Detection, zoom: NDArray[np.float32]) -> Detection:
     x, y, width, height = face.box
     box = (float(x * zoom[0]), float(y * zoom[1]), float(width * zoom[0]), float(height * zoom[1]))
     return Detection(box, face.score, face.landmarks * zoom)
+
+
+def _moved(face: Detection, shift: NDArray[np.float32]) -> Detection:
+    x, y, width, height = face.box
+    return Detection((x + float(shift[0]), y + float(shift[1]), width, height), face.score, face.landmarks + shift)
 
 
 def _padded(side: int) -> int:

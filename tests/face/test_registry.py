@@ -1,0 +1,188 @@
+"""Model folders: manifests without defaults, digests, intake and resumable download."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.face.download import download
+from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
+from service.face.intake import ModelSpec, add_model, known_specs, parse_spec, read_spec
+from service.face.manifest import Manifest, dump_manifest, parse_manifest
+from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry
+
+
+@pytest.fixture
+def folder(model_dirs: tuple[Path, ...], tmp_path: Path) -> ModelFolder:
+    """A copy of a real embedder that a test may damage."""
+    source = Registry.scan(model_dirs).folders("embedder")[0]
+    target = tmp_path / "models" / "copy"
+    shutil.copytree(source.path, target)
+    return ModelFolder(source.manifest, target)
+
+
+def spec_of(manifest: Manifest, **changes: object) -> ModelSpec:
+    fields = manifest.model_dump(mode="json", by_alias=True)
+    for absent in ("schema", "cost", "space"):
+        fields.pop(absent)
+    cost = {"parameters": manifest.cost.parameters, "multiply_adds": manifest.cost.multiply_adds}
+    return ModelSpec.model_validate(fields | cost | {"about": "a test", "url": None, "space": None} | changes)
+
+
+def test_every_field_of_a_manifest_is_required(folder: ModelFolder) -> None:
+    whole = json.loads(dump_manifest(folder.manifest))
+    assert parse_manifest(json.dumps(whole), "m") == folder.manifest
+    for field in whole:
+        with pytest.raises(ModelInvalid, match=field):
+            parse_manifest(json.dumps({k: v for k, v in whole.items() if k != field}), "m")
+    with pytest.raises(ModelInvalid, match="colour"):
+        parse_manifest(json.dumps(whole | {"input": whole["input"] | {"colour": "GRB"}}), "m")
+    with pytest.raises(ModelInvalid, match="surplus"):
+        parse_manifest(json.dumps(whole | {"surplus": 1}), "m")
+
+
+def test_a_threshold_that_the_trials_cannot_support_is_refused(folder: ModelFolder) -> None:
+    whole = json.loads(dump_manifest(folder.manifest))
+    row = {"fmr": 1e-6, "threshold": 0.6, "impostor_trials": 29_000_000, "ci95": [5e-7, 2e-6]}
+    with pytest.raises(ModelInvalid, match=r"expects 29\.0 false matches"):
+        parse_manifest(json.dumps(whole | {"thresholds": [row]}), "m")
+    parse_manifest(json.dumps(whole | {"thresholds": [row | {"impostor_trials": 30_000_000}]}), "m")
+
+
+def test_a_changed_or_missing_file_does_not_load(folder: ModelFolder) -> None:
+    registry = Registry.scan([folder.path.parent])
+    registry.embedder(folder.manifest.name)
+    model = folder.path / MODEL
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    with pytest.raises(ModelDigestMismatch):
+        registry.embedder(folder.manifest.name)
+    model.unlink()
+    with pytest.raises(ModelInvalid, match="missing"):
+        registry.embedder(folder.manifest.name)
+    (folder.path / CARD).unlink()
+    with pytest.raises(ModelInvalid, match=CARD):
+        folder.verify()
+
+
+def test_a_broken_manifest_is_reported_and_hides_no_other(folder: ModelFolder) -> None:
+    broken = folder.path.parent / "broken"
+    broken.mkdir()
+    (broken / MANIFEST).write_text("{}")
+    registry = Registry.scan([folder.path.parent])
+    assert [f.manifest.identity for f in registry.folders()] == [folder.manifest.identity]
+    assert len(registry.faults) == 1
+    with pytest.raises(ModelNotFound, match="known"):
+        registry.find("nothing")
+    with pytest.raises(ModelNotFound):
+        Registry.scan([folder.path / "absent"])
+
+
+def test_the_newest_version_answers_to_the_bare_name(folder: ModelFolder) -> None:
+    newer = folder.manifest.model_copy(update={"version": "10.0.0"})
+    older = folder.manifest.model_copy(update={"version": "9.9.9"})
+    registry = Registry([ModelFolder(m, folder.path) for m in (older, newer)])
+    assert registry.find(folder.manifest.name).manifest.version == "10.0.0"
+    assert registry.find(f"{folder.manifest.name}@9.9.9").manifest.version == "9.9.9"
+
+
+def test_adding_a_model_makes_a_folder_that_loads(folder: ModelFolder, tmp_path: Path) -> None:
+    spec = spec_of(folder.manifest, name="mine")
+    added = add_model(folder.model_path, spec, tmp_path / "added")
+    added.verify()
+    assert added.manifest.space == added.manifest.sha256
+    assert "mine@" in added.card()
+    assert Registry.scan([tmp_path / "added"]).embedder("mine").dim == folder.manifest.output.dim  # type: ignore[union-attr]
+    with pytest.raises(ModelExists):
+        add_model(folder.model_path, spec, tmp_path / "added")
+
+
+def test_what_does_not_fit_its_spec_leaves_nothing_behind(folder: ModelFolder, tmp_path: Path) -> None:
+    target = tmp_path / "added"
+    good = spec_of(folder.manifest, name="mine")
+    small = good.input.model_copy(update={"width": 40, "height": 40})
+    with pytest.raises(ModelInvalid):
+        add_model(folder.model_path, good.model_copy(update={"input": small}), target)
+    with pytest.raises(ModelDigestMismatch):
+        add_model(folder.model_path, good.model_copy(update={"sha256": "0" * 64}), target)
+    junk = tmp_path / "junk.onnx"
+    junk.write_bytes(b"not a graph")
+    with pytest.raises(ModelInvalid):
+        add_model(junk, good.model_copy(update={"sha256": None}), target)
+    with pytest.raises(ModelNotFound):
+        add_model(tmp_path / "absent.onnx", good, target)
+    assert not target.exists() or not list(target.iterdir())
+
+
+def test_known_specs_parse_and_errors_name_the_field() -> None:
+    assert {"omz-0095", "yunet", "sface", "arcface-512"} <= set(known_specs())
+    with pytest.raises(ModelNotFound, match="omz-0095"):
+        read_spec("no-such-spec")
+    with pytest.raises(ModelInvalid, match="version"):
+        parse_spec('{"name": "x"}', "x.json")
+
+
+class _Server(http.server.SimpleHTTPRequestHandler):
+    """A file server that understands `Range: bytes=N-` and may cut its first answer short."""
+
+    body = bytes(range(256)) * 2000
+    cut: int | None = None
+    ranges: list[str | None]
+
+    def do_GET(self) -> None:
+        if self.path == "/absent":
+            self.send_error(404)
+            return
+        asked = self.headers.get("Range")
+        type(self).ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        rest = self.body[start:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        cut, type(self).cut = self.cut, None
+        self.wfile.write(rest[:cut])
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    _Server.ranges, _Server.cut = [], None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_a_cut_download_resumes_where_it_ended(server: str, tmp_path: Path) -> None:
+    digest, target = hashlib.sha256(_Server.body).hexdigest(), tmp_path / "deep" / "model.onnx"
+    _Server.cut = 100_000
+    with pytest.raises(ModelNotFound, match="resume"):
+        download(f"{server}/model", digest, target)
+    assert not target.exists()
+    seen: list[tuple[int, int | None]] = []
+    download(f"{server}/model", digest, target, lambda done, total: seen.append((done, total)))
+    assert target.read_bytes() == _Server.body
+    assert _Server.ranges == [None, "bytes=100000-"]
+    assert seen[-1] == (len(_Server.body), len(_Server.body))
+    download(f"{server}/model", digest, target)
+    assert len(_Server.ranges) == 2  # what is there already is not fetched again
+
+
+def test_a_download_with_another_digest_is_not_kept(server: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelDigestMismatch):
+        download(f"{server}/model", "0" * 64, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ModelNotFound, match="404"):
+        download(f"{server}/absent", "0" * 64, tmp_path / "model.onnx")
+    with pytest.raises(ModelInvalid, match="http"):
+        download("file:///etc/passwd", "0" * 64, tmp_path / "model.onnx")
