@@ -1,1 +1,1 @@
-"""Offline: distil, evaluate, calibrate, export and publish the models that the service runs."""
+"""The offline half: distils, evaluates, calibrates, exports and publishes the models that `service` runs."""

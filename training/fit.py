@@ -1,0 +1,143 @@
+"""The training loop: one for every task and method, on a CPU, one device or several (torchrun), unchanged.
+
+Every random choice of a step (samples, augmentation, dropout) is drawn from seed and step, so a resumed run continues
+exactly as an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from tqdm import tqdm
+
+from training.artefact import write_json
+from training.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
+from training.errors import CheckpointInvalid, LossNotFinite
+from training.loader import Plan, batches
+from training.meter import Meter
+from training.optimise import Average, build_optimiser, rate
+from training.recipe import Recipe, Roots
+from training.task import Task, TaskKind
+
+LOG_EVERY = 20
+
+
+def fit(
+    recipe: Recipe,
+    kind: TaskKind[Any],
+    roots: Roots,
+    *,
+    accelerator: str = "auto",
+    until: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train what the recipe says, or go on where an earlier call stopped. Returns the run's folder.
+
+    `until` stops early, after that many steps, leaving a checkpoint to resume from.
+
+    Raises: RecipeInvalid, DataError, TeacherError, InitialisationFailed before the first step; LossNotFinite during
+    it, leaving the last good checkpoint; CheckpointInvalid when the folder holds a run of another recipe.
+    """
+    schedule, folder = recipe.schedule, roots.runs / recipe.name
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),  # set by torchrun
+        precision=schedule.precision,
+        loggers=TensorBoardLogger(folder, name="log", version=""),
+    )
+    fabric.launch()
+    torch.manual_seed(recipe.seed)
+    task = kind.build(recipe, roots)
+    earlier = _resumable(folder, recipe)
+    if earlier is not None:
+        task.load_state_dict(dict(earlier.model))
+    layout = torch.channels_last if schedule.channels_last else torch.contiguous_format
+    task.to(memory_format=layout)  # type: ignore[call-overload]
+    module, optimiser = fabric.setup(task, build_optimiser(task, schedule))
+    average = Average(task.state_dict(), schedule.ema) if schedule.ema else None
+    if earlier is not None:
+        optimiser.load_state_dict(dict(earlier.optimiser))
+        if average is not None and earlier.average is not None:
+            average.state = {n: fabric.to_device(t) for n, t in earlier.average.items()}
+
+    plan = Plan(task.source, recipe.seed, schedule.batch, fabric.global_rank, fabric.world_size)
+    total = schedule.steps or max(1, round((schedule.epochs or 0) * plan.steps_per_epoch))
+    start, stop = earlier.step if earlier is not None else 0, min(total, until or total)
+    meter = Meter(schedule.batch)
+    quiet = not progress or fabric.global_rank > 0
+    bar = tqdm(total=total, initial=start, desc=recipe.name, unit="step", disable=quiet)
+    module.train()
+    for step, batch in zip(range(start, stop), meter.watch(batches(plan, start, stop, schedule.workers)), strict=False):
+        torch.manual_seed((recipe.seed * 1_000_003 + step) * 4_099 + fabric.global_rank)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, total, schedule)
+        losses = module(fabric.to_device({name: torch.from_numpy(array) for name, array in batch.items()}))
+        loss = torch.stack(list(losses.values())).sum()
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        _refuse_nonfinite(values, step, folder)
+        optimiser.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        if schedule.clip is not None:
+            norm = fabric.clip_gradients(module, optimiser, max_norm=schedule.clip, error_if_nonfinite=False)
+            _refuse_nonfinite({"gradient norm": float(norm) if norm is not None else 0.0}, step, folder)
+        optimiser.step()
+        if average is not None:
+            average.update(task.state_dict(), step)
+        done = step + 1
+        bar.update()
+        if done % LOG_EVERY == 0 or done == stop:
+            report = meter.report(values)
+            bar.set_postfix({"loss": f"{report['loss']:.4f}", "img/s": f"{report['images_per_second']:.0f}"})
+            fabric.log_dict({**report, "rate": rate(step, total, schedule)}, step=done)
+        if (done % schedule.checkpoint_every == 0 or done == stop) and fabric.global_rank == 0:
+            _save(folder, recipe, task, average, optimiser, done, total)
+    bar.close()
+    fabric.barrier()
+    if fabric.global_rank == 0 and stop > start:
+        write_json(folder / "fit.json", {"name": recipe.name, "step": stop, "total": total, **meter.summary()})
+    fabric.logger.finalize("success")
+    return folder
+
+
+def _resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
+    """The checkpoint to go on from, if any. Raises: CheckpointInvalid."""
+    if not (folder / FILE).exists():
+        return None
+    earlier = load_checkpoint(folder)
+    if earlier.recipe != recipe.model_dump_json():
+        raise CheckpointInvalid(
+            f"{folder} holds a run of another recipe of this name: rename the recipe, or delete the folder"
+        )
+    return earlier
+
+
+def _save(
+    folder: Path,
+    recipe: Recipe,
+    task: Task,
+    average: Average | None,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    total: int,
+) -> None:
+    state = {name: tensor.detach().cpu() for name, tensor in task.state_dict().items()}
+    averaged = {n: t.cpu() for n, t in average.state.items()} if average is not None else None
+    save_checkpoint(
+        folder,
+        Checkpoint(recipe.model_dump_json(), step, total, state, averaged, optimiser.state_dict(), dict(task.facts)),
+    )
+
+
+def _refuse_nonfinite(values: dict[str, float], step: int, folder: Path) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise LossNotFinite(
+                f"step {step}: {name} is {value}; nothing of this step was kept, {folder / FILE} is the last good "
+                f"state if it exists. Lower `peak`, lengthen `warmup`, or look at the data of this step"
+            )

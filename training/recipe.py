@@ -1,0 +1,114 @@
+"""A recipe: one YAML file that says all there is to say about a training run.
+
+Every task derives its own recipe from `Recipe` (see `training.tasks`). Unknown keys are refused.
+`extends: other.yaml` starts from another recipe, whose top-level keys are replaced one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.face.manifest import Name
+from training.errors import RecipeInvalid
+
+
+class Part(BaseModel):
+    """A piece of a recipe: frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Schedule(Part):
+    """How long and how fast: exactly one of `epochs` and `steps`.
+
+    The learning rate rises linearly to `peak` over the `warmup` share of all steps, then falls along a cosine to
+    `peak * final`. `batch` counts samples over all devices. `ema` is the decay of the averaged weights (null: none);
+    `clip` the largest gradient norm (null: none).
+    """
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    peak: float = Field(gt=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    final: float = Field(default=0.0, ge=0, le=1)
+    batch: int = Field(gt=0)
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    clip: float | None = Field(default=1.0, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    channels_last: bool = True
+    checkpoint_every: int = Field(default=500, gt=0)
+    workers: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        return self
+
+
+class Recipe(Part):
+    """What every task's recipe holds."""
+
+    name: Name
+    task: str
+    about: str = ""
+    seed: int = Field(default=0, ge=0)
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where a recipe's relative names are looked up: prepared sets, model files and finished runs."""
+
+    data: Path
+    models: Path
+    runs: Path
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a recipe's YAML with its `extends` chain resolved.
+
+    Raises: RecipeInvalid when a file is missing, not YAML, not a mapping, or extends itself.
+    """
+    merged: dict[str, Any] = {}
+    seen: list[Path] = []
+    current: Path | None = path
+    while current is not None:
+        if current.resolve() in seen:
+            raise RecipeInvalid(f"{path}: the recipe extends itself through {current.name}")
+        seen.append(current.resolve())
+        try:
+            value = yaml.safe_load(current.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RecipeInvalid(f"{current}: {error.strerror or 'cannot be read'}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RecipeInvalid(f"{current}: not YAML: {error}") from error
+        if not isinstance(value, dict):
+            raise RecipeInvalid(f"{current}: a recipe is a mapping of keys to values")
+        parent = value.pop("extends", None)
+        merged = {**value, **merged}
+        current = current.parent / str(parent) if parent is not None else None
+    return merged
+
+
+def validate(kind: type[R], values: Mapping[str, Any], source: str) -> R:
+    """Make a typed recipe of a mapping. Raises: RecipeInvalid, naming every wrong key."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise RecipeInvalid(f"{source}: {faults}") from error

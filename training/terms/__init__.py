@@ -1,0 +1,1 @@
+"""Terms of a distillation loss: {tap, adapter, target, distance, weight}, freely combined."""
