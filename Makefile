@@ -1,0 +1,78 @@
+# make serve    start the service on 127.0.0.1:8000 with its data in ./data
+# make test     everything that needs only the repository and the package registries
+# make help     the rest
+
+PYTHON ?= python3
+SERVE := .venv
+DEV := .venv-dev
+PIP := pip install --quiet --disable-pip-version-check -c requirements.lock
+RUN := $(DEV)/bin/python -m
+SHARED ?= ../shared
+
+.PHONY: serve test check test-data test-slow test-browser test-engines test-image starter lock format clean help
+
+serve: $(SERVE)/.ready ## start the service; the first start creates and prints the admin key
+	@$(SERVE)/bin/facet serve
+
+test: $(DEV)/.ready ## the test suite
+	$(RUN) pytest -q
+
+check: $(DEV)/.ready ## style, types, import contracts
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(DEV)/bin/lint-imports
+
+test-data: $(DEV)/.ready ## tests that need the research data in $(SHARED)
+	$(RUN) pytest -q -m "data and not slow"
+
+test-slow: $(DEV)/.ready ## the long ones: hostile inputs, durability, full recipes
+	$(RUN) pytest -q -m "slow and not data"
+
+test-browser: $(DEV)/.ready ## the page in a real Chromium
+	$(RUN) pytest -q -m browser
+
+test-engines: $(DEV)/.ready ## against real servers: Prometheus and the like
+	$(RUN) pytest -q -m engines
+
+test-image: $(DEV)/.ready ## build the container image and run it (root, buildah, debootstrap)
+	$(RUN) pytest -q -m image
+
+starter: $(DEV)/.ready ## train the bundled models again from $(SHARED); hours
+	$(DEV)/bin/facet-train starter --shared $(SHARED)
+
+lock: $(DEV)/.ready ## resolve requirements.lock again
+	$(DEV)/bin/pip install --quiet pip-tools
+	$(RUN) piptools compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-options --output-file requirements.lock.new pyproject.toml
+	{ sed -n '1,2p' requirements.lock; sed 's/+cpu$$//' requirements.lock.new; } > requirements.lock.tmp
+	mv requirements.lock.tmp requirements.lock && rm requirements.lock.new
+
+format: $(DEV)/.ready ## put the code into its style
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+clean: ## remove what was installed here; never touches ./data
+	rm -rf $(SERVE) $(DEV) build dist *.egg-info
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(SERVE)/.ready: pyproject.toml requirements.lock
+	@$(call venv,$(SERVE))
+	@echo "Installing the service into $(SERVE) ..."
+	@$(SERVE)/bin/$(PIP) -e .
+	@touch $@
+
+$(DEV)/.ready: pyproject.toml requirements.lock
+	@$(call venv,$(DEV))
+	@echo "Installing everything the tests need into $(DEV) ..."
+	@$(DEV)/bin/$(PIP) -e '.[train,test]'
+	@touch $@
+
+define venv
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+    || { echo "Facet needs Python 3.11 or newer; set PYTHON=python3.12, say." >&2; exit 1; }; \
+$(PYTHON) -m venv $(1) \
+    || { echo "No venv module: apt install python3-venv, then again." >&2; rm -rf $(1); exit 1; }
+endef
