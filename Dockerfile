@@ -1,0 +1,63 @@
+# Builds the service alone: no training module, no torch, no compiler, no package manager of Python.
+#
+#   docker build -t facet .
+#
+# Behind a private package mirror, two optional build secrets reach pip and stay out of every layer:
+#
+#   docker build --secret id=pip_conf,src=pip.conf --secret id=ca_bundle,src=ca.crt -t facet .
+#
+# BASE is any Debian with glibc, /usr/bin/env, useradd, and a python3 of at least 3.11 with its venv module.
+ARG BASE=python:3.11-slim-bookworm
+
+# hadolint ignore=DL3006
+FROM ${BASE} AS build
+ENV PIP_CONFIG_FILE=/run/secrets/pip_conf \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1
+RUN python3 -m venv /opt/facet
+WORKDIR /src
+
+# The dependencies make one layer that changes only with the lock; the service makes the next.
+COPY pyproject.toml requirements.lock ./
+RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
+    python3 -c 'import pathlib, tomllib; print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["dependencies"], sep="\n")' \
+        > requirements.txt \
+    && /opt/facet/bin/pip install --only-binary :all: -c requirements.lock -r requirements.txt
+COPY README.md ./
+COPY service service
+RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
+    /opt/facet/bin/pip install --no-deps -c requirements.lock . \
+    && /opt/facet/bin/pip check \
+    && /opt/facet/bin/pip uninstall --yes pip setuptools \
+    && rm -rf /opt/facet/bin/facet-train /opt/facet/bin/pip* /opt/facet/include
+
+# hadolint ignore=DL3006
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Facet" \
+      org.opencontainers.image.description="Self-hosted face verification: enrol, verify and identify over HTTP at a stated false match rate" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+# Everything that is ever written goes to /data; the rest of the file system may be read-only.
+RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin facet \
+    && install --directory --owner=facet --group=facet --mode=0750 /data
+COPY --from=build /opt/facet /opt/facet
+COPY deploy/healthcheck.py /opt/facet/healthcheck.py
+
+ENV PATH="/opt/facet/bin:${PATH}" \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    FACET_HOST=0.0.0.0 \
+    FACET_PORT=8000 \
+    FACET_DATA=/data
+WORKDIR /opt/facet
+USER 10001:10001
+VOLUME ["/data"]
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=4 \
+    CMD ["python", "/opt/facet/healthcheck.py"]
+ENTRYPOINT ["facet"]
+CMD ["serve"]
