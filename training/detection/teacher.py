@@ -1,0 +1,40 @@
+"""The dense teacher: a YuNet-shaped detector whose head maps on the very pixels the student sees are the targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.face.detect import HEADS, STRIDES
+from service.face.session import ModelSession
+from training.errors import TeacherMismatch
+
+
+class DenseTeacher:
+    """Runs a detector graph and lays its twelve outputs out as the student's rows."""
+
+    def __init__(self, session: ModelSession) -> None:
+        """Raises `TeacherMismatch` when the graph lacks a head."""
+        missing = [f"{head}_{s}" for s in STRIDES for head in HEADS if f"{head}_{s}" not in session.outputs]
+        if missing:
+            raise TeacherMismatch(
+                f"the detector teacher has no output {missing[0]}: "
+                "give a graph with cls, obj, bbox and kps at strides 8, 16 and 32"
+            )
+        self._session = session
+
+    @classmethod
+    def open(cls, path: Path) -> DenseTeacher:
+        return cls(ModelSession(path))
+
+    def rows(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Targets for BGR uint8 tiles (N, H, W, 3), sides multiples of 32.
+
+        Returns float32 (N, P, 16): cls and obj as probabilities, box and landmarks in strides, strides in turn.
+        """
+        found = self._session.run(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32))
+        return np.concatenate(
+            [np.concatenate([found[f"{head}_{s}"] for head in HEADS], axis=2) for s in STRIDES], axis=1
+        ).astype(np.float32, copy=False)
