@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.face.errors import InferenceFailed, ModelInvalid
 
 CPU = "CPUExecutionProvider"
+LARGE = 3 * 640 * 640  # values; inputs above this are rare and their memory is given back after the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,12 @@ class ModelSession:
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
-        # Photographs come in many sizes. The arena never returns what its largest request took, and memory
-        # patterns are kept for every input shape seen: together they are how such servers grow for days.
-        options.enable_cpu_mem_arena = False
+        # Photographs come in many sizes. A memory pattern is kept for every input shape ever seen, and the arena
+        # never returns what its largest request took: together they are how such servers grow for days. The
+        # arena stays, since without it each run pays for fresh pages, but gives back what a large input took.
         options.enable_mem_pattern = False
+        self._shrinking = ort.RunOptions()
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(str(path), options, providers=list(runtime.providers))
@@ -72,7 +75,8 @@ class ModelSession:
     def run(self, tensor: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Run the graph on a float32 tensor; returns its outputs by name. Raises: InferenceFailed."""
         try:
-            values = self._session.run(None, {self._input.name: tensor})
+            options = self._shrinking if tensor.size > LARGE else None
+            values = self._session.run(None, {self._input.name: tensor}, options)
         except Exception as error:
             raise InferenceFailed(f"inference failed: {_first_line(error)}") from error
         return dict(zip(self.outputs, values, strict=True))
