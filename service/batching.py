@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.errors import FacetError
+from service.stages import Abandoned
 
 T = TypeVar("T")
 
@@ -38,12 +39,6 @@ class Stopping(Overloaded):
     """The service is shutting down and admits nothing more."""
 
     code = "stopping"
-
-
-class Cancelled(FacetError):
-    """The client went away before its answer was ready."""
-
-    code = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +114,7 @@ class Executor:
 
     def _perform(self, job: _Job[T]) -> T:
         if job.work is None:
-            raise Cancelled("the client went away")
+            raise Abandoned("the client went away")
         with self._lock:
             self._running += 1
         begun = time.perf_counter()

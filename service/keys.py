@@ -25,6 +25,7 @@ from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
 from service.errors import FacetError
+from service.gallery.database import storage_errors
 from service.gallery.schema import keys as table
 
 SHAPE = re.compile(r"facet_([0-9a-f]{10})_([0-9a-f]{48})")
@@ -86,6 +87,7 @@ class Keys:
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] | None = None) -> None:
         self._engine = engine
+        self._writing = engine.execution_options(immediate=True)
         self._now = now or (lambda: datetime.now(UTC))
         # The secret is random, so the hash only has to make a stolen file useless: OWASP's lightest Argon2id.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -102,25 +104,25 @@ class Keys:
         lifetime: timedelta | None = None,
     ) -> tuple[Key, str]:
         """Make a key; returns its record and the only copy of its text."""
-        with self._engine.begin() as connection:
+        with storage_errors(), self._writing.begin() as connection:
             return self._insert(connection, name, scopes, collections, lifetime)
 
     def create_first(self) -> str | None:
         """Make the first admin key and return its text, or None when the store has ever had a key."""
-        with self._engine.begin() as connection:
+        with storage_errors(), self._writing.begin() as connection:
             if connection.scalar(select(func.count()).select_from(table)):
                 return None
             return self._insert(connection, "first admin", [Scope.ADMIN], None, None)[1]
 
     def list(self) -> list[Key]:
         """All keys, revoked ones too, oldest first."""
-        with self._engine.connect() as connection:
+        with storage_errors(), self._engine.connect() as connection:
             return [_key(row) for row in connection.execute(select(table).order_by(table.c.created_at, table.c.id))]
 
     def revoke(self, key_id: str) -> None:
         """End a key, at once and for good. Raises: KeyNotFound."""
         live = update(table).where(table.c.id == key_id, table.c.revoked_at.is_(None))
-        with self._engine.begin() as connection:
+        with storage_errors(), self._writing.begin() as connection:
             if connection.execute(live.values(revoked_at=self._now())).rowcount == 0:
                 raise KeyNotFound(f"no live key {key_id!r}; see `facet keys list`")
 
@@ -129,13 +131,13 @@ class Keys:
 
         An unknown id costs one indexed read and no hash; wrong secrets for a known id are limited per minute.
 
-        Raises: KeyInvalid, TooManyGuesses.
+        Raises: KeyInvalid, TooManyGuesses, StorageError.
         """
         shape = SHAPE.fullmatch(text)
         if shape is None:
             raise KeyInvalid("this is not a key of this service: keys read facet_<id>_<secret>")
         key_id, secret = shape.groups()
-        with self._engine.connect() as connection:
+        with storage_errors(), self._engine.connect() as connection:
             row = connection.execute(select(table).where(table.c.id == key_id)).one_or_none()
         if row is None:
             raise KeyInvalid("the key is unknown or no longer valid")

@@ -49,7 +49,6 @@ class Settings(BaseSettings):
         le=1,
         description="An identification is ambiguous when ranks 1 and 2 both pass and lie closer than this.",
     )
-    max_top_k: int = Field(100, ge=1, description="Largest top_k of an identification.")
     workers: int = Field(
         0,
         ge=0,
@@ -63,7 +62,6 @@ class Settings(BaseSettings):
     )
     max_image_bytes: int = Field(10 * MIB, ge=1024, description="Largest encoded image, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=4096, description="Largest decoded image, in pixels.")
-    max_images: int = Field(20, ge=1, description="Most images in one enrolment.")
     max_body_bytes: int = Field(
         64 * MIB, ge=4096, description="Largest request body, in bytes. Base64 takes 4/3 of the image's size."
     )

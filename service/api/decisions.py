@@ -1,0 +1,154 @@
+"""Enrol, verify, identify."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from service.api import replies, requests
+from service.api.access import Caller, allow
+from service.api.contract import BODY, CALLER, IMAGE, STORE, body, problems, takes
+from service.api.errors import CollectionForbidden
+from service.api.ledger import choose_model, note_enrolment, note_identification, note_verification
+from service.api.services import ServicesDep
+from service.api.trace import trace_of
+from service.engine import EnrolmentOutcome, EnrolmentRefused, SubjectRef
+from service.face import errors as face
+from service.gallery import errors as gallery
+from service.gallery.records import Idempotency
+from service.keys import Scope
+from service.stages import Stages
+
+router = APIRouter(tags=["decisions"])
+
+DECIDING = (face.ModelNotFound, face.ThresholdUnsupported, CollectionForbidden, gallery.CollectionNotFound)
+CHOOSING = (face.NoFace, face.SeveralFaces, face.FaceUnfit)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Names this enrolment, a UUID say. A repetition within a day gets the first answer and enrols "
+        "nothing; the same key with another request is refused.",
+    ),
+]
+
+
+@router.post(
+    "/verify",
+    summary="Do two faces belong to one person?",
+    responses=problems(
+        *CALLER, *BODY, *IMAGE, *DECIDING, *CHOOSING, *STORE, gallery.SubjectNotFound, gallery.TemplateMissing
+    ),
+    openapi_extra=takes(requests.VerifyRequest),
+)
+async def verify(
+    request: Request,
+    services: ServicesDep,
+    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
+    asked: Annotated[requests.VerifyRequest, Depends(body(requests.VerifyRequest))],
+) -> replies.Verification:
+    """Compare a probe image with a reference image, or with the faces of a stored subject."""
+    choose_model(request, services, asked.model)
+    collection: str | None = None
+    if asked.reference is not None:
+        reference: bytes | SubjectRef = asked.reference
+    else:
+        collection = caller.require(asked.collection or requests.DEFAULT_COLLECTION)
+        reference = SubjectRef(collection, asked.subject or "")
+    result = await services.perform(
+        request,
+        lambda stages: services.engine.verify(
+            asked.probe, reference, asked.ask, stages, faces=asked.faces, quality=asked.quality
+        ),
+    )
+    note_verification(request, services, caller, result, collection)
+    return replies.Verification.of(result, trace_of(request.scope).request_id)
+
+
+@router.post(
+    "/identify",
+    summary="Who is this?",
+    responses=problems(*CALLER, *BODY, *IMAGE, *DECIDING, *CHOOSING, *STORE, gallery.TemplateMissing),
+    openapi_extra=takes(requests.IdentifyRequest),
+)
+async def identify(
+    request: Request,
+    services: ServicesDep,
+    caller: Annotated[Caller, Depends(allow(Scope.IDENTIFY))],
+    asked: Annotated[requests.IdentifyRequest, Depends(body(requests.IdentifyRequest))],
+) -> replies.Identification:
+    """Search a collection. The threshold follows its size: `fmr` is the rate at which a stranger matches anybody."""
+    choose_model(request, services, asked.model)
+    collection = caller.require(asked.collection)
+    result = await services.perform(
+        request,
+        lambda stages: services.engine.identify(
+            collection, asked.image, asked.ask, stages, asked.top_k, faces=asked.faces, quality=asked.quality
+        ),
+    )
+    note_identification(request, services, caller, result, collection)
+    return replies.Identification.of(result, collection, trace_of(request.scope).request_id)
+
+
+@router.post(
+    "/enroll",
+    status_code=201,
+    summary="Enrol a person",
+    response_model=replies.Enrollment,
+    responses=problems(
+        *CALLER,
+        *BODY,
+        *DECIDING,
+        *STORE,
+        EnrolmentRefused,
+        gallery.DuplicateSubject,
+        gallery.IdempotencyConflict,
+        gallery.NameInvalid,
+    ),
+    openapi_extra=takes(requests.EnrollRequest),
+)
+async def enroll(
+    request: Request,
+    services: ServicesDep,
+    caller: Annotated[Caller, Depends(allow(Scope.ENROL))],
+    asked: Annotated[requests.EnrollRequest, Depends(body(requests.EnrollRequest))],
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Add faces to a person, who is made when new. The answer comes once they are on disk and found by searches.
+
+    A replayed answer carries the header `Idempotency-Replayed: true`.
+    """
+    choose_model(request, services, asked.model)
+    collection = caller.require(asked.collection)
+    request_id = trace_of(request.scope).request_id
+
+    def reply(outcome: EnrolmentOutcome) -> str:
+        return replies.Enrollment.of(outcome, request_id).model_dump_json()
+
+    def work(stages: Stages) -> tuple[str, bool]:
+        once = Idempotency(caller.principal, idempotency_key, asked.fingerprint()) if idempotency_key else None
+        if once is not None and (kept := services.gallery.replay(once)) is not None:
+            return kept, True
+        outcome = services.engine.enroll(
+            collection,
+            asked.subject,
+            asked.images,
+            asked.ask,
+            stages,
+            reply,
+            metadata=asked.metadata,
+            duplicate=asked.duplicate,
+            idempotency=once,
+            faces=asked.faces,
+            quality=asked.quality,
+        )
+        note_enrolment(request, services, caller, outcome.images, collection)
+        return outcome.enrolment.reply, outcome.enrolment.replayed
+
+    text, replayed = await services.perform(request, work)
+    headers = {"Idempotency-Replayed": "true"} if replayed else None
+    return Response(text, 201, headers, "application/json")

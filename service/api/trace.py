@@ -1,0 +1,37 @@
+"""What is known of the request being served: its id, its caller, its model, how it ended."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from starlette.types import Scope as AsgiScope
+
+ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="-")
+"""The request id of the running task or worker, for log lines."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """Filled in as a request passes through the layers; read once, at its end, by metrics and log."""
+
+    request_id: str
+    principal: str = ""
+    model: str = ""
+    code: str = ""
+    fault: Exception | None = None
+
+
+def request_id_from(given: str | None) -> str:
+    """The client's request id when it is short and plain, or else a new one."""
+    return given if given is not None and ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+
+
+def trace_of(scope: AsgiScope) -> Trace:
+    """The trace of a request, made by the edge middleware when the request came in."""
+    trace: Trace = scope["state"]["trace"]
+    return trace

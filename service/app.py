@@ -1,0 +1,120 @@
+"""The application: opened from settings, served by uvicorn, closed gracefully."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from service.api import decisions, health, models, openapi, page, problems, records, sight
+from service.api.body import BodyLimits, Intake
+from service.api.edge import Edge
+from service.api.limits import RateLimit
+from service.api.readiness import Readiness
+from service.api.requests import DEFAULT_COLLECTION, MAX_IMAGES
+from service.api.services import Services
+from service.batching import Executor
+from service.engine import Engine, EngineLimits
+from service.face.image import ImageLimits
+from service.face.quality import QualityLimits
+from service.face.registry import Registry
+from service.gallery import Gallery
+from service.keys import Keys
+from service.metrics import Metrics
+from service.models import Models
+from service.perception import Perception
+from service.settings import Settings
+from service.version import VERSION
+
+log = logging.getLogger("facet")
+
+STARTER = Path(__file__).parent / "starter"
+FIELDS_BESIDES_IMAGES = 16
+
+
+def create_app(settings: Settings, announce: Callable[[str], None] | None = None) -> FastAPI:
+    """The ASGI application of one service.
+
+    `announce` is given the text of the first admin key, when the store has never had a key; without it, none is
+    made.
+    """
+    metrics = Metrics(CollectorRegistry())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        begun = time.perf_counter()
+        with opened(settings, metrics) as services:
+            app.state.services = services
+            if settings.anonymous:
+                log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
+            elif announce is not None and (key := services.keys.create_first()) is not None:
+                announce(key)
+            seconds = time.perf_counter() - begun
+            metrics.started(seconds)
+            log.info("ready after %.2f s; %s", seconds, services.gallery.loaded)
+            yield
+            log.info("stopping: finishing what was admitted")
+
+    app = FastAPI(title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Edge, metrics=metrics)
+    problems.install(app)
+    for router in (decisions.router, sight.router, records.router, models.router):
+        app.include_router(router, prefix="/v1")
+    app.include_router(health.router)
+    app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.metrics_public))
+    app.include_router(page.router)
+    page.mount_files(app)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+@contextmanager
+def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
+    """Open models, gallery and workers, and close them in the opposite order. Raises: ModelError, StorageError."""
+    with ExitStack() as stack:
+        registry = Registry.scan(model_directories(settings))
+        for fault in registry.faults:
+            log.error("a model was left out: %s", fault)
+        models = Models.load(registry, settings.detector, settings.models, settings.default_model)
+        models.exercise()
+        for manifest in (models.detector.manifest, *(embedder.manifest for embedder in models.embedders)):
+            metrics.model(manifest)
+        gallery = stack.enter_context(closing(Gallery(settings.data)))
+        if not gallery.collections(limit=1).items:
+            gallery.create_collection(DEFAULT_COLLECTION)
+        executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
+        metrics.watch_load(executor.load)
+        metrics.watch_gallery(gallery.sizes)
+        perception = Perception(
+            models.detector, ImageLimits(settings.max_image_bytes, settings.max_image_pixels), QualityLimits()
+        )
+        engine_limits = EngineLimits(settings.default_fmr, settings.ambiguous_margin)
+
+        def check() -> None:
+            models.exercise()
+            gallery.check()
+
+        yield Services(
+            settings=settings,
+            registry=registry,
+            engine=Engine(models, perception, gallery, engine_limits),
+            gallery=gallery,
+            keys=Keys(gallery.engine),
+            executor=executor,
+            intake=Intake(settings.max_pending_bytes),
+            body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),
+            rate=RateLimit(settings.rate_limit),
+            metrics=metrics,
+            readiness=Readiness(check),
+        )
+
+
+def model_directories(settings: Settings) -> list[Path]:
+    """Where models are looked for, the first first: as set, then beside the data, then those that come along."""
+    own = [directory for directory in (settings.data / "models", STARTER) if directory.is_dir()]
+    return [*settings.model_dirs, *own]

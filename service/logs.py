@@ -1,0 +1,66 @@
+"""Log lines: one format, the request id in each, and no key's secret in any."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+
+from pythonjsonlogger.json import JsonFormatter
+
+from service.api.trace import current_request_id
+from service.keys import mask
+from service.settings import Settings
+
+TEXT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"
+JSON = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
+
+
+class RequestIdFilter(logging.Filter):
+    """Adds the id of the request being served."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = current_request_id.get()
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
+
+
+class JsonLinesFormatter(JsonFormatter):
+    """One JSON object a line, with the fields given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
+
+
+def configure(settings: Settings) -> None:
+    """Send all logs to standard error in the format and from the level that the settings ask for."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "filters": {"request_id": {"()": RequestIdFilter}},
+            "formatters": {
+                "text": {"()": TextFormatter, "fmt": TEXT},
+                "json": {
+                    "()": JsonLinesFormatter,
+                    "fmt": JSON,
+                    "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+                },
+            },
+            "handlers": {
+                "stderr": {
+                    "class": "logging.StreamHandler",
+                    "formatter": settings.log_format,
+                    "filters": ["request_id"],
+                }
+            },
+            "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
+            # The edge writes a better access log: with ids, without query strings.
+            "loggers": {"uvicorn.access": {"level": "WARNING"}},
+        }
+    )

@@ -1,0 +1,149 @@
+"""What the service tells Prometheus, in one registry that is passed in and belongs to one service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from service.batching import Load
+from service.face.manifest import Manifest
+from service.gallery.records import Size
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+STAGE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+FACES = (0, 1, 2, 3, 5, 10, 20, 50)
+SCORES = tuple(step / 20 for step in range(-4, 21))
+
+
+class Metrics:
+    """The series of one service. Names and labels are documented in docs/operations.md."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Histogram(
+            "facet_request_seconds",
+            "Time from the request's first byte to the end of its response.",
+            ("route", "method", "status", "model"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "facet_stage_seconds",
+            "Time that one stage of a request took.",
+            ("stage", "model"),
+            buckets=STAGE_SECONDS,
+            registry=registry,
+        )
+        self._rejections = Counter(
+            "facet_rejections_total", "Requests refused, by the problem's code.", ("reason", "route"), registry=registry
+        )
+        self._faces = Histogram(
+            "facet_faces_per_image", "Faces found in one image.", ("route",), buckets=FACES, registry=registry
+        )
+        self._scores = Histogram(
+            "facet_score",
+            "Comparison scores behind decisions.",
+            ("route", "model", "decision"),
+            buckets=SCORES,
+            registry=registry,
+        )
+        self._decisions = Counter(
+            "facet_decisions_total", "Decisions made.", ("route", "model", "decision"), registry=registry
+        )
+        self._quality = Counter(
+            "facet_quality_reasons_total", "Reasons why faces were found unfit.", ("reason",), registry=registry
+        )
+        self._models = Gauge(
+            "facet_model_info",
+            "Models loaded; always 1.",
+            ("name", "version", "task", "digest", "licence"),
+            registry=registry,
+        )
+        self._startup = Gauge(
+            "facet_startup_seconds", "Time from the start to readiness, gallery and models included.", registry=registry
+        )
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def watch_load(self, load: Callable[[], Load]) -> None:
+        """Report the executor's load whenever somebody asks."""
+        self.registry.register(_LoadCollector(load))
+
+    def watch_gallery(self, sizes: Callable[[], Iterable[Size]]) -> None:
+        """Report the gallery's size whenever somebody asks."""
+        self.registry.register(_GalleryCollector(sizes))
+
+    def request(self, route: str, method: str, status: int, model: str, seconds: float) -> None:
+        """Count one finished request."""
+        self._requests.labels(route, method, str(status), model).observe(seconds)
+
+    def rejection(self, reason: str, route: str) -> None:
+        """Count one request that ended in a problem."""
+        self._rejections.labels(reason, route).inc()
+
+    def stages(self, timings: Mapping[str, float], model: str) -> None:
+        """Record the seconds of each stage of one request."""
+        for stage, seconds in timings.items():
+            self._stages.labels(stage, model).observe(seconds)
+
+    def faces(self, route: str, count: int) -> None:
+        """Record how many faces one image showed."""
+        self._faces.labels(route).observe(count)
+
+    def decision(self, route: str, model: str, decision: str, score: float | None) -> None:
+        """Record one decision and, where there was something to compare with, its score."""
+        self._decisions.labels(route, model, decision).inc()
+        if score is not None:
+            self._scores.labels(route, model, decision).observe(score)
+
+    def unfit(self, reasons: Iterable[str]) -> None:
+        """Count the reasons why one face was unfit."""
+        for reason in reasons:
+            self._quality.labels(reason).inc()
+
+    def model(self, manifest: Manifest) -> None:
+        """Tell that a model is loaded."""
+        self._models.labels(manifest.name, manifest.version, manifest.task, manifest.sha256, manifest.licence.id).set(1)
+
+    def started(self, seconds: float) -> None:
+        """Record how long the start took."""
+        self._startup.set(seconds)
+
+
+class _LoadCollector(Collector):
+    def __init__(self, load: Callable[[], Load]) -> None:
+        self._load = load
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        load = self._load()
+        yield GaugeMetricFamily("facet_queue_depth", "Requests waiting for a worker.", value=load.queued)
+        yield GaugeMetricFamily("facet_in_flight", "Requests on a worker.", value=load.running)
+        yield GaugeMetricFamily("facet_workers", "Worker threads.", value=load.workers)
+        yield GaugeMetricFamily("facet_queue_limit", "Requests that may wait.", value=load.queue_limit)
+
+
+class _GalleryCollector(Collector):
+    def __init__(self, sizes: Callable[[], Iterable[Size]]) -> None:
+        self._sizes = sizes
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        labels = ("collection", "model")
+        templates = GaugeMetricFamily("facet_gallery_templates", "Templates enrolled.", labels=labels)
+        memory = GaugeMetricFamily("facet_gallery_index_bytes", "Memory of the indexes.", labels=labels)
+        for size in self._sizes():
+            templates.add_metric((size.collection, size.model), size.templates)
+            memory.add_metric((size.collection, size.model), size.memory)
+        yield templates
+        yield memory
