@@ -23,7 +23,7 @@ from training.loader import Plan, batches
 from training.meter import Meter
 from training.optimise import Average, build_optimiser, rate
 from training.recipe import Recipe, Roots
-from training.task import Task, TaskKind
+from training.task import Batch, Task, TaskKind
 
 LOG_EVERY = 20
 
@@ -55,41 +55,32 @@ def fit(
     torch.manual_seed(recipe.seed)
     task = kind.build(recipe, roots)
     earlier = _resumable(folder, recipe)
-    if earlier is not None:
-        task.load_state_dict(dict(earlier.model))
     layout = torch.channels_last if schedule.channels_last else torch.contiguous_format
     task.to(memory_format=layout)  # type: ignore[call-overload]
+    if earlier is not None:
+        task.load_state_dict(dict(earlier.model))
     module, optimiser = fabric.setup(task, build_optimiser(task, schedule))
     average = Average(task.state_dict(), schedule.ema) if schedule.ema else None
     if earlier is not None:
         optimiser.load_state_dict(dict(earlier.optimiser))
-        if average is not None and earlier.average is not None:
-            average.state = {n: fabric.to_device(t) for n, t in earlier.average.items()}
+    if average is not None and earlier is not None and earlier.average is not None:
+        average.state = {n: fabric.to_device(t) for n, t in earlier.average.items()}
 
     plan = Plan(task.source, recipe.seed, schedule.batch, fabric.global_rank, fabric.world_size)
     total = schedule.steps or max(1, round((schedule.epochs or 0) * plan.steps_per_epoch))
     start, stop = earlier.step if earlier is not None else 0, min(total, until or total)
     meter = Meter(schedule.batch)
-    quiet = not progress or fabric.global_rank > 0
-    bar = tqdm(total=total, initial=start, desc=recipe.name, unit="step", disable=quiet)
+    hidden = not progress or fabric.global_rank > 0
+    bar = tqdm(total=total, initial=start, desc=recipe.name, unit="step", disable=hidden)
     module.train()
     for step, batch in zip(range(start, stop), meter.watch(batches(plan, start, stop, schedule.workers)), strict=False):
         torch.manual_seed((recipe.seed * 1_000_003 + step) * 4_099 + fabric.global_rank)
         for group in optimiser.param_groups:
             group["lr"] = rate(step, total, schedule)
-        losses = module(fabric.to_device({name: torch.from_numpy(array) for name, array in batch.items()}))
-        loss = torch.stack(list(losses.values())).sum()
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        _refuse_nonfinite(values, step, folder)
-        optimiser.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        if schedule.clip is not None:
-            norm = fabric.clip_gradients(module, optimiser, max_norm=schedule.clip, error_if_nonfinite=False)
-            _refuse_nonfinite({"gradient norm": float(norm) if norm is not None else 0.0}, step, folder)
-        optimiser.step()
+        values = _step(fabric, module, optimiser, batch, schedule.clip)
+        done = step + 1
         if average is not None:
             average.update(task.state_dict(), step)
-        done = step + 1
         bar.update()
         if done % LOG_EVERY == 0 or done == stop:
             report = meter.report(values)
@@ -99,10 +90,26 @@ def fit(
             _save(folder, recipe, task, average, optimiser, done, total)
     bar.close()
     fabric.barrier()
+    fabric.logger.finalize("success")
     if fabric.global_rank == 0 and stop > start:
         write_json(folder / "fit.json", {"name": recipe.name, "step": stop, "total": total, **meter.summary()})
-    fabric.logger.finalize("success")
     return folder
+
+
+def _step(
+    fabric: Fabric, module: Any, optimiser: torch.optim.Optimizer, batch: Batch, clip: float | None
+) -> dict[str, float]:
+    """One optimiser step; returns the losses by name. Raises: LossNotFinite before anything was changed."""
+    losses = module(fabric.to_device({name: torch.from_numpy(array) for name, array in batch.items()}))
+    values = {name: float(value.detach()) for name, value in losses.items()}
+    _refuse_nonfinite(values)
+    optimiser.zero_grad(set_to_none=True)
+    fabric.backward(torch.stack(list(losses.values())).sum())
+    if clip is not None:
+        norm = fabric.clip_gradients(module, optimiser, max_norm=clip, error_if_nonfinite=False)
+        _refuse_nonfinite({"gradient norm": float(norm) if norm is not None else 0.0})
+    optimiser.step()
+    return values
 
 
 def _resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
@@ -134,10 +141,10 @@ def _save(
     )
 
 
-def _refuse_nonfinite(values: dict[str, float], step: int, folder: Path) -> None:
+def _refuse_nonfinite(values: dict[str, float]) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
             raise LossNotFinite(
-                f"step {step}: {name} is {value}; nothing of this step was kept, {folder / FILE} is the last good "
-                f"state if it exists. Lower `peak`, lengthen `warmup`, or look at the data of this step"
+                f"{name} is {value}. Nothing of this step was kept; the last checkpoint is good, if there is one. "
+                f"Lower `peak`, lengthen `warmup`, or look at the data"
             )

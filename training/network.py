@@ -44,9 +44,9 @@ def build_student(spec: StudentSpec, pixels: InputSpec) -> Student:
         student = builder(**spec.options)
     except (TypeError, ValueError) as error:
         raise RecipeInvalid(f"student: {spec.kind}: {error}") from error
-    if (pixels.width, pixels.height) != (student.input_size, student.input_size):
+    if (pixels.width, pixels.height) != (student.width, student.height):
         raise RecipeInvalid(
-            f"student: {spec.kind} takes {student.input_size}x{student.input_size} pixels, "
+            f"student: {spec.kind} takes {student.width}x{student.height} pixels, "
             f"the recipe's input gives {pixels.width}x{pixels.height}"
         )
     return student
