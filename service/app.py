@@ -20,6 +20,7 @@ from service.api.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
 from service.batching import Executor
 from service.engine import Engine, EngineLimits
+from service.errors import FacetError
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
@@ -48,8 +49,8 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         begun = time.perf_counter()
-        with opened(settings, metrics) as services:
-            app.state.services = services
+        with ExitStack() as stack:
+            app.state.services = services = _start(stack, settings, metrics)
             if settings.anonymous:
                 log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
             elif announce is not None and (key := services.keys.create_first()) is not None:
@@ -73,6 +74,18 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     return app
 
 
+def _start(stack: ExitStack, settings: Settings, metrics: Metrics) -> Services:
+    """Open the services, and report a failed start once, in one line where the cause is known."""
+    try:
+        return stack.enter_context(opened(settings, metrics))
+    except FacetError as error:
+        log.critical("cannot start: %s", error)
+        raise
+    except Exception:
+        log.exception("cannot start")
+        raise
+
+
 @contextmanager
 def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
     """Open models, gallery and workers, and close them in the opposite order. Raises: ModelError, StorageError."""
@@ -90,15 +103,14 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
         metrics.watch_load(executor.load)
         metrics.watch_gallery(gallery.sizes)
+        metrics.watch_disk(settings.data)
         perception = Perception(
             models.detector, ImageLimits(settings.max_image_bytes, settings.max_image_pixels), QualityLimits()
         )
         engine_limits = EngineLimits(settings.default_fmr, settings.ambiguous_margin)
 
-        def check() -> None:
-            models.exercise()
-            gallery.check()
-
+        readiness = Readiness(quick=gallery.check, thorough=models.exercise)
+        metrics.watch_readiness(readiness.is_ready)
         yield Services(
             settings=settings,
             registry=registry,
@@ -110,7 +122,7 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
             body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),
             rate=RateLimit(settings.rate_limit),
             metrics=metrics,
-            readiness=Readiness(check),
+            readiness=readiness,
         )
 
 

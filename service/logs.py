@@ -23,6 +23,13 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+class NoTracebackText(logging.Filter):
+    """The application reports its own failed start; uvicorn would repeat it as the text of a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Traceback")
+
+
 class TextFormatter(logging.Formatter):
     """Lines for people."""
 
@@ -43,7 +50,7 @@ def configure(settings: Settings) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "filters": {"request_id": {"()": RequestIdFilter}},
+            "filters": {"request_id": {"()": RequestIdFilter}, "no_traceback_text": {"()": NoTracebackText}},
             "formatters": {
                 "text": {"()": TextFormatter, "fmt": TEXT},
                 "json": {
@@ -61,6 +68,9 @@ def configure(settings: Settings) -> None:
             },
             "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
             # The edge writes a better access log: with ids, without query strings.
-            "loggers": {"uvicorn.access": {"level": "WARNING"}},
+            "loggers": {
+                "uvicorn.access": {"level": "WARNING"},
+                "uvicorn.error": {"filters": ["no_traceback_text"]},
+            },
         }
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -85,6 +87,14 @@ class Metrics:
         """Report the gallery's size whenever somebody asks."""
         self.registry.register(_GalleryCollector(sizes))
 
+    def watch_readiness(self, ready: Callable[[], bool]) -> None:
+        """Report whenever somebody asks whether the service can answer."""
+        self.registry.register(_ReadinessCollector(ready))
+
+    def watch_disk(self, directory: Path) -> None:
+        """Report the disk of the storage whenever somebody asks."""
+        self.registry.register(_DiskCollector(directory))
+
     def request(self, route: str, method: str, status: int, model: str, seconds: float) -> None:
         """Count one finished request."""
         self._requests.labels(route, method, str(status), model).observe(seconds)
@@ -147,3 +157,21 @@ class _GalleryCollector(Collector):
             memory.add_metric((size.collection, size.model), size.memory)
         yield templates
         yield memory
+
+
+class _ReadinessCollector(Collector):
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        self._ready = ready
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily("facet_ready", "1 when the service can answer.", value=float(self._ready()))
+
+
+class _DiskCollector(Collector):
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        usage = shutil.disk_usage(self._directory)
+        yield GaugeMetricFamily("facet_disk_size_bytes", "Size of the storage's disk.", value=usage.total)
+        yield GaugeMetricFamily("facet_disk_free_bytes", "Free bytes on the storage's disk.", value=usage.free)

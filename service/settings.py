@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from limits import RateLimitItem
 from limits import parse as parse_rate
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.errors import FacetError
+
 MIB = 1024 * 1024
+
+
+class SettingsInvalid(FacetError):
+    """A setting cannot be used; the message names its variable."""
+
+    code = "settings_invalid"
 
 
 class Settings(BaseSettings):
@@ -120,3 +128,26 @@ class Settings(BaseSettings):
     def worker_count(self) -> int:
         """Worker threads: as set, or one for each core this process may use."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    def text_of(self, name: str) -> str:
+        """A setting as the text that its variable would hold."""
+        value = getattr(self, name)
+        if name == "model_dirs":
+            return os.pathsep.join(map(str, value))
+        if isinstance(value, tuple):
+            return ",".join(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return "" if value is None else str(value)
+
+
+def read_settings(**given: Any) -> Settings:
+    """Read the settings from the environment; those given win. Raises: SettingsInvalid."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"FACET_{'_'.join(map(str, found['loc'])).upper() or '*'}: {found['msg'].removeprefix('Value error, ')}"
+            for found in error.errors(include_url=False, include_context=False)
+        )
+        raise SettingsInvalid(faults) from error

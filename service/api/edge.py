@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from service.api.problems import internal_error
+from service.api.problems import respond
 from service.api.trace import Trace, current_request_id, request_id_from
 from service.metrics import Metrics
 
@@ -59,9 +59,9 @@ class Edge:
         try:
             await self._app(scope, receive, send_marked)
         except Exception as error:
-            trace.fault = error
+            response = respond(Request(scope), error)
             if status == 0:
-                await internal_error(Request(scope))(scope, receive, send_marked)
+                await response(scope, receive, send_marked)
         finally:
             self._report(scope, trace, status, time.perf_counter() - begun)
             current_request_id.reset(token)

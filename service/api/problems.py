@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service import batching, engine, keys, stages
+from service import batching, engine, keys, settings, stages
 from service.api import errors as api
 from service.api.trace import trace_of
 from service.errors import FacetError
@@ -23,6 +23,7 @@ MEDIA_TYPE = "application/problem+json"
 
 TABLE: dict[type[FacetError], tuple[int, str]] = {
     FacetError: (500, "Internal error"),
+    settings.SettingsInvalid: (500, "Settings are not valid"),
     # requests
     api.ApiError: (400, "Bad request"),
     api.BodyMalformed: (400, "The body cannot be read"),
@@ -144,51 +145,48 @@ def reason_of(error: FacetError) -> dict[str, Any]:
     return {"code": error.code, "detail": str(error), **members(error)}
 
 
-def answer(request: Request, error: FacetError) -> JSONResponse:
-    """The response for an expected error."""
+def respond(request: Request, error: Exception) -> JSONResponse:
+    """The response for any error. One that nobody expected tells nothing of the inside."""
+    match error:
+        case FacetError():
+            return _expected(request, error)
+        case HTTPException():
+            code, title = FRAMEWORK.get(error.status_code, ("http_error", "HTTP error"))
+            headers = dict(error.headers or {})
+            return _problem(request, error.status_code, title, code, str(error.detail), headers, {})
+        case RequestValidationError():
+            faults = [api.Fault(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
+            return _expected(request, api.RequestInvalid(faults))
+        case ClientDisconnect():
+            return _expected(request, stages.Abandoned("the client went away while it sent its request"))
+        case _:
+            trace_of(request.scope).fault = error
+            code, title = FRAMEWORK[500]
+            return _problem(request, 500, title, code, INTERNAL, {}, {})
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as a problem. The edge middleware does so for those of no known class."""
+    for kind in (FacetError, HTTPException, RequestValidationError, ClientDisconnect):
+        app.add_exception_handler(kind, _handle)
+
+
+async def _handle(request: Request, error: Exception) -> JSONResponse:
+    return respond(request, error)
+
+
+def _expected(request: Request, error: FacetError) -> JSONResponse:
     status, title = row_of(type(error))
+    if status >= 500 and not isinstance(error, batching.Overloaded):
+        trace_of(request.scope).fault = error
     headers = {}
     if (seconds := getattr(error, "retry_after", None)) is not None:
         headers["Retry-After"] = str(math.ceil(seconds))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    # A server-side fault's message may name files; the log has it, the caller gets the title.
+    # The message of a fault of our own may name files: the log has it, the caller does not.
     detail = INTERNAL if status == 500 else keys.mask(str(error)) or title
     return _problem(request, status, title, error.code, detail, headers, members(error))
-
-
-def internal_error(request: Request) -> JSONResponse:
-    """The response for an unexpected error: it tells nothing of the inside."""
-    code, title = FRAMEWORK[500]
-    return _problem(request, 500, title, code, INTERNAL, {}, {})
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` as a problem."""
-    app.add_exception_handler(FacetError, _facet_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(ClientDisconnect, _disconnect)
-
-
-async def _facet_error(request: Request, error: FacetError) -> JSONResponse:
-    if row_of(type(error))[0] >= 500:
-        trace_of(request.scope).fault = error
-    return answer(request, error)
-
-
-async def _http_exception(request: Request, error: HTTPException) -> JSONResponse:
-    code, title = FRAMEWORK.get(error.status_code, ("http_error", "HTTP error"))
-    return _problem(request, error.status_code, title, code, str(error.detail), dict(error.headers or {}), {})
-
-
-async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-    faults = [api.Fault(".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()]
-    return answer(request, api.RequestInvalid(faults))
-
-
-async def _disconnect(request: Request, error: ClientDisconnect) -> JSONResponse:
-    return answer(request, stages.Abandoned("the client went away while it sent its request"))
 
 
 def _problem(

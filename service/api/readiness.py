@@ -13,12 +13,17 @@ FRESH_SECONDS = 1.0
 
 
 class Readiness:
-    """Runs a real check, one at a time, and lets its good outcome stand for a second: probes need no key."""
+    """Runs the checks, one at a time, and lets a good outcome stand for a second: probes need no key.
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    `quick` asks the storage, `thorough` runs the models. Both raise FacetError when something is wrong.
+    """
+
+    def __init__(self, quick: Callable[[], None], thorough: Callable[[], None]) -> None:
+        self._quick = quick
+        self._thorough = thorough
         self._lock = asyncio.Lock()
         self._good_until = float("-inf")
+        self._models_answer = True
 
     async def probe(self) -> None:
         """Raises: NotReady."""
@@ -30,3 +35,20 @@ class Readiness:
             except FacetError as error:
                 raise NotReady(f"the service cannot answer: {error.code}") from error
             self._good_until = time.monotonic() + FRESH_SECONDS
+
+    def is_ready(self) -> bool:
+        """Whether the storage answers now, and the models did when they were last asked."""
+        try:
+            self._quick()
+        except FacetError:
+            return False
+        return self._models_answer
+
+    def _check(self) -> None:
+        self._quick()
+        try:
+            self._thorough()
+        except FacetError:
+            self._models_answer = False
+            raise
+        self._models_answer = True

@@ -1,0 +1,94 @@
+"""The command `facet`: serve, and look after keys, models and the gallery."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from typer.core import TyperGroup
+
+from service import logs
+from service.app import create_app
+from service.commands import keys, models
+from service.commands.settings import DataOption, settings_for
+from service.errors import FacetError
+from service.settings import Settings, read_settings
+
+KEEP_ALIVE_SECONDS = 30
+
+
+class Commands(TyperGroup):
+    """Expected errors end a command with their message and status 1, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FacetError as error:
+            typer.echo(f"facet: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Self-hosted face verification: enrol, verify and identify over HTTP at a stated false match rate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys.app, name="keys")
+app.add_typer(models.app, name="models")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: FACET_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: FACET_PORT.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Run the service until it is asked to stop. The first start makes an admin key and prints it, this once."""
+    given: dict[str, Any] = {"host": host, "port": port, "data": data}
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    logs.configure(settings)
+    address = address_of(settings)
+    typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
+    uvicorn.run(
+        create_app(settings, announce=lambda key: typer.echo(welcome(address, key))),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(settings.shutdown_seconds),
+    )
+
+
+@app.command()
+def config(data: DataOption = None) -> None:
+    """Print the settings in force, as they could stand in a `.env` file."""
+    settings = settings_for(data)
+    for name, field in Settings.model_fields.items():
+        typer.echo(f"# {field.description}\nFACET_{name.upper()}={settings.text_of(name)}\n")
+
+
+def address_of(settings: Settings) -> str:
+    """An address at which this machine reaches the service."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://{host}:{settings.port}"
+
+
+def welcome(address: str, key: str) -> str:
+    """What the first start prints."""
+    return f"""
+This is the first start. The admin key, which is not shown again:
+
+    {key}
+
+Try it:
+
+    curl -H "Authorization: Bearer {key}" {address}/v1/collections
+"""
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The subcommands of `facet`, one module each."""

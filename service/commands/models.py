@@ -1,0 +1,132 @@
+"""`facet models`: what models there are, whether their files are sound, and how to take in more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+from rich.table import Table
+
+from service.app import model_directories
+from service.commands.settings import DataOption, settings_for
+from service.face.download import download
+from service.face.errors import ModelError, ModelInvalid
+from service.face.intake import ModelSpec, add_model, known_specs, read_spec
+from service.face.registry import ModelFolder, Registry
+
+app = typer.Typer(help="List, inspect, check, add and download models.", no_args_is_help=True)
+
+SpecOption = Annotated[
+    str, typer.Option("--spec", help="A known spec (see `facet models specs`) or a JSON file that describes the model.")
+]
+IntoOption = Annotated[Path | None, typer.Option("--into", help="Model folder to add to. Default: <data>/models.")]
+
+
+@app.command("list")
+def list_models(data: DataOption = None) -> None:
+    """Show every model found."""
+    registry = _registry(data)
+    table = Table("name", "version", "task", "size", "licence", "supported FMR")
+    for folder in registry.folders():
+        manifest = folder.manifest
+        rates = ", ".join(f"{row.fmr:g}" for row in manifest.thresholds)
+        size = f"{manifest.cost.bytes / 1e6:.2f} MB"
+        table.add_row(manifest.name, manifest.version, manifest.task, size, manifest.licence.id, rates)
+    Console().print(table)
+    for fault in registry.faults:
+        typer.echo(f"left out: {fault}", err=True)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="`name` or `name@version`.")], data: DataOption = None) -> None:
+    """Show a model's card."""
+    folder = _registry(data).find(name)
+    Console().print(Markdown(folder.card()))
+    typer.echo(f"\nfolder: {folder.path}")
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="`name` or `name@version`. Default: all.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Check model files against the digests in their manifests."""
+    registry = _registry(data)
+    folders = registry.folders() if name is None else [registry.find(name)]
+    faults = [*registry.faults, *(fault for folder in folders if (fault := _fault(folder)) is not None)]
+    for fault in faults:
+        typer.echo(f"FAULT {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def specs() -> None:
+    """Show the model specs that come along."""
+    table = Table("name", "task", "about")
+    for spec in known_specs().values():
+        table.add_row(spec.name, spec.task, spec.about)
+    Console().print(table)
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    spec: SpecOption,
+    into: IntoOption = None,
+    data: DataOption = None,
+) -> None:
+    """Take in an ONNX file: load it, run it, check it against its spec, and keep it with manifest and card."""
+    _report(add_model(file, read_spec(spec), _target(into, data)))
+
+
+@app.command()
+def pull(
+    spec: SpecOption,
+    url: Annotated[str | None, typer.Option(help="Address of the ONNX file. Default: the spec's.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Digest of the file. Default: the spec's.")] = None,
+    into: IntoOption = None,
+    data: DataOption = None,
+) -> None:
+    """Download a model, resuming where an earlier try ended, check its digest, and take it in."""
+    known = read_spec(spec)
+    address, digest = url or known.url, sha256 or known.sha256
+    if address is None or digest is None:
+        raise ModelInvalid(f"the spec {known.name!r} lacks an address or a digest: give --url and --sha256")
+    target = _target(into, data)
+    file = target / ".downloads" / f"{digest}.onnx"
+    columns = ("[progress.description]{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(known.name, total=None)
+        download(address, digest, file, lambda done, total: progress.update(task, completed=done, total=total))
+    _report(add_model(file, _pinned(known, digest), target))
+    file.unlink()
+
+
+def _pinned(spec: ModelSpec, digest: str) -> ModelSpec:
+    return spec.model_copy(update={"sha256": digest})
+
+
+def _registry(data: Path | None) -> Registry:
+    return Registry.scan(model_directories(settings_for(data)))
+
+
+def _target(into: Path | None, data: Path | None) -> Path:
+    return into or settings_for(data).data / "models"
+
+
+def _fault(folder: ModelFolder) -> ModelError | None:
+    try:
+        folder.verify()
+    except ModelError as error:
+        return error
+    typer.echo(f"ok {folder.manifest.identity} {folder.manifest.sha256}")
+    return None
+
+
+def _report(folder: ModelFolder) -> None:
+    typer.echo(f"Added {folder.manifest.identity} in {folder.path}. A running service sees it after a restart.")
