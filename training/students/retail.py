@@ -1,0 +1,156 @@
+"""The shape of Open Model Zoo's face-reidentification-retail-0095, and its thinner relatives.
+
+A MobileNetV2-style chain of inverted residuals with squeeze-and-excite on the projection, a global depthwise
+convolution and a linear embedding. Batch normalisation is folded into the convolutions, as in the published graph, so
+tensors can be copied from it one to one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.students.student import Student
+
+
+def conv(inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
+
+
+class Slope(nn.Module):
+    """PReLU with one slope that is kept, not trained: a trained slope triples the cost of the backward pass.
+
+    A constant slope is exported as LeakyRelu, which ONNX Runtime fuses with the convolution before it and can
+    quantise; a PRelu it can do neither with.
+    """
+
+    weight: Tensor
+
+    def __init__(self, slope: float = 0.25) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor([slope]))
+        self._settled = slope
+
+    def train(self, mode: bool = True) -> Self:
+        """Switching modes notes the slope, so that ``eval()`` readies it for export as a constant."""
+        self._settled = float(self.weight)
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = self._settled if torch.compiler.is_exporting() else float(self.weight)
+        y: Tensor = F.leaky_relu(x, slope)
+        return y
+
+
+class Strided(nn.Conv2d):
+    """Depthwise 3x3 convolution of stride 2, always in float32: oneDNN's bf16 backward pass is four times slower."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, 2, 1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+class Excite(nn.Module):
+    """Squeeze-and-excite: channel gates from the global mean (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.squeeze = conv(channels, channels // reduction)
+        self.act = Slope()
+        self.expand = conv(channels // reduction, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # a mean over the whole map, written as the pooling that ONNX Runtime keeps in its blocked layout
+        mean = F.avg_pool2d(x, (x.shape[2], x.shape[3]))
+        gate: Tensor = self.expand(self.act(self.squeeze(mean))).sigmoid()
+        return x * gate
+
+
+class Inverted(nn.Module):
+    """Inverted residual: 1x1 expansion, 3x3 depthwise, 1x1 projection, gates; a shortcut where the shape is kept."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, stride: int = 1, excite: bool = True) -> None:
+        super().__init__()
+        self.expand = conv(inputs, hidden)
+        self.act1 = Slope()
+        self.depthwise = Strided(hidden) if stride == 2 else conv(hidden, hidden, 3, groups=hidden)
+        self.act2 = Slope()
+        self.project = conv(hidden, outputs)
+        self.excite = Excite(outputs) if excite else nn.Identity()
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.act2(self.depthwise(self.act1(self.expand(x))))
+        y: Tensor = self.excite(self.project(hidden))
+        return x + y if self.shortcut else y
+
+
+class Stem(nn.Sequential):
+    """3x3 convolution of stride 2 and a depthwise 3x3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            conv(3, channels, 3, stride=2),
+            Slope(),
+            conv(channels, channels, 3, groups=channels),
+            Slope(),
+        )
+
+
+class Head(nn.Sequential):
+    """1x1 expansion, global depthwise convolution over the ``size`` x ``size`` map, linear 1x1 -> (N, dim)."""
+
+    def __init__(self, inputs: int, hidden: int, size: int, dim: int) -> None:
+        super().__init__(
+            conv(inputs, hidden),
+            Slope(),
+            nn.Conv2d(hidden, hidden, size, groups=hidden),
+            nn.Conv2d(hidden, dim, 1, bias=False),
+            nn.Flatten(),
+        )
+
+
+def retail(
+    input_size: int = 128,
+    *,
+    stem: int = 64,
+    hidden: Sequence[Sequence[int]] = ((128,) * 5, (256,) * 7, (512, 256, 256)),
+    outputs: Sequence[int] = (64, 128, 128),
+    head: int = 512,
+    dim: int = 256,
+    excite: bool = True,
+) -> Student:
+    """The 0095 net at any input size that is a multiple of 16, with the ``hidden`` width of every block free.
+
+    Defaults give the published net: 1.107M parameters, pixels BGR.
+    """
+    stages: list[nn.Module] = [Stem(stem)]
+    inputs = stem
+    for widths, width in zip(hidden, outputs, strict=True):
+        blocks = [Inverted(inputs, widths[0], width, stride=2, excite=excite)]
+        blocks += [Inverted(width, w, width, excite=excite) for w in widths[1:]]
+        stages.append(nn.Sequential(*blocks))
+        inputs = width
+    return Student(stages, Head(inputs, head, input_size // 16, dim), input_size=input_size, dim=dim)
+
+
+def read_retail(path: Path) -> dict[str, Tensor]:
+    """The weights of an ONNX file of the published net, as a state dict of `retail()`.
+
+    The graph's tensors stand in the order of the layers; the first two normalise the pixels, which here is the input
+    spec's business: `mean` 64.44161, 67.65716, 82.06874 and `scale` 0.01437378, 0.0213623, 0.01864624, BGR.
+
+    Raises: ValueError when the file holds another network.
+    """
+    tensors = [torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer][2:]
+    state = retail().state_dict()
+    if [t.numel() for t in tensors] != [t.numel() for t in state.values()]:
+        raise ValueError(f"{path} does not hold the weights of face-reidentification-retail-0095")
+    return {name: t.float().reshape(own.shape) for (name, own), t in zip(state.items(), tensors, strict=True)}
