@@ -54,11 +54,13 @@ class Block:
             array[self.length : end] = values
         return Block(target.vectors, target.rows, target.groups, target.alive, end)
 
-    def tail(self, start: int) -> Block:
-        """A block of the living entries from `start` on, with memory of its own."""
-        kept = start + np.flatnonzero(self.alive[start : self.length])
-        block = Block.empty(self.vectors.shape[1], max(SMALLEST, len(kept)))
-        return block.extended(self.rows[kept], self.groups[kept], self.vectors[kept])
+    def without(self, rows: Rows) -> Block:
+        """A block of the living entries but for the ascending `rows`, with memory of its own."""
+        kept = self.alive[: self.length].copy()
+        kept[find(self.rows[: self.length], kept, rows)] = False
+        positions = np.flatnonzero(kept)
+        block = Block.empty(self.vectors.shape[1], max(SMALLEST, len(positions)))
+        return block.extended(self.rows[positions], self.groups[positions], self.vectors[positions])
 
     def _copied(self, room: int) -> Block:
         grown = Block.empty(self.vectors.shape[1], room)

@@ -36,9 +36,11 @@ from service.gallery.records import (
 )
 from service.gallery.schema import crops, faces, models, now, store, templates
 from service.gallery.shelf import Shelf
+from service.gallery.tiered import Tiers
 from service.gallery.writer import Writer
 
 T = TypeVar("T")
+SEGMENTS = "segments"
 KEEP_REPLY = timedelta(hours=24)
 
 
@@ -59,6 +61,8 @@ class Gallery:
         *,
         keep_reply: timedelta = KEEP_REPLY,
         queue: int = 1024,
+        tiers: Tiers | None = None,
+        erase_within: float = 3600.0,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Open or create the gallery in `directory` and bring its indexes up to date.
@@ -67,6 +71,9 @@ class Gallery:
             directory: Holds the record and whatever is derived from it.
             keep_reply: How long replies are kept for repeated requests.
             queue: Changes that may wait; one more is refused with GalleryBusy.
+            tiers: Sizes at which indexes change their shape.
+            erase_within: Seconds after which a removed template has left the derived files too. It leaves the record
+                and every search at once.
             progress: Told how far the start has come, from this thread.
 
         Raises:
@@ -77,13 +84,14 @@ class Gallery:
             self.engine = open_engine(directory)
             """For tables of other parts of the service. Their changes go through `write`."""
             with storage_errors():
-                self._shelf = Shelf(self.engine)
+                self._shelf = Shelf(self.engine, directory / SEGMENTS, tiers or Tiers(), erase_within)
                 self.loaded: Loaded = self._shelf.load(progress)
                 """What the start found, and how long it took."""
         except BaseException:
             self._lock.release()
             raise
         self._keep_reply = keep_reply
+        self._shelf.start()
         self._writer: Writer[Effect] = Writer(self.engine, self._shelf.apply, queue=queue)
 
     # ---- collections
@@ -306,9 +314,14 @@ class Gallery:
         self._writer.check()
         self._read(lambda connection: connection.execute(sa.select(store.c.name).limit(1)).first())
 
+    def compact(self) -> None:
+        """Settle all that gathers and drop every removed vector from the derived files, now."""
+        self._shelf.settle(thorough=True)
+
     def close(self) -> None:
         """Finish what was admitted, and release the directory."""
         self._writer.close()
+        self._shelf.close()
         self.engine.dispose()
         self._lock.release()
 

@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
-from service.gallery.index import Found
+from service.gallery.index import Found, Rows
 from service.gallery.records import Collection, Face, Hit, Receipt, Subject
-from service.gallery.schema import collections, faces, models, receipts, subjects, templates
+from service.gallery.schema import collections, faces, models, receipts, store, subjects, templates
 
 Place = tuple[int, int]
 """Rows of a collection and a model."""
@@ -174,6 +175,22 @@ def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
         .join(models, counts.c.model_row == models.c.row)
     )
     return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(asked)]
+
+
+def template_rows(connection: sa.Connection, place: Place) -> Rows:
+    """Rows of all templates of a collection and model, ascending."""
+    asked = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
+    return np.fromiter(connection.scalars(asked.order_by(templates.c.row)), np.int64)
+
+
+def last_template_row(connection: sa.Connection) -> int:
+    """The highest row that was ever given to a template."""
+    return int(connection.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'templates'")) or 0)
+
+
+def store_id(connection: sa.Connection) -> str:
+    """The identity given to the record when it was made."""
+    return str(connection.scalar(sa.select(store.c.value).where(store.c.name == "id")))
 
 
 def list_receipts(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Receipt]]:

@@ -2,53 +2,111 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 
-from service.gallery import vectors
+from service.gallery import queries, vectors
 from service.gallery.effects import Added, Dropped, Effect, Removed
-from service.gallery.index import Matrix, Rows, VectorIndex
-from service.gallery.queries import Place, places
+from service.gallery.index import Matrix, Rows
+from service.gallery.queries import Place
 from service.gallery.records import Loaded, Progress
-from service.gallery.schema import templates
-from service.gallery.tiered import TieredIndex
+from service.gallery.schema import models, templates
+from service.gallery.segment import BuildStopped
+from service.gallery.snapshot import Snapshots
+from service.gallery.tiered import TieredIndex, Tiers
 
+log = logging.getLogger(__name__)
 CHUNK = 16_384
+SETTLE_EVERY = 60.0
 
 
 class Shelf:
-    """Keeps the indexes in step with the record. One thread applies changes; any thread searches."""
+    """Keeps the indexes in step with the record. One thread applies changes; any thread searches.
 
-    def __init__(self, engine: sa.Engine) -> None:
+    A thread of low priority settles what has gathered; it never holds up a search or a change for more than moments.
+    """
+
+    def __init__(self, engine: sa.Engine, directory: Path, tiers: Tiers, erase_within: float) -> None:
+        """An empty shelf; `directory` is for segment files.
+
+        Args:
+            engine: The record.
+            directory: Made when the first segment is written.
+            tiers: For every index.
+            erase_within: Seconds after which segments are rebuilt without their removed vectors, however few.
+        """
         self._engine = engine
-        self._indexes: dict[Place, VectorIndex] = {}
+        self._directory = directory
+        self._tiers = tiers
+        self._erase_within = erase_within
+        self._indexes: dict[Place, TieredIndex] = {}
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._settle, name="gallery-settling", daemon=True)
+
+    # ---- start and end
 
     def load(self, progress: Callable[[Progress], None] | None = None) -> Loaded:
-        """Bring every index to the state of the record."""
+        """Bring every index to the state of the record, from segment files where they agree with it."""
         started = time.perf_counter()
-        held = 0
+        from_files = from_record = 0
+        refused: list[str] = []
         with self._engine.connect() as connection:
-            for place, name, digest, dim, total in places(connection):
-                index = TieredIndex(dim)
-                for rows, groups, matrix in stored(connection, place, dim):
+            known = queries.places(connection)
+            for place, name, digest, dim, total in known:
+                files = self._snapshots(connection, place, digest, dim)
+                living = queries.template_rows(connection, place)
+                segments, bad = files.load(living, queries.last_template_row(connection))
+                refused += bad
+                index = TieredIndex(dim, self._tiers, files=files, segments=segments)
+                from_files += len(index)
+                if progress is not None:
+                    progress(Progress(name, digest, len(index), total, "snapshot"))
+                missing = np.setdiff1d(living, index.rows(), assume_unique=True)
+                for rows, groups, matrix in stored(connection, place, dim, missing):
                     index.add(rows, groups, matrix)
+                    from_record += len(rows)
+                    while index.fresh > self._tiers.exact + self._tiers.segment:
+                        index.settle()
                     if progress is not None:
                         progress(Progress(name, digest, len(index), total, "record"))
                 self._indexes[place] = index
-                held += len(index)
-        return Loaded(held, 0, held, (), time.perf_counter() - started)
+        self._forget_files({_folder(place) for place, *_ in known})
+        return Loaded(from_files + from_record, from_files, from_record, tuple(refused), time.perf_counter() - started)
 
-    def get(self, place: Place) -> VectorIndex | None:
+    def start(self) -> None:
+        """Begin to settle in the background."""
+        self._thread.start()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop settling; what was being built is dropped."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # ---- use
+
+    def get(self, place: Place) -> TieredIndex | None:
         """The index of a collection and model, if anything was ever added to it."""
         return self._indexes.get(place)
 
-    def items(self) -> list[tuple[Place, VectorIndex]]:
-        """All indexes, at this moment."""
+    def items(self) -> list[tuple[Place, TieredIndex]]:
+        """All indexes with their places, at this moment."""
         return list(self._indexes.items())
+
+    def indexes(self) -> list[TieredIndex]:
+        """All indexes, at this moment."""
+        return list(self._indexes.values())
 
     def apply(self, effects: Sequence[Effect]) -> None:
         """Follow committed changes, in order; additions that stand together go in together."""
@@ -63,7 +121,15 @@ class Shelf:
                         index.remove(np.array(effect.rows, np.int64))
                 elif isinstance(effect, Dropped):
                     for place in [place for place in self._indexes if place[0] == effect.collection]:
-                        del self._indexes[place]
+                        self._indexes.pop(place).discard()
+        if any(index.wants_settling for index in self.indexes()):
+            self._wake.set()
+
+    def settle(self, *, thorough: bool = False) -> None:
+        """Settle everything now, on this thread."""
+        for index in self.indexes():
+            while index.settle(self._closing.is_set, thorough=thorough):
+                pass
 
     def _add(self, added: list[Added]) -> None:
         def place(effect: Added) -> Place:
@@ -72,21 +138,64 @@ class Shelf:
         for key, run in groupby(sorted(added, key=place), place):
             batch = list(run)
             matrix = np.stack([effect.vector for effect in batch])
-            index = self._indexes.get(key)
-            if index is None:
-                index = self._indexes[key] = TieredIndex(matrix.shape[1])
+            index = self._indexes.get(key) or self._made(key, matrix.shape[1])
             rows = np.array([effect.row for effect in batch], np.int64)
             index.add(rows, np.array([effect.subject for effect in batch], np.int64), matrix)
 
+    def _made(self, place: Place, dim: int) -> TieredIndex:
+        with self._engine.connect() as connection:
+            digest = str(connection.scalar(sa.select(models.c.digest).where(models.c.row == place[1])))
+            files = self._snapshots(connection, place, digest, dim)
+        self._indexes[place] = TieredIndex(dim, self._tiers, files=files)
+        return self._indexes[place]
 
-def stored(connection: sa.Connection, place: Place, dim: int) -> Iterator[tuple[Rows, Rows, Matrix]]:
-    """The templates of a collection and model in the order of their rows, in chunks: rows, groups, float32 vectors."""
+    def _snapshots(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> Snapshots:
+        return Snapshots(self._directory / _folder(place), queries.store_id(connection), digest, dim)
+
+    def _forget_files(self, wanted: set[str]) -> None:
+        for folder in self._directory.iterdir() if self._directory.is_dir() else ():
+            if folder.name not in wanted:
+                Snapshots(folder, "", "", 0).clear()
+
+    def _settle(self) -> None:
+        # Searches and changes go first: on Linux a priority belongs to the thread.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        erased = time.monotonic()
+        while True:
+            self._wake.wait(SETTLE_EVERY)
+            self._wake.clear()
+            if self._closing.is_set():
+                return
+            thorough = time.monotonic() - erased > self._erase_within
+            try:
+                self.settle(thorough=thorough)
+            except BuildStopped:
+                return
+            except Exception:  # what has not settled is still found; the next attempt may go better
+                log.exception("settling failed")
+                self._closing.wait(SETTLE_EVERY)
+            if thorough:
+                erased = time.monotonic()
+
+
+def _folder(place: Place) -> str:
+    return f"{place[0]}-{place[1]}"
+
+
+def stored(connection: sa.Connection, place: Place, dim: int, wanted: Rows) -> Iterator[tuple[Rows, Rows, Matrix]]:
+    """The `wanted` templates of a collection and model, in the order of their rows: rows, groups, float32 vectors."""
+    if len(wanted) == 0:
+        return
     asked = (
         sa.select(templates.c.row, templates.c.subject_row, templates.c.vector)
         .where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
+        .where(templates.c.row.between(int(wanted[0]), int(wanted[-1])))
         .order_by(templates.c.row)
     )
     for part in connection.execution_options(yield_per=CHUNK).execute(asked).partitions():
         rows, groups, blobs = zip(*part, strict=True)
         matrix = vectors.unpack(blobs, dim).astype(np.float32)
-        yield np.array(rows, np.int64), np.array(groups, np.int64), matrix
+        numbers = np.array(rows, np.int64)
+        kept = np.isin(numbers, wanted, assume_unique=True)
+        if kept.any():
+            yield numbers[kept], np.array(groups, np.int64)[kept], matrix[kept]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -93,6 +95,8 @@ def upgrade() -> None:
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_store")),
     )
+    facts = sa.table("store", sa.column("name"), sa.column("value"))
+    op.bulk_insert(facts, [{"name": "id", "value": str(uuid.uuid4())}])
     op.create_table(
         "subjects",
         sa.Column("row", Row, autoincrement=True, nullable=False),
