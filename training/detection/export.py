@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from training.detection.student import BOX, CLS, KPS, OBJ, STRIDES, DetectorStud
 from training.errors import ExportFailed
 
 NAMES = tuple(f"{head}_{stride}" for head in HEADS for stride in STRIDES)
+FREE = {"input": {0: "batch", 2: "height", 3: "width"}, **{name: {0: "batch", 1: "cells"} for name in NAMES}}
 #: Largest difference between torch and the graph that rounding explains.
 TOLERANCE = 2e-4
 
 
 class SplitHeads(nn.Module):
-    """A student whose rows are taken apart: BGR float (1, 3, H, W), 0-255 -> cls, obj (1, P, 1) in 0..1, bbox (1, P, 4)
-    and kps (1, P, 10), each for strides 8, 16 and 32, in the order of `NAMES`.
+    """A student whose rows are taken apart: BGR float (N, 3, H, W), 0-255 -> cls, obj (N, P, 1) in 0..1, bbox (N, P, 4)
+    and kps (N, P, 10), each for strides 8, 16 and 32, in the order of `NAMES`.
     """
 
     def __init__(self, student: DetectorStudent) -> None:
@@ -46,16 +48,19 @@ def export_detector(student: DetectorStudent, path: Path) -> None:
     """
     module = SplitHeads(student).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     with whole_file(path) as draft:
-        torch.onnx.export(
-            module,
-            (torch.zeros(1, 3, 256, 320),),
-            draft,
-            dynamo=False,
-            opset_version=17,
-            input_names=["input"],
-            output_names=list(NAMES),
-            dynamic_axes={"input": {2: "height", 3: "width"}, **{name: {1: "cells"} for name in NAMES}},
-        )
+        with warnings.catch_warnings():
+            # torch's newer exporter takes half a minute for this graph and says the same
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(
+                module,
+                (torch.zeros(1, 3, 256, 320),),
+                draft,
+                dynamo=False,
+                opset_version=17,
+                input_names=["input"],
+                output_names=list(NAMES),
+                dynamic_axes=FREE,
+            )
         onnx.checker.check_model(str(draft))
         session = ModelSession(draft)
         for height, width in ((96, 160), (480, 640)):

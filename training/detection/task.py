@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from training.artefact import digest_file
+from service.face.registry import Registry
 from training.detection.export import NAMES, SplitHeads
 from training.detection.loss import DetectionWeights, distil_rows
 from training.detection.student import DetectorStudent
-from training.detection.teacher import DenseTeacher
+from training.detection.teacher import DenseTeacher, open_detector
 from training.detection.tiles import TileSource, open_tiles
-from training.errors import CheckpointInvalid, TeacherMissing
+from training.errors import CheckpointInvalid
 from training.recipe import Part, Recipe, Roots
 from training.task import Exported, Task, TaskKind
 
@@ -40,12 +39,10 @@ class DistanceSpec(Part):
 
 
 class DetectorRecipe(Recipe):
-    """`tiles` is a prepared tile set, `teacher` a graph's file below the folder of models, `crop` the side of what is
-    cut from a tile.
-    """
+    """`tiles` is a prepared tile set, `teacher` a registered detector, `crop` the side of what is cut from a tile."""
 
     tiles: str
-    teacher: Path
+    teacher: str
     crop: int = 224
     student: DetectorSpec = DetectorSpec()
     distance: DistanceSpec = DistanceSpec()
@@ -55,16 +52,14 @@ class DetectorTask(Task):
     """Holds the student; the teacher answers while batches are made."""
 
     def __init__(self, recipe: DetectorRecipe, roots: Roots) -> None:
-        """Raises: TeacherError, DataError, RecipeInvalid."""
+        """Raises: ModelError, TeacherError, DataError, RecipeInvalid."""
         super().__init__()
-        path = roots.models / recipe.teacher
-        if not path.is_file():
-            raise TeacherMissing(f"{path}: no such graph; put the detector teacher there or correct `teacher`")
+        teacher = open_detector(Registry.scan([roots.models]), recipe.teacher)
         tiles = open_tiles(roots.data / recipe.tiles)
-        self.source = TileSource(tiles, DenseTeacher.open(path), recipe.crop)
+        self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop)
         self.student = _build(recipe.student)
         self._weights = DetectionWeights(**recipe.distance.model_dump())
-        self.facts = {"teachers": [digest_file(path)], "data": [f"{tiles.name}:{tiles.digest}"]}
+        self.facts = {"teachers": [teacher.digest], "data": [f"{tiles.name}:{tiles.digest}"]}
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The four weighted parts of the dense distance."""

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.face.detect import HEADS, STRIDES
+from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.errors import TeacherMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorGraph:
+    """A registered detector: its graph and the SHA-256 of the file."""
+
+    session: ModelSession
+    digest: str
+
+
+def open_detector(registry: Registry, name: str) -> DetectorGraph:
+    """Verify and load a detector that takes raw BGR pixels, as this package feeds them.
+
+    Raises: ModelError when there is no such model or its file is damaged; TeacherMismatch for any other input.
+    """
+    folder = registry.find(name)
+    folder.verify()
+    pixels = folder.manifest.input
+    raw = (pixels.colour, pixels.mean, pixels.scale) == ("BGR", (0, 0, 0), (1, 1, 1))
+    if folder.manifest.task != "detector" or not raw:
+        raise TeacherMismatch(f"{folder.manifest.identity}: not a detector of raw BGR pixels; choose another")
+    return DetectorGraph(ModelSession(folder.model_path), folder.manifest.sha256)
 
 
 class DenseTeacher:
     """Runs a detector graph and lays its twelve outputs out as the student's rows."""
 
     def __init__(self, session: ModelSession) -> None:
-        """Raises `TeacherMismatch` when the graph lacks a head."""
+        """Raises: TeacherMismatch when the graph lacks a head."""
         missing = [f"{head}_{s}" for s in STRIDES for head in HEADS if f"{head}_{s}" not in session.outputs]
         if missing:
             raise TeacherMismatch(
@@ -24,10 +47,6 @@ class DenseTeacher:
                 "give a graph with cls, obj, bbox and kps at strides 8, 16 and 32"
             )
         self._session = session
-
-    @classmethod
-    def open(cls, path: Path) -> DenseTeacher:
-        return cls(ModelSession(path))
 
     def rows(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Targets for BGR uint8 tiles (N, H, W, 3), sides multiples of 32.

@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from service.face.errors import ModelNotFound
+from service.face.intake import add_model, read_spec
+from service.face.registry import Registry
+from training.checkpoint import load_checkpoint
+from training.detection.composites import Sources
+from training.detection.export import NAMES
+from training.detection.student import DetectorStudent
+from training.detection.task import DETECTOR, DetectorRecipe, DetectorTask
+from training.detection.teacher import open_detector
+from training.detection.tiles import write_tiles
+from training.errors import CheckpointInvalid, RecipeInvalid, SetMissing, TeacherMismatch
+from training.fit import fit
+from training.recipe import Roots, read_mapping, validate
+
+RECIPE: dict[str, Any] = {
+    "name": "small",
+    "task": "detector",
+    "seed": 3,
+    "tiles": "tiles",
+    "teacher": "random",
+    "crop": 64,
+    "student": {"stem": [8, 8], "width": 16, "blocks": [0, 1, 0, 0]},
+    "schedule": {"peak": 0.01, "batch": 4, "steps": 40, "clip": 5.0, "ema": 0.9},
+}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory, sources: Sources, random_graph: Path) -> Roots:
+    root = tmp_path_factory.mktemp("roots")
+    write_tiles(root / "data" / "tiles", sources, seed=2, count=12, size=96)
+    spec = read_spec("yunet").model_copy(update={"name": "random", "sha256": None})
+    add_model(random_graph, spec, root / "models")
+    rgb = spec.input.model_copy(update={"colour": "RGB"})
+    add_model(random_graph, spec.model_copy(update={"name": "rgb", "input": rgb}), root / "models")
+    return Roots(root / "data", root / "models", root / "runs")
+
+
+def recipe(**changes: Any) -> DetectorRecipe:
+    return validate(DetectorRecipe, {**RECIPE, **changes}, "test")
+
+
+def loss_of(task: DetectorTask) -> float:
+    """The summed loss on one fixed batch."""
+    batch = task.source.batch(np.arange(12), np.random.default_rng(0))
+    with torch.no_grad():
+        return sum(value.item() for value in task.eval()({k: torch.from_numpy(v) for k, v in batch.items()}).values())
+
+
+def test_a_short_fit_comes_closer_to_the_teacher(roots: Roots) -> None:
+    """The training loop itself, on real pictures, against a graph whose answers vary from cell to cell."""
+    folder = fit(recipe(), DETECTOR, roots, accelerator="cpu", progress=False)
+    checkpoint = load_checkpoint(folder)
+    torch.manual_seed(3)
+    task = DetectorTask(recipe(), roots)
+    before = loss_of(task)
+    task.load_state_dict(dict(checkpoint.best))
+    assert loss_of(task) < 0.75 * before
+    digest = open_detector(Registry.scan([roots.models]), "random").digest
+    assert checkpoint.facts["teachers"] == [digest]
+
+    exported = DETECTOR.restore(recipe(), checkpoint.best)
+    assert exported.outputs == NAMES
+    with torch.no_grad():
+        heads = dict(zip(NAMES, exported.module(exported.example), strict=True))
+    assert heads["kps_16"].shape == (1, 16 * 20, 10)
+    assert not exported.module.training
+
+
+def test_only_the_student_is_trained_and_saved(roots: Roots) -> None:
+    task = DetectorTask(recipe(), roots)
+    assert all(name.startswith("student.") for name in task.state_dict())
+
+
+def test_a_checkpoint_of_another_network(roots: Roots) -> None:
+    with pytest.raises(CheckpointInvalid, match="does not fit"):
+        DETECTOR.restore(recipe(), DetectorStudent().state_dict(prefix="student."))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"teacher": "missing"}, ModelNotFound, "random"),
+        ({"teacher": "rgb"}, TeacherMismatch, "BGR"),
+        ({"tiles": "missing"}, SetMissing, "missing"),
+        ({"crop": 65}, RecipeInvalid, "multiple of 32"),
+    ],
+)
+def test_what_a_recipe_may_get_wrong(roots: Roots, changes: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        DetectorTask(recipe(**changes), roots)
+
+
+def test_an_unknown_key_is_named() -> None:
+    with pytest.raises(RecipeInvalid, match="colour"):
+        recipe(colour="red")
+
+
+def test_the_published_recipe_is_valid() -> None:
+    path = Path(__file__).parents[3] / "training" / "recipes" / "detector.yaml"
+    published = validate(DetectorRecipe, read_mapping(path), str(path))
+    assert published.task == "detector"
