@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import sqlite3
@@ -79,6 +80,7 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _migrate(engine: sa.Engine) -> None:
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it reports every start
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     scripts = ScriptDirectory.from_config(config)

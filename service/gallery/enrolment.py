@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,17 @@ import sqlalchemy as sa
 from service.gallery import queries, vectors
 from service.gallery.changes import check_name
 from service.gallery.effects import Added, Effect
-from service.gallery.errors import DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid
+from service.gallery.errors import CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid
 from service.gallery.index import Found, distinct
 from service.gallery.records import (
     DuplicateCheck,
     DuplicatePolicy,
     Enrolment,
+    Face,
     Hit,
     Idempotency,
     NewFace,
-    Vector,
+    Subject,
     new_id,
 )
 from service.gallery.schema import collections, crops, faces, models, now, replies, subjects, templates
@@ -48,6 +49,21 @@ def recall_reply(connection: sa.Connection, idempotency: Idempotency) -> str | N
     if found.fingerprint != idempotency.fingerprint:
         raise IdempotencyConflict(idempotency.key)
     return str(found.reply)
+
+
+# Made once: an enrolment that built its statements anew would spend most of its time on that.
+_COLLECTION = sa.select(collections.c.row, collections.c.keep_crops).where(collections.c.name == sa.bindparam("name"))
+_SUBJECT = sa.select(
+    subjects, sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).scalar_subquery().label("faces")
+).where(subjects.c.collection_row == sa.bindparam("inside"), subjects.c.name == sa.bindparam("name"))
+_TOUCH_SUBJECT = (
+    sa.update(subjects)
+    .where(subjects.c.row == sa.bindparam("at_row"))
+    .values(metadata=sa.bindparam("new_metadata"), updated_at=sa.bindparam("now"))
+)
+_MODEL = sa.select(models.c.row, models.c.dim).where(models.c.digest == sa.bindparam("digest"))
+_NEW_SUBJECT, _NEW_FACE, _NEW_TEMPLATE = sa.insert(subjects), sa.insert(faces), sa.insert(templates)
+_NEW_CROP, _NEW_MODEL = sa.insert(crops), sa.insert(models)
 
 
 class Enroll:
@@ -92,75 +108,85 @@ class Enroll:
             kept = recall_reply(connection, self._idempotency)
             if kept is not None:
                 return Enrolment(None, (), False, (), kept, replayed=True)
-        collection_row = queries.collection_row(connection, self._collection)
-        keeps = connection.scalar(sa.select(collections.c.keep_crops).where(collections.c.row == collection_row))
-        subject_row, created = self._claim_subject(connection, collection_row)
-        duplicates = self._find_duplicates(turn, collection_row, subject_row)
+        place = connection.execute(_COLLECTION, {"name": self._collection}).one_or_none()
+        if place is None:
+            raise CollectionNotFound(self._collection)
+        at = now()
+        subject_row, subject, created = self._claim_subject(connection, place.row, at)
+        duplicates = self._find_duplicates(turn, place.row, subject_row)
         if duplicates and self._duplicate is not None and self._duplicate.policy == DuplicatePolicy.REJECT:
             raise DuplicateSubject(duplicates)
-        face_rows = [
-            self._insert_face(turn, collection_row, subject_row, face, packed, bool(keeps))
-            for face, packed in zip(self._faces, self._packed, strict=True)
-        ]
+        for face, packed in zip(self._faces, self._packed, strict=True):
+            self._insert_face(turn, place.row, subject_row, face, packed, at, place.keep_crops)
         outcome = Enrolment(
-            queries.subject(connection, self._collection, self._subject),
-            tuple(queries.faces_by_row(connection, face_rows)),
-            created,
-            duplicates,
+            subject, tuple(self._recorded(face, subject, at) for face in self._faces), created, duplicates
         )
         outcome = replace(outcome, reply=self._reply(outcome))
         if self._idempotency is not None:
             self._keep(connection, self._idempotency, outcome.reply)
         return outcome
 
-    def _claim_subject(self, connection: sa.Connection, collection_row: int) -> tuple[int, bool]:
-        found = connection.scalar(
-            sa.select(subjects.c.row).where(
-                subjects.c.collection_row == collection_row, subjects.c.name == self._subject
-            )
-        )
+    def _claim_subject(self, connection: sa.Connection, collection_row: int, at: datetime) -> tuple[int, Subject, bool]:
+        """The row of the subject, the subject as it will be, and whether it is new."""
+        found = connection.execute(_SUBJECT, {"inside": collection_row, "name": self._subject}).one_or_none()
         if found is None:
-            inserted = connection.execute(
-                sa.insert(subjects).values(
-                    id=new_id(),
-                    collection_row=collection_row,
-                    name=self._subject,
-                    metadata=dict(self._metadata or {}),
-                    created_at=now(),
-                    updated_at=now(),
-                )
+            subject = Subject(
+                new_id(), self._collection, self._subject, dict(self._metadata or {}), at, at, len(self._faces)
             )
-            return _row_of(inserted), True
-        values: dict[str, Any] = {"updated_at": now()}
-        if self._metadata is not None:
-            values["metadata"] = dict(self._metadata)
-        connection.execute(sa.update(subjects).where(subjects.c.row == found).values(**values))
-        return int(found), False
+            values = {
+                "id": subject.id,
+                "collection_row": collection_row,
+                "name": subject.name,
+                "metadata": subject.metadata,
+                "created_at": at,
+                "updated_at": at,
+            }
+            return _row_of(connection.execute(_NEW_SUBJECT, values)), subject, True
+        metadata = found.metadata if self._metadata is None else dict(self._metadata)
+        connection.execute(_TOUCH_SUBJECT, {"at_row": found.row, "new_metadata": metadata, "now": at})
+        faces_now = found.faces + len(self._faces)
+        subject = Subject(found.id, self._collection, self._subject, metadata, found.created_at, at, faces_now)
+        return int(found.row), subject, False
+
+    def _recorded(self, face: NewFace, subject: Subject, at: datetime) -> Face:
+        return Face(
+            id=face.id,
+            collection=self._collection,
+            subject_id=subject.id,
+            subject=subject.name,
+            created_at=at,
+            quality=dict(face.quality),
+            box=tuple(face.box),
+            landmarks=tuple(face.landmarks),
+            source_sha256=face.source_sha256,
+            models=tuple(face.templates),
+        )
 
     def _find_duplicates(self, turn: Turn[Effect], collection_row: int, subject_row: int) -> tuple[Hit, ...]:
         """Other subjects at or above the threshold, best first: in the index, and in this same commit before us."""
         check = self._duplicate
         if check is None:
             return ()
-        model = queries.model_row(turn.connection, check.digest)
+        known = (queries.model_row(turn.connection, digest) for digest in check.references or (check.digest,))
+        rows_of_models = [row for row in known if row is not None]
         probes = [face.templates[check.digest] for face in self._faces if check.digest in face.templates]
-        if model is None or not probes:
+        if not rows_of_models or not probes:
             return ()
         matrix = vectors.check(np.stack(probes), None)
-        index = self._shelf.get((collection_row, model))
-        found = index.search(matrix, DUPLICATES_SHOWN + 1) if index is not None else []
+        indexes = [index for row in rows_of_models if (index := self._shelf.get((collection_row, row))) is not None]
+        found = [one for index in indexes for one in index.search(matrix, DUPLICATES_SHOWN + 1)]
         rows = [row for one in found for row in one.rows.tolist()]
         groups = [group for one in found for group in one.groups.tolist()]
         scores = [score for one in found for score in one.scores.tolist()]
         for other in turn.pending:
-            if isinstance(other, Added) and (other.collection, other.model) == (collection_row, model):
+            if isinstance(other, Added) and other.collection == collection_row and other.model in rows_of_models:
                 rows.append(other.row)
                 groups.append(other.subject)
                 scores.append(float((matrix @ other.vector).max()))
         best = distinct(np.array(rows, np.int64), np.array(groups, np.int64), np.array(scores, np.float32), len(rows))
         match = (best.groups != subject_row) & (best.scores >= check.threshold)
         others = Found(best.rows[match], best.groups[match], best.scores[match])
-        return tuple(queries.hits(turn.connection, check.digest, [others])[0][:DUPLICATES_SHOWN])
+        return tuple(queries.hits(turn.connection, [others])[0][:DUPLICATES_SHOWN])
 
     def _insert_face(
         self,
@@ -169,61 +195,50 @@ class Enroll:
         subject_row: int,
         face: NewFace,
         packed: Mapping[str, bytes],
+        at: datetime,
         keep_crop: bool,
-    ) -> int:
+    ) -> None:
+        values = {
+            "id": face.id,
+            "collection_row": collection_row,
+            "subject_row": subject_row,
+            "created_at": at,
+            "quality": {name: float(value) for name, value in face.quality.items()},
+            "box": [float(value) for value in face.box],
+            "landmarks": [[float(x), float(y)] for x, y in face.landmarks],
+            "source_sha256": face.source_sha256,
+        }
         try:
-            inserted = turn.connection.execute(
-                sa.insert(faces).values(
-                    id=face.id,
-                    collection_row=collection_row,
-                    subject_row=subject_row,
-                    created_at=now(),
-                    quality={name: float(value) for name, value in face.quality.items()},
-                    box=[float(value) for value in face.box],
-                    landmarks=[[float(x), float(y)] for x, y in face.landmarks],
-                    source_sha256=face.source_sha256,
-                )
-            )
+            face_row = _row_of(turn.connection.execute(_NEW_FACE, values))
         except sa.exc.IntegrityError:
             raise FaceExists(face.id) from None
-        face_row = _row_of(inserted)
         for digest, blob in packed.items():
             vector = vectors.unpack([blob], len(blob) // 2)[0].astype(np.float32)
-            self._insert_template(turn, collection_row, subject_row, face_row, digest, blob, vector)
+            model_row = self._model(turn.connection, digest, len(vector))
+            values = {
+                "face_row": face_row,
+                "model_row": model_row,
+                "collection_row": collection_row,
+                "subject_row": subject_row,
+                "key_id": None,
+                "vector": blob,
+            }
+            row = _row_of(turn.connection.execute(_NEW_TEMPLATE, values))
+            turn.effects.append(Added(collection_row, model_row, row, subject_row, vector))
         if keep_crop and face.crop is not None:
-            turn.connection.execute(sa.insert(crops).values(face_row=face_row, key_id=None, data=face.crop))
-        return face_row
+            turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": None, "data": face.crop})
 
-    def _insert_template(
-        self,
-        turn: Turn[Effect],
-        collection_row: int,
-        subject_row: int,
-        face_row: int,
-        digest: str,
-        blob: bytes,
-        vector: Vector,
-    ) -> None:
-        model = turn.connection.execute(
-            sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)
-        ).one_or_none()
-        if model is None:
-            inserted = turn.connection.execute(sa.insert(models).values(digest=digest, dim=len(vector)))
-            model_row = _row_of(inserted)
-        else:
-            model_row = int(model.row)
-            vectors.check(vector[None], model.dim)
-        inserted = turn.connection.execute(
-            sa.insert(templates).values(
-                face_row=face_row,
-                model_row=model_row,
-                collection_row=collection_row,
-                subject_row=subject_row,
-                key_id=None,
-                vector=blob,
-            )
-        )
-        turn.effects.append(Added(collection_row, model_row, _row_of(inserted), subject_row, vector))
+    def _model(self, connection: sa.Connection, digest: str, dim: int) -> int:
+        """The row of a model, made if it is new. Raises VectorInvalid if its templates have another dimension."""
+        found = self._shelf.models.get(digest)
+        if found is None:
+            stored = connection.execute(_MODEL, {"digest": digest}).one_or_none()
+            if stored is None:
+                return _row_of(connection.execute(_NEW_MODEL, {"digest": digest, "dim": dim}))
+            found = (int(stored.row), int(stored.dim))
+        if found[1] != dim:
+            raise VectorInvalid(f"The model's templates have {found[1]} dimensions, not {dim}.")
+        return found[0]
 
     def _keep(self, connection: sa.Connection, idempotency: Idempotency, reply: str) -> None:
         connection.execute(sa.delete(replies).where(replies.c.expires_at <= now()))

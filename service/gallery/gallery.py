@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.gallery import changes, paging, queries, vectors
+from service.gallery import changes, coverage, paging, queries, vectors
 from service.gallery.database import DirectoryLock, open_engine, storage_errors
 from service.gallery.effects import Effect
 from service.gallery.enrolment import Enroll, recall_reply
@@ -244,7 +244,7 @@ class Gallery:
                 if present:
                     raise TemplateMissing(f"Collection '{collection}'", digest, present)
                 return [[] for _ in matrix]
-            return queries.hits(connection, digest, index.search(matrix, k))
+            return queries.hits(connection, index.search(matrix, k))
 
         return self._read(read)
 
@@ -288,6 +288,14 @@ class Gallery:
             return 0 if index is None else len(index)
 
         return self._read(read)
+
+    def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
+        """Digests of the models with templates there. Raises CollectionNotFound, SubjectNotFound."""
+        return self._read(partial(coverage.models_in, collection=collection, subject=subject))
+
+    def faces_without(self, collection: str, digests: Sequence[str], subject: str | None = None) -> int:
+        """How many faces there have no template of any of these models. Raises CollectionNotFound, SubjectNotFound."""
+        return self._read(partial(coverage.faces_without, collection=collection, digests=digests, subject=subject))
 
     # ---- the store itself
 

@@ -34,9 +34,10 @@ _FACES = (
     .join(collections, faces.c.collection_row == collections.c.row)
 )
 _HITS = (
-    sa.select(templates.c.row, subjects.c.name, subjects.c.id, faces.c.id)
+    sa.select(templates.c.row, subjects.c.name, subjects.c.id, faces.c.id, models.c.digest)
     .join(faces, templates.c.face_row == faces.c.row)
     .join(subjects, faces.c.subject_row == subjects.c.row)
+    .join(models, templates.c.model_row == models.c.row)
 )
 
 
@@ -137,7 +138,7 @@ def faces_by_row(connection: sa.Connection, rows: Sequence[int]) -> list[Face]:
     return [face for _, face in _faces(connection, _FACES.where(faces.c.row.in_(rows)))]
 
 
-def hits(connection: sa.Connection, digest: str, found: Sequence[Found]) -> list[list[Hit]]:
+def hits(connection: sa.Connection, found: Sequence[Found]) -> list[list[Hit]]:
     """What an index found, named from the record; what the record no longer holds is left out."""
     wanted = sorted({int(row) for one in found for row in one.rows})
     named: dict[int, Any] = {}
@@ -146,7 +147,7 @@ def hits(connection: sa.Connection, digest: str, found: Sequence[Found]) -> list
         named.update((entry[0], entry) for entry in answer)
     return [
         [
-            Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-1.0, score)), digest)
+            Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-1.0, score)), named[row][4])
             for row, score in zip(one.rows.tolist(), one.scores.tolist(), strict=True)
             if row in named
         ]

@@ -127,6 +127,8 @@ class DuplicateCheck:
     policy: DuplicatePolicy
     digest: str
     threshold: float
+    references: tuple[str, ...] = ()
+    """Models of the same space whose templates are looked through; empty: the same model's."""
 
 
 @dataclass(frozen=True, slots=True)

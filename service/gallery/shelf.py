@@ -48,6 +48,8 @@ class Shelf:
         self._tiers = tiers
         self._erase_within = erase_within
         self._indexes: dict[Place, TieredIndex] = {}
+        self.models: dict[str, tuple[int, int]] = {}
+        """Row and dimension of models that have templates, by digest; neither ever changes."""
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._settle, name="gallery-settling", daemon=True)
@@ -79,6 +81,7 @@ class Shelf:
                     if progress is not None:
                         progress(Progress(name, digest, len(index), total, "record"))
                 self._indexes[place] = index
+                self.models[digest] = (place[1], dim)
         self._forget_files({_folder(place) for place, *_ in known})
         return Loaded(from_files + from_record, from_files, from_record, tuple(refused), time.perf_counter() - started)
 
@@ -146,6 +149,7 @@ class Shelf:
         with self._engine.connect() as connection:
             digest = str(connection.scalar(sa.select(models.c.digest).where(models.c.row == place[1])))
             files = self._snapshots(connection, place, digest, dim)
+        self.models[digest] = (place[1], dim)
         self._indexes[place] = TieredIndex(dim, self._tiers, files=files)
         return self._indexes[place]
 

@@ -59,7 +59,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The living candidates for one probe, how many dead ones came with them, and the best that the rest could score."""
+    """The living candidates for one probe, how many dead came with them, and the best that the rest could score."""
 
     rows: Rows
     groups: Rows

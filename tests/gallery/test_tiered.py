@@ -156,8 +156,7 @@ def test_searches_beside_changes_and_rebuilds_never_see_the_removed_nor_miss_the
             gone = set(removed)
             present = int(random.integers(0, 100))  # never removed below
             for one in index.search(vectors[[present, 500]], 8):
-                if gone & set(one.rows.tolist()):
-                    failures.append(f"removed rows came back: {gone & set(one.rows.tolist())}")
+                failures.extend(f"the removed row {row} came back" for row in gone & set(one.rows.tolist()))
             if index.search(vectors[[present]], 1)[0].rows[0] != present:
                 failures.append(f"row {present} was not found")
 

@@ -14,7 +14,7 @@ def unit(values: NDArray[np.floating]) -> Matrix:
 
 
 def people(count: int, faces: int, dim: int, seed: int = 0) -> Matrix:
-    """(count*faces, D): `faces` vectors in a row per person, same-person cosine about 0.6, rounded as the record rounds."""
+    """(count*faces, D): `faces` vectors in a row per person, of cosine about 0.6, rounded as the record rounds."""
     random = np.random.default_rng(seed)
     centres = np.repeat(unit(random.standard_normal((count, dim))), faces, axis=0)
     noise = unit(random.standard_normal((count * faces, dim)))
