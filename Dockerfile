@@ -1,4 +1,4 @@
-# Builds the service alone: no training module, no torch, no compiler, no package manager of Python.
+# Builds the service alone: no training module, no torch, no compiler, no pip.
 #
 #   docker build -t facet .
 #
@@ -6,7 +6,7 @@
 #
 #   docker build --secret id=pip_conf,src=pip.conf --secret id=ca_bundle,src=ca.crt -t facet .
 #
-# BASE is any Debian with glibc, /usr/bin/env, useradd, and a python3 of at least 3.11 with its venv module.
+# BASE is any Debian or Ubuntu with a python3 of at least 3.11 and its venv module.
 ARG BASE=python:3.11-slim-bookworm
 
 # hadolint ignore=DL3006
@@ -14,6 +14,8 @@ FROM ${BASE} AS build
 ENV PIP_CONFIG_FILE=/run/secrets/pip_conf \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/facet
 WORKDIR /src
 
@@ -27,9 +29,9 @@ COPY README.md ./
 COPY service service
 RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     /opt/facet/bin/pip install --no-deps -c requirements.lock . \
-    && /opt/facet/bin/pip check \
-    && /opt/facet/bin/pip uninstall --yes pip setuptools \
-    && rm -rf /opt/facet/bin/facet-train /opt/facet/bin/pip* /opt/facet/include
+    && /opt/facet/bin/pip check
+COPY deploy/slim.sh ./
+RUN ./slim.sh /opt/facet
 
 # hadolint ignore=DL3006
 FROM ${BASE}

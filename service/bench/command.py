@@ -1,0 +1,135 @@
+"""`facet bench`: measures this machine and prints what it found, with the targets beside it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.bench.memory import Memory, measure_memory
+from service.bench.photos import read_photos
+from service.bench.start import Start, measure_start
+from service.bench.throughput import Throughput, measure_throughput
+from service.errors import FacetError
+from service.settings import Settings
+from service.version import VERSION
+
+RATIO_TARGET = 0.85
+GROWTH_TARGET = 0.05
+START_TARGET = 3.0
+MIB = 1024 * 1024
+
+app = typer.Typer(
+    help="Measure throughput, memory and start on this machine. Starts its own service on a port and a data folder of "
+    "its own, with the models that the settings name; a running service is left alone.",
+    no_args_is_help=True,
+)
+
+Photos = Annotated[
+    Path | None,
+    typer.Option(help="Folder of photographs, each with a face. Unset: two portraits in the public domain, 640x480."),
+]
+Seconds = Annotated[float, typer.Option(min=1, help="Length of each measurement.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Times that floor and service are measured in turn.")]
+
+
+@app.command()
+def throughput(photos: Photos = None, seconds: Seconds = 10.0, rounds: Rounds = 3) -> None:
+    """Verifications a second: the floor of a plain loop, the saturated service, and latency by connections."""
+    with _measuring() as (console, folder):
+        found = measure_throughput(Settings(), read_photos(photos), folder, seconds, rounds, console.log)
+        _print_throughput(console, found)
+
+
+@app.command()
+def memory(
+    photos: Photos = None,
+    few: Annotated[int, typer.Option(min=1, help="Requests before the first reading.")] = 500,
+    many: Annotated[int, typer.Option(min=2, help="Requests before the second reading.")] = 5000,
+) -> None:
+    """Resident memory after few and after many mixed requests."""
+    with _measuring() as (console, folder):
+        _print_memory(console, measure_memory(read_photos(photos), folder, few, many, console.log), few, many)
+
+
+@app.command()
+def start(
+    templates: Annotated[int, typer.Option(min=1, help="Templates enrolled before the start.")] = 100_000,
+) -> None:
+    """Seconds from starting the process to its first good answer of /readyz, with a large gallery."""
+    with _measuring() as (console, folder):
+        _print_start(console, measure_start(Settings(), folder, templates, console.log))
+
+
+@contextmanager
+def _measuring() -> Iterator[tuple[Console, Path]]:
+    console = Console(highlight=False)
+    cores = len(os.sched_getaffinity(0))
+    console.print(f"Facet {VERSION}, {cores} cores, {_processor()}, Python {platform.python_version()}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="facet-bench-") as folder:
+            yield console, Path(folder)
+    except FacetError as error:
+        console.print(f"[red]{error}")
+        raise typer.Exit(1) from error
+
+
+def _print_throughput(console: Console, found: Throughput) -> None:
+    table = Table(title="verify, two photographs each")
+    for heading in ("round", "floor /s", "served /s", "served / floor", "server cores", "generator cores"):
+        table.add_column(heading, justify="right")
+    for number, turn in enumerate(found.rounds, 1):
+        cells = (turn.floor.rate, turn.served.rate, turn.ratio, turn.server_cores, turn.generator_cores)
+        table.add_row(str(number), *(f"{cell:.2f}" for cell in cells))
+    console.print(table)
+    stages = found.rounds[-1].floor.milliseconds
+    console.print("floor, ms a photograph: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items()))
+    table = Table(title="latency of verify in ms, by open connections")
+    for heading in ("connections", "served /s", "p50", "p95", "p99"):
+        table.add_column(heading, justify="right")
+    for connections, load in found.by_connections.items():
+        times = (f"{1000 * value:.1f}" for value in (load.p50, load.p95, load.p99))
+        table.add_row(str(connections), f"{load.rate:.2f}", *times)
+    console.print(table)
+    _judge(
+        console,
+        f"served / floor, median of rounds: {found.ratio:.2f}",
+        f">= {RATIO_TARGET}",
+        found.ratio >= RATIO_TARGET,
+    )
+
+
+def _print_memory(console: Console, found: Memory, few: int, many: int) -> None:
+    table = Table(title="resident memory of the service")
+    for heading in ("when", "MiB", "served", "refused"):
+        table.add_column(heading, justify="right")
+    table.add_row("ready", f"{found.ready / MIB:.1f}", "", "")
+    table.add_row(f"after {few}", f"{found.early / MIB:.1f}", str(found.first.ok), str(found.first.refused))
+    table.add_row(f"after {many}", f"{found.late / MIB:.1f}", str(found.rest.ok), str(found.rest.refused))
+    console.print(table)
+    _judge(console, f"growth: {found.growth:+.1%}", f"<= {GROWTH_TARGET:.0%}", found.growth <= GROWTH_TARGET)
+
+
+def _print_start(console: Console, found: Start) -> None:
+    slowest = max(found.first, found.again)
+    console.print(f"start with {found.templates} templates: {found.first:.2f} s, and again {found.again:.2f} s")
+    _judge(console, f"slower of both: {slowest:.2f} s", f"< {START_TARGET:.0f} s", slowest < START_TARGET)
+
+
+def _judge(console: Console, finding: str, target: str, met: bool) -> None:
+    console.print(f"{finding} (target {target}: {'met' if met else '[red]missed[/red]'})")
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

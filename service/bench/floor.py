@@ -1,0 +1,143 @@
+"""The floor: the same work in a plain loop, on all cores, with no server in between."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from typing import cast
+
+import numpy as np
+
+from service.app import model_directories
+from service.bench.errors import BenchError
+from service.errors import FacetError
+from service.face.align import align
+from service.face.detect import Detector
+from service.face.embed import Embedder
+from service.face.image import ImageLimits, decode
+from service.face.registry import Registry
+from service.face.score import cosine
+from service.models import Models
+from service.settings import Settings
+
+STAGES = ("decode", "detect", "align", "embed")
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Comparisons of two photographs a second on all cores, and the milliseconds each stage of one photograph took
+    there."""
+
+    rate: float
+    milliseconds: dict[str, float]
+    processes: int
+
+
+def measure_floor(settings: Settings, photos: Sequence[bytes], seconds: float) -> Floor:
+    """Compare pairs of photographs for `seconds` in one process per core.
+
+    Raises: BenchError when a process fails, for want of a face in a photograph say.
+    """
+    context = multiprocessing.get_context("spawn")
+    processes = len(os.sched_getaffinity(0))
+    together = context.Barrier(processes)
+    pipes = [context.Pipe(duplex=False) for _ in range(processes)]
+    workers = [
+        context.Process(target=_work, args=(settings, tuple(photos), seconds, together, sender)) for _, sender in pipes
+    ]
+    for worker in workers:
+        worker.start()
+    for _, sender in pipes:
+        sender.close()
+    try:
+        results = [_receive(receiver) for receiver, _ in pipes]
+    finally:
+        for worker in workers:
+            worker.join()
+    pairs = sum(result.pairs for result in results)
+    rate = sum(result.pairs / result.seconds for result in results)
+    spent = {stage: sum(result.spent[stage] for result in results) for stage in STAGES}
+    return Floor(rate, {stage: 1000 * total / (2 * pairs) for stage, total in spent.items()}, processes)
+
+
+def load_models(settings: Settings) -> tuple[Detector, Embedder]:
+    """The detector and the default embedder that the service loads with these settings. Raises: ModelError."""
+    registry = Registry.scan(model_directories(settings))
+    models = Models.load(registry, settings.detector, settings.models, settings.default_model)
+    return models.detector, models.default
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Of one process: pairs compared, the seconds that took, and the seconds of each stage."""
+
+    pairs: int
+    seconds: float
+    spent: dict[str, float]
+
+
+def _receive(receiver: Connection) -> _Result:
+    try:
+        result = receiver.recv()
+    except EOFError as error:
+        raise BenchError("a process of the floor ended early; its message stands above") from error
+    if isinstance(result, str):
+        raise BenchError(result)
+    return cast(_Result, result)
+
+
+def _work(settings: Settings, photos: Sequence[bytes], seconds: float, together: Barrier, sender: Connection) -> None:
+    try:
+        sender.send(_loop(settings, photos, seconds, together))
+    except (FacetError, threading.BrokenBarrierError) as error:
+        together.abort()
+        sender.send(str(error) or "another process of the floor failed")
+
+
+def _loop(settings: Settings, photos: Sequence[bytes], seconds: float, together: Barrier) -> _Result:
+    detector, embedder = load_models(settings)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    spent = dict.fromkeys(STAGES, 0.0)
+    for first in range(len(photos)):  # every photograph once, to warm up
+        _compare(photos, first, detector, embedder, limits, spent)
+    spent = dict.fromkeys(STAGES, 0.0)
+    together.wait()
+    pairs, begun = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - begun) < seconds:
+        _compare(photos, pairs, detector, embedder, limits, spent)
+        pairs += 1
+    return _Result(pairs, elapsed, spent)
+
+
+def _compare(
+    photos: Sequence[bytes],
+    first: int,
+    detector: Detector,
+    embedder: Embedder,
+    limits: ImageLimits,
+    spent: dict[str, float],
+) -> float:
+    crops = []
+    for offset in (0, 1):
+        begun = time.perf_counter()
+        photo = decode(photos[(first + offset) % len(photos)], limits, 1600)
+        decoded = time.perf_counter()
+        faces = detector.detect(photo.pixels)
+        detected = time.perf_counter()
+        if not faces:
+            raise BenchError("a photograph shows no face; to compare the service with its floor every one must")
+        crops.append(align(photo.pixels, faces[0].landmarks))
+        aligned = time.perf_counter()
+        spent["decode"] += decoded - begun
+        spent["detect"] += detected - decoded
+        spent["align"] += aligned - detected
+    begun = time.perf_counter()
+    vectors = embedder.embed(np.stack(crops))
+    spent["embed"] += time.perf_counter() - begun
+    return float(cosine(vectors[0], vectors[1]))

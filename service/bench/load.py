@@ -1,0 +1,104 @@
+"""Load from outside: plans of prepared requests, sent by wrk, a separate process that costs little CPU."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.bench.errors import BenchError
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One request, ready to send."""
+
+    method: str
+    path: str
+    kind: str = ""
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run of the generator saw. Answers below 400, from 400 and from 500; connections lost or timed out;
+    seconds it took; latency percentiles in seconds; CPU seconds of the generator itself."""
+
+    ok: int
+    refused: int
+    failed: int
+    lost: int
+    seconds: float
+    p50: float
+    p95: float
+    p99: float
+    generator_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Successful answers a second."""
+        return self.ok / self.seconds if self.seconds else 0.0
+
+
+def form(path: str, fields: Mapping[str, str], files: Sequence[tuple[str, bytes]]) -> Shot:
+    """A multipart POST of text fields and files, each file under the field of its name."""
+    boundary = f"facet-{uuid.uuid4().hex}"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    for name, data in files:
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="photo"\r\n'
+        parts += [f"{head}Content-Type: application/octet-stream\r\n\r\n".encode(), data, b"\r\n"]
+    parts.append(f"--{boundary}--\r\n".encode())
+    return Shot("POST", path, f"multipart/form-data; boundary={boundary}", b"".join(parts))
+
+
+def write_plan(shots: Sequence[Shot], key: str, folder: Path) -> Path:
+    """Write the plan and its bodies into an empty folder; returns the plan's file."""
+    folder.mkdir(parents=True)
+    lines = []
+    for number, shot in enumerate(shots):
+        body = folder / f"{number}.body"
+        body.write_bytes(shot.body)
+        lines.append("\t".join((shot.method, shot.path, shot.kind, f"Bearer {key}", str(body) if shot.body else "")))
+    plan = folder / "plan.tsv"
+    plan.write_text("\n".join(lines) + "\n")
+    return plan
+
+
+def send(address: str, plan: Path, connections: int, seconds: float | None = None, count: int | None = None) -> Load:
+    """Send a plan's requests over and over on open connections, for `seconds` or until `count` answers.
+
+    Raises: BenchError.
+    """
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise BenchError("the load generator wrk is missing: `apt install wrk`, or your system's package of it")
+    span = "24h" if seconds is None else f"{max(1, round(seconds))}s"
+    command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", span, "--timeout", "60s"]
+    command += ["--script", str(SCRIPT), address, "--", str(plan), *([] if count is None else [str(count)])]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if run.returncode:
+        raise BenchError(f"wrk failed: {run.stderr.strip() or run.stdout.strip()}")
+    seen = json.loads(run.stdout.splitlines()[-1])
+    return Load(
+        ok=seen["ok"],
+        refused=seen["refused"],
+        failed=seen["failed"],
+        lost=seen["lost"],
+        seconds=seen["microseconds"] / 1e6,
+        p50=seen["p50"] / 1e6,
+        p95=seen["p95"] / 1e6,
+        p99=seen["p99"] / 1e6,
+        generator_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    )
