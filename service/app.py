@@ -57,7 +57,7 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
                 announce(key)
             seconds = time.perf_counter() - begun
             metrics.started(seconds)
-            log.info("ready after %.2f s; %s", seconds, services.gallery.loaded)
+            log.info("ready after %.2f s with %d templates", seconds, services.gallery.loaded.templates)
             yield
             log.info("stopping: finishing what was admitted")
 

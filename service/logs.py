@@ -70,6 +70,7 @@ def configure(settings: Settings) -> None:
             # The edge writes a better access log: with ids, without query strings.
             "loggers": {
                 "uvicorn.access": {"level": "WARNING"},
+                "alembic": {"level": "WARNING"},
                 "uvicorn.error": {"filters": ["no_traceback_text"]},
             },
         }
