@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from training.detection.task import DETECTOR
 from training.embedding import EMBEDDING
 from training.errors import RecipeInvalid
 from training.landmarks import LANDMARKS
@@ -12,6 +13,7 @@ from training.recipe import Recipe, read_mapping, validate
 from training.task import TaskKind
 
 TASKS: dict[str, TaskKind[Any]] = {
+    "detector": DETECTOR,
     "embedding": EMBEDDING,
     "landmarks": LANDMARKS,
 }
