@@ -1,0 +1,101 @@
+"""The LFW development view through `/v1/verify` of a real server: what is measured is what is served."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from service.face.intake import add_model, read_spec
+from tests.accuracy.lfw import Pair, accuracy_at, choose_threshold, read_pairs, unpack
+from tests.conftest import ROOT, SHARED, STARTER
+
+pytestmark = [pytest.mark.data, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def lfw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack(tmp_path_factory.mktemp("lfw"))
+
+
+@pytest.fixture(scope="module")
+def borrowed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The research networks as model folders, made by the same step a user would take."""
+    directory = tmp_path_factory.mktemp("borrowed")
+    add_model(SHARED / "models" / "yunet_n_dynamic.onnx", read_spec("yunet"), directory)
+    add_model(SHARED / "models" / "omz_face_reid_retail_0095.onnx", read_spec("omz-0095"), directory)
+    return directory
+
+
+@contextlib.contextmanager
+def serving(model_dirs: Path, detector: str, data: Path) -> Iterator[httpx.Client]:
+    """A real `facet serve` on a free port, and a client that holds its first key."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "FACET_MODEL_DIRS": str(model_dirs), "FACET_DETECTOR": detector, "FACET_RATE": "off", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    log = data / "log"
+    with log.open("w") as out, subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data", str(data / "store")],
+        cwd=ROOT, env=environment, stdout=out, stderr=out,
+    ) as process:  # fmt: skip
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                for _ in range(300):
+                    with contextlib.suppress(httpx.TransportError):
+                        if client.get("/readyz").is_success:
+                            break
+                    time.sleep(0.1)
+                key = re.search(r"facet_[0-9a-f]+_[0-9a-f]+", log.read_text())
+                assert key is not None, log.read_text()
+                client.headers["Authorization"] = f"Bearer {key[0]}"
+                yield client
+        finally:
+            process.terminate()
+
+
+def score(client: httpx.Client, pairs: list[Pair], model: str) -> np.ndarray:
+    """Comparison scores of pairs; a failure to acquire fails the test."""
+
+    def verify(pair: Pair) -> float:
+        files = {"probe": pair.first.read_bytes(), "reference": pair.second.read_bytes()}
+        answer = client.post("/v1/verify", data={"model": model, "threshold": "0.3"}, files=files)
+        assert answer.status_code == 200, answer.text
+        return float(answer.json()["score"])
+
+    with ThreadPoolExecutor(3) as pool:
+        return np.array(list(pool.map(verify, pairs)))
+
+
+def measure(client: httpx.Client, lfw: Path, model: str) -> float:
+    """Accuracy on devTest at the threshold chosen on devTrain."""
+    train, test = read_pairs(lfw, "pairsDevTrain.txt"), read_pairs(lfw, "pairsDevTest.txt")
+    threshold = choose_threshold(score(client, train, model), np.array([pair.genuine for pair in train]))
+    accuracy = accuracy_at(score(client, test, model), np.array([pair.genuine for pair in test]), threshold)
+    print(f"{model}: threshold {threshold:.3f} from devTrain, devTest accuracy {100 * accuracy:.2f} %")
+    return accuracy
+
+
+def test_the_borrowed_teacher_over_http(lfw: Path, borrowed: Path, tmp_path: Path) -> None:
+    with serving(borrowed, "yunet", tmp_path) as client:
+        assert measure(client, lfw, "omz-0095") >= 0.993
+
+
+def test_the_bundled_models_over_http(lfw: Path, tmp_path: Path) -> None:
+    """Our own detector and both students, whole chain."""
+    with serving(STARTER, "facet-d", tmp_path) as client:
+        assert measure(client, lfw, "facet-s") >= 0.990
+        assert measure(client, lfw, "facet-m") >= 0.993
