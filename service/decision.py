@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from service.face.errors import ThresholdUnsupported
-from service.face.score import Threshold, ThresholdTable
+from service.face.pairs import Thresholds
+from service.face.score import Threshold
 
 
 class Scored(Protocol):
@@ -35,7 +36,7 @@ class Ask:
     threshold: float | None = None
 
 
-def threshold_for(ask: Ask, table: ThresholdTable, default_fmr: float, comparisons: int | None = None) -> Threshold:
+def threshold_for(ask: Ask, table: Thresholds, default_fmr: float, comparisons: int | None = None) -> Threshold:
     """The threshold for one comparison, or, with `comparisons`, for a search of that many templates.
 
     A rate asked for a search is the rate at which a stranger is matched to anyone (FPIR).

@@ -24,6 +24,7 @@ from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, NewFace, new_id
 from service.models import Models
 from service.perception import FaceFound, Perception, Scene
+from service.references import Reach, References
 from service.stages import Stages
 
 FaceChoice = Literal["prominent", "single"]
@@ -56,6 +57,8 @@ class Verification:
     score: float
     threshold: Threshold
     model: Embedder
+    reach: Reach | None
+    """What the stored subject's templates were; None when two images were compared."""
     probe: FaceFound
     reference: FaceFound | Hit
     probe_faces: int
@@ -80,6 +83,7 @@ class Identification:
     threshold: Threshold
     comparisons: int
     model: Embedder
+    reach: Reach
     stages: Mapping[str, float]
 
 
@@ -127,6 +131,7 @@ class Engine:
     def __init__(self, models: Models, perception: Perception, gallery: Gallery, limits: EngineLimits) -> None:
         self.models = models
         self.gallery = gallery
+        self.references = References(models, gallery)
         self._perception = perception
         self._limits = limits
 
@@ -155,17 +160,14 @@ class Engine:
         Raises: ImageError, FaceError, ModelError, GalleryError.
         """
         embedder = self.models.embedder(ask.model)
+        if isinstance(reference, SubjectRef):
+            return self._verify_subject(probe, reference, embedder, ask, stages, faces, quality)
         threshold = threshold_for(ask, self.models.thresholds(embedder), self._limits.default_fmr)
         seen = self._perception.look(probe, stages)
         face = _choose(seen, faces, quality)
-        if isinstance(reference, SubjectRef):
-            vector = self._embed(embedder, [face], stages)[0]
-            with stages.stage("compare"):
-                hit = self.gallery.compare(reference.collection, reference.subject, embedder.digest, vector)
-            return self._verified(hit.score, threshold, embedder, seen, face, hit, stages)
         other = _choose(self._perception.look(reference, stages), faces, quality)
         first, second = self._embed(embedder, [face, other], stages)
-        return self._verified(cosine(first, second), threshold, embedder, seen, face, other, stages)
+        return _verified(cosine(first, second), threshold, embedder, None, seen, face, other, stages)
 
     def identify(
         self,
@@ -182,21 +184,21 @@ class Engine:
         Raises: ImageError, FaceError, ModelError, GalleryError.
         """
         embedder = self.models.embedder(ask.model)
-        comparisons = self.gallery.count(collection, embedder.digest)
-        table = self.models.thresholds(embedder)
-        threshold = threshold_for(ask, table, self._limits.default_fmr, comparisons)
+        reach = self.references.of(embedder, collection)
+        comparisons = reach.comparisons()
+        threshold = threshold_for(ask, reach.thresholds, self._limits.default_fmr, comparisons)
         if faces == "all":
             found = list(self._perception.look(image, stages, thorough=True, limit=self._limits.max_faces).faces)
         else:
             found = [_choose(self._perception.look(image, stages), faces, quality)]
         vectors = self._embed(embedder, found, stages)
         with stages.stage("search"):
-            ranked = self.gallery.search(collection, embedder.digest, vectors, max(2, top_k)) if found else []
+            ranked = reach.search(vectors, max(2, top_k)) if found else []
         decided = []
         for face, hits in zip(found, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self._limits.ambiguous_margin)
             decided.append(FaceIdentification(face, outcome, tuple(hits[:top_k]), margin))
-        return Identification(tuple(decided), threshold, comparisons, embedder, stages.seconds)
+        return Identification(tuple(decided), threshold, comparisons, embedder, reach, stages.seconds)
 
     def enroll(
         self,
@@ -223,10 +225,9 @@ class Engine:
         check = None
         if duplicate is not DuplicatePolicy.ALLOW:
             embedder = self.models.embedder(ask.model)
-            comparisons = self.gallery.count(collection, embedder.digest)
-            table = self.models.thresholds(embedder)
-            limit = threshold_for(ask, table, self._limits.default_fmr, max(1, comparisons))
-            check = DuplicateCheck(duplicate, embedder.digest, limit.value)
+            reach = self.references.of(embedder, collection)
+            limit = threshold_for(ask, reach.thresholds, self._limits.default_fmr, max(1, reach.comparisons()))
+            check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests)
         outcomes = tuple(self._admit(image, stages, faces, quality) for image in images)
         fit = [(index, o.face_id, o.found) for index, o in enumerate(outcomes) if o.face_id and o.found]
         if not fit:
@@ -259,6 +260,25 @@ class Engine:
             )
         return outcome(enrolment)
 
+    def _verify_subject(
+        self,
+        probe: bytes,
+        reference: SubjectRef,
+        embedder: Embedder,
+        ask: Ask,
+        stages: Stages,
+        faces: FaceChoice,
+        quality: QualityChoice,
+    ) -> Verification:
+        reach = self.references.of(embedder, reference.collection, reference.subject)
+        threshold = threshold_for(ask, reach.thresholds, self._limits.default_fmr)
+        seen = self._perception.look(probe, stages)
+        face = _choose(seen, faces, quality)
+        vector = self._embed(embedder, [face], stages)[0]
+        with stages.stage("compare"):
+            hit = reach.compare(vector)
+        return _verified(hit.score, threshold, embedder, reach, seen, face, hit, stages)
+
     def _admit(self, image: bytes, stages: Stages, faces: FaceChoice, quality: QualityChoice) -> ImageOutcome:
         try:
             found = _choose(self._perception.look(image, stages), faces, quality)
@@ -272,19 +292,20 @@ class Engine:
                 return np.empty((0, embedder.dim), dtype=np.float32)
             return embedder.embed(np.stack([face.crop for face in faces]))
 
-    def _verified(
-        self,
-        score: float,
-        threshold: Threshold,
-        embedder: Embedder,
-        seen: Scene,
-        probe: FaceFound,
-        reference: FaceFound | Hit,
-        stages: Stages,
-    ) -> Verification:
-        matched = score >= threshold.value
-        count = len(seen.faces)
-        return Verification(matched, score, threshold, embedder, probe, reference, count, stages.seconds)
+
+def _verified(
+    score: float,
+    threshold: Threshold,
+    embedder: Embedder,
+    reach: Reach | None,
+    seen: Scene,
+    probe: FaceFound,
+    reference: FaceFound | Hit,
+    stages: Stages,
+) -> Verification:
+    matched = score >= threshold.value
+    count = len(seen.faces)
+    return Verification(matched, score, threshold, embedder, reach, probe, reference, count, stages.seconds)
 
 
 def _choose(scene: Scene, faces: FaceChoice, quality: QualityChoice) -> FaceFound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -11,6 +11,8 @@ from service.face.align import CROP
 from service.face.detect import DetectionLimits, Detector
 from service.face.embed import Embedder
 from service.face.errors import ModelNotFound
+from service.face.manifest import Manifest
+from service.face.pairs import Calibration, Strictest, Thresholds, read_pairs
 from service.face.registry import Registry
 from service.face.score import ThresholdTable
 from service.face.session import Runtime
@@ -19,8 +21,18 @@ from service.face.session import Runtime
 class Models:
     """Loaded once at start; immutable afterwards."""
 
-    def __init__(self, detector: Detector, embedders: Sequence[Embedder], default: str | None = None) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        embedders: Sequence[Embedder],
+        default: str | None = None,
+        known: Sequence[Manifest] = (),
+        pairs: Mapping[tuple[str, str], ThresholdTable] | None = None,
+    ) -> None:
         """`default` names the embedder that answers when none is asked for; None takes the first.
+
+        `known` are manifests of embedders that need not be loaded: templates of theirs may be enrolled. `pairs`
+        are thresholds for a probe's model and another reference's model, by their digests.
 
         Raises: ModelNotFound when there is no embedder, or none of that name.
         """
@@ -28,7 +40,9 @@ class Models:
             raise ModelNotFound("no embedder is loaded: add one with `facet models add`, or name a model directory")
         self.detector = detector
         self.embedders = tuple(embedders)
-        self._tables = {embedder.digest: ThresholdTable(embedder.manifest.thresholds) for embedder in embedders}
+        self.known = {manifest.sha256: manifest for manifest in (*known, *(each.manifest for each in embedders))}
+        self._tables = {digest: ThresholdTable(manifest.thresholds) for digest, manifest in self.known.items()}
+        self._pairs = dict(pairs or {})
         self.default = self._named(default) if default else self.embedders[0]
 
     @classmethod
@@ -50,9 +64,17 @@ class Models:
             if not detectors:
                 raise ModelNotFound("no detector found: name a model directory that holds one")
             detector = detectors[0].manifest.identity
-        names = embedders or [folder.manifest.identity for folder in registry.folders("embedder")]
-        loaded = [registry.embedder(name, runtime) for name in names]
-        return cls(registry.detector(detector, runtime, limits), loaded, default)
+        folders = registry.folders("embedder")
+        loaded = [
+            registry.embedder(name, runtime) for name in embedders or [folder.manifest.identity for folder in folders]
+        ]
+        known = [folder.manifest for folder in folders]
+        pairs = {
+            (folder.manifest.sha256, reference): table
+            for folder in folders
+            for reference, table in read_pairs(folder.path).items()
+        }
+        return cls(registry.detector(detector, runtime, limits), loaded, default, known, pairs)
 
     def embedder(self, name: str | None) -> Embedder:
         """The embedder of that name or `name@version`, or the default. Raises: ModelNotFound."""
@@ -65,6 +87,30 @@ class Models:
     def thresholds(self, embedder: Embedder) -> ThresholdTable:
         """The calibrated thresholds of a loaded embedder."""
         return self._tables[embedder.digest]
+
+    def same_space(self, embedder: Embedder) -> tuple[str, ...]:
+        """Digests of the known embedders that share the embedder's space, its own first."""
+        others = (d for d, each in self.known.items() if each.space == embedder.space and d != embedder.digest)
+        return (embedder.digest, *others)
+
+    def calibration(self, probe: Embedder, references: Sequence[str]) -> tuple[Thresholds, Calibration]:
+        """Thresholds for probes of one model against templates of others of its space, and whose they are.
+
+        A pair without thresholds of its own gets the stricter of its two models'; several pairs the strictest.
+        """
+        if tuple(references) == (probe.digest,):
+            return self.thresholds(probe), "model"
+        tables: list[ThresholdTable] = []
+        measured = True
+        for reference in references:
+            if reference == probe.digest:
+                tables.append(self._tables[reference])
+            elif (pair := self._pairs.get((probe.digest, reference))) is not None:
+                tables.append(pair)
+            else:
+                tables += [self._tables[probe.digest], self._tables[reference]]
+                measured = False
+        return Strictest(tables), "pair" if measured else "cautious"
 
     def exercise(self) -> None:
         """Run every loaded model once on a grey picture. Raises: InferenceFailed."""

@@ -110,7 +110,7 @@ async def read_body(request: Request, schema: type[M], limits: BodyLimits, forms
     try:
         async with asyncio.timeout(limits.seconds):
             if media == FORM:
-                fields = _fields(await _read_form(request, limits), schema)
+                fields = await _read_form(request, schema, limits)
                 return _checked(lambda: schema.model_validate(fields, context={"form": True}))
             text = b"".join([chunk async for chunk in _limited(request, limits.max_bytes)])
     except TimeoutError as error:
@@ -161,13 +161,17 @@ class _FormParser(MultiPartParser):
         super().on_part_begin()
 
 
-async def _read_form(request: Request, limits: BodyLimits) -> FormData:
+async def _read_form(request: Request, schema: type[BaseModel], limits: BodyLimits) -> dict[str, object]:
     try:
-        return await _FormParser(request, limits).parse()
+        form = await _FormParser(request, limits).parse()
     except MultiPartException as error:
         raise BodyMalformed(f"the form cannot be read: {error.message}") from error
     except ValueError as error:  # python-multipart raises bare ones for some broken boundaries and headers
         raise BodyMalformed("the form cannot be read") from error
+    try:
+        return _fields(form, schema)
+    finally:
+        await form.close()
 
 
 def _fields(form: FormData, schema: type[BaseModel]) -> dict[str, object]:

@@ -22,7 +22,14 @@ from service.stages import Stages
 
 router = APIRouter(tags=["decisions"])
 
-DECIDING = (face.ModelNotFound, face.ThresholdUnsupported, CollectionForbidden, gallery.CollectionNotFound)
+DECIDING = (
+    face.ModelNotFound,
+    face.ThresholdUnsupported,
+    face.SpaceMismatch,
+    gallery.TemplateMissing,
+    CollectionForbidden,
+    gallery.CollectionNotFound,
+)
 CHOOSING = (face.NoFace, face.SeveralFaces, face.FaceUnfit)
 
 IdempotencyKey = Annotated[
@@ -40,9 +47,7 @@ IdempotencyKey = Annotated[
 @router.post(
     "/verify",
     summary="Do two faces belong to one person?",
-    responses=problems(
-        *CALLER, *BODY, *IMAGE, *DECIDING, *CHOOSING, *STORE, gallery.SubjectNotFound, gallery.TemplateMissing
-    ),
+    responses=problems(*CALLER, *BODY, *IMAGE, *DECIDING, *CHOOSING, *STORE, gallery.SubjectNotFound),
     openapi_extra=takes(requests.VerifyRequest),
 )
 async def verify(
@@ -72,7 +77,7 @@ async def verify(
 @router.post(
     "/identify",
     summary="Who is this?",
-    responses=problems(*CALLER, *BODY, *IMAGE, *DECIDING, *CHOOSING, *STORE, gallery.TemplateMissing),
+    responses=problems(*CALLER, *BODY, *IMAGE, *DECIDING, *CHOOSING, *STORE),
     openapi_extra=takes(requests.IdentifyRequest),
 )
 async def identify(

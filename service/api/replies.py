@@ -43,8 +43,12 @@ class ModelRef(Reply):
 
     @classmethod
     def of(cls, embedder: Embedder) -> Self:
-        manifest = embedder.manifest
-        return cls(name=manifest.name, version=manifest.version, digest=embedder.digest)
+        return cls.described(embedder.manifest)
+
+    @classmethod
+    def described(cls, manifest: Manifest) -> Self:
+        """The reference to the model of a manifest."""
+        return cls(name=manifest.name, version=manifest.version, digest=manifest.sha256)
 
 
 class Box(Reply):
@@ -97,7 +101,14 @@ class Decided(Reply):
     fmr_basis: Literal["measured", "interpolated", "extrapolated", "given"] = Field(
         description="How the rate is known. `given`: the caller gave the threshold."
     )
-    model: ModelRef
+    model: ModelRef = Field(description="Embedded the probe.")
+    reference_models: list[ModelRef] = Field(
+        description="Made the templates that the probe was compared with: the same model, or others of its space."
+    )
+    calibration: Literal["model", "pair", "cautious"] = Field(
+        description="Whose threshold it is: the `model`'s own, one measured for the `pair` of probe and reference "
+        "model, or, `cautious`, the stricter of the two models' own."
+    )
     timings: Timings = Field(description=STAGES)
     request_id: str
 
@@ -110,10 +121,18 @@ class Candidate(Reply):
     subject_id: str
     face_id: str
     score: float
+    reference_model: str = Field(description="Digest of the model that made the best face's template.")
 
     @classmethod
     def of(cls, rank: int, hit: records.Hit) -> Self:
-        return cls(rank=rank, subject=hit.subject, subject_id=hit.subject_id, face_id=hit.face_id, score=hit.score)
+        return cls(
+            rank=rank,
+            subject=hit.subject,
+            subject_id=hit.subject_id,
+            face_id=hit.face_id,
+            score=hit.score,
+            reference_model=hit.model,
+        )
 
 
 class Verdict(Reply):
@@ -173,6 +192,9 @@ class Identification(Decided):
     fpir: float | None = Field(
         description="Rate at which a stranger matches anybody among that many at this threshold; null when unknown."
     )
+    unreachable: int = Field(
+        description="Faces of the collection without a template that this model's probes can be compared with."
+    )
     faces: list[IdentifiedFace]
 
     @classmethod
@@ -181,6 +203,7 @@ class Identification(Decided):
             collection=collection,
             comparisons=result.comparisons,
             fpir=_fpir(result.threshold.fmr, result.comparisons),
+            unreachable=result.reach.unreachable,
             faces=[IdentifiedFace.of(face) for face in result.faces],
             **_decided(result, request_id),
         )
@@ -380,11 +403,14 @@ def _face(found: FaceFound) -> dict[str, Any]:
 
 
 def _decided(result: engine.Verification | engine.Identification, request_id: str) -> dict[str, Any]:
+    manifests = (result.model.manifest,) if result.reach is None else result.reach.models
     return {
         "threshold": result.threshold.value,
         "fmr": result.threshold.fmr,
         "fmr_basis": result.threshold.basis,
         "model": ModelRef.of(result.model),
+        "reference_models": [ModelRef.described(manifest) for manifest in manifests],
+        "calibration": "model" if result.reach is None else result.reach.calibration,
         "timings": _rounded(result.stages),
         "request_id": request_id,
     }
