@@ -37,6 +37,7 @@ from service.gallery.records import (
 from service.gallery.schema import crops, faces, models, now, store, templates
 from service.gallery.shelf import Shelf
 from service.gallery.tiered import Tiers
+from service.gallery.verification import Report, verify
 from service.gallery.writer import Writer
 
 T = TypeVar("T")
@@ -321,6 +322,10 @@ class Gallery:
         """Raises StorageError when the gallery cannot serve."""
         self._writer.check()
         self._read(lambda connection: connection.execute(sa.select(store.c.name).limit(1)).first())
+
+    def verify(self) -> Report:
+        """Compare every index with the record, and the record with itself. Changes wait meanwhile; searches do not."""
+        return self._writer.submit(lambda turn: verify(turn.connection, self._shelf))
 
     def compact(self) -> None:
         """Settle all that gathers and drop every removed vector from the derived files, now."""

@@ -38,7 +38,14 @@ _HITS = (
     .join(faces, templates.c.face_row == faces.c.row)
     .join(subjects, faces.c.subject_row == subjects.c.row)
     .join(models, templates.c.model_row == models.c.row)
+    .where(templates.c.row.in_(sa.bindparam("rows", expanding=True)))
 )
+# Made once, because every search asks them.
+_COLLECTION_ROW = sa.select(collections.c.row).where(collections.c.name == sa.bindparam("name"))
+_SUBJECT_ROW = sa.select(subjects.c.row).where(
+    subjects.c.collection_row == sa.bindparam("inside"), subjects.c.name == sa.bindparam("name")
+)
+_MODEL_ROW = sa.select(models.c.row).where(models.c.digest == sa.bindparam("digest"))
 
 
 def collection_row(connection: sa.Connection, name: str) -> int:
@@ -47,7 +54,7 @@ def collection_row(connection: sa.Connection, name: str) -> int:
     Raises:
         CollectionNotFound: there is none.
     """
-    row = connection.scalar(sa.select(collections.c.row).where(collections.c.name == name))
+    row = connection.scalar(_COLLECTION_ROW, {"name": name})
     if row is None:
         raise CollectionNotFound(name)
     return int(row)
@@ -60,8 +67,7 @@ def subject_row(connection: sa.Connection, collection: str, name: str) -> int:
         CollectionNotFound, SubjectNotFound: there is none.
     """
     inside = collection_row(connection, collection)
-    found = sa.select(subjects.c.row).where(subjects.c.collection_row == inside, subjects.c.name == name)
-    row = connection.scalar(found)
+    row = connection.scalar(_SUBJECT_ROW, {"inside": inside, "name": name})
     if row is None:
         raise SubjectNotFound(collection, name)
     return int(row)
@@ -69,7 +75,7 @@ def subject_row(connection: sa.Connection, collection: str, name: str) -> int:
 
 def model_row(connection: sa.Connection, digest: str) -> int | None:
     """The row of a model, if any template of it was ever stored."""
-    row = connection.scalar(sa.select(models.c.row).where(models.c.digest == digest))
+    row = connection.scalar(_MODEL_ROW, {"digest": digest})
     return None if row is None else int(row)
 
 
@@ -143,7 +149,7 @@ def hits(connection: sa.Connection, found: Sequence[Found]) -> list[list[Hit]]:
     wanted = sorted({int(row) for one in found for row in one.rows})
     named: dict[int, Any] = {}
     for start in range(0, len(wanted), 500):
-        answer = connection.execute(_HITS.where(templates.c.row.in_(wanted[start : start + 500])))
+        answer = connection.execute(_HITS, {"rows": wanted[start : start + 500]})
         named.update((entry[0], entry) for entry in answer)
     return [
         [

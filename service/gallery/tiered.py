@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.gallery.block import Block, find
 from service.gallery.index import Found, Matrix, Rows, distinct
-from service.gallery.segment import BuildStopped, Part, Segment, Settled, build
+from service.gallery.segment import CHUNK, BuildStopped, Part, Segment, Settled, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,21 @@ class TieredIndex:
         view = self._view
         fresh = view.fresh.rows[: view.fresh.length][view.fresh.alive[: view.fresh.length]]
         return np.sort(np.concatenate([view.settled.rows[view.settled.alive], fresh]))
+
+    def entries(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
+        """All living entries in parts: rows, groups, vectors as they are searched."""
+        view = self._view
+        fresh = np.flatnonzero(view.fresh.alive[: view.fresh.length])
+        sources: list[Part] = [
+            (part.rows, part.groups, part.vectors, np.flatnonzero(part.alive)) for part in view.settled.segments
+        ]
+        for rows, groups, vectors, living in [
+            *sources,
+            (view.fresh.rows, view.fresh.groups, view.fresh.vectors, fresh),
+        ]:
+            for start in range(0, len(living), CHUNK):
+                chosen = living[start : start + CHUNK]
+                yield rows[chosen], groups[chosen], vectors[chosen].astype(np.float32)
 
     def __len__(self) -> int:
         return self._view.living
