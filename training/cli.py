@@ -12,15 +12,23 @@ import typer
 
 from service.errors import FacetError
 from service.face.registry import Registry
-from training.crops import open_sets
+from training.artefact import write_json
+from training.crops import open_set, open_sets
 from training.embedding import EmbeddingRecipe
-from training.errors import RecipeInvalid, TrainingError
+from training.errors import ProtocolInvalid, RecipeInvalid, TrainingError
+from training.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
 from training.fit import fit
+from training.openset import evaluate_openset
+from training.plots import plot
 from training.prepare import Preparation, describe, prepare
+from training.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
 from training.recipe import Roots
+from training.report import Report, table
+from training.subgroups import evaluate_groups
 from training.targets import compute_targets, targets_path
 from training.tasks import kind_of, read_recipe
 from training.teachers import open_teacher
+from training.vectors import open_detector, open_model
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,6 +115,61 @@ def fit_command(
 
     parsed = read_recipe(recipe)
     print(fit(parsed, kind_of(parsed.task), Roots(data, models, runs), accelerator=accelerator, until=until))
+
+
+@app.command("evaluate")
+@_plainly
+def evaluate_command(
+    model: Annotated[
+        list[str], typer.Argument(help="Model folders, registered names, run:<name> for a run, or dlib; one or more.")
+    ],
+    lfw: Annotated[Path | None, typer.Option(help="LFW with pairs.txt: View 2.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="pairs.txt, where it does not lie in or beside --lfw.")] = None,
+    view1: Annotated[Path | None, typer.Option(help="LFW with pairsDevTrain.txt and pairsDevTest.txt: View 1.")] = None,
+    pack: Annotated[list[Path] | None, typer.Option("--bin", help="A .bin pack of aligned crops; repeatable.")] = None,
+    ijb: Annotated[Path | None, typer.Option(help="IJB-style folder with meta/ and loose_crop/.")] = None,
+    openset: Annotated[str | None, typer.Option(help="Labelled prepared set for open-set identification.")] = None,
+    distractors: Annotated[str | None, typer.Option(help="Prepared set of distractors for --openset.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Prepared set with UTKFace's labels: FMR by subgroup.")] = None,
+    group_fmr: Annotated[float, typer.Option(help="Overall FMR at which subgroups are compared.")] = 1e-3,
+    reference: Annotated[str | None, typer.Option(help="Enrol with this model, probe with the others.")] = None,
+    detector: Annotated[str | None, typer.Option(help="Detector; default: the bundled one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and plots.")] = None,
+    flip: Annotated[bool, typer.Option(help="Average with the mirror image (serving does not).")] = False,
+    threads: int = 1,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Measure models under published protocols through the served code; print a table, write JSON and plots."""
+    roots = Roots(data, models, runs)
+    opened = [open_model(name, roots, threads) for name in model]
+    enrolled = open_model(reference, roots, threads) if reference is not None else None
+    bench = Bench(open_detector(detector, roots), runs / "crops", flip=flip)
+    reports: list[Report] = []
+    texts: list[str] = []
+    for each in opened:
+        if view1 is not None:
+            train, test = read_lfw_view1(view1, "Train"), read_lfw_view1(view1, "Test")
+            reports.append(evaluate_view1(bench, train, test, each, enrolled))
+        if lfw is not None:
+            reports.append(evaluate_pairs(bench, read_lfw_view2(lfw, pairs), each, enrolled))
+        reports += [evaluate_pairs(bench, read_pack(path), each, enrolled) for path in pack or ()]
+        if ijb is not None:
+            reports.append(evaluate_templates(bench, find_templates(ijb), each))
+        if openset is not None:
+            others = open_set(data / distractors).crops if distractors is not None else None
+            reports.append(evaluate_openset(openset, open_set(data / openset), others, each))
+        if groups is not None:
+            reports.append(report := evaluate_groups(groups, open_set(data / groups), group_fmr, each))
+            texts.append(str(report.details["table"]))
+    if not reports:
+        raise ProtocolInvalid("nothing to evaluate on: give --lfw, --view1, --bin, --ijb, --openset or --groups")
+    print("\n\n".join([table(reports), *texts]))
+    if out is not None:
+        write_json(out / "report.json", [report.as_json() for report in reports])
+        for path in plot(reports, out):
+            print(path)
 
 
 if __name__ == "__main__":

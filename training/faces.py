@@ -55,7 +55,7 @@ def cut_centre(pixels: NDArray[np.uint8]) -> Cut:
     Benchmarks count every pair; a face that is not found must still be compared, badly.
     """
     height, width = pixels.shape[:2]
-    side = round(min(height, width) * 0.5)
+    side = round(min(height, width) * 0.6)
     y, x = (height - side) // 2, (width - side) // 2
     crop = cv2.resize(pixels[y : y + side, x : x + side], (CROP, CROP), interpolation=cv2.INTER_AREA)
     return Cut(np.asarray(crop, dtype=np.uint8), None)
