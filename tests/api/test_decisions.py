@@ -1,0 +1,298 @@
+"""Enrol, verify, identify, detect and embed over HTTP, with real faces."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from service.keys import Scope
+from tests.api.conftest import Running, b64
+
+FMR = "0.01"
+"""A rate that every embedder's calibration supports."""
+
+
+def image(data: bytes, name: str = "image") -> dict[str, tuple[str, bytes]]:
+    return {name: ("photo", data)}
+
+
+def pair(probe: bytes, reference: bytes) -> dict[str, tuple[str, bytes]]:
+    return {**image(probe, "probe"), **image(reference, "reference")}
+
+
+def test_one_person_matches_and_two_do_not(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
+    same = running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), fmr=FMR)
+    other = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), fmr=FMR)
+    assert same.status_code == other.status_code == 200
+    assert (same.json()["decision"], other.json()["decision"]) == ("match", "no_match")
+    assert same.json()["score"] > 0.99
+    assert other.json()["score"] < other.json()["threshold"]
+
+
+def test_a_decision_carries_all_that_explains_it(running: Running, astronaut_jpeg: bytes, both_jpeg: bytes) -> None:
+    decision = running.post("/verify", pair(both_jpeg, astronaut_jpeg), fmr=FMR).json()
+    embedder = running.services.engine.models.default
+    assert decision["fmr"] == float(FMR)
+    assert decision["fmr_basis"] == "measured"
+    assert decision["threshold"] == embedder.manifest.thresholds[0].threshold
+    assert decision["model"] == {
+        "name": embedder.manifest.name,
+        "version": embedder.manifest.version,
+        "digest": embedder.digest,
+    }
+    assert decision["probe_faces"] == 2
+    for face in (decision["probe"], decision["reference"]):
+        assert face["box"]["width"] > 20
+        assert len(face["landmarks"]) == 5
+        assert 0.6 <= face["detection_score"] <= 1
+    assert {"wait", "decode", "detect", "align", "embed"} <= decision["timings"].keys()
+    assert all(seconds >= 0 for seconds in decision["timings"].values())
+
+
+def test_json_and_form_decide_alike(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
+    form = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), fmr=FMR).json()
+    body = {"probe": b64(astronaut_jpeg), "reference": b64(admiral_jpeg), "fmr": float(FMR)}
+    sent = running.client.post("/v1/verify", json=body).json()
+    for answer in (form, sent):
+        del answer["timings"], answer["request_id"]
+    assert form == sent
+
+
+def test_a_given_threshold_decides(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
+    lenient = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), threshold="-1").json()
+    strict = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), threshold="1").json()
+    assert (lenient["decision"], strict["decision"]) == ("match", "no_match")
+    assert lenient["fmr_basis"] == strict["fmr_basis"] == "given"
+
+
+def test_an_unsupported_rate_names_the_supported_ones(running: Running, astronaut_jpeg: bytes) -> None:
+    answer = running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), fmr="1e-12")
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "threshold_unsupported"
+    rates = [row.fmr for row in running.services.engine.models.default.manifest.thresholds]
+    assert answer.json()["supported_fmr"] == rates
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"fmr": "0.01", "threshold": "0.4"}, "not both"),
+        ({"fmr": "maybe"}, "body.fmr"),
+        ({"fmr": "nan"}, "body.fmr"),
+        ({"fmr": "0"}, "body.fmr"),
+        ({"threshold": "inf"}, "body.threshold"),
+        ({"threshold": "1.5"}, "body.threshold"),
+        ({"faces": "some"}, "body.faces"),
+        ({"quality": "true"}, "body.quality"),
+        ({"colour": "red"}, "body.colour"),
+        ({"subject": "x"}, "exactly one"),
+        ({"collection": "x"}, "collection belongs to subject"),
+        ({"model": ""}, "body.model"),
+    ],
+)
+def test_wrong_fields_are_named(
+    running: Running, astronaut_jpeg: bytes, fields: dict[str, str], message: str
+) -> None:
+    answer = running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), **fields)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "request_invalid"
+    assert message in answer.json()["detail"]
+    assert answer.json()["errors"]
+
+
+def test_numbers_in_json_must_be_numbers(running: Running, astronaut_jpeg: bytes) -> None:
+    body = {"probe": b64(astronaut_jpeg), "reference": b64(astronaut_jpeg)}
+    for wrong in ("0.01", True, [0.01]):
+        answer = running.client.post("/v1/verify", json={**body, "fmr": wrong})
+        assert answer.status_code == 422, wrong
+        assert "body.fmr" in answer.json()["detail"]
+
+
+def test_an_unknown_model_is_not_found(running: Running, astronaut_jpeg: bytes) -> None:
+    answer = running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), model="nonesuch", threshold="0.4")
+    assert (answer.status_code, answer.json()["code"]) == (404, "model_not_found")
+
+
+def test_images_without_a_face_or_with_two(running: Running, cat_png: bytes, both_jpeg: bytes) -> None:
+    none = running.post("/verify", pair(cat_png, cat_png), threshold="0.4")
+    assert (none.status_code, none.json()["code"]) == (422, "no_face")
+    several = running.post("/verify", pair(both_jpeg, both_jpeg), threshold="0.4", faces="single")
+    assert (several.status_code, several.json()["code"]) == (422, "several_faces")
+
+
+def test_unfit_faces_are_refused_with_reasons_when_asked(running: Running, astronaut: np.ndarray) -> None:
+    from tests.conftest import encode
+
+    dark = encode((astronaut // 24).astype(np.uint8), "PNG")
+    reported = running.post("/detect", image(dark)).json()["faces"]
+    assert reported, "the detector should still see this face"
+    assert "too_dark" in reported[0]["quality"]["reasons"]
+    refused = running.post("/verify", pair(dark, dark), threshold="0.4", quality="enforce")
+    assert (refused.status_code, refused.json()["code"]) == (422, "face_unfit")
+    assert "too_dark" in refused.json()["reasons"]
+
+
+def test_enrolled_people_are_identified_and_strangers_are_not(
+    running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes
+) -> None:
+    name = running.collection("identified")
+    made = running.post("/enroll", image(astronaut_jpeg, "images"), subject="astronaut", collection=name)
+    assert made.status_code == 201
+    assert made.json()["created"] is True
+    assert made.json()["subject"]["faces"] == 1
+    known = running.post("/identify", image(astronaut_jpeg), collection=name, fmr=FMR).json()
+    assert known["comparisons"] == 1
+    assert known["fpir"] == pytest.approx(float(FMR))
+    (face,) = known["faces"]
+    assert face["decision"] == "match"
+    assert [c["subject"] for c in face["candidates"]] == ["astronaut"]
+    assert face["candidates"][0]["face_id"] == made.json()["images"][0]["face_id"]
+    stranger = running.post("/identify", image(admiral_jpeg), collection=name, fmr=FMR).json()
+    assert stranger["faces"][0]["decision"] == "no_match"
+
+
+def test_two_subjects_with_one_face_are_ambiguous_and_each_appears_once(
+    running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes
+) -> None:
+    name = running.collection("ambiguous")
+    for subject in ("first", "second"):
+        for _ in range(2):
+            files = image(astronaut_jpeg, "images")
+            assert running.post("/enroll", files, subject=subject, collection=name).status_code == 201
+    (face,) = running.post("/identify", image(astronaut_jpeg), collection=name, fmr=FMR).json()["faces"]
+    assert face["decision"] == "ambiguous"
+    assert sorted(c["subject"] for c in face["candidates"]) == ["first", "second"]
+    assert [c["rank"] for c in face["candidates"]] == [1, 2]
+    assert face["margin"] == pytest.approx(0, abs=1e-3)
+    only = running.post("/identify", image(astronaut_jpeg), collection=name, fmr=FMR, top_k="1").json()["faces"][0]
+    assert len(only["candidates"]) == 1
+    assert only["decision"] == "ambiguous", "the decision does not depend on how many candidates are shown"
+
+
+def test_all_faces_of_an_image_are_identified(
+    running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes, both_jpeg: bytes, cat_png: bytes
+) -> None:
+    name = running.collection("everybody")
+    running.post("/enroll", image(astronaut_jpeg, "images"), subject="astronaut", collection=name)
+    running.post("/enroll", image(admiral_jpeg, "images"), subject="admiral", collection=name)
+    found = running.post("/identify", image(both_jpeg), collection=name, fmr=FMR, faces="all").json()["faces"]
+    assert sorted(face["candidates"][0]["subject"] for face in found) == ["admiral", "astronaut"]
+    assert [face["decision"] for face in found] == ["match", "match"]
+    nobody = running.post("/identify", image(cat_png), collection=name, fmr=FMR, faces="all")
+    assert nobody.json()["faces"] == []
+
+
+def test_the_threshold_follows_the_size_of_the_gallery(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("growing")
+    thresholds = []
+    for number in range(3):
+        running.post("/enroll", image(astronaut_jpeg, "images"), subject=f"person-{number}", collection=name)
+        answer = running.post("/identify", image(astronaut_jpeg), collection=name, fmr=FMR).json()
+        assert answer["comparisons"] == number + 1
+        assert answer["fpir"] == pytest.approx(float(FMR))
+        thresholds.append(answer["threshold"])
+    assert thresholds == sorted(set(thresholds))
+
+
+def test_verify_against_a_stored_subject(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
+    name = running.collection("stored")
+    made = running.post("/enroll", image(astronaut_jpeg, "images"), subject="astronaut", collection=name).json()
+    asked = {"collection": name, "subject": "astronaut", "fmr": FMR}
+    same = running.post("/verify", image(astronaut_jpeg, "probe"), **asked).json()
+    assert same["decision"] == "match"
+    assert same["reference"] is None
+    assert same["subject"]["face_id"] == made["images"][0]["face_id"]
+    assert running.post("/verify", image(admiral_jpeg, "probe"), **asked).json()["decision"] == "no_match"
+    missing = running.post("/verify", image(astronaut_jpeg, "probe"), **{**asked, "subject": "nobody"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "subject_not_found")
+
+
+def test_several_images_are_kept_or_refused_one_by_one(
+    running: Running, astronaut_jpeg: bytes, cat_png: bytes, both_jpeg: bytes
+) -> None:
+    name = running.collection("one-by-one")
+    files = [("images", ("i", data)) for data in (astronaut_jpeg, cat_png, both_jpeg, b"not an image")]
+    answer = running.post("/enroll", files, subject="person", collection=name, metadata=json.dumps({"team": 7}))
+    assert answer.status_code == 201
+    codes = [entry["problem"] and entry["problem"]["code"] for entry in answer.json()["images"]]
+    assert codes == [None, "no_face", "several_faces", "image_unsupported"]
+    assert [entry["face_id"] is not None for entry in answer.json()["images"]] == [True, False, False, False]
+    assert answer.json()["subject"]["faces"] == 1
+    assert answer.json()["subject"]["metadata"] == {"team": 7}
+    refused = running.post("/enroll", files[1:], subject="nobody", collection=name)
+    assert (refused.status_code, refused.json()["code"]) == (422, "enrolment_refused")
+    assert [entry["code"] for entry in refused.json()["images"]] == codes[1:]
+    assert running.client.get(f"/v1/collections/{name}/subjects/nobody").status_code == 404
+
+
+def test_duplicates_are_allowed_named_or_refused(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("duplicates")
+
+    def enroll(subject: str, duplicate: str) -> object:
+        files = image(astronaut_jpeg, "images")
+        return running.post("/enroll", files, subject=subject, collection=name, duplicate=duplicate, fmr=FMR)
+
+    assert enroll("first", "reject").status_code == 201
+    refused = enroll("second", "reject")
+    assert (refused.status_code, refused.json()["code"]) == (409, "duplicate_subject")
+    assert refused.json()["duplicates"][0]["subject"] == "first"
+    warned = enroll("third", "warn")
+    assert warned.status_code == 201
+    assert [entry["subject"] for entry in warned.json()["duplicates"]] == ["first"]
+    assert enroll("fourth", "allow").json()["duplicates"] == []
+
+
+def test_a_repeated_enrolment_is_answered_and_not_repeated(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("repeated")
+    key = {"Idempotency-Key": "5b1f7f0e"}
+
+    def enroll(subject: str, headers: dict[str, str]) -> object:
+        return running.post("/enroll", image(astronaut_jpeg, "images"), headers, subject=subject, collection=name)
+
+    first, again = enroll("person", key), enroll("person", key)
+    assert first.status_code == again.status_code == 201
+    assert first.content == again.content
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert running.client.get(f"/v1/collections/{name}/subjects/person").json()["faces"] == 1
+    conflict = enroll("somebody else", key)
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "idempotency_conflict")
+    other = running.key_for(Scope.ENROL)
+    assert "Idempotency-Replayed" not in enroll("person", {**key, **other}).headers, "keys of others are apart"
+
+
+def test_detect_finds_faces_and_finding_none_is_no_error(running: Running, both_jpeg: bytes, cat_png: bytes) -> None:
+    found = running.post("/detect", image(both_jpeg)).json()
+    assert len(found["faces"]) == 2
+    assert (found["width"], found["height"]) == (1024, 512)
+    assert running.post("/detect", image(cat_png)).json()["faces"] == []
+
+
+def test_embed_gives_the_vectors_that_verify_compares(
+    running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes
+) -> None:
+    vectors = []
+    for data in (astronaut_jpeg, admiral_jpeg):
+        (face,) = running.post("/embed", image(data)).json()["faces"]
+        assert math.sqrt(sum(x * x for x in face["embedding"])) == pytest.approx(1, abs=1e-4)
+        vectors.append(face["embedding"])
+    score = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), threshold="0").json()["score"]
+    assert float(np.dot(*vectors)) == pytest.approx(score, abs=1e-3)
+
+
+def test_decisions_are_written_to_the_audit_log(running: Running, astronaut_jpeg: bytes) -> None:
+    import sqlalchemy as sa
+
+    from service.gallery.schema import audit
+
+    sent = {"X-Request-ID": "audit-me-1"}
+    assert running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), sent, fmr=FMR).status_code == 200
+    running.services.gallery.write(lambda connection: None)  # whatever was deferred is committed with this
+    with running.services.gallery.engine.connect() as connection:
+        row = connection.execute(sa.select(audit).where(audit.c.request_id == "audit-me-1")).one()
+    assert (row.action, row.outcome) == ("verify", "match")
+    assert row.principal.startswith("key:")
+    assert row.threshold == running.services.engine.models.default.manifest.thresholds[0].threshold

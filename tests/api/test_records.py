@@ -1,0 +1,109 @@
+"""Collections, subjects and faces as resources."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.conftest import Running
+
+
+@pytest.fixture(scope="module")
+def staff(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> str:
+    name = running.collection("staff")
+    for subject, data in (("ann", astronaut_jpeg), ("bob", admiral_jpeg), ("bea", admiral_jpeg)):
+        assert running.post("/enroll", {"images": ("i", data)}, subject=subject, collection=name).status_code == 201
+    return name
+
+
+def test_a_new_service_has_a_collection_to_start_with(running: Running) -> None:
+    assert running.client.get("/v1/collections/default").status_code == 200
+
+
+def test_collections_are_made_read_listed_and_erased(running: Running, astronaut_jpeg: bytes) -> None:
+    made = running.client.post("/v1/collections", json={"name": "short", "metadata": {"site": "north", "floor": 2}})
+    assert made.status_code == 201
+    assert made.json()["metadata"] == {"site": "north", "floor": 2}
+    assert running.client.get("/v1/collections/short").json() == made.json()
+    assert made.json() in running.client.get("/v1/collections?limit=1000").json()["items"]
+    again = running.client.post("/v1/collections", json={"name": "short"})
+    assert (again.status_code, again.json()["code"]) == (409, "collection_exists")
+    running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="x", collection="short")
+    receipt = running.client.delete("/v1/collections/short").json()
+    assert (receipt["kind"], receipt["faces"]) == ("collection", 1)
+    assert running.client.get("/v1/collections/short").json()["code"] == "collection_not_found"
+    assert receipt["id"] in [r["id"] for r in running.client.get("/v1/receipts?limit=1000").json()["items"]]
+
+
+def test_subjects_are_paged_without_gap_or_repetition(running: Running, staff: str) -> None:
+    names, cursor = [], None
+    while True:
+        asked = {"limit": "1", **({"cursor": cursor} if cursor else {})}
+        page = running.client.get(f"/v1/collections/{staff}/subjects", params=asked).json()
+        names += [item["name"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert names == ["ann", "bob", "bea"]
+    begun = running.client.get(f"/v1/collections/{staff}/subjects?prefix=b").json()["items"]
+    assert [item["name"] for item in begun] == ["bob", "bea"]
+
+
+def test_a_cursor_of_ones_own_making_is_refused(running: Running, staff: str) -> None:
+    answer = running.client.get(f"/v1/collections/{staff}/subjects?cursor=nonsense")
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
+
+
+def test_a_subject_is_renamed_and_described(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("renaming")
+    running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="old", collection=name)
+    running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="taken", collection=name)
+    path = f"/v1/collections/{name}/subjects"
+    changed = running.client.patch(f"{path}/old", json={"name": "new", "metadata": {"badge": "A-7"}})
+    assert changed.status_code == 200
+    assert (changed.json()["name"], changed.json()["metadata"]) == ("new", {"badge": "A-7"})
+    assert running.client.get(f"{path}/old").status_code == 404
+    assert running.client.patch(f"{path}/new", json={"name": "taken"}).json()["code"] == "subject_exists"
+    assert running.client.patch(f"{path}/new", json={}).status_code == 422
+    found = running.post("/identify", {"image": ("i", astronaut_jpeg)}, collection=name, threshold="0.9").json()
+    assert "new" in [c["subject"] for c in found["faces"][0]["candidates"]]
+
+
+def test_faces_are_read_and_erased(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("erasing")
+    for _ in range(2):
+        running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="person", collection=name)
+    faces = running.client.get(f"/v1/collections/{name}/subjects/person/faces").json()["items"]
+    assert len(faces) == 2
+    one = f"/v1/collections/{name}/faces/{faces[0]['id']}"
+    assert running.client.get(one).json() == faces[0]
+    assert faces[0]["quality"]["eye_distance"] > 10
+    assert running.services.engine.models.default.digest in faces[0]["models"]
+    receipt = running.client.delete(one).json()
+    assert (receipt["kind"], receipt["faces"]) == ("face", 1)
+    assert running.client.get(one).json()["code"] == "face_not_found"
+    erased = running.client.delete(f"/v1/collections/{name}/subjects/person").json()
+    assert (erased["kind"], erased["faces"]) == ("subject", 1)
+    found = running.post("/identify", {"image": ("i", astronaut_jpeg)}, collection=name, threshold="0").json()
+    assert found["comparisons"] == 0
+    assert found["faces"][0]["decision"] == "no_match"
+
+
+@pytest.mark.parametrize("name", ["", " lead", "a/b", "a\\b", "..", "tab\t", "x" * 201])
+def test_names_that_cannot_stand_in_an_address_are_refused(running: Running, name: str) -> None:
+    answer = running.client.post("/v1/collections", json={"name": name})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+
+
+def test_names_in_any_script_come_through(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("Besucher 東京 ?#&=+")
+    running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="Ñandú 💡", collection=name)
+    from urllib.parse import quote
+
+    path = f"/v1/collections/{quote(name, safe='')}/subjects/{quote('Ñandú 💡', safe='')}"
+    assert running.client.get(path).json()["name"] == "Ñandú 💡"
+
+
+@pytest.mark.parametrize("metadata", [{"deep": {"er": 1}}, {"list": [1]}, {"": 1}, {"k": "v" * 1001}, [1], "text"])
+def test_metadata_is_flat_and_small(running: Running, metadata: object) -> None:
+    answer = running.client.post("/v1/collections", json={"name": "meta", "metadata": metadata})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
