@@ -189,3 +189,52 @@ keys = sa.Table(
     sa.Column("last_used_at", Moment, nullable=True),
 )
 """API keys; read and written by `service.keys`."""
+
+roles = sa.Table(
+    "roles",
+    metadata,
+    _row(),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("champion", sa.String(128), nullable=False),
+    sa.Column("challenger", sa.String(128), nullable=True),
+    sa.Column("sample", sa.Float, nullable=False),
+    sa.Column("previous", Row, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""Which models were champion and challenger, and since when; the last row holds now. `service.comparison.roles`."""
+
+comparisons = sa.Table(
+    "comparisons",
+    metadata,
+    _row(),
+    sa.Column("at", Moment, nullable=False, index=True),
+    sa.Column("request_id", sa.String(128), nullable=False, index=True),
+    sa.Column("route", sa.String(16), nullable=False),
+    sa.Column("face", sa.Integer, nullable=False),
+    sa.Column("collection", sa.String(255), nullable=True),
+    sa.Column("champion", sa.String(128), nullable=False),
+    sa.Column("champion_score", sa.Float, nullable=True),
+    sa.Column("champion_threshold", sa.Float, nullable=False),
+    sa.Column("champion_fmr", sa.Float, nullable=True),
+    sa.Column("champion_decision", sa.String(16), nullable=False),
+    sa.Column("champion_rank", sa.Integer, nullable=True),
+    sa.Column("champion_seconds", sa.Float, nullable=False),
+    sa.Column("challenger", sa.String(128), nullable=True),
+    sa.Column("challenger_score", sa.Float, nullable=True),
+    sa.Column("challenger_threshold", sa.Float, nullable=True),
+    sa.Column("challenger_fmr", sa.Float, nullable=True),
+    sa.Column("challenger_decision", sa.String(16), nullable=True),
+    sa.Column("challenger_rank", sa.Integer, nullable=True),
+    sa.Column("challenger_seconds", sa.Float, nullable=True),
+    sa.Column("agree", sa.Boolean, nullable=True),
+    sa.Column("outcome", sa.String(16), nullable=True),
+    sa.Column("outcome_by", sa.String(255), nullable=True),
+    sa.Column("outcome_at", Moment, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""Sampled decisions of the champion, what the challenger decided, and what was true. `service.comparison.cases`.
+
+`champion_rank` is where the champion's list has the challenger's first subject, `challenger_rank` the reverse.
+"""
