@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from service.gallery import queries
-from service.gallery.schema import faces, models, templates
+from service.gallery.schema import collections, faces, models, templates
 
 
 def models_in(connection: sa.Connection, collection: str, subject: str | None = None) -> tuple[str, ...]:
@@ -44,3 +44,17 @@ def faces_without(
 
 def _of_subject(row: int) -> sa.ColumnElement[bool]:
     return faces.c.subject_row == row
+
+
+def shortfalls(connection: sa.Connection, digests: Sequence[str]) -> dict[str, int]:
+    """Collections in which faces lack a template of all these models, and how many faces do."""
+    rows = list(connection.scalars(sa.select(models.c.row).where(models.c.digest.in_(digests))))
+    held = sa.exists().where(templates.c.face_row == faces.c.row, templates.c.model_row.in_(rows)).correlate(faces)
+    asked = (
+        sa.select(collections.c.name, sa.func.count())
+        .join(faces, faces.c.collection_row == collections.c.row)
+        .where(~held)
+        .group_by(collections.c.row)
+        .order_by(collections.c.row)
+    )
+    return {name: int(count) for name, count in connection.execute(asked)}

@@ -38,7 +38,7 @@ from service.gallery.schema import crops, faces, models, now, store, templates
 from service.gallery.shelf import Shelf
 from service.gallery.tiered import Tiers
 from service.gallery.verification import Report, verify
-from service.gallery.writer import Writer
+from service.gallery.writer import Turn, Writer
 
 T = TypeVar("T")
 SEGMENTS = "segments"
@@ -309,6 +309,10 @@ class Gallery:
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in the one writer, in its own savepoint; durable on return. For tables of other parts."""
         return self._writer.submit(lambda turn: work(turn.connection))
+
+    def change(self, work: Callable[[Turn[Effect]], T]) -> T:
+        """Run `work` in the one writer with its effects on the indexes, in its own savepoint; durable on return."""
+        return self._writer.submit(work)
 
     def defer(self, work: Callable[[sa.Connection], Any]) -> None:
         """Run `work` soon, with another commit; returns at once. A crash may lose the last moments of it."""

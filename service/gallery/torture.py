@@ -206,6 +206,7 @@ def serve(directory: Path, pipes: list[Connection]) -> None:
         for number in range(20):  # something that stays, so that segments settle from the first run on
             ids = [new_id() for _ in range(5)]
             gallery.enroll(COLLECTION, f"resident-{number}", [NewFace(face, {DIGEST: vector_of(face)}) for face in ids])
+        gallery.compact()
     seen: State = {}
     cursor = None
     while True:

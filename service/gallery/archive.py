@@ -1,0 +1,118 @@
+"""A gallery as one file: a line of magic, then blocks, each chained to the one before it by SHA-256.
+
+A block is the length of its payload (8 bytes, big-endian), the SHA-256 of the digest before it and the payload, and the
+payload: zlib-compressed JSON with a `kind`. The first block is the head, the last one the end with counts. A block
+cannot be changed, dropped, moved or cut off unnoticed, and a file that was left half-written can be continued after its
+last whole block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from service.gallery.errors import ArchiveInvalid
+
+MAGIC = b"facet archive 1\n"
+FAMILY = b"facet archive "
+DIGEST_SIZE = 32
+LENGTH_SIZE = 8
+LARGEST = 1 << 30
+Block = dict[str, Any]
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    """All blocks of a whole archive, the head first and the end last.
+
+    Raises:
+        ArchiveInvalid: another version, damaged, or cut short.
+    """
+    with _opened(path) as file:
+        complete = False
+        for block, _, _ in _blocks(file):
+            if complete:
+                raise ArchiveInvalid(f"Archive {path.name} goes on after its end: it is damaged.")
+            complete = block.get("kind") == "end"
+            yield block
+        if not complete or file.read(1):
+            raise ArchiveInvalid(f"Archive {path.name} is damaged or cut short: export it again, or copy it again.")
+
+
+class ArchiveWriter:
+    """Writes a new archive, or continues one that was interrupted; nothing bears the final name before it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path` with `.part` added; `blocks` are those that an interrupted run has left."""
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+        self.blocks: list[Block] = []
+        self._digest = bytes(DIGEST_SIZE)
+        end = len(MAGIC)
+        if self._part.exists():
+            with _opened(self._part) as file:
+                for block, digest, at in _blocks(file):
+                    # Only what tells where to go on: the subjects of a million people are not kept here.
+                    self.blocks.append({key: value for key, value in block.items() if key != "subjects"})
+                    self._digest, end = digest, at
+            self._file: BinaryIO = self._part.open("r+b")
+            self._file.truncate(end)
+            self._file.seek(end)
+        else:
+            self._file = self._part.open("wb")
+            self._file.write(MAGIC)
+
+    def write(self, block: Block) -> None:
+        """Append one block."""
+        payload = zlib.compress(json.dumps(block, separators=(",", ":"), ensure_ascii=False).encode(), 1)
+        self._digest = hashlib.sha256(self._digest + payload).digest()
+        self._file.write(len(payload).to_bytes(LENGTH_SIZE, "big") + self._digest + payload)
+
+    def finish(self) -> None:
+        """Make the file durable and give it its name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.rename(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ArchiveInvalid(f"Archive {path.name} cannot be read ({error.strerror}).") from error
+    magic = file.read(len(MAGIC))
+    if magic != MAGIC:
+        file.close()
+        known = "another version of Facet" if magic.startswith(FAMILY) else "something else than Facet"
+        raise ArchiveInvalid(f"{path.name} was written by {known}: this version reads '{MAGIC.decode().strip()}'.")
+    return file
+
+
+def _blocks(file: BinaryIO) -> Iterator[tuple[Block, bytes, int]]:
+    """Whole, undamaged blocks from the start, each with the digest and the position after it; stops before the rest."""
+    before = bytes(DIGEST_SIZE)
+    while True:
+        at = file.tell()
+        head = file.read(LENGTH_SIZE + DIGEST_SIZE)
+        length = int.from_bytes(head[:LENGTH_SIZE], "big")
+        payload = file.read(length) if len(head) == LENGTH_SIZE + DIGEST_SIZE and length <= LARGEST else b""
+        digest = hashlib.sha256(before + payload).digest()
+        if len(payload) != length or not payload or digest != head[LENGTH_SIZE:]:
+            file.seek(at)
+            return
+        before = digest
+        yield json.loads(zlib.decompress(payload)), digest, file.tell()
