@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from service.api import decisions, health, models, openapi, page, problems, records, sight
+from service.api import roles as role_routes
 from service.api.body import BodyLimits, Intake
 from service.api.edge import Edge
 from service.api.limits import RateLimit
@@ -19,6 +20,7 @@ from service.api.readiness import Readiness
 from service.api.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
 from service.batching import Executor
+from service.comparison.roles import Roles
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.face.image import ImageLimits
@@ -64,7 +66,7 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     app = FastAPI(title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Edge, metrics=metrics)
     problems.install(app)
-    for router in (decisions.router, sight.router, records.router, models.router):
+    for router in (decisions.router, sight.router, records.router, models.router, role_routes.router):
         app.include_router(router, prefix="/v1")
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.metrics_public))
@@ -109,13 +111,20 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         )
         engine_limits = EngineLimits(settings.default_fmr, settings.ambiguous_margin)
 
-        readiness = Readiness(quick=gallery.check, thorough=models.exercise)
+        roles = Roles(models, gallery)
+
+        def check() -> None:
+            gallery.check()
+            roles.champion()
+
+        readiness = Readiness(quick=check, thorough=models.exercise)
         metrics.watch_readiness(readiness.is_ready)
         yield Services(
             settings=settings,
             registry=registry,
-            engine=Engine(models, perception, gallery, engine_limits),
+            engine=Engine(models, perception, gallery, engine_limits, roles.champion),
             gallery=gallery,
+            roles=roles,
             keys=Keys(gallery.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),

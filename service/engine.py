@@ -128,12 +128,25 @@ class EngineLimits:
 class Engine:
     """Everything the service decides. Safe to call from many threads at once."""
 
-    def __init__(self, models: Models, perception: Perception, gallery: Gallery, limits: EngineLimits) -> None:
+    def __init__(
+        self,
+        models: Models,
+        perception: Perception,
+        gallery: Gallery,
+        limits: EngineLimits,
+        champion: Callable[[], Embedder] | None = None,
+    ) -> None:
+        """`champion` says which embedder answers where none is asked for; without it the models' default does."""
         self.models = models
         self.gallery = gallery
         self.references = References(models, gallery)
         self._perception = perception
         self._limits = limits
+        self._champion = champion or (lambda: models.default)
+
+    def embedder(self, name: str | None) -> Embedder:
+        """The embedder of that name or `name@version`, or the champion. Raises: ModelNotFound, ChampionUnavailable."""
+        return self._champion() if name is None else self.models.embedder(name)
 
     def detect(self, image: bytes, stages: Stages) -> Scene:
         """All faces of a photograph, the most prominent first. Raises: ImageError."""
@@ -141,7 +154,7 @@ class Engine:
 
     def embed(self, image: bytes, model: str | None, stages: Stages) -> Embedding:
         """Templates of all faces of a photograph. Raises: ImageError, ModelError."""
-        embedder = self.models.embedder(model)
+        embedder = self.embedder(model)
         scene = self.detect(image, stages)
         vectors = self._embed(embedder, scene.faces, stages)
         return Embedding(scene, vectors, embedder, stages.seconds)
@@ -159,7 +172,7 @@ class Engine:
 
         Raises: ImageError, FaceError, ModelError, GalleryError.
         """
-        embedder = self.models.embedder(ask.model)
+        embedder = self.embedder(ask.model)
         if isinstance(reference, SubjectRef):
             return self._verify_subject(probe, reference, embedder, ask, stages, faces, quality)
         threshold = threshold_for(ask, self.models.thresholds(embedder), self._limits.default_fmr)
@@ -183,7 +196,7 @@ class Engine:
 
         Raises: ImageError, FaceError, ModelError, GalleryError.
         """
-        embedder = self.models.embedder(ask.model)
+        embedder = self.embedder(ask.model)
         reach = self.references.of(embedder, collection)
         comparisons = reach.comparisons()
         threshold = threshold_for(ask, reach.thresholds, self._limits.default_fmr, comparisons)
@@ -224,7 +237,7 @@ class Engine:
         """
         check = None
         if duplicate is not DuplicatePolicy.ALLOW:
-            embedder = self.models.embedder(ask.model)
+            embedder = self.embedder(ask.model)
             reach = self.references.of(embedder, collection)
             limit = threshold_for(ask, reach.thresholds, self._limits.default_fmr, max(1, reach.comparisons()))
             check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests)

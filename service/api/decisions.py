@@ -13,6 +13,7 @@ from service.api.errors import CollectionForbidden
 from service.api.ledger import choose_model, note_enrolment, note_identification, note_verification
 from service.api.services import ServicesDep
 from service.api.trace import trace_of
+from service.comparison.errors import ChampionUnavailable
 from service.engine import EnrolmentOutcome, EnrolmentRefused, SubjectRef
 from service.face import errors as face
 from service.gallery import errors as gallery
@@ -24,6 +25,7 @@ router = APIRouter(tags=["decisions"])
 
 DECIDING = (
     face.ModelNotFound,
+    ChampionUnavailable,
     face.ThresholdUnsupported,
     face.SpaceMismatch,
     gallery.TemplateMissing,

@@ -8,13 +8,14 @@ from service import engine
 from service.api.access import Caller
 from service.api.services import Services
 from service.api.trace import trace_of
+from service.comparison.roles import Assignment
 from service.gallery.records import AuditEntry
 from service.perception import FaceFound
 
 
 def choose_model(request: Request, services: Services, name: str | None) -> None:
-    """Note which model answers. Raises: ModelNotFound."""
-    trace_of(request.scope).model = services.engine.models.embedder(name).manifest.identity
+    """Note which model answers. Raises: ModelNotFound, ChampionUnavailable."""
+    trace_of(request.scope).model = services.engine.embedder(name).manifest.identity
 
 
 def note_faces(services: Services, route: str, faces: tuple[FaceFound, ...], seen: int) -> None:
@@ -62,6 +63,11 @@ def note_enrolment(
 def note_erasure(request: Request, services: Services, caller: Caller, kind: str, collection: str) -> None:
     """Note that something was erased; the receipt says what."""
     _audit(request, services, caller, f"delete_{kind}", "done", collection)
+
+
+def note_roles(request: Request, services: Services, caller: Caller, roles: Assignment) -> None:
+    """Note that models changed their roles."""
+    _audit(request, services, caller, f"roles_{roles.action}", "done", None, roles.champion)
 
 
 def _audit(

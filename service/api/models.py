@@ -48,7 +48,7 @@ def _described(services: Services, folder: ModelFolder) -> replies.Model:
     embedder = models.by_digest(manifest.sha256)
     return replies.Model(
         loaded=embedder is not None or models.detector.manifest.sha256 == manifest.sha256,
-        default=embedder is models.default,
+        default=manifest.sha256 == services.roles.current().champion,
         supported_fmr=[row.fmr for row in manifest.thresholds],
         manifest=manifest,
     )

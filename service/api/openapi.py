@@ -25,7 +25,12 @@ FORMS: tuple[type[BaseModel], ...] = (
 )
 """Requests that come as JSON or as a form."""
 
-OTHERS: tuple[type[BaseModel], ...] = (requests.CollectionRequest, requests.SubjectRequest, Problem)
+OTHERS: tuple[type[BaseModel], ...] = (
+    requests.CollectionRequest,
+    requests.SubjectRequest,
+    requests.RolesRequest,
+    Problem,
+)
 
 REF = "#/components/schemas/{model}"
 
@@ -42,6 +47,7 @@ TAGS = [
     {"name": "sight", "description": "What an image shows."},
     {"name": "gallery", "description": "Collections, subjects and their faces."},
     {"name": "models", "description": "The models that decide."},
+    {"name": "comparison", "description": "Models compared on live requests, and changed."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
 

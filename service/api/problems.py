@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from service import batching, engine, keys, settings, stages
 from service.api import errors as api
 from service.api.trace import trace_of
+from service.comparison import errors as comparison
 from service.errors import FacetError
 from service.face import errors as face
 from service.gallery import errors as gallery
@@ -67,6 +68,14 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     face.SpaceMismatch: (409, "The models do not share a space"),
     face.ThresholdUnsupported: (422, "The false match rate is not supported"),
     face.InferenceFailed: (500, "Inference failed"),
+    # comparing models
+    comparison.ComparisonError: (500, "Comparison error"),
+    comparison.ChampionUnavailable: (503, "The champion is not loaded"),
+    comparison.RolesInvalid: (422, "The roles are not valid"),
+    comparison.ChallengerMissing: (409, "There is no challenger"),
+    comparison.NothingToRollBack: (409, "Nothing to roll back to"),
+    comparison.CoverageMissing: (409, "The model lacks templates"),
+    comparison.DecisionNotFound: (404, "No such decision"),
     # gallery
     gallery.GalleryError: (500, "Gallery error"),
     gallery.CollectionNotFound: (404, "No such collection"),
@@ -125,19 +134,21 @@ def row_of(kind: type[FacetError]) -> tuple[int, str]:
 
 def members(error: FacetError) -> dict[str, Any]:
     """What an error tells beyond its message: extension members of the problem."""
+    told: dict[str, Any] = {}
     match error:
         case api.RequestInvalid():
-            return {"errors": [{"field": fault.field, "message": fault.message} for fault in error.faults]}
+            told = {"errors": [{"field": fault.field, "message": fault.message} for fault in error.faults]}
         case face.FaceUnfit():
-            return {"reasons": list(error.reasons)}
+            told = {"reasons": list(error.reasons)}
         case face.ThresholdUnsupported():
-            return {"supported_fmr": list(error.supported)}
+            told = {"supported_fmr": list(error.supported)}
         case engine.EnrolmentRefused():
-            return {"images": [reason_of(image.error) for image in error.images if image.error is not None]}
+            told = {"images": [reason_of(image.error) for image in error.images if image.error is not None]}
+        case comparison.CoverageMissing():
+            told = {"faces": error.faces}
         case gallery.DuplicateSubject():
-            return {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
-        case _:
-            return {}
+            told = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
+    return told
 
 
 def reason_of(error: FacetError) -> dict[str, Any]:

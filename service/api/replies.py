@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service import engine
 from service.api.problems import reason_of
+from service.comparison.roles import Assignment
 from service.face.embed import Embedder
 from service.face.manifest import Manifest
 from service.gallery import records
+from service.models import Models
 from service.perception import FaceFound, Scene
 
 T = TypeVar("T")
@@ -374,6 +376,51 @@ class ModelList(Reply):
     """All models that the service knows."""
 
     items: list[Model]
+
+
+class RoleModel(Reply):
+    """A model in a role. Name and version are null where this process does not know the model."""
+
+    name: str | None
+    version: str | None
+    digest: str
+    loaded: bool
+
+    @classmethod
+    def of(cls, digest: str, models: Models) -> Self:
+        manifest = models.known.get(digest)
+        return cls(
+            name=manifest.name if manifest else None,
+            version=manifest.version if manifest else None,
+            digest=digest,
+            loaded=models.by_digest(digest) is not None,
+        )
+
+
+class Roles(Reply):
+    """Champion and challenger, and since when."""
+
+    champion: RoleModel
+    challenger: RoleModel | None
+    sample: float = Field(description="Share of the champion's decisions that are kept and compared.")
+    action: Literal["settings", "set", "promote", "rollback"] = Field(
+        description="What made it so. `settings`: nobody has set roles yet."
+    )
+    principal: str = Field(description="Who made it so.")
+    at: datetime | None
+    can_roll_back: bool
+
+    @classmethod
+    def of(cls, roles: Assignment, models: Models) -> Self:
+        return cls(
+            champion=RoleModel.of(roles.champion, models),
+            challenger=None if roles.challenger is None else RoleModel.of(roles.challenger, models),
+            sample=roles.sample,
+            action=roles.action,
+            principal=roles.principal,
+            at=roles.at,
+            can_roll_back=roles.previous is not None,
+        )
 
 
 class Health(Reply):

@@ -40,11 +40,10 @@ Metadata = Annotated[
     Field(max_length=50),
     BeforeValidator(_json_in_form),
 ]
+ModelText = Annotated[str, Field(min_length=1, max_length=80)]
 ModelName = Annotated[
-    str,
+    ModelText,
     Field(
-        min_length=1,
-        max_length=80,
         description="Model that embeds the faces, as `name` or `name@version`. Unset: the service's default.",
     ),
 ]
@@ -182,6 +181,19 @@ class SubjectRequest(Request):
         if self.name is None and self.metadata is None:
             raise ValueError("give a new name, new metadata or both")
         return self
+
+
+class RolesRequest(Request):
+    """Which model answers, and which is tried beside it."""
+
+    champion: ModelText = Field(description="Loaded model that answers where a request names none.")
+    challenger: ModelText | None = Field(None, description="Loaded model that is tried on live requests; null: none.")
+    sample: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the champion's decisions kept and compared with the challenger's.",
+    )
 
 
 def _digest_of_bytes(value: Any) -> str:

@@ -15,6 +15,7 @@ from service.api.limits import RateLimit
 from service.api.readiness import Readiness
 from service.api.trace import current_request_id, trace_of
 from service.batching import Executor
+from service.comparison.roles import Roles
 from service.engine import Engine
 from service.face.registry import Registry
 from service.gallery import Gallery
@@ -34,6 +35,7 @@ class Services:
     registry: Registry
     engine: Engine
     gallery: Gallery
+    roles: Roles
     keys: Keys
     executor: Executor
     intake: Intake

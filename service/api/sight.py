@@ -12,6 +12,7 @@ from service.api.contract import BODY, CALLER, IMAGE, STORE, body, problems, tak
 from service.api.ledger import choose_model, note_faces
 from service.api.services import ServicesDep
 from service.api.trace import trace_of
+from service.comparison.errors import ChampionUnavailable
 from service.face.errors import ModelNotFound
 from service.keys import Scope
 
@@ -41,7 +42,7 @@ async def detect(
 @router.post(
     "/embed",
     summary="Templates of the faces of an image",
-    responses=problems(*CALLER, *BODY, *IMAGE, *STORE, ModelNotFound),
+    responses=problems(*CALLER, *BODY, *IMAGE, *STORE, ModelNotFound, ChampionUnavailable),
     openapi_extra=takes(requests.EmbedRequest),
 )
 async def embed(

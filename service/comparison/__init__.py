@@ -1,0 +1,1 @@
+"""Models compared on live traffic, and changed without enrolling anybody again."""

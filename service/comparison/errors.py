@@ -1,0 +1,76 @@
+"""What can stand in the way of comparing models and of changing them.
+
+::
+
+    FacetError
+    `-- ComparisonError
+        |-- ChampionUnavailable
+        |-- RolesInvalid, ChallengerMissing, NothingToRollBack, CoverageMissing
+        `-- DecisionNotFound
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.errors import FacetError
+
+
+class ComparisonError(FacetError):
+    """The root of what comparing models raises."""
+
+    code = "comparison_error"
+
+
+class ChampionUnavailable(ComparisonError):
+    """The model that the record names champion is not loaded in this process."""
+
+    code = "champion_unavailable"
+    retry_after = 5
+
+
+class RolesInvalid(ComparisonError):
+    """One model in both roles."""
+
+    code = "roles_invalid"
+
+
+class ChallengerMissing(ComparisonError):
+    """There is no challenger to promote or to compare with."""
+
+    code = "challenger_missing"
+
+    def __init__(self) -> None:
+        super().__init__("there is no challenger: name one with PUT /v1/roles")
+
+
+class NothingToRollBack(ComparisonError):
+    """The champion has never changed."""
+
+    code = "nothing_to_roll_back"
+
+    def __init__(self) -> None:
+        super().__init__("the champion was never changed, so there is nothing to go back to")
+
+
+class CoverageMissing(ComparisonError):
+    """People are enrolled whom the new champion could not find; `faces` says how many in which collection."""
+
+    code = "coverage_missing"
+
+    def __init__(self, model: str, faces: Mapping[str, int]) -> None:
+        self.faces = dict(faces)
+        named = ", ".join(f"{count} faces of {name!r}" for name, count in list(self.faces.items())[:5])
+        super().__init__(
+            f"{model} has no template, and no model of its space has one, of {named}: nobody could find them. "
+            "Enrol them with this model loaded, or erase them, then try again"
+        )
+
+
+class DecisionNotFound(ComparisonError):
+    """No decision is kept under this request id: it was not sampled, or its time is up."""
+
+    code = "decision_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no decision is kept under this request id: it was not sampled, or its time is up")
