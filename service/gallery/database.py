@@ -79,6 +79,15 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+def checkpoint(engine: sa.Engine) -> None:
+    """Fold SQLite's log into its file and empty it: what was erased is then in neither."""
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    finally:
+        connection.close()
+
+
 def _migrate(engine: sa.Engine) -> None:
     logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it reports every start
     config = Config()

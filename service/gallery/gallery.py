@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.gallery import changes, coverage, paging, queries, vectors
-from service.gallery.database import DirectoryLock, open_engine, storage_errors
+from service.gallery.database import DirectoryLock, checkpoint, open_engine, storage_errors
 from service.gallery.effects import Effect
 from service.gallery.enrolment import Enroll, recall_reply
 from service.gallery.errors import TemplateMissing
@@ -334,6 +334,8 @@ class Gallery:
     def compact(self) -> None:
         """Settle all that gathers and drop every removed vector from the derived files, now."""
         self._shelf.settle(thorough=True)
+        with storage_errors():
+            checkpoint(self.engine)
 
     def close(self) -> None:
         """Finish what was admitted, and release the directory."""
