@@ -23,7 +23,9 @@ from training.artefact import whole_file
 from training.checkpoint import load_checkpoint
 from training.dlib_net import DlibNet
 from training.errors import TeacherMissing
+from training.export import OnnxNet
 from training.faces import choose, cut_centre, cut_face, from_aligned, read
+from training.network import restore_student
 from training.protocols import Picture
 from training.recipe import Roots
 from training.space import teacher_space
@@ -53,18 +55,24 @@ class Model:
 
 
 def open_model(name: str, roots: Roots, threads: int = 1) -> Model:
-    """Open what is to be evaluated: a model folder's path, a registered name, `run:<name>`, or `dlib`.
+    """Open what is to be evaluated: a model folder's path, a registered name, `run:<name>` for a run's torch network,
+    `run:<name>:<form>` for one of its exported graphs, or `dlib`.
 
     Raises: ModelError, CheckpointInvalid, TeacherMissing.
     """
     if name == "dlib":
-        network = DlibNet()
-        return Model(name, network, network.digest, None)
+        peer = DlibNet()
+        return Model(name, peer, peer.digest, None)
     if name.startswith("run:"):
-        run = name.removeprefix("run:")
-        teacher = open_teacher(name, RunTeacher(kind="run", run=run), roots)
-        space = teacher_space(load_checkpoint(roots.runs / run))
-        return Model(name, teacher.embeds, space or teacher.embeds.digest, None)
+        _, run, *form = name.split(":")
+        checkpoint = load_checkpoint(roots.runs / run)
+        if form:
+            student, pixels = restore_student(checkpoint)
+            path = roots.runs / run / "export" / f"{form[0]}.onnx"
+            network: Embeds = OnnxNet(path, pixels, student.dim, threads)
+        else:
+            network = open_teacher(name, RunTeacher(kind="run", run=run), roots).embeds
+        return Model(name, network, teacher_space(checkpoint) or network.digest, None)
     runtime = Runtime(threads)
     folder = Path(name)
     if (folder / MANIFEST).is_file():

@@ -1,0 +1,1 @@
+"""The commands of `facet-train`: options in, one call, results printed."""

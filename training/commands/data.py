@@ -1,0 +1,62 @@
+"""`prepare` and `targets`: from pictures to what a run reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
+from training.crops import open_sets
+from training.embedding import EmbeddingRecipe
+from training.errors import RecipeInvalid
+from training.prepare import Preparation, describe, prepare
+from training.recipe import Roots
+from training.targets import compute_targets, targets_path
+from training.tasks import read_recipe
+from training.teachers import open_teacher
+from training.vectors import open_detector
+
+
+def prepare_set(
+    source: Annotated[Path, typer.Argument(help="Folder, .tar, .rec or .bin of photographs or crops.")],
+    name: Annotated[str, typer.Argument(help="Name of the set.")],
+    data: Data = DATA,
+    models: Models = MODELS,
+    aligned: Annotated[bool, typer.Option(help="The pictures are aligned crops, 128x128 or 112x112.")] = False,
+    detector: Annotated[str | None, typer.Option(help="Detector; default: the bundled one.")] = None,
+    centre: Annotated[bool, typer.Option(help="Take the face nearest to the centre, not the largest.")] = False,
+    landmarks: Annotated[bool, typer.Option(help="Find landmarks in aligned crops, too.")] = False,
+    smallest: Annotated[float, typer.Option(help="Drop faces with a shorter side than this.")] = 24.0,
+    validation: Annotated[float, typer.Option(help="Share of people for validation.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of people for testing.")] = 0.05,
+    workers: int = 2,
+) -> None:
+    """Cut canonical crops from pictures with the served detector; report what was dropped and why."""
+    roots = Roots(data, models, RUNS)
+    finder = open_detector(detector, roots) if landmarks or not aligned else None
+    how = Preparation(
+        aligned, "centre" if centre else "largest", smallest, landmarks, validation, test, workers=workers
+    )
+    print(describe(prepare(source, data / name, how, finder)))
+
+
+def targets(
+    recipe: Annotated[Path, typer.Argument(help="Recipe whose teachers are run over its sets.")],
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Run a recipe's teachers over its sets once, flipped copies averaged."""
+
+    parsed = read_recipe(recipe)
+    if not isinstance(parsed, EmbeddingRecipe):
+        raise RecipeInvalid(f"{recipe}: the task {parsed.task} computes no targets beforehand")
+    for name, spec in parsed.teachers.items():
+        teacher = open_teacher(name, spec, Roots(data, models, runs))
+        for crops in open_sets(data, list(parsed.data.sets)):
+            values = compute_targets(runs / "targets", teacher.embeds, crops)
+            print(
+                f"{name} over {crops.name}: {values.shape} in {targets_path(runs / 'targets', teacher.embeds, crops)}"
+            )

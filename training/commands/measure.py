@@ -1,0 +1,109 @@
+"""`evaluate` and `calibrate`: how good a model is, and where its thresholds lie."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.artefact import write_json
+from training.calibrate import calibrate
+from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
+from training.crops import open_set
+from training.errors import ProtocolInvalid
+from training.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
+from training.openset import evaluate_openset
+from training.plots import plot
+from training.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
+from training.recipe import Roots
+from training.report import Report, table
+from training.subgroups import evaluate_groups
+from training.vectors import embed, open_detector, open_model
+
+
+def evaluate(
+    model: Annotated[
+        list[str], typer.Argument(help="Model folders, registered names, run:<name> for a run, or dlib; one or more.")
+    ],
+    lfw: Annotated[Path | None, typer.Option(help="LFW with pairs.txt: View 2.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="pairs.txt, where it does not lie in or beside --lfw.")] = None,
+    view1: Annotated[Path | None, typer.Option(help="LFW with pairsDevTrain.txt and pairsDevTest.txt: View 1.")] = None,
+    pack: Annotated[list[Path] | None, typer.Option("--bin", help="A .bin pack of aligned crops; repeatable.")] = None,
+    ijb: Annotated[Path | None, typer.Option(help="IJB-style folder with meta/ and loose_crop/.")] = None,
+    openset: Annotated[str | None, typer.Option(help="Labelled prepared set for open-set identification.")] = None,
+    distractors: Annotated[str | None, typer.Option(help="Prepared set of distractors for --openset.")] = None,
+    groups: Annotated[str | None, typer.Option(help="Prepared set with UTKFace's labels: FMR by subgroup.")] = None,
+    group_fmr: Annotated[float, typer.Option(help="Overall FMR at which subgroups are compared.")] = 1e-3,
+    reference: Annotated[str | None, typer.Option(help="Enrol with this model, probe with the others.")] = None,
+    detector: Annotated[str | None, typer.Option(help="Detector; default: the bundled one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.json and plots.")] = None,
+    flip: Annotated[bool, typer.Option(help="Average with the mirror image (serving does not).")] = False,
+    threads: int = 1,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Measure models under published protocols through the served code; print a table, write JSON and plots."""
+    roots = Roots(data, models, runs)
+    opened = [open_model(name, roots, threads) for name in model]
+    enrolled = open_model(reference, roots, threads) if reference is not None else None
+    bench = Bench(open_detector(detector, roots), runs / "crops", flip=flip)
+    reports: list[Report] = []
+    texts: list[str] = []
+    for each in opened:
+        if view1 is not None:
+            train, test = read_lfw_view1(view1, "Train"), read_lfw_view1(view1, "Test")
+            reports.append(evaluate_view1(bench, train, test, each, enrolled))
+        if lfw is not None:
+            reports.append(evaluate_pairs(bench, read_lfw_view2(lfw, pairs), each, enrolled))
+        reports += [evaluate_pairs(bench, read_pack(path), each, enrolled) for path in pack or ()]
+        if ijb is not None:
+            reports.append(evaluate_templates(bench, find_templates(ijb), each))
+        if openset is not None:
+            others = open_set(data / distractors).crops if distractors is not None else None
+            reports.append(evaluate_openset(openset, open_set(data / openset), others, each))
+        if groups is not None:
+            reports.append(report := evaluate_groups(groups, open_set(data / groups), group_fmr, each))
+            texts.append(str(report.details["table"]))
+    if not reports:
+        raise ProtocolInvalid("nothing to evaluate on: give --lfw, --view1, --bin, --ijb, --openset or --groups")
+    print("\n\n".join([table(reports), *texts]))
+    if out is not None:
+        write_json(out / "report.json", [report.as_json() for report in reports])
+        for path in plot(reports, out):
+            print(path)
+
+
+def calibrate_model(
+    model: Annotated[str, typer.Argument(help="Model folder, registered name, or run:<name>:<form>.")],
+    crops: Annotated[str, typer.Argument(help="Labelled prepared set that was never trained on.")],
+    fmr: Annotated[list[float] | None, typer.Option(help="An FMR that must be supported; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for `publish`.")] = None,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Find the thresholds of a model from comparisons between different people; refuse what the data cannot support."""
+    opened, people = open_model(model, Roots(data, models, runs)), open_set(data / crops)
+    found = calibrate(embed(opened.embeds, people.crops), people.identities, fmr)
+    print(f"{opened.name} on {crops}: {found.impostors} impostor and {found.genuine} genuine comparisons")
+    print("FMR       threshold  95 % interval of the FMR  FNMR")
+    for row, fnmr in zip(found.rows, found.fnmr, strict=True):
+        print(f"{row.fmr:<9g} {row.threshold:<10.4f} {row.ci95[0]:.2e} .. {row.ci95[1]:.2e}      {fnmr:.4f}")
+    for rate in found.refused:
+        print(f"{rate:<9g} refused: fewer than thirty false matches are expected")
+    if out is not None:
+        rows = [row.model_dump() for row in found.rows]
+        write_json(
+            out,
+            {
+                **{k: v for k, v in asdict(found).items() if k != "rows"},
+                "digest": opened.embeds.digest,
+                "set": crops,
+                "set_digest": people.digest,
+                "thresholds": rows,
+            },
+        )
+        print(out)

@@ -1,0 +1,65 @@
+"""`export` and `publish`: from a run to a model folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from service.face.manifest import Licence
+from training.commands.folders import DATA, RUNS, Data, Runs
+from training.crops import open_sets
+from training.errors import ExportFailed, PublishRefused
+from training.export import FORMS, Form, export
+from training.publish import Publication, publish
+
+
+def export_run(
+    run: Annotated[str, typer.Argument(help="A finished run.")],
+    crops: Annotated[list[str], typer.Argument(help="Prepared sets from which calibration and probe crops are drawn.")],
+    form: Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable. Default: all.")] = None,
+    count: Annotated[int, typer.Option(help="Crops to calibrate with, and as many to compare with.")] = 200,
+    data: Data = DATA,
+    runs: Runs = RUNS,
+) -> None:
+    """Write a run's student as ONNX in several forms; compare each with torch, and time it beside fp32."""
+    forms: list[Form] = []
+    for name in form or FORMS:
+        if name not in get_args(Form):
+            raise ExportFailed(f"no form {name!r}; known: {', '.join(FORMS)}")
+        forms.append(name)  # type: ignore[arg-type]
+    print("form  bytes      ms a face  times fp32  cosine with torch (mean, least)")
+    for found in export(runs / run, open_sets(data, crops), forms, amount=count):
+        print(
+            f"{found.form:<5} {found.bytes:<10} {found.milliseconds:<10.2f} {found.speedup:<11.2f} "
+            f"{found.cosine_mean:.5f} {found.cosine_min:.5f}  {found.verdict}"
+        )
+
+
+def publish_run(
+    run: Annotated[str, typer.Argument(help="A run that was exported.")],
+    target: Annotated[Path, typer.Argument(help="Folder of models to publish into.")],
+    about: Annotated[Path, typer.Option(help="JSON: name, version, form, licence, made_by, about, limits.")],
+    report: Annotated[list[Path] | None, typer.Option(help="report.json of `evaluate`; repeatable.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="What `calibrate --out` wrote.")] = None,
+    replace: Annotated[bool, typer.Option(help="Replace this very version if it is there.")] = False,
+    runs: Runs = RUNS,
+) -> None:
+    """Publish an exported graph with its manifest and card into a folder of models."""
+    wanted = _json(about)
+    try:
+        what = Publication(**wanted | {"licence": Licence.model_validate(wanted["licence"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise PublishRefused(f"{about}: {error}") from error
+    reports = [entry for path in report or () for entry in _json(path)]
+    found = _json(calibration) if calibration is not None else None
+    print(publish(runs / run, what, target, reports=reports, calibration=found, replace=replace))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PublishRefused(f"{path}: {error}") from error
