@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from service.bench.errors import BenchError
@@ -37,12 +38,13 @@ def encode(picture: Image.Image, kind: str = "JPEG", size: tuple[int, int] = SIZ
 def _portraits() -> tuple[bytes, ...]:
     """NASA's portrait of an astronaut and the U.S. Navy's of an admiral, both in the public domain."""
     try:
-        import matplotlib.cbook
-        import skimage.data
+        import matplotlib.cbook  # noqa: PLC0415 - the service itself goes without them
+        import skimage.data  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BenchError(
             "the default photographs come with scikit-image and matplotlib: name a folder with --photos, "
             "or `pip install scikit-image matplotlib`"
         ) from error
+    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]
     with Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as admiral:
-        return encode(Image.fromarray(skimage.data.astronaut())), encode(admiral)
+        return encode(Image.fromarray(np.asarray(astronaut, dtype=np.uint8))), encode(admiral)

@@ -32,6 +32,11 @@ class Round:
         """Served comparisons for each comparison of the floor."""
         return self.served.rate / self.floor.rate
 
+    @property
+    def efficiency(self) -> float:
+        """The same for each CPU second used: what remains when other programs take cores from either side."""
+        return (self.served.rate / self.server_cores) / (self.floor.rate / self.floor.cores)
+
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
@@ -44,6 +49,11 @@ class Throughput:
     def ratio(self) -> float:
         """The median round's ratio: on a machine that does other things too, single rounds wander."""
         return statistics.median(turn.ratio for turn in self.rounds)
+
+    @property
+    def efficiency(self) -> float:
+        """The median round's efficiency."""
+        return statistics.median(turn.efficiency for turn in self.rounds)
 
 
 def measure_throughput(

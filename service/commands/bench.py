@@ -18,8 +18,7 @@ from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
-from service.errors import FacetError
-from service.settings import Settings
+from service.settings import read_settings
 from service.version import VERSION
 
 RATIO_TARGET = 0.85
@@ -45,7 +44,7 @@ Rounds = Annotated[int, typer.Option(min=1, help="Times that floor and service a
 def throughput(photos: Photos = None, seconds: Seconds = 10.0, rounds: Rounds = 3) -> None:
     """Verifications a second: the floor of a plain loop, the saturated service, and latency by connections."""
     with _measuring() as (console, folder):
-        found = measure_throughput(Settings(), read_photos(photos), folder, seconds, rounds, console.log)
+        found = measure_throughput(read_settings(), read_photos(photos), folder, seconds, rounds, console.log)
         _print_throughput(console, found)
 
 
@@ -66,7 +65,7 @@ def start(
 ) -> None:
     """Seconds from starting the process to its first good answer of /readyz, with a large gallery."""
     with _measuring() as (console, folder):
-        _print_start(console, measure_start(Settings(), folder, templates, console.log))
+        _print_start(console, measure_start(read_settings(), folder, templates, console.log))
 
 
 @contextmanager
@@ -74,21 +73,18 @@ def _measuring() -> Iterator[tuple[Console, Path]]:
     console = Console(highlight=False)
     cores = len(os.sched_getaffinity(0))
     console.print(f"Facet {VERSION}, {cores} cores, {_processor()}, Python {platform.python_version()}")
-    try:
-        with tempfile.TemporaryDirectory(prefix="facet-bench-") as folder:
-            yield console, Path(folder)
-    except FacetError as error:
-        console.print(f"[red]{error}")
-        raise typer.Exit(1) from error
+    with tempfile.TemporaryDirectory(prefix="facet-bench-") as folder:
+        yield console, Path(folder)
 
 
 def _print_throughput(console: Console, found: Throughput) -> None:
     table = Table(title="verify, two photographs each")
-    for heading in ("round", "floor /s", "served /s", "served / floor", "server cores", "generator cores"):
+    for heading in ("round", "floor /s", "served /s", "served / floor", "cores: floor", "server", "generator"):
         table.add_column(heading, justify="right")
     for number, turn in enumerate(found.rounds, 1):
-        cells = (turn.floor.rate, turn.served.rate, turn.ratio, turn.server_cores, turn.generator_cores)
-        table.add_row(str(number), *(f"{cell:.2f}" for cell in cells))
+        rates = (turn.floor.rate, turn.served.rate, turn.ratio)
+        cores = (turn.floor.cores, turn.server_cores, turn.generator_cores)
+        table.add_row(str(number), *(f"{cell:.2f}" for cell in (*rates, *cores)))
     console.print(table)
     stages = found.rounds[-1].floor.milliseconds
     console.print("floor, ms a photograph: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items()))

@@ -1,0 +1,102 @@
+"""Requests are sent as planned, and the answers are counted for what they are."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from service.bench.errors import BenchError
+from service.bench.load import Shot, form, send, write_plan
+
+
+def test_a_form_is_read_as_it_was_written() -> None:
+    app = FastAPI()
+
+    @app.post("/echo")
+    async def echo(request: Request) -> dict[str, Any]:
+        async with request.form() as parts:
+            items = parts.multi_items()
+            return {name: part if isinstance(part, str) else list(await part.read()) for name, part in items}
+
+    blob = bytes(range(256)) + b"\r\n--\r\n"
+    shot = form("/echo", {"threshold": "0.4"}, [("probe", blob)])
+    with TestClient(app) as client:
+        answer = client.post(shot.path, content=shot.body, headers={"Content-Type": shot.kind})
+    assert answer.json() == {"threshold": "0.4", "probe": list(blob)}
+
+
+def test_a_missing_generator_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match="apt install wrk"):
+        send("http://127.0.0.1:9", tmp_path / "plan", 1, seconds=1)
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Answers with the status that the path asks for, and remembers who asked for what."""
+
+    protocol_version = "HTTP/1.1"
+    seen: Counter[tuple[str, str, str, bytes]]
+
+    def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _answer(self, body: bytes) -> None:
+        self.seen[self.command, self.path, self.headers["Authorization"], body] += 1
+        self.send_response(int(self.path[1:4]))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@pytest.fixture
+def recorder() -> Iterator[ThreadingHTTPServer]:
+    """A server on loopback that records."""
+    Recorder.seen = Counter()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Recorder) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.engines
+def test_answers_are_counted_by_kind_until_the_count_is_reached(recorder: ThreadingHTTPServer, tmp_path: Path) -> None:
+    body = b"\x00\xff" * 50_000
+    shots = [Shot("GET", "/200"), Shot("POST", "/201", "image/jpeg", body), Shot("GET", "/404"), Shot("GET", "/500")]
+    plan = write_plan(shots, "facet_key", tmp_path / "plan")
+    load = send(f"http://127.0.0.1:{recorder.server_port}", plan, connections=1, count=40)
+    assert (load.ok, load.refused, load.failed, load.lost) == (20, 10, 10, 0)
+    assert load.rate == pytest.approx(20 / load.seconds)
+    assert 0 < load.p50 <= load.p95 <= load.p99
+    assert load.generator_seconds >= 0
+    assert set(Recorder.seen) == {(shot.method, shot.path, "Bearer facet_key", shot.body) for shot in shots}
+
+
+@pytest.mark.engines
+def test_a_run_lasts_as_long_as_asked(recorder: ThreadingHTTPServer, tmp_path: Path) -> None:
+    plan = write_plan([Shot("GET", "/200")], "facet_key", tmp_path / "plan")
+    load = send(f"http://127.0.0.1:{recorder.server_port}", plan, connections=2, seconds=1)
+    assert 0.9 < load.seconds < 3
+    assert load.ok > 0
+    assert load.refused == load.failed == load.lost == 0
+
+
+@pytest.mark.engines
+def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    plan = write_plan([Shot("GET", "/200")], "facet_key", tmp_path / "plan")
+    with pytest.raises(BenchError, match="wrk failed"):
+        send("http://127.0.0.1:9", plan, connections=1, seconds=1)

@@ -1,0 +1,108 @@
+"""The measurements measure what they say."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from service.app import create_app
+from service.bench.errors import BenchError
+from service.bench.floor import STAGES, Floor, load_models, measure_floor
+from service.bench.load import Load
+from service.bench.memory import Memory, mixed
+from service.bench.photos import read_photos
+from service.bench.server import make_key
+from service.bench.start import fill_gallery
+from service.bench.throughput import Round, Throughput, verifications
+from service.cli import app
+from service.gallery import Gallery
+from service.settings import Settings
+from tests.conftest import encode
+
+LOAD = Load(ok=100, refused=0, failed=0, lost=0, seconds=10, p50=0.1, p95=0.2, p99=0.3, generator_seconds=0.5)
+
+
+@pytest.fixture
+def settings(model_dirs: tuple[Path, ...], tmp_path: Path) -> Settings:
+    """Settings with real models and data of their own."""
+    return Settings(data=tmp_path / "data", model_dirs=model_dirs)
+
+
+@pytest.mark.engines
+def test_the_floor_compares_on_every_core(settings: Settings) -> None:
+    floor = measure_floor(settings, read_photos(None), seconds=0.5)
+    assert floor.processes == len(os.sched_getaffinity(0))
+    assert floor.rate > 0
+    assert all(floor.milliseconds[stage] > 0 for stage in STAGES)
+    assert 0 < floor.cores <= floor.processes + 0.1
+    busy = sum(floor.milliseconds.values()) / 1000 * 2 * floor.rate
+    assert busy == pytest.approx(floor.processes, rel=0.2)  # nothing is left out of the stages
+
+
+@pytest.mark.engines
+def test_a_photograph_without_a_face_stops_the_floor(settings: Settings) -> None:
+    grey = encode(np.full((64, 64, 3), 127, dtype=np.uint8))
+    with pytest.raises(BenchError, match="shows no face"):
+        measure_floor(settings, [grey, grey], seconds=0.1)
+
+
+def test_the_gallery_is_filled_with_as_many_templates_as_asked(settings: Settings) -> None:
+    _, embedder = load_models(settings)
+    fill_gallery(settings.data, embedder.digest, embedder.dim, 25)
+    with closing(Gallery(settings.data)) as gallery:
+        assert gallery.count("default", embedder.digest) == 25
+        assert [subject.faces for subject in gallery.subjects("default").items] == [10, 10, 5]
+
+
+def test_every_kind_of_request_is_answered_as_meant(settings: Settings) -> None:
+    key = make_key(settings.data)
+    answers: Counter[int] = Counter()
+    with TestClient(create_app(settings)) as client:
+        for shot in [*verifications(read_photos(None)), *mixed(read_photos(None))]:
+            headers = {"Authorization": f"Bearer {key}", **({"Content-Type": shot.kind} if shot.kind else {})}
+            answers[client.request(shot.method, shot.path, content=shot.body, headers=headers).status_code] += 1
+    # no face; no photograph, a torn one and an empty form; no such address
+    assert sum(answers[status] for status in (400, 404, 415, 422)) == 5
+    assert answers[200] + answers[201] == answers.total() - 5
+    assert answers[201] == 1
+
+
+def test_ratio_is_the_median_round() -> None:
+    rounds = []
+    for served in (60, 100, 90):  # in ten seconds, against ten a second
+        load = Load(served, 0, 0, 0, 10.0, 0.1, 0.1, 0.1, 0.1)
+        rounds.append(Round(Floor(10.0, 2.0, {}, 2), load, 1.5, 0.1))
+    assert Throughput(tuple(rounds), {}).ratio == pytest.approx(0.9)
+    assert Throughput(tuple(rounds), {}).efficiency == pytest.approx(0.9 * 2.0 / 1.5)
+
+
+def test_growth_is_a_share_of_the_earlier_reading() -> None:
+    assert Memory(ready=50, early=100, late=104, first=LOAD, rest=LOAD).growth == pytest.approx(0.04)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        (
+            ("throughput", "--seconds", "1", "--rounds", "1"),
+            ("served / floor, median of rounds: ", "connections", "32"),
+        ),
+        (("memory", "--few", "40", "--many", "80"), ("after 40", "after 80", "growth: ")),
+        (("start", "--templates", "2000"), ("start with 2000 templates: ", "slower of both: ")),
+    ],
+)
+def test_the_command_prints_findings_beside_their_targets(
+    command: tuple[str, ...], printed: tuple[str, ...], model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACET_MODEL_DIRS", os.pathsep.join(map(str, model_dirs)))
+    result = CliRunner().invoke(app, ["bench", *command])
+    assert result.exit_code == 0, result.output
+    assert all(words in result.output for words in (*printed, "target")), result.output
