@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Request, Response
 
 from service.api import replies, requests
 from service.api.access import Caller, allow
@@ -14,6 +15,7 @@ from service.api.ledger import choose_model, note_enrolment, note_identification
 from service.api.services import ServicesDep
 from service.api.trace import trace_of
 from service.comparison.errors import ChampionUnavailable
+from service.comparison.opinion import sample_identification, sample_verification
 from service.engine import EnrolmentOutcome, EnrolmentRefused, SubjectRef
 from service.face import errors as face
 from service.gallery import errors as gallery
@@ -21,7 +23,7 @@ from service.gallery.records import Idempotency
 from service.keys import Scope
 from service.stages import Stages
 
-router = APIRouter(tags=["decisions"])
+router = APIRouter(prefix="/v1", tags=["decisions"])
 
 DECIDING = (
     face.ModelNotFound,
@@ -57,6 +59,7 @@ async def verify(
     services: ServicesDep,
     caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
     asked: Annotated[requests.VerifyRequest, Depends(body(requests.VerifyRequest))],
+    afterwards: BackgroundTasks,
 ) -> replies.Verification:
     """Compare a probe image with a reference image, or with the faces of a stored subject."""
     choose_model(request, services, asked.model)
@@ -73,7 +76,10 @@ async def verify(
         ),
     )
     note_verification(request, services, caller, result, collection)
-    return replies.Verification.of(result, trace_of(request.scope).request_id)
+    request_id = trace_of(request.scope).request_id
+    sample = partial(sample_verification, request_id, asked.ask, result, collection, asked.subject)
+    afterwards.add_task(services.shadow.offer, result.model, sample)
+    return replies.Verification.of(result, request_id)
 
 
 @router.post(
@@ -87,6 +93,7 @@ async def identify(
     services: ServicesDep,
     caller: Annotated[Caller, Depends(allow(Scope.IDENTIFY))],
     asked: Annotated[requests.IdentifyRequest, Depends(body(requests.IdentifyRequest))],
+    afterwards: BackgroundTasks,
 ) -> replies.Identification:
     """Search a collection. The threshold follows its size: `fmr` is the rate at which a stranger matches anybody."""
     choose_model(request, services, asked.model)
@@ -98,7 +105,11 @@ async def identify(
         ),
     )
     note_identification(request, services, caller, result, collection)
-    return replies.Identification.of(result, collection, trace_of(request.scope).request_id)
+    request_id = trace_of(request.scope).request_id
+    if result.faces:
+        sample = partial(sample_identification, request_id, asked.ask, result, collection, asked.top_k)
+        afterwards.add_task(services.shadow.offer, result.model, sample)
+    return replies.Identification.of(result, collection, request_id)
 
 
 @router.post(

@@ -14,7 +14,7 @@ from service.api.services import Services, ServicesDep
 from service.face.errors import ModelNotFound
 from service.face.registry import ModelFolder
 
-router = APIRouter(tags=["models"])
+router = APIRouter(prefix="/v1", tags=["models"])
 
 ModelName = Annotated[str, Path(min_length=1, max_length=80, description="`name` or `name@version`.")]
 Anyone = Annotated[Caller, Depends(allow(None))]

@@ -16,7 +16,7 @@ from service.errors import FacetError
 from service.gallery import errors as gallery
 from service.keys import Scope
 
-router = APIRouter(tags=["gallery"])
+router = APIRouter(prefix="/v1", tags=["gallery"])
 
 CollectionName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the collection.")]
 SubjectName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the subject.")]

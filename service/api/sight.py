@@ -16,7 +16,7 @@ from service.comparison.errors import ChampionUnavailable
 from service.face.errors import ModelNotFound
 from service.keys import Scope
 
-router = APIRouter(tags=["sight"])
+router = APIRouter(prefix="/v1", tags=["sight"])
 
 
 @router.post(

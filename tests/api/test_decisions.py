@@ -7,9 +7,12 @@ import math
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
+from service.gallery.schema import audit
 from service.keys import Scope
 from tests.api.conftest import Running, b64
+from tests.conftest import encode
 
 FMR = "0.01"
 """A rate that every embedder's calibration supports."""
@@ -93,9 +96,7 @@ def test_an_unsupported_rate_names_the_supported_ones(running: Running, astronau
         ({"model": ""}, "body.model"),
     ],
 )
-def test_wrong_fields_are_named(
-    running: Running, astronaut_jpeg: bytes, fields: dict[str, str], message: str
-) -> None:
+def test_wrong_fields_are_named(running: Running, astronaut_jpeg: bytes, fields: dict[str, str], message: str) -> None:
     answer = running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), **fields)
     assert answer.status_code == 422
     assert answer.json()["code"] == "request_invalid"
@@ -124,8 +125,6 @@ def test_images_without_a_face_or_with_two(running: Running, cat_png: bytes, bot
 
 
 def test_unfit_faces_are_refused_with_reasons_when_asked(running: Running, astronaut: np.ndarray) -> None:
-    from tests.conftest import encode
-
     dark = encode((astronaut // 24).astype(np.uint8), "PNG")
     reported = running.post("/detect", image(dark)).json()["faces"]
     assert reported, "the detector should still see this face"
@@ -284,10 +283,6 @@ def test_embed_gives_the_vectors_that_verify_compares(
 
 
 def test_decisions_are_written_to_the_audit_log(running: Running, astronaut_jpeg: bytes) -> None:
-    import sqlalchemy as sa
-
-    from service.gallery.schema import audit
-
     sent = {"X-Request-ID": "audit-me-1"}
     assert running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), sent, fmr=FMR).status_code == 200
     running.services.gallery.write(lambda connection: None)  # whatever was deferred is committed with this

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from tests.api.conftest import Running
@@ -97,8 +99,6 @@ def test_names_that_cannot_stand_in_an_address_are_refused(running: Running, nam
 def test_names_in_any_script_come_through(running: Running, astronaut_jpeg: bytes) -> None:
     name = running.collection("Besucher 東京 ?#&=+")
     running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="Ñandú 💡", collection=name)
-    from urllib.parse import quote
-
     path = f"/v1/collections/{quote(name, safe='')}/subjects/{quote('Ñandú 💡', safe='')}"
     assert running.client.get(path).json()["name"] == "Ñandú 💡"
 

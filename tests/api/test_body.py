@@ -1,0 +1,172 @@
+"""Bodies: limits hold before anything is decoded, and nothing is fetched on a caller's word."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.api.body import Intake
+from service.app import create_app
+from service.batching import Overloaded
+from tests.api.conftest import b64, settings_for
+
+BODY = 64 * 1024
+IMAGE = 32 * 1024
+
+
+@pytest.fixture(scope="module")
+def small(models: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service with small limits."""
+    settings = settings_for(
+        tmp_path_factory.mktemp("small"), models, max_body_bytes=BODY, max_image_bytes=IMAGE, anonymous=True
+    )
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def test_a_declared_length_beyond_the_limit_is_refused(small: TestClient) -> None:
+    answer = small.post("/v1/detect", files={"image": ("i", b"x" * (BODY + 1))})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(small: TestClient) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1024
+            yield b" " * 1024
+
+    answer = small.post("/v1/detect", content=endless(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_an_image_beyond_the_limit_is_refused_before_decoding(small: TestClient) -> None:
+    big = b"\xff\xd8" + b"x" * IMAGE
+    for answer in (
+        small.post("/v1/detect", files={"image": ("i", big)}),
+        small.post("/v1/detect", json={"image": b64(big)}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (413, "image_too_large")
+
+
+def test_too_many_parts_are_refused(small: TestClient) -> None:
+    answer = small.post("/v1/enroll", files=[("images", ("i", b"x")) for _ in range(60)])
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_many_parts")
+
+
+def test_too_many_images_are_named(small: TestClient) -> None:
+    answer = small.post("/v1/enroll", data={"subject": "x"}, files=[("images", ("i", b"x")) for _ in range(21)])
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert "body.images" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "", "image/jpeg"])
+def test_other_media_types_are_refused(small: TestClient, media: str) -> None:
+    answer = small.post("/v1/detect", content=b"x", headers={"Content-Type": media})
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type_unsupported")
+
+
+def test_forms_are_refused_where_only_json_is_taken(small: TestClient) -> None:
+    answer = small.post("/v1/collections", files={"name": ("x", b"y")})
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type_unsupported")
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{", "[" * 100_000, '{"image": "', "\x00", '{"image": "\\ud800"}', "nan"], ids=range(7)
+)
+def test_what_is_not_json_is_malformed(small: TestClient, body: str) -> None:
+    content = body.encode()[: BODY - 1]
+    answer = small.post("/v1/detect", content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "3", '"image"', '{"image": null}', '{"image": 7}', "{}"])
+def test_json_of_another_shape_is_invalid(small: TestClient, body: str) -> None:
+    answer = small.post("/v1/detect", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=", b"x"),
+        ("multipart/form-data; boundary=b", b"x"),
+        ("multipart/form-data; boundary=b", b"--b\r\nno colon\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b; charset=nonesuch", b'--b\r\nContent-Disposition: form-data; name="\xff"'),
+    ],
+    ids=range(6),
+)
+def test_broken_forms_are_refused(small: TestClient, headers: str, content: bytes) -> None:
+    answer = small.post("/v1/detect", content=content, headers={"Content-Type": headers})
+    assert answer.status_code in (400, 422)
+    assert answer.json()["code"] in ("body_malformed", "request_invalid")
+
+
+def test_a_repeated_part_is_refused(small: TestClient) -> None:
+    answer = small.post("/v1/detect", files=[("image", ("i", b"x")), ("image", ("i", b"y"))])
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert "2 times" in answer.json()["detail"]
+
+
+def test_compressed_bodies_are_refused(small: TestClient) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert small.post("/v1/detect", content=b"x", headers=headers).status_code == 415
+
+
+def test_no_address_and_no_path_is_ever_fetched(small: TestClient, tmp_path: Path, astronaut_jpeg: bytes) -> None:
+    file = tmp_path / "face.jpg"
+    file.write_bytes(astronaut_jpeg)
+    asked = threading.Event()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        server.settimeout(2)
+
+        def listen() -> None:
+            try:
+                server.accept()[0].close()
+                asked.set()
+            except OSError:
+                pass
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        for place in (f"http://127.0.0.1:{server.getsockname()[1]}/x.jpg", f"file://{file}", str(file)):
+            for answer in (
+                small.post("/v1/detect", json={"image": place}),
+                small.post("/v1/detect", data={"image": place}, files={"other": ("o", b"")}),
+                small.post("/v1/detect", files={"image": (place, place.encode())}),
+            ):
+                assert answer.status_code in (415, 422)
+                assert "faces" not in answer.json()
+        server.close()
+        listener.join()
+    assert not asked.is_set()
+
+
+def test_the_sent_values_do_not_come_back_in_problems(small: TestClient) -> None:
+    marker = "a-name-nobody-should-log"
+    answer = small.post("/v1/enroll", json={"subject": marker + "/", "images": [marker], "fmr": marker})
+    assert answer.status_code == 422
+    assert marker not in answer.text
+    assert len(json.dumps(answer.json())) < 2000
+
+
+def test_bodies_held_at_once_are_bounded() -> None:
+    intake = Intake(100)
+    with intake.hold(60):
+        with pytest.raises(Overloaded), intake.hold(60):
+            pass
+        with intake.hold(40):
+            pass
+    with intake.hold(100):
+        pass

@@ -1,0 +1,143 @@
+"""Health, metrics and logs."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service import logs
+from service.face.errors import InferenceFailed
+from tests.api.conftest import Running, settings_for
+
+
+def samples(running: Running) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    answer = running.client.get("/metrics")
+    assert answer.status_code == 200
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def value(found: dict[tuple[str, frozenset[tuple[str, str]]], float], series: str, /, **labels: str) -> float:
+    return found.get((series, frozenset(labels.items())), 0.0)
+
+
+def test_alive_and_ready(running: Running) -> None:
+    assert running.client.get("/livez").json()["status"] == "alive"
+    assert running.client.get("/readyz").json()["status"] == "ready"
+
+
+def test_not_ready_when_a_model_does_not_answer(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    readiness = running.services.readiness
+
+    def broken() -> None:
+        raise InferenceFailed("the inside")
+
+    monkeypatch.setattr(readiness, "_thorough", broken)
+    monkeypatch.setattr(readiness, "_good_until", float("-inf"))
+    answer = running.client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert "the inside" not in answer.text
+    assert answer.headers["Retry-After"]
+    assert value(samples(running), "facet_ready") == 0
+    assert running.client.get("/livez").status_code == 200
+    monkeypatch.undo()
+    monkeypatch.setattr(readiness, "_good_until", float("-inf"))
+    assert running.client.get("/readyz").status_code == 200
+    assert value(samples(running), "facet_ready") == 1
+
+
+def test_requests_are_counted_by_route_status_and_model(running: Running, astronaut_jpeg: bytes) -> None:
+    model = running.services.engine.models.default.manifest.identity
+    before = samples(running)
+    image = ("i", astronaut_jpeg)
+    assert running.post("/verify", {"probe": image, "reference": image}, threshold="0.3").status_code == 200
+    assert running.post("/verify", {"probe": image}, threshold="0.3").status_code == 422
+    running.client.get("/v1/collections/nonesuch/subjects/nobody")
+    after = samples(running)
+
+    def grown(series: str, /, **labels: str) -> float:
+        return value(after, series, **labels) - value(before, series, **labels)
+
+    good = {"route": "/v1/verify", "method": "POST", "status": "200", "model": model}
+    assert grown("facet_request_seconds_count", **good) == 1
+    assert grown("facet_decisions_total", route="verify", model=model, decision="match") == 1
+    assert grown("facet_score_count", route="verify", model=model, decision="match") == 1
+    for stage in ("wait", "decode", "detect", "align", "embed"):
+        assert grown("facet_stage_seconds_count", stage=stage, model=model) == 1
+    assert grown("facet_rejections_total", reason="request_invalid", route="/v1/verify") == 1
+    template = "/v1/collections/{collection}/subjects/{subject}"
+    assert grown("facet_rejections_total", reason="collection_not_found", route=template) == 1
+    assert "nonesuch" not in running.client.get("/metrics").text
+
+
+def test_the_gallery_the_models_and_the_process_are_told(running: Running, astronaut_jpeg: bytes) -> None:
+    name = running.collection("counted")
+    running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="x", collection=name)
+    found = samples(running)
+    for embedder in running.services.engine.models.embedders:
+        assert value(found, "facet_gallery_templates", collection=name, model=embedder.digest) == 1
+        manifest = embedder.manifest
+        labels = {
+            "name": manifest.name,
+            "version": manifest.version,
+            "task": "embedder",
+            "digest": manifest.sha256,
+            "licence": manifest.licence.id,
+        }
+        assert value(found, "facet_model_info", **labels) == 1
+    assert value(found, "process_resident_memory_bytes") > 1e6
+    assert value(found, "facet_workers") == running.services.settings.worker_count
+    assert value(found, "facet_startup_seconds") > 0
+    assert value(found, "facet_disk_size_bytes") >= value(found, "facet_disk_free_bytes") > 0
+
+
+def test_scrapers_may_ask_for_openmetrics(running: Running) -> None:
+    answer = running.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+@pytest.fixture
+def written(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    """What is logged, in the format asked for."""
+    root = logging.getLogger()
+    kept = root.handlers[:], root.level
+    logs.configure(settings_for(tmp_path, (), log_format=request.param))
+    text = io.StringIO()
+    handler = root.handlers[-1]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(text)
+    yield text
+    root.handlers[:], root.level = kept
+
+
+@pytest.mark.parametrize("written", ["json"], indirect=True)
+def test_log_lines_are_json_with_the_request_id(running: Running, written: io.StringIO) -> None:
+    running.client.get("/v1/models?x=1", headers={"X-Request-ID": "log-me-1"})
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    (line,) = [line for line in lines if line["logger"] == "facet.access"]
+    assert line["request_id"] == "log-me-1"
+    assert (line["route"], line["status"], line["code"]) == ("/v1/models", 422, "request_invalid")
+    assert line["principal"].startswith("key:")
+    assert line["milliseconds"] > 0
+
+
+@pytest.mark.parametrize("written", ["text", "json"], indirect=True)
+def test_no_secret_and_no_name_is_logged(running: Running, written: io.StringIO) -> None:
+    running.client.get("/v1/collections/default/subjects/a-private-name")
+    running.client.get("/v1/models", params={"key": running.key})
+    logging.getLogger("somewhere").warning("careless: %s", running.key)
+    # The test's own client logs in this process too.
+    text = "\n".join(line for line in written.getvalue().splitlines() if "httpx" not in line)
+    assert "careless" in text
+    assert running.key.rsplit("_", 1)[1] not in text
+    assert "a-private-name" not in text
