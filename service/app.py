@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import decisions, health, models, openapi, page, problems, records, sight
+from service.api import comparisons, decisions, health, models, openapi, page, problems, records, sight
 from service.api import roles as role_routes
 from service.api.body import BodyLimits, Intake
 from service.api.edge import Edge
@@ -20,7 +20,10 @@ from service.api.readiness import Readiness
 from service.api.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
 from service.batching import Executor
+from service.comparison.cases import Cases, Retention
 from service.comparison.roles import Roles
+from service.comparison.shadow import Budget, Shadow
+from service.comparison.trial import Trial
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.face.image import ImageLimits
@@ -66,8 +69,15 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     app = FastAPI(title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Edge, metrics=metrics)
     problems.install(app)
-    for router in (decisions.router, sight.router, records.router, models.router, role_routes.router):
-        app.include_router(router, prefix="/v1")
+    for router in (
+        decisions.router,
+        sight.router,
+        records.router,
+        models.router,
+        role_routes.router,
+        comparisons.router,
+    ):
+        app.include_router(router)
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.metrics_public))
     app.include_router(page.router)
@@ -119,12 +129,20 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
 
         readiness = Readiness(quick=check, thorough=models.exercise)
         metrics.watch_readiness(readiness.is_ready)
+        engine = Engine(models, perception, gallery, engine_limits, roles.champion)
+        cases = Cases(gallery, Retention(settings.comparison_rows, settings.comparison_days))
+        budget = Budget(settings.shadow_queue, settings.shadow_cpu)
+        busy = lambda: executor.load().queued > 0  # noqa: E731
+        shadow = stack.enter_context(closing(Shadow(roles, Trial(engine), cases, metrics, budget, busy)))
+        metrics.watch_roles(roles.current, roles.name_of, shadow.waiting)
         yield Services(
             settings=settings,
             registry=registry,
-            engine=Engine(models, perception, gallery, engine_limits, roles.champion),
+            engine=engine,
             gallery=gallery,
             roles=roles,
+            cases=cases,
+            shadow=shadow,
             keys=Keys(gallery.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),

@@ -19,7 +19,7 @@ from service.face.errors import ModelNotFound
 from service.gallery.errors import CursorInvalid
 from service.keys import Scope
 
-router = APIRouter(tags=["comparison"])
+router = APIRouter(prefix="/v1", tags=["comparison"])
 
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 CHANGING = (comparison.CoverageMissing, comparison.ChampionUnavailable, CollectionForbidden)
