@@ -41,7 +41,8 @@ class Slope(nn.Module):
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        slope = self._settled if torch.compiler.is_exporting() else float(self.weight)
+        exporting = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        slope = self._settled if exporting else float(self.weight)
         y: Tensor = F.leaky_relu(x, slope)
         return y
 
@@ -58,32 +59,34 @@ class Strided(nn.Conv2d):
 
 
 class Excite(nn.Module):
-    """Squeeze-and-excite: channel gates from the global mean (arXiv 1709.01507)."""
+    """Squeeze-and-excite: channel gates from the mean over a ``side`` x ``side`` map (arXiv 1709.01507)."""
 
-    def __init__(self, channels: int, reduction: int = 8) -> None:
+    def __init__(self, channels: int, side: int, reduction: int = 8) -> None:
         super().__init__()
+        # pooling of a fixed size is what every exporter writes as pooling, and not as a reduction
+        self.pool = nn.AvgPool2d(side)
         self.squeeze = conv(channels, channels // reduction)
         self.act = Slope()
         self.expand = conv(channels // reduction, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        # a mean over the whole map, written as the pooling that ONNX Runtime keeps in its blocked layout
-        mean = F.avg_pool2d(x, (x.shape[2], x.shape[3]))
-        gate: Tensor = self.expand(self.act(self.squeeze(mean))).sigmoid()
+        gate: Tensor = self.expand(self.act(self.squeeze(self.pool(x)))).sigmoid()
         return x * gate
 
 
 class Inverted(nn.Module):
-    """Inverted residual: 1x1 expansion, 3x3 depthwise, 1x1 projection, gates; a shortcut where the shape is kept."""
+    """Inverted residual: 1x1 expansion, 3x3 depthwise, 1x1 projection to a ``side`` x ``side`` map, gates; shortcut."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, stride: int = 1, excite: bool = True) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, *, side: int, stride: int = 1, excite: bool = True
+    ) -> None:
         super().__init__()
         self.expand = conv(inputs, hidden)
         self.act1 = Slope()
         self.depthwise = Strided(hidden) if stride == 2 else conv(hidden, hidden, 3, groups=hidden)
         self.act2 = Slope()
         self.project = conv(hidden, outputs)
-        self.excite = Excite(outputs) if excite else nn.Identity()
+        self.excite = Excite(outputs, side) if excite else nn.Identity()
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,13 +135,14 @@ def retail(
     Defaults give the published net: 1.107M parameters, pixels BGR.
     """
     stages: list[nn.Module] = [Stem(stem)]
-    inputs = stem
+    inputs, side = stem, input_size // 2
     for widths, width in zip(hidden, outputs, strict=True):
-        blocks = [Inverted(inputs, widths[0], width, stride=2, excite=excite)]
-        blocks += [Inverted(width, w, width, excite=excite) for w in widths[1:]]
+        side //= 2
+        blocks = [Inverted(inputs, widths[0], width, side=side, stride=2, excite=excite)]
+        blocks += [Inverted(width, w, width, side=side, excite=excite) for w in widths[1:]]
         stages.append(nn.Sequential(*blocks))
         inputs = width
-    return Student(stages, Head(inputs, head, input_size // 16, dim), input_size=input_size, dim=dim)
+    return Student(stages, Head(inputs, head, side, dim), input_size=input_size, dim=dim)
 
 
 def read_retail(path: Path) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """The 0095-shaped net: its slopes, its half precision, its published weights."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,11 @@ def test_hidden_widths_are_free() -> None:
 @torch.no_grad()
 def test_equalising_changes_ranges_and_nothing_else() -> None:
     torch.manual_seed(1)
-    net = retail(48).eval()
+    net = retail(32).eval()
     for couple in couples(net):
         couple.first.weight *= torch.logspace(-1, 1, len(couple.first.weight)).view(-1, 1, 1, 1)
         couple.first.weight /= couple.first.weight.std() * 5
-    pixels = torch.randn(4, 3, 48, 48)
+    pixels = torch.randn(4, 3, 32, 32)
     before = net(pixels)
     assert equalise(net, pixels) == 2 + 2 * 15 + 2
     torch.testing.assert_close(net(pixels), before, rtol=1e-3, atol=1e-4)
@@ -79,6 +80,18 @@ def test_a_slope_is_exported_as_a_constant_leaky_relu() -> None:
     program = torch.export.export(net, (torch.zeros(1, 2),))
     [call] = [node for node in program.graph.nodes if "leaky_relu" in str(node.target)]
     assert call.args[1:] == (-1.5,)
+
+
+def test_exporters_write_the_operators_that_run_fast(tmp_path: Path) -> None:
+    net = retail(32, hidden=((32,), (32,), (32,)), head=32).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), tmp_path / "a.onnx", dynamo=False)
+    operators = {node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node}
+    assert {"Conv", "LeakyRelu", "AveragePool"} <= operators
+    assert not operators & {"PRelu", "ReduceMean", "Shape"}
+    newer = {str(node.target) for node in torch.export.export(net, (torch.zeros(1, 3, 32, 32),)).graph.nodes}
+    assert "aten.avg_pool2d.default" in newer
 
 
 @pytest.mark.data
