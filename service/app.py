@@ -132,8 +132,9 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
         cases = Cases(gallery, Retention(settings.comparison_rows, settings.comparison_days))
         budget = Budget(settings.shadow_queue, settings.shadow_cpu)
-        busy = lambda: executor.load().queued > 0  # noqa: E731
-        shadow = stack.enter_context(closing(Shadow(roles, Trial(engine), cases, metrics, budget, busy)))
+        shadow = stack.enter_context(
+            closing(Shadow(roles, Trial(engine), cases, metrics, budget, executor.is_backed_up))
+        )
         metrics.watch_roles(roles.current, roles.name_of, shadow.waiting)
         yield Services(
             settings=settings,

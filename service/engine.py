@@ -141,7 +141,7 @@ class Engine:
         self.gallery = gallery
         self.references = References(models, gallery)
         self._perception = perception
-        self._limits = limits
+        self.limits = limits
         self._champion = champion or (lambda: models.default)
 
     def embedder(self, name: str | None) -> Embedder:
@@ -150,7 +150,7 @@ class Engine:
 
     def detect(self, image: bytes, stages: Stages) -> Scene:
         """All faces of a photograph, the most prominent first. Raises: ImageError."""
-        return self._perception.look(image, stages, thorough=True, limit=self._limits.max_faces)
+        return self._perception.look(image, stages, thorough=True, limit=self.limits.max_faces)
 
     def embed(self, image: bytes, model: str | None, stages: Stages) -> Embedding:
         """Templates of all faces of a photograph. Raises: ImageError, ModelError."""
@@ -175,7 +175,7 @@ class Engine:
         embedder = self.embedder(ask.model)
         if isinstance(reference, SubjectRef):
             return self._verify_subject(probe, reference, embedder, ask, stages, faces, quality)
-        threshold = threshold_for(ask, self.models.thresholds(embedder), self._limits.default_fmr)
+        threshold = threshold_for(ask, self.models.thresholds(embedder), self.limits.default_fmr)
         seen = self._perception.look(probe, stages)
         face = _choose(seen, faces, quality)
         other = _choose(self._perception.look(reference, stages), faces, quality)
@@ -199,9 +199,9 @@ class Engine:
         embedder = self.embedder(ask.model)
         reach = self.references.of(embedder, collection)
         comparisons = reach.comparisons()
-        threshold = threshold_for(ask, reach.thresholds, self._limits.default_fmr, comparisons)
+        threshold = threshold_for(ask, reach.thresholds, self.limits.default_fmr, comparisons)
         if faces == "all":
-            found = list(self._perception.look(image, stages, thorough=True, limit=self._limits.max_faces).faces)
+            found = list(self._perception.look(image, stages, thorough=True, limit=self.limits.max_faces).faces)
         else:
             found = [_choose(self._perception.look(image, stages), faces, quality)]
         vectors = self._embed(embedder, found, stages)
@@ -209,7 +209,7 @@ class Engine:
             ranked = reach.search(vectors, max(2, top_k)) if found else []
         decided = []
         for face, hits in zip(found, ranked, strict=True):
-            outcome, margin = decide_open_set(hits, threshold, self._limits.ambiguous_margin)
+            outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)
             decided.append(FaceIdentification(face, outcome, tuple(hits[:top_k]), margin))
         return Identification(tuple(decided), threshold, comparisons, embedder, reach, stages.seconds)
 
@@ -239,7 +239,7 @@ class Engine:
         if duplicate is not DuplicatePolicy.ALLOW:
             embedder = self.embedder(ask.model)
             reach = self.references.of(embedder, collection)
-            limit = threshold_for(ask, reach.thresholds, self._limits.default_fmr, max(1, reach.comparisons()))
+            limit = threshold_for(ask, reach.thresholds, self.limits.default_fmr, max(1, reach.comparisons()))
             check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests)
         outcomes = tuple(self._admit(image, stages, faces, quality) for image in images)
         fit = [(index, o.face_id, o.found) for index, o in enumerate(outcomes) if o.face_id and o.found]
@@ -284,7 +284,7 @@ class Engine:
         quality: QualityChoice,
     ) -> Verification:
         reach = self.references.of(embedder, reference.collection, reference.subject)
-        threshold = threshold_for(ask, reach.thresholds, self._limits.default_fmr)
+        threshold = threshold_for(ask, reach.thresholds, self.limits.default_fmr)
         seen = self._perception.look(probe, stages)
         face = _choose(seen, faces, quality)
         vector = self._embed(embedder, [face], stages)[0]

@@ -19,6 +19,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.batching import Load
+from service.comparison.opinion import Opinion
+from service.comparison.roles import Assignment
 from service.face.manifest import Manifest
 from service.gallery.records import Size
 
@@ -26,6 +28,7 @@ SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5
 STAGE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 FACES = (0, 1, 2, 3, 5, 10, 20, 50)
 SCORES = tuple(step / 20 for step in range(-4, 21))
+DIFFERENCES = (-0.5, -0.3, -0.2, -0.15, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 
 
 class Metrics:
@@ -75,6 +78,39 @@ class Metrics:
         self._startup = Gauge(
             "facet_startup_seconds", "Time from the start to readiness, gallery and models included.", registry=registry
         )
+        pair = ("route", "champion", "challenger")
+        self._comparisons = Counter(
+            "facet_comparisons_total",
+            "Decisions that champion and challenger both made.",
+            (*pair, "champion_decision", "challenger_decision", "agree"),
+            registry=registry,
+        )
+        self._differences = Histogram(
+            "facet_comparison_score_difference",
+            "Score of the challenger less that of the champion.",
+            pair,
+            buckets=DIFFERENCES,
+            registry=registry,
+        )
+        self._comparison_seconds = Histogram(
+            "facet_comparison_seconds",
+            "Time to embed and to compare or search, in each role.",
+            ("route", "role", "model"),
+            buckets=STAGE_SECONDS,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "facet_shadow_dropped_total",
+            "Sampled decisions that the challenger did not decide.",
+            ("reason",),
+            registry=registry,
+        )
+        self._outcomes = Counter(
+            "facet_comparison_outcomes_total",
+            "Decisions that a client told the truth about.",
+            ("route", "role", "model", "outcome", "accepted"),
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -94,6 +130,12 @@ class Metrics:
     def watch_disk(self, directory: Path) -> None:
         """Report the disk of the storage whenever somebody asks."""
         self.registry.register(_DiskCollector(directory))
+
+    def watch_roles(
+        self, roles: Callable[[], Assignment], name: Callable[[str], str], waiting: Callable[[], int]
+    ) -> None:
+        """Report who is champion and challenger, and how many decisions wait to be compared, whenever asked."""
+        self.registry.register(_RolesCollector(roles, name, waiting))
 
     def request(self, route: str, method: str, status: int, model: str, seconds: float) -> None:
         """Count one finished request."""
@@ -117,6 +159,23 @@ class Metrics:
         self._decisions.labels(route, model, decision).inc()
         if score is not None:
             self._scores.labels(route, model, decision).observe(score)
+
+    def comparison(self, route: str, names: tuple[str, str], champion: Opinion, challenger: Opinion) -> None:
+        """Record what champion and challenger, so named, made of one probe."""
+        agree = "yes" if champion.agrees(challenger) else "no"
+        self._comparisons.labels(route, *names, champion.decision, challenger.decision, agree).inc()
+        if champion.score is not None and challenger.score is not None:
+            self._differences.labels(route, *names).observe(challenger.score - champion.score)
+        for role, name, opinion in zip(("champion", "challenger"), names, (champion, challenger), strict=True):
+            self._comparison_seconds.labels(route, role, name).observe(opinion.seconds)
+
+    def shadow_dropped(self, reason: str) -> None:
+        """Count a sampled decision that the challenger did not decide."""
+        self._dropped.labels(reason).inc()
+
+    def outcome(self, route: str, role: str, model: str, outcome: str, accepted: bool) -> None:
+        """Count a decision that a client told the truth about."""
+        self._outcomes.labels(route, role, model, outcome, "yes" if accepted else "no").inc()
 
     def unfit(self, reasons: Iterable[str]) -> None:
         """Count the reasons why one face was unfit."""
@@ -175,3 +234,22 @@ class _DiskCollector(Collector):
         usage = shutil.disk_usage(self._directory)
         yield GaugeMetricFamily("facet_disk_size_bytes", "Size of the storage's disk.", value=usage.total)
         yield GaugeMetricFamily("facet_disk_free_bytes", "Free bytes on the storage's disk.", value=usage.free)
+
+
+class _RolesCollector(Collector):
+    def __init__(self, roles: Callable[[], Assignment], name: Callable[[str], str], waiting: Callable[[], int]) -> None:
+        self._roles, self._name, self._waiting = roles, name, waiting
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        roles = self._roles()
+        info = GaugeMetricFamily(
+            "facet_role_info", "Models in their roles; always 1.", labels=("role", "model", "digest")
+        )
+        for role, digest in (("champion", roles.champion), ("challenger", roles.challenger)):
+            if digest is not None:
+                info.add_metric((role, self._name(digest), digest), 1)
+        yield info
+        yield GaugeMetricFamily("facet_role_sample", "Share of decisions sampled for comparison.", value=roles.sample)
+        yield GaugeMetricFamily(
+            "facet_shadow_queue_depth", "Sampled decisions waiting to be compared.", value=self._waiting()
+        )

@@ -93,6 +93,14 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(
         30.0, gt=0, description="Time that admitted requests have to finish when the service is asked to stop."
     )
+    shadow_queue: int = Field(
+        64, ge=1, description="Sampled decisions that may wait for the challenger; the next is not compared."
+    )
+    shadow_cpu: float = Field(
+        0.25, gt=0, le=1, description="Share of one core that comparing with the challenger may take."
+    )
+    comparison_rows: int = Field(100_000, ge=1, description="Most sampled decisions kept.")
+    comparison_days: float = Field(30.0, gt=0, description="Days for which sampled decisions are kept.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people, or one JSON object each.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 

@@ -67,6 +67,7 @@ JSON_EXAMPLES: dict[str, dict[str, object]] = {
     "EmbedRequest": {"image": "<base64>"},
     "CollectionRequest": {"name": "visitors", "metadata": {"site": "north"}},
     "SubjectRequest": {"name": "person-2"},
+    "OutcomeRequest": {"outcome": "genuine"},
     "RolesRequest": {"champion": "facet-m", "challenger": "facet-s", "sample": 0.1},
 }
 

@@ -29,6 +29,7 @@ OTHERS: tuple[type[BaseModel], ...] = (
     requests.CollectionRequest,
     requests.SubjectRequest,
     requests.RolesRequest,
+    requests.OutcomeRequest,
     Problem,
 )
 

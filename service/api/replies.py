@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service import engine
 from service.api.problems import reason_of
+from service.comparison import report as comparison
+from service.comparison.cases import Choice
 from service.comparison.roles import Assignment
 from service.face.embed import Embedder
 from service.face.manifest import Manifest
@@ -423,11 +425,127 @@ class Roles(Reply):
         )
 
 
+class Proportion(Reply):
+    """A count of trials, its share and the share's 95 % Wilson interval; null without trials."""
+
+    count: int
+    trials: int
+    share: float | None
+    ci95: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, share: comparison.Share) -> Self:
+        return cls(count=share.count, trials=share.trials, share=share.value, ci95=share.ci95)
+
+
+class ObservedErrors(Reply):
+    """Errors among the decisions that a client told the truth about."""
+
+    route: Literal["verify", "identify"]
+    false_match: Proportion = Field(description="Impostors accepted.")
+    false_non_match: Proportion = Field(description="Genuine persons not accepted.")
+    promised: float | None = Field(
+        description="Rate that the thresholds promise, in the mean over the impostors: the FMR of a verification, the "
+        "FPIR of an identification; null when unknown."
+    )
+
+    @classmethod
+    def of(cls, observed: comparison.Observed) -> Self:
+        return cls(
+            route=observed.route,
+            false_match=Proportion.of(observed.false_matches),
+            false_non_match=Proportion.of(observed.false_non_matches),
+            promised=observed.promised,
+        )
+
+
+class ComparedModel(RoleModel):
+    """One model of a comparison."""
+
+    seconds: dict[str, float] = Field(description="Time to embed and to compare or search: p50, p95 and p99.")
+    observed: list[ObservedErrors] = Field(description="What it got wrong, by kind of decision.")
+
+
+class DecisionTable(Reply):
+    """Cases by what each model decided; `no_match` includes ambiguous identifications."""
+
+    both_match: int
+    only_champion: int
+    only_challenger: int
+    neither: int
+
+
+class Comparison(Reply):
+    """How two models decided the same live requests."""
+
+    cases: int = Field(description="Cases kept that the query chose, one for each face decided.")
+    agreement: Proportion = Field(description="The same decision and, where both match, the same subject.")
+    decisions: DecisionTable
+    correlation: float | None = Field(description="Pearson's, of the two scores; null when they do not vary.")
+    champion: ComparedModel
+    challenger: ComparedModel | None
+    since: datetime | None
+    until: datetime | None
+
+    @classmethod
+    def of(cls, made: comparison.Report, choice: Choice, models: Models) -> Self:
+        return cls(
+            cases=made.cases,
+            agreement=Proportion.of(made.agreement),
+            decisions=DecisionTable(
+                both_match=made.table[True, True],
+                only_champion=made.table[True, False],
+                only_challenger=made.table[False, True],
+                neither=made.table[False, False],
+            ),
+            correlation=made.correlation,
+            champion=_compared(choice.champion, made.champion, models),
+            challenger=None if choice.challenger is None else _compared(choice.challenger, made.challenger, models),
+            since=choice.since,
+            until=choice.until,
+        )
+
+
+class Case(Record):
+    """One decision of the champion and what the challenger made of it. Null: no challenger, or nothing to tell."""
+
+    at: datetime
+    request_id: str
+    route: Literal["verify", "identify"]
+    face: int
+    collection: str | None
+    champion: str = Field(description="Digest of the model that answered.")
+    champion_score: float | None
+    champion_threshold: float
+    champion_fmr: float | None = Field(description="Promised: the FMR of a verification, the FPIR of a search.")
+    champion_decision: str
+    champion_rank: int | None = Field(description="Where the champion's list has the challenger's first subject.")
+    champion_seconds: float
+    challenger: str | None
+    challenger_score: float | None
+    challenger_threshold: float | None
+    challenger_fmr: float | None
+    challenger_decision: str | None
+    challenger_rank: int | None = Field(description="Where the challenger's list has the champion's first subject.")
+    challenger_seconds: float | None
+    agree: bool | None
+    outcome: Literal["genuine", "impostor"] | None
+
+
 class Health(Reply):
     """How the service is."""
 
     status: Literal["alive", "ready"]
     version: str
+
+
+def _compared(digest: str, side: comparison.Side | None, models: Models) -> ComparedModel:
+    role = RoleModel.of(digest, models)
+    return ComparedModel(
+        **role.model_dump(),
+        seconds={} if side is None else _rounded(side.seconds),
+        observed=[] if side is None else [ObservedErrors.of(observed) for observed in side.observed],
+    )
 
 
 def _face(found: FaceFound) -> dict[str, Any]:

@@ -196,5 +196,15 @@ class RolesRequest(Request):
     )
 
 
+class OutcomeRequest(Request):
+    """What was true of a past decision."""
+
+    outcome: Literal["genuine", "impostor"] = Field(
+        description="`genuine`: it was the person in question, the reference, the subject or rank 1. `impostor`: it "
+        "was not."
+    )
+    face: int = Field(0, ge=0, description="Which face of an identification, from 0 in the order of the answer.")
+
+
 def _digest_of_bytes(value: Any) -> str:
     return hashlib.sha256(value).hexdigest()

@@ -15,7 +15,9 @@ from service.api.limits import RateLimit
 from service.api.readiness import Readiness
 from service.api.trace import current_request_id, trace_of
 from service.batching import Executor
+from service.comparison.cases import Cases
 from service.comparison.roles import Roles
+from service.comparison.shadow import Shadow
 from service.engine import Engine
 from service.face.registry import Registry
 from service.gallery import Gallery
@@ -36,6 +38,8 @@ class Services:
     engine: Engine
     gallery: Gallery
     roles: Roles
+    cases: Cases
+    shadow: Shadow
     keys: Keys
     executor: Executor
     intake: Intake

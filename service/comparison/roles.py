@@ -79,9 +79,8 @@ class Roles:
         digest = self.current().champion
         found = self._models.by_digest(digest)
         if found is None:
-            known = self._models.known.get(digest)
             raise ChampionUnavailable(
-                f"the champion, {known.identity if known else digest[:12]}, is not loaded: load it again "
+                f"the champion, {self.name_of(digest)}, is not loaded: load it again "
                 "(FACET_MODELS, FACET_MODEL_DIRS), or make another model the champion with PUT /v1/roles"
             )
         return found
@@ -90,6 +89,11 @@ class Roles:
         """The model tried beside the champion, None without one or while it is not loaded. Raises: StorageError."""
         digest = self.current().challenger
         return None if digest is None else self._models.by_digest(digest)
+
+    def name_of(self, digest: str) -> str:
+        """`name@version` of a model, or the beginning of its digest where this process does not know it."""
+        known = self._models.known.get(digest)
+        return known.identity if known else digest[:12]
 
     def assign(self, principal: str, champion: str, challenger: str | None, sample: float) -> Assignment:
         """Set both roles by the models' names.

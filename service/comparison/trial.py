@@ -1,0 +1,75 @@
+"""The challenger's turn: the same crops, the same question, decided by the rules of the live decision."""
+
+from __future__ import annotations
+
+import time
+
+from service.comparison.opinion import VERIFY, Opinion, Sampled, promised
+from service.decision import Ask, Outcome, decide_open_set, threshold_for
+from service.engine import Engine
+from service.face.embed import Embedder
+from service.face.errors import ThresholdUnsupported
+from service.face.pairs import Thresholds
+from service.face.score import Threshold, cosine
+
+
+class Trial:
+    """Decides sampled requests again with another model."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def decide(self, sampled: Sampled, model: Embedder) -> tuple[Opinion, ...]:
+        """The model's opinions, one for each of the champion's. Raises: ModelError, GalleryError."""
+        return self._verify(sampled, model) if sampled.route == VERIFY else self._identify(sampled, model)
+
+    def _verify(self, sampled: Sampled, model: Embedder) -> tuple[Opinion, ...]:
+        subjects: tuple[str, ...] = ()
+        if sampled.collection is not None and sampled.subject is not None:
+            reach = self._engine.references.of(model, sampled.collection, sampled.subject)
+            threshold = self._threshold(sampled, reach.thresholds)
+            begun = time.perf_counter()
+            hit = reach.compare(model.embed(sampled.crops)[0])
+            score, subjects = hit.score, (hit.subject_id,)
+        else:
+            threshold = self._threshold(sampled, self._engine.models.thresholds(model))
+            begun = time.perf_counter()
+            probe, reference = model.embed(sampled.crops)
+            score = cosine(probe, reference)
+        seconds = time.perf_counter() - begun
+        decision = Outcome.MATCH if score >= threshold.value else Outcome.NO_MATCH
+        return (Opinion(model.digest, score, threshold.value, threshold.fmr, decision, subjects, seconds),)
+
+    def _identify(self, sampled: Sampled, model: Embedder) -> tuple[Opinion, ...]:
+        reach = self._engine.references.of(model, sampled.collection or "")
+        comparisons = reach.comparisons()
+        threshold = self._threshold(sampled, reach.thresholds, comparisons)
+        begun = time.perf_counter()
+        ranked = reach.search(model.embed(sampled.crops), max(2, sampled.depth))
+        seconds = (time.perf_counter() - begun) / len(ranked)
+        margin = self._engine.limits.ambiguous_margin
+        return tuple(
+            Opinion(
+                model=model.digest,
+                score=hits[0].score if hits else None,
+                threshold=threshold.value,
+                rate=promised(threshold, comparisons),
+                decision=decide_open_set(hits, threshold, margin)[0],
+                subjects=tuple(hit.subject_id for hit in hits[: sampled.depth]),
+                seconds=seconds,
+            )
+            for hits in ranked
+        )
+
+    def _threshold(self, sampled: Sampled, table: Thresholds, comparisons: int | None = None) -> Threshold:
+        """The threshold for what was asked. A score means something else to each model, so a score given by the
+        caller becomes the score at the same false match rate, where both models' calibrations know it.
+        """
+        ask, default = sampled.ask, self._engine.limits.default_fmr
+        rate = sampled.opinions[0].rate
+        if ask.threshold is None or rate is None:
+            return threshold_for(ask, table, default, comparisons)
+        try:
+            return threshold_for(Ask(fmr=rate), table, default, comparisons)
+        except ThresholdUnsupported:
+            return threshold_for(ask, table, default, comparisons)
