@@ -27,6 +27,7 @@ from service.gallery.records import (
     new_id,
 )
 from service.gallery.schema import collections, crops, faces, models, now, replies, subjects, templates
+from service.gallery.sealing import crop_place, template_place
 from service.gallery.shelf import Shelf
 from service.gallery.writer import Turn
 
@@ -220,13 +221,13 @@ class Enroll:
                 "model_row": model_row,
                 "collection_row": collection_row,
                 "subject_row": subject_row,
-                "key_id": None,
-                "vector": blob,
             }
+            values["vector"], values["key_id"] = self._shelf.keyring.seal(blob, template_place(face_row, model_row))
             row = _row_of(turn.connection.execute(_NEW_TEMPLATE, values))
             turn.effects.append(Added(collection_row, model_row, row, subject_row, vector))
         if keep_crop and face.crop is not None:
-            turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": None, "data": face.crop})
+            data, key_id = self._shelf.keyring.seal(face.crop, crop_place(face_row))
+            turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
 
     def _model(self, connection: sa.Connection, digest: str, dim: int) -> int:
         """The row of a model, made if it is new. Raises VectorInvalid if its templates have another dimension."""

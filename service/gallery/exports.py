@@ -18,6 +18,7 @@ from service.gallery.database import storage_errors
 from service.gallery.errors import ArchiveInvalid, CollectionNotFound
 from service.gallery.records import new_id
 from service.gallery.schema import collections, crops, faces, models, subjects, templates
+from service.gallery.sealing import Keyring, crop_place, template_place
 
 BLOCK = 200
 """Subjects in a block: one transaction at the import."""
@@ -46,7 +47,14 @@ class Moved:
 Told = Callable[[Moved], None]
 
 
-def export(engine: sa.Engine, path: Path, only: Sequence[str] | None = None, told: Told | None = None) -> Moved:
+def export(
+    engine: sa.Engine,
+    path: Path,
+    only: Sequence[str] | None = None,
+    told: Told | None = None,
+    *,
+    keyring: Keyring | None = None,
+) -> Moved:
     """Write collections to an archive. May run beside a serving gallery: each subject is exported as it is when read.
 
     Args:
@@ -54,9 +62,10 @@ def export(engine: sa.Engine, path: Path, only: Sequence[str] | None = None, tol
         path: A new file. Where an earlier export to it was interrupted, it goes on.
         only: Names of collections; None is all.
         told: Called after each block.
+        keyring: Opens templates and crops that are sealed; they leave in the clear.
 
     Raises:
-        CollectionNotFound, ArchiveInvalid (the interrupted file is of another gallery), StorageError.
+        CollectionNotFound, KeyMissing, ArchiveInvalid (the interrupted file is of another gallery), StorageError.
     """
     moved = Moved()
     with storage_errors(), ArchiveWriter(path) as archive, engine.connect() as connection:
@@ -88,7 +97,7 @@ def export(engine: sa.Engine, path: Path, only: Sequence[str] | None = None, tol
                 )
             ):
                 block = {"kind": "subjects", "collection": entry.name, "last": rows[-1]}
-                block |= _count(people := list(_read_subjects(connection, rows)))
+                block |= _count(people := list(_read_subjects(connection, keyring or Keyring.empty(), rows)))
                 archive.write(block | {"subjects": people})
                 _add(moved, block)
                 last = rows[-1]
@@ -139,14 +148,17 @@ def _continue(archive: ArchiveWriter, store_id: str, names: list[str], moved: Mo
     return after
 
 
-def _read_subjects(connection: sa.Connection, rows: Sequence[int]) -> Iterator[Block]:
+def _read_subjects(connection: sa.Connection, keyring: Keyring, rows: Sequence[int]) -> Iterator[Block]:
     by_face: dict[int, dict[str, str]] = defaultdict(dict)
-    asked = sa.select(templates.c.face_row, models.c.digest, templates.c.vector).join(models)
+    asked = sa.select(templates, models.c.digest).join(models)
     for entry in connection.execute(asked.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
-        by_face[entry.face_row][entry.digest] = _text(entry.vector)
+        place = template_place(entry.face_row, entry.model_row)
+        by_face[entry.face_row][entry.digest] = _text(keyring.open(entry.vector, entry.key_id, place))
     by_subject: dict[int, list[Block]] = defaultdict(list)
-    found = sa.select(faces, crops.c.data).outerjoin(crops, crops.c.face_row == faces.c.row)
+    found = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
     for entry in connection.execute(found.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
+        sealed = entry.data
+        crop = None if sealed is None else _text(keyring.open(sealed, entry.key_id, crop_place(entry.row)))
         by_subject[entry.subject_row].append(
             {
                 "id": entry.id,
@@ -156,7 +168,7 @@ def _read_subjects(connection: sa.Connection, rows: Sequence[int]) -> Iterator[B
                 "landmarks": entry.landmarks,
                 "source_sha256": entry.source_sha256,
                 "templates": by_face[entry.row],
-                "crop": None if entry.data is None else _text(entry.data),
+                "crop": crop,
             }
         )
     for entry in connection.execute(sa.select(subjects).where(subjects.c.row.in_(rows)).order_by(subjects.c.row)):

@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.gallery import changes, coverage, paging, queries, vectors
+from service.gallery import changes, coverage, paging, queries, rotation, vectors
 from service.gallery.database import DirectoryLock, checkpoint, open_engine, storage_errors
 from service.gallery.effects import Effect
 from service.gallery.enrolment import Enroll, recall_reply
@@ -35,6 +35,7 @@ from service.gallery.records import (
     Vector,
 )
 from service.gallery.schema import crops, faces, models, now, store, templates
+from service.gallery.sealing import Keyring, crop_place, template_place
 from service.gallery.shelf import Shelf
 from service.gallery.tiered import Tiers
 from service.gallery.verification import Report, verify
@@ -63,6 +64,7 @@ class Gallery:
         keep_reply: timedelta = KEEP_REPLY,
         queue: int = 1024,
         tiers: Tiers | None = None,
+        keyring: Keyring | None = None,
         erase_within: float = 3600.0,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -73,6 +75,7 @@ class Gallery:
             keep_reply: How long replies are kept for repeated requests.
             queue: Changes that may wait; one more is refused with GalleryBusy.
             tiers: Sizes at which indexes change their shape.
+            keyring: Seals templates and crops at rest; without it they are stored as they are.
             erase_within: Seconds after which a removed template has left the derived files too. It leaves the record
                 and every search at once.
             progress: Told how far the start has come, from this thread.
@@ -85,7 +88,9 @@ class Gallery:
             self.engine = open_engine(directory)
             """For tables of other parts of the service. Their changes go through `write`."""
             with storage_errors():
-                self._shelf = Shelf(self.engine, directory / SEGMENTS, tiers or Tiers(), erase_within)
+                self._shelf = Shelf(
+                    self.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring or Keyring.empty()
+                )
                 self.loaded: Loaded = self._shelf.load(progress)
                 """What the start found, and how long it took."""
         except BaseException:
@@ -162,10 +167,13 @@ class Gallery:
     def crop(self, collection: str, face_id: str) -> bytes | None:
         """The crop kept of a face, None when its collection keeps none. Raises CollectionNotFound, FaceNotFound."""
 
+        keyring = self._shelf.keyring
+
         def read(connection: sa.Connection) -> bytes | None:
             queries.face(connection, collection, face_id)
-            asked = sa.select(crops.c.data).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
-            return connection.scalar(asked)
+            asked = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
+            found = connection.execute(asked).one_or_none()
+            return None if found is None else keyring.open(found.data, found.key_id, crop_place(found.face_row))
 
         return self._read(read)
 
@@ -257,10 +265,12 @@ class Gallery:
             TemplateMissing: none of the subject's faces has a template of this model.
         """
 
+        keyring = self._shelf.keyring
+
         def read(connection: sa.Connection) -> Hit:
             row = queries.subject_row(connection, collection, subject)
             asked = (
-                sa.select(faces.c.id, templates.c.vector, models.c.dim)
+                sa.select(templates, faces.c.id, models.c.dim)
                 .join(faces, templates.c.face_row == faces.c.row)
                 .join(models, templates.c.model_row == models.c.row)
                 .where(faces.c.subject_row == row, models.c.digest == digest)
@@ -271,7 +281,11 @@ class Gallery:
                 own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))
                 raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
             dim = found[0].dim
-            matrix = vectors.unpack([entry.vector for entry in found], dim).astype(np.float32)
+            opened = [
+                keyring.open(entry.vector, entry.key_id, template_place(entry.face_row, entry.model_row))
+                for entry in found
+            ]
+            matrix = vectors.unpack(opened, dim).astype(np.float32)
             scores = matrix @ vectors.check(probe[None], dim)[0]
             best = int(scores.argmax())
             named = queries.subject(connection, collection, subject)
@@ -336,6 +350,36 @@ class Gallery:
         self._shelf.settle(thorough=True)
         with storage_errors():
             checkpoint(self.engine)
+
+    @property
+    def keyring(self) -> Keyring:
+        """What seals and opens templates and crops."""
+        return self._shelf.keyring
+
+    def reseal(self, told: Callable[[int], None] | None = None) -> int:
+        """Seal everything with the key that seals now; returns how many values were under another.
+
+        Goes on where it was when it is interrupted. Searches and changes go on meanwhile.
+
+        Args:
+            told: Called with the number of values done so far.
+
+        Raises:
+            KeyMissing: the key of a value is not known.
+        """
+        done = 0
+        for kind in rotation.KINDS:
+            rows = [0]
+            while rows:
+                reseal = partial(rotation.reseal_some, keyring=self._shelf.keyring, kind=kind, after=rows[-1])
+                rows = self._writer.submit(reseal)
+                done += len(rows)
+                if told is not None:
+                    told(done)
+        self._shelf.reseal()
+        with storage_errors():
+            checkpoint(self.engine)
+        return done
 
     def close(self) -> None:
         """Finish what was admitted, and release the directory."""

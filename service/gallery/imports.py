@@ -20,6 +20,7 @@ from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.gallery.exports import Moved, Told, inspect
 from service.gallery.gallery import Gallery
 from service.gallery.schema import collections, crops, faces, models, store, subjects, templates
+from service.gallery.sealing import Keyring, crop_place, template_place
 from service.gallery.writer import Turn
 
 
@@ -53,14 +54,26 @@ def restore(gallery: Gallery, path: Path, rule: Rule, told: Told | None = None) 
     moved = Moved()
     for number, block in enumerate(blocks, start=1):
         if number > done:
-            gallery.change(partial(_restore_block, block=block, rule=rule, mark=mark, number=number, moved=moved))
+            gallery.change(
+                partial(
+                    _restore_block,
+                    block=block,
+                    keyring=gallery.keyring,
+                    rule=rule,
+                    mark=mark,
+                    number=number,
+                    moved=moved,
+                )
+            )
             if told is not None:
                 told(moved)
     gallery.write(lambda c: c.execute(sa.delete(store).where(store.c.name == mark)))
     return moved
 
 
-def _restore_block(turn: Turn[Effect], block: Block, rule: Rule, mark: str, number: int, moved: Moved) -> None:
+def _restore_block(
+    turn: Turn[Effect], block: Block, keyring: Keyring, rule: Rule, mark: str, number: int, moved: Moved
+) -> None:
     part = Moved()
     if block["kind"] == "collection":
         found = turn.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
@@ -73,7 +86,7 @@ def _restore_block(turn: Turn[Effect], block: Block, rule: Rule, mark: str, numb
         part.collections += 1
     elif block["kind"] == "subjects":
         inside = queries.collection_row(turn.connection, block["collection"])
-        _restore_subjects(turn, block["collection"], inside, block["subjects"], rule, part)
+        _restore_subjects(turn, block["collection"], inside, block["subjects"], keyring, rule, part)
     turn.connection.execute(sa.delete(store).where(store.c.name == mark))
     turn.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
     for name, value in part.totals().items():
@@ -82,7 +95,7 @@ def _restore_block(turn: Turn[Effect], block: Block, rule: Rule, mark: str, numb
 
 
 def _restore_subjects(
-    turn: Turn[Effect], collection: str, inside: int, people: Sequence[Block], rule: Rule, part: Moved
+    turn: Turn[Effect], collection: str, inside: int, people: Sequence[Block], keyring: Keyring, rule: Rule, part: Moved
 ) -> None:
     same_name = (subjects.c.collection_row == inside) & subjects.c.name.in_([person["name"] for person in people])
     present = turn.connection.execute(
@@ -129,10 +142,12 @@ def _restore_subjects(
         }
     part.subjects += len(known)
     chosen = [(*known[person["id"]], face) for person in people if person["id"] in known for face in person["faces"]]
-    _restore_faces(turn, chosen, rule, part)
+    _restore_faces(turn, chosen, keyring, rule, part)
 
 
-def _restore_faces(turn: Turn[Effect], chosen: list[tuple[int, int, Block]], rule: Rule, part: Moved) -> None:
+def _restore_faces(
+    turn: Turn[Effect], chosen: list[tuple[int, int, Block]], keyring: Keyring, rule: Rule, part: Moved
+) -> None:
     """Faces with the rows of their subject and collection."""
     taken: dict[str, str] = {}
     for some in _batches([face["id"] for _, _, face in chosen]):
@@ -166,11 +181,10 @@ def _restore_faces(turn: Turn[Effect], chosen: list[tuple[int, int, Block]], rul
                     "model_row": model,
                     "collection_row": inside,
                     "subject_row": subject,
-                    "key_id": None,
                     "vector": blob,
                 }
             )
-    turn.connection.execute(sa.insert(templates), held)
+    turn.connection.execute(sa.insert(templates), [one | _sealed(keyring, one) for one in held])
     rows: dict[tuple[int, int], int] = {}
     for some in _batches(list(face_rows.values())):
         asked = sa.select(templates.c.face_row, templates.c.model_row, templates.c.row).where(
@@ -182,7 +196,8 @@ def _restore_faces(turn: Turn[Effect], chosen: list[tuple[int, int, Block]], rul
         row = rows[one["face_row"], one["model_row"]]
         turn.effects.append(Added(one["collection_row"], one["model_row"], row, one["subject_row"], vector))
     kept = [
-        {"face_row": face_rows[face["id"]], "key_id": None, "data": base64.b64decode(face["crop"])}
+        {"face_row": face_rows[face["id"]]}
+        | _sealed_crop(keyring, face_rows[face["id"]], base64.b64decode(face["crop"]))
         for _, _, face in new
         if face["crop"] is not None
     ]
@@ -190,6 +205,16 @@ def _restore_faces(turn: Turn[Effect], chosen: list[tuple[int, int, Block]], rul
         turn.connection.execute(sa.insert(crops), kept)
     part.faces += len(new)
     part.templates += len(held)
+
+
+def _sealed(keyring: Keyring, template: dict[str, Any]) -> dict[str, Any]:
+    vector, key_id = keyring.seal(template["vector"], template_place(template["face_row"], template["model_row"]))
+    return {"vector": vector, "key_id": key_id}
+
+
+def _sealed_crop(keyring: Keyring, face_row: int, crop: bytes) -> dict[str, Any]:
+    data, key_id = keyring.seal(crop, crop_place(face_row))
+    return {"data": data, "key_id": key_id}
 
 
 def _rows(connection: sa.Connection, table: sa.Table, ids: list[str]) -> Iterator[tuple[str, int]]:

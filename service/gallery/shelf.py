@@ -20,6 +20,7 @@ from service.gallery.index import Matrix, Rows
 from service.gallery.queries import Place
 from service.gallery.records import Loaded, Progress
 from service.gallery.schema import models, templates
+from service.gallery.sealing import Keyring, template_place
 from service.gallery.segment import BuildStopped
 from service.gallery.snapshot import Snapshots
 from service.gallery.tiered import TieredIndex, Tiers
@@ -35,7 +36,7 @@ class Shelf:
     A thread of low priority settles what has gathered; it never holds up a search or a change for more than moments.
     """
 
-    def __init__(self, engine: sa.Engine, directory: Path, tiers: Tiers, erase_within: float) -> None:
+    def __init__(self, engine: sa.Engine, directory: Path, tiers: Tiers, erase_within: float, keyring: Keyring) -> None:
         """An empty shelf; `directory` is for segment files.
 
         Args:
@@ -43,11 +44,13 @@ class Shelf:
             directory: Made when the first segment is written.
             tiers: For every index.
             erase_within: Seconds after which segments are rebuilt without their removed vectors, however few.
+            keyring: Opens what the record holds, and seals the files.
         """
         self._engine = engine
         self._directory = directory
         self._tiers = tiers
         self._erase_within = erase_within
+        self.keyring = keyring
         self._indexes: dict[Place, TieredIndex] = {}
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
@@ -75,7 +78,7 @@ class Shelf:
                 if progress is not None:
                     progress(Progress(name, digest, len(index), total, "snapshot"))
                 missing = np.setdiff1d(living, index.rows(), assume_unique=True)
-                for rows, groups, matrix in stored(connection, place, dim, missing):
+                for rows, groups, matrix in stored(connection, self.keyring, place, dim, missing):
                     index.add(rows, groups, matrix)
                     from_record += len(rows)
                     while index.fresh > self._tiers.exact + self._tiers.segment:
@@ -136,6 +139,11 @@ class Shelf:
             while index.settle(self._closing.is_set, thorough=thorough):
                 pass
 
+    def reseal(self) -> None:
+        """Write every segment file again, under the key that seals now."""
+        for index in self.indexes():
+            index.rewrite()
+
     def _add(self, added: list[Added]) -> None:
         def place(effect: Added) -> Place:
             return effect.collection, effect.model
@@ -156,12 +164,12 @@ class Shelf:
         return self._indexes[place]
 
     def _snapshots(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> Snapshots:
-        return Snapshots(self._directory / _folder(place), queries.store_id(connection), digest, dim)
+        return Snapshots(self._directory / _folder(place), queries.store_id(connection), digest, dim, self.keyring)
 
     def _forget_files(self, wanted: set[str]) -> None:
         for folder in self._directory.iterdir() if self._directory.is_dir() else ():
             if folder.name not in wanted:
-                Snapshots(folder, "", "", 0).clear()
+                Snapshots(folder, "", "", 0, self.keyring).clear()
 
     def _settle(self) -> None:
         # Searches and changes go first: on Linux a priority belongs to the thread.
@@ -196,18 +204,26 @@ def _folder(place: Place) -> str:
     return f"{place[0]}-{place[1]}"
 
 
-def stored(connection: sa.Connection, place: Place, dim: int, wanted: Rows) -> Iterator[tuple[Rows, Rows, Matrix]]:
+def stored(
+    connection: sa.Connection, keyring: Keyring, place: Place, dim: int, wanted: Rows
+) -> Iterator[tuple[Rows, Rows, Matrix]]:
     """The `wanted` templates of a collection and model, in the order of their rows: rows, groups, float32 vectors."""
     if len(wanted) == 0:
         return
     asked = (
-        sa.select(templates.c.row, templates.c.subject_row, templates.c.vector)
+        sa.select(
+            templates.c.row, templates.c.subject_row, templates.c.vector, templates.c.key_id, templates.c.face_row
+        )
         .where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
         .where(templates.c.row.between(int(wanted[0]), int(wanted[-1])))
         .order_by(templates.c.row)
     )
     for part in connection.execution_options(yield_per=CHUNK).execute(asked).partitions():
-        rows, groups, blobs = zip(*part, strict=True)
+        rows, groups, sealed, key_ids, face_rows = zip(*part, strict=True)
+        blobs = [
+            keyring.open(blob, key_id, template_place(face_row, place[1]))
+            for blob, key_id, face_row in zip(sealed, key_ids, face_rows, strict=True)
+        ]
         matrix = vectors.unpack(blobs, dim).astype(np.float32)
         numbers = np.array(rows, np.int64)
         kept = np.isin(numbers, wanted, assume_unique=True)

@@ -20,8 +20,10 @@ from typing import Any
 import faiss
 import numpy as np
 
+from service.gallery.errors import StorageError
 from service.gallery.index import Rows
 from service.gallery.records import new_id
+from service.gallery.sealing import Keyring
 from service.gallery.segment import Segment
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class Snapshots:
     digest: str
     """Digest of the model."""
     dim: int
+    keyring: Keyring
+    """Seals the sections of new files, and opens those of old ones."""
 
     def write(self, segment: Segment) -> Path | None:
         """Keep a segment under a new name, durably, or not at all (then None: the next start reads the record)."""
@@ -56,9 +60,13 @@ class Snapshots:
                 np.ascontiguousarray(array).view(np.uint8).data
                 for array in (segment.rows, segment.groups, faiss.serialize_index(segment.index))
             ]
-            head = {"store": self.store, "model": self.digest, "dim": self.dim, "sections": [len(s) for s in sections]}
-            checksum = hashlib.sha256()
+            sizes = [len(section) for section in sections]
+            head: dict[str, Any] = {"store": self.store, "model": self.digest, "dim": self.dim, "sections": sizes}
+            if self.keyring.sealing is not None:
+                sealed, head["key"] = self.keyring.seal(b"".join(sections), self._place(sizes))
+                sections = [memoryview(sealed)]
             pieces: tuple[bytes | memoryview, ...] = (MAGIC, json.dumps(head).encode() + b"\n", *sections)
+            checksum = hashlib.sha256()
             with part.open("wb") as out:
                 for piece in pieces:
                     for start in range(0, len(piece), SLICE):
@@ -74,6 +82,9 @@ class Snapshots:
             part.unlink(missing_ok=True)
             return None
         return file
+
+    def _place(self, sections: list[int]) -> bytes:
+        return json.dumps(["segment", self.store, self.digest, self.dim, sections]).encode()
 
     def remove(self, file: Path) -> None:
         """Delete a file that was superseded."""
@@ -101,6 +112,14 @@ class Snapshots:
         head = json.loads(bytes(body[len(MAGIC) : line]))
         if (head["store"], head["model"], head["dim"]) != (self.store, self.digest, self.dim):
             raise SnapshotRefused("derived from another record")
+        if head.get("key") is not None:
+            try:
+                opened = self.keyring.open(body[line + 1 :].tobytes(), head["key"], self._place(head["sections"]))
+            except StorageError as error:
+                raise SnapshotRefused(str(error)) from error
+            body, line = np.frombuffer(opened, np.uint8), -1
+        elif self.keyring.sealing is not None:
+            raise SnapshotRefused("not sealed, and the gallery is")
         ends = line + 1 + np.cumsum(head["sections"])
         rows, groups = (
             np.frombuffer(body[end - size : end].tobytes(), np.int64)

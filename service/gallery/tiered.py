@@ -258,6 +258,19 @@ class TieredIndex:
                 self._files.remove(segment.file)
         return True
 
+    def rewrite(self) -> None:
+        """Write every segment to a new file and delete the old one."""
+        with self._settling:
+            if self._files is None or self._gone:
+                return
+            for number, segment in enumerate(self._view.settled.segments):
+                renewed = replace(segment, file=self._files.write(segment))
+                if not self._swap(number, number + 1, renewed, False):
+                    self._clear_files()
+                    return
+                if segment.file is not None:
+                    self._files.remove(segment.file)
+
     @property
     def wants_settling(self) -> bool:
         """Whether `settle` would do something."""

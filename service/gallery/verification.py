@@ -13,6 +13,7 @@ from service.gallery import queries, vectors
 from service.gallery.index import Rows
 from service.gallery.queries import Place
 from service.gallery.schema import crops, faces, subjects, templates
+from service.gallery.sealing import template_place
 from service.gallery.shelf import Shelf
 
 
@@ -92,7 +93,13 @@ def _compare(connection: sa.Connection, shelf: Shelf, place: Place, dim: int) ->
         problems.append(f"the index counts {len(index)} vectors and holds {len(held)}")
     wrong = 0
     for rows, groups, matrix in index.entries():
-        stored = {found.row: (found.subject_row, found.vector) for found in _read(connection, place, rows)}
+        stored = {
+            found.row: (
+                found.subject_row,
+                shelf.keyring.open(found.vector, found.key_id, template_place(found.face_row, place[1])),
+            )
+            for found in _read(connection, place, rows)
+        }
         for row, group, vector in zip(rows.tolist(), groups.tolist(), matrix, strict=True):
             if row in stored and stored[row] != (group, vectors.pack(vector)):
                 wrong += 1
@@ -103,7 +110,7 @@ def _compare(connection: sa.Connection, shelf: Shelf, place: Place, dim: int) ->
 
 def _read(connection: sa.Connection, place: Place, rows: Rows) -> sa.CursorResult[Any]:
     return connection.execute(
-        sa.select(templates.c.row, templates.c.subject_row, templates.c.vector).where(
+        sa.select(templates).where(
             templates.c.collection_row == place[0],
             templates.c.model_row == place[1],
             templates.c.row.between(int(rows.min()), int(rows.max())),

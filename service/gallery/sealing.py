@@ -1,0 +1,102 @@
+"""Templates and crops encrypted at rest: AES-256-GCM (NIST SP 800-38D), the key outside the store.
+
+Every value carries the id of its key, a random 96-bit nonce and a tag over itself and the place it belongs to, so that
+a value can be neither read without the key, nor changed, nor moved to another face.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from service.gallery.errors import KeyMissing, StorageUnavailable
+
+NONCE_SIZE = 12
+KEY_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The keys known, and the id of the one that seals; None seals nothing."""
+
+    sealing: str | None
+    keys: Mapping[str, AESGCM]
+
+    @staticmethod
+    def empty() -> Keyring:
+        """No keys: values are stored as they are."""
+        return Keyring(None, {})
+
+    @staticmethod
+    def parse(text: str) -> Keyring:
+        """Keys from `id:base64,id:base64`: 32 bytes each, the first one seals, the others only open.
+
+        The id `none` in the first place (with no key) stores values as they are: the way out of encryption.
+
+        Raises:
+            ValueError: the text does not read so. The message does not repeat it.
+        """
+        keys: dict[str, AESGCM] = {}
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        for number, part in enumerate(parts, start=1):
+            name, _, secret = part.partition(":")
+            if number == 1 and part == "none":
+                continue
+            try:
+                key = base64.b64decode(secret, validate=True)
+            except binascii.Error:
+                key = b""
+            if (
+                not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name)
+                or len(key) != KEY_SIZE
+                or name in keys
+                or name == "none"
+            ):
+                raise ValueError(
+                    f"template key {number} is not id:base64 of 32 bytes under an id of its own; "
+                    "make one with: python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
+                )
+            keys[name] = AESGCM(key)
+        return Keyring(None if not parts or parts[0] == "none" else next(iter(keys)), keys)
+
+    def seal(self, value: bytes, place: bytes) -> tuple[bytes, str | None]:
+        """The value as it is stored, and the id of the key that sealed it, if any."""
+        if self.sealing is None:
+            return value, None
+        nonce = os.urandom(NONCE_SIZE)
+        return nonce + self.keys[self.sealing].encrypt(nonce, value, place), self.sealing
+
+    def open(self, stored: bytes, key_id: str | None, place: bytes) -> bytes:
+        """The value that was sealed.
+
+        Raises:
+            KeyMissing: its key is not known. StorageUnavailable: it was changed or moved.
+        """
+        if key_id is None:
+            return stored
+        if key_id not in self.keys:
+            raise KeyMissing(key_id)
+        try:
+            return self.keys[key_id].decrypt(stored[:NONCE_SIZE], stored[NONCE_SIZE:], place)
+        except InvalidTag:
+            raise StorageUnavailable(
+                f"A value sealed with the key '{key_id}' does not open: another key has its id, or it is damaged."
+            ) from None
+
+
+def template_place(face_row: int, model_row: int) -> bytes:
+    """Where a template belongs."""
+    return struct.pack(">8sqq", b"template", face_row, model_row)
+
+
+def crop_place(face_row: int) -> bytes:
+    """Where a crop belongs."""
+    return struct.pack(">8sq", b"crop", face_row)
