@@ -109,7 +109,7 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         models.exercise()
         for manifest in (models.detector.manifest, *(embedder.manifest for embedder in models.embedders)):
             metrics.model(manifest)
-        gallery = stack.enter_context(closing(Gallery(settings.data)))
+        gallery = stack.enter_context(closing(Gallery(settings.data, keyring=settings.keyring)))
         if not gallery.collections(limit=1).items:
             gallery.create_collection(DEFAULT_COLLECTION)
         executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))

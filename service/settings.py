@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 
 from limits import RateLimitItem
 from limits import parse as parse_rate
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import FacetError
+from service.gallery.sealing import Keyring
 
 MIB = 1024 * 1024
 
@@ -32,6 +33,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 serves every network interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     data: Path = Field(Path("data"), description="Folder of the embedded storage. Back this one up.")
+    template_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys that seal templates and crops at rest: `id:base64` of 32 bytes, separated by commas. The "
+        "first seals, the others only open. Unset: stored in the clear.",
+    )
     model_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         description="Further folders of models, separated by the system's path separator (`:`). They come before "
@@ -114,6 +120,12 @@ class Settings(BaseSettings):
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("template_keys")
+    @classmethod
+    def _keys_are_readable(cls, value: SecretStr) -> SecretStr:
+        Keyring.parse(value.get_secret_value())
+        return value
+
     @field_validator("rate")
     @classmethod
     def _rate_is_readable(cls, value: str) -> str:
@@ -126,6 +138,11 @@ class Settings(BaseSettings):
         if self.max_pending_bytes < self.max_body_bytes:
             raise ValueError("max_pending_bytes must be at least max_body_bytes, or the largest body never fits")
         return self
+
+    @property
+    def keyring(self) -> Keyring:
+        """The parsed template keys."""
+        return Keyring.parse(self.template_keys.get_secret_value())
 
     @property
     def rate_limit(self) -> RateLimitItem | None:

@@ -50,6 +50,17 @@ def compact(data: DataOption = None) -> None:
 
 
 @app.command()
+def reseal(data: DataOption = None) -> None:
+    """Seal every template and crop with the first of FACET_TEMPLATE_KEYS; interrupted, it goes on when run again.
+
+    The service must be stopped. With `none` in the first place everything is stored in the clear again.
+    """
+    with _opened(data) as gallery, Console(stderr=True).status("") as status:
+        done = gallery.reseal(lambda count: status.update(f"{count} values"))
+    typer.echo(f"{done} values sealed again")
+
+
+@app.command()
 def export(
     file: FileArgument,
     collection: Annotated[
@@ -61,10 +72,11 @@ def export(
 
     Templates leave in the clear: keep the file where only those may read it who may read the faces.
     """
-    engine = open_engine(settings_for(data).data)
+    settings = settings_for(data)
+    engine = open_engine(settings.data)
     try:
         with _counting() as told:
-            moved = exports.export(engine, file, collection, told)
+            moved = exports.export(engine, file, collection, told, keyring=settings.keyring)
     finally:
         engine.dispose()
     _moved("exported", moved)
@@ -168,6 +180,7 @@ def torture(
 
 @contextmanager
 def _opened(data: Path | None) -> Iterator[Gallery]:
+    settings = settings_for(data)
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), transient=True) as bar:
         tasks: dict[tuple[str, str], Any] = {}
 
@@ -177,7 +190,7 @@ def _opened(data: Path | None) -> Iterator[Gallery]:
                 tasks[place] = bar.add_task(f"{loading.collection}, model {loading.model[:12]}", total=loading.total)
             bar.update(tasks[place], completed=loading.done)
 
-        gallery = Gallery(settings_for(data).data, progress=told)
+        gallery = Gallery(settings.data, keyring=settings.keyring, progress=told)
     try:
         yield gallery
     finally:
