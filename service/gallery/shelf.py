@@ -22,7 +22,7 @@ from service.gallery.records import Loaded, Progress
 from service.gallery.schema import models, templates
 from service.gallery.sealing import Keyring, template_place
 from service.gallery.segment import BuildStopped
-from service.gallery.snapshot import Snapshots
+from service.gallery.snapshot import Snapshots, among
 from service.gallery.tiered import TieredIndex, Tiers
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Shelf:
                 from_files += len(index)
                 if progress is not None:
                     progress(Progress(name, digest, len(index), total, "snapshot"))
-                missing = np.setdiff1d(living, index.rows(), assume_unique=True)
+                missing = living if len(index) == 0 else living[~among(living, index.rows())]
                 for rows, groups, matrix in stored(connection, self.keyring, place, dim, missing):
                     index.add(rows, groups, matrix)
                     from_record += len(rows)

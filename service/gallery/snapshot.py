@@ -13,12 +13,14 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from service.gallery.errors import StorageError
 from service.gallery.index import Rows
@@ -31,6 +33,8 @@ MAGIC = b"facet segment 1\n"
 SUFFIX = ".segment"
 DIGEST_SIZE = 32
 SLICE = 1 << 22
+READERS = 2
+"""Files read and checked at once; each takes twice its size in memory meanwhile."""
 
 
 class SnapshotRefused(Exception):
@@ -138,9 +142,12 @@ class Snapshots:
         """
         read: list[Segment] = []
         refused: list[str] = []
-        for file in self._files():
+        files = self._files()
+        with ThreadPoolExecutor(READERS) as pool:
+            waiting = [pool.submit(self.read, file) for file in files]
+        for file, future in zip(files, waiting, strict=True):
             try:
-                segment = self.read(file)
+                segment = future.result()
                 if len(segment.rows) and segment.rows[-1] > last_given:
                     raise SnapshotRefused("newer than the record")
             except SnapshotRefused as reason:
@@ -148,7 +155,7 @@ class Snapshots:
                 refused.append(f"{file.name}: {reason}")
                 self.remove(file)
             else:
-                segment.alive[:] = np.isin(segment.rows, living, assume_unique=True)
+                segment.alive[:] = among(segment.rows, living)
                 read.append(segment)
         return self._chosen(read), refused
 
@@ -176,6 +183,16 @@ class Snapshots:
     def clear(self) -> None:
         """Delete all files."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def among(rows: Rows, living: Rows) -> NDArray[np.bool_]:
+    """Which of the ascending `rows` are in the ascending `living`."""
+    if len(rows) == 0:
+        return np.empty(0, bool)
+    first, last = np.searchsorted(living, (rows[0], rows[-1] + 1))
+    if np.array_equal(living[first:last], rows):  # the common case, without sorting
+        return np.ones(len(rows), bool)
+    return np.isin(rows, living[first:last], assume_unique=True)
 
 
 def _sync(directory: Path) -> None:

@@ -22,10 +22,10 @@ def opened(directory: Path, told: list[Progress] | None = None) -> Gallery:
     return Gallery(directory, tiers=TIERS, progress=None if told is None else told.append)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed gallery of 400 templates of 80 subjects, most of them in segment files."""
-    directory = tmp_path / "data"
+    directory = tmp_path_factory.mktemp("original") / "data"
     gallery = opened(directory)
     gallery.create_collection("main")
     for number in range(80):
@@ -35,6 +35,12 @@ def data(tmp_path: Path) -> Path:
     gallery.close()
     assert len(files(directory)) >= 2
     return directory
+
+
+@pytest.fixture
+def data(original: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(original, tmp_path / "data"))
 
 
 def files(directory: Path) -> list[Path]:

@@ -42,7 +42,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.rows, self.groups = np.append(self.rows, rows), np.append(self.groups, owners)
         self.vectors = np.concatenate([self.vectors, vectors])
 
-    @precondition(lambda self: len(self.rows))
+    @precondition(lambda self: len(self.rows) > 0)
     @rule(share=st.floats(0.01, 0.9))
     def remove(self, share: float) -> None:
         gone = self.random.random(len(self.rows)) < share
@@ -51,7 +51,7 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.remove(asked) == 0
         self.rows, self.groups, self.vectors = self.rows[~gone], self.groups[~gone], self.vectors[~gone]
 
-    @precondition(lambda self: len(self.rows))
+    @precondition(lambda self: len(self.rows) > 0)
     @rule(group=st.integers(0, 59))
     def remove_group(self, group: int) -> None:
         gone = self.groups == group

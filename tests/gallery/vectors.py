@@ -10,7 +10,7 @@ Matrix = NDArray[np.float32]
 
 def unit(values: NDArray[np.floating]) -> Matrix:
     """Rows scaled to length 1."""
-    return (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True), np.float32)
 
 
 def people(count: int, faces: int, dim: int, seed: int = 0) -> Matrix:
