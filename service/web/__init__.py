@@ -1,0 +1,1 @@
+"""The page people look at: plain files, served as they are."""
