@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.errors import CollectionForbidden, Fault, KeyInQuery, KeyRequired, RequestInvalid, ScopeMissing
@@ -79,6 +80,13 @@ def _refuse_keys_in_query(request: Request) -> None:
 
 def _refuse_unknown_query(request: Request) -> None:
     """A misplaced `?fmr=` that was silently ignored would decide at another rate than the caller believes."""
-    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    known = set(_query_names(request.scope["route"].dependant))
     if unknown := sorted(set(request.query_params) - known):
         raise RequestInvalid([Fault(f"query.{name}"[:100], "is not a parameter of this address") for name in unknown])
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    """Parameters that a route reads itself or through what it depends on."""
+    yield from (field.alias for field in dependant.query_params)
+    for part in dependant.dependencies:
+        yield from _query_names(part)

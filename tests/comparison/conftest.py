@@ -92,14 +92,12 @@ def start(zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path) -> Iterator[S
 
         def start(*models: str, first: tuple[Path, ...] = (), **settings: object) -> TestClient:
             running.close()  # the one before gives the data folder free
+            given = {"anonymous": True, "workers": 1, "rate": "off", **settings}
             chosen = Settings(
                 data=tmp_path / "data",
                 model_dirs=(*first, zoo, *model_dirs),
                 models=models,
-                anonymous=True,
-                workers=1,
-                rate="off",
-                **settings,  # type: ignore[arg-type]
+                **given,  # type: ignore[arg-type]
             )
             return running.enter_context(TestClient(create_app(chosen)))
 
