@@ -117,6 +117,7 @@ def _print_memory(console: Console, found: Memory, few: int, many: int) -> None:
 def _print_start(console: Console, found: Start) -> None:
     slowest = max(found.first, found.again)
     console.print(f"start with {found.templates} templates: {found.first:.2f} s, and again {found.again:.2f} s")
+    console.print(f"CPU seconds of these: {found.first_cpu:.2f} and {found.again_cpu:.2f}")
     _judge(console, f"slower of both: {slowest:.2f} s", f"< {START_TARGET:.0f} s", slowest < START_TARGET)
 
 

@@ -70,6 +70,6 @@ def metrics_in(expression: str) -> set[str]:
 
 
 def _filled(expression: str) -> str:
-    filled = re.sub(r"\$(instance|model|collection)\b", ".*", expression).replace("$__rate_interval", "1m")
+    filled = re.sub(r"\$(instance|model|collection|route)\b", ".*", expression).replace("$__rate_interval", "1m")
     assert "$" not in filled, f"a variable this test does not know: {expression}"
     return filled

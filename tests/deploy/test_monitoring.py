@@ -74,7 +74,7 @@ def test_dashboards_use_the_provisioned_source() -> None:
     for path in DASHBOARDS:
         for panel in dashboard(path)["panels"]:
             assert all(target["datasource"]["uid"] == uid for target in panel.get("targets", []))
-    assert len({dashboard(path)["uid"] for path in DASHBOARDS}) == len(DASHBOARDS) == 3
+    assert len({dashboard(path)["uid"] for path in DASHBOARDS}) == len(DASHBOARDS) == 4
 
 
 def test_alerts_say_what_is_wrong_and_how_bad_it_is() -> None:
