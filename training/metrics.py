@@ -63,11 +63,11 @@ def equal_error(genuine: Scores, impostor: Scores) -> float:
 def threshold_at(impostor: Scores, fmr: float) -> float:
     """The lowest threshold whose FMR on these impostor scores is at most `fmr`.
 
-    It is just above the (k+1)-th highest impostor score, k = floor(fmr * n), and equals a number that can be compared.
+    It is just above the (k+1)-th highest impostor score, k = floor(fmr * n); minus infinity where all may match.
     """
     allowed = int(np.floor(fmr * len(impostor) + 1e-9))
     if allowed >= len(impostor):
-        return float(impostor.min())
+        return -np.inf
     ordered = np.sort(impostor)[::-1]
     return float(np.nextafter(ordered[allowed], np.inf))
 

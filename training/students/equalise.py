@@ -8,6 +8,7 @@ measured on data in place of weight norms).
 """
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,7 @@ class Couple(NamedTuple):
 def couples(student: Student) -> Iterator[Couple]:
     """The couples of inverted residuals, of the stem with the block after it, and of the head."""
     modules = [module for module in student.modules() if isinstance(module, Stem | Inverted | Head)]
-    for module, following in zip(modules, [*modules[1:], None], strict=True):
+    for module, following in zip_longest(modules, modules[1:]):
         if isinstance(module, Inverted):
             yield Couple(module.expand, module.act1, module.depthwise)
             yield Couple(module.depthwise, module.act2, module.project)

@@ -1,0 +1,85 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.training.conftest import MakeRecipe
+from training.errors import RecipeInvalid
+from training.tasks import TASKS, read_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").rglob("*.yaml"))
+
+
+def write(path: Path, values: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture
+def values(make_recipe: MakeRecipe) -> dict[str, Any]:
+    return make_recipe().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_in_the_repository_is_valid(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.task in TASKS
+    assert recipe.about, "a recipe says what it is for"
+
+
+def test_a_recipe_survives_the_round_trip(values: dict[str, Any], tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path / "r.yaml", values))
+    assert recipe.model_dump(mode="json") == values
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"learning_rate": 1}, "learning_rate"),
+        ({"augment": {"flipp": 0.5}}, "augment.flipp"),
+        ({"head": {"kind": "arcface"}}, "head.kind"),
+        ({"terms": [{"tap": "middle", "target": {"kind": "none"}, "distance": {"kind": "triplet"}}]}, "terms.0.tap"),
+        (
+            {
+                "terms": [
+                    {"tap": "embedding", "target": {"kind": "select", "teachers": ["a"]}, "distance": {"kind": "mse"}}
+                ]
+            },
+            "neurons",
+        ),
+        ({"schedule": {"peak": 1e-3, "batch": 4}}, "exactly one of epochs and steps"),
+        ({"schedule": {"peak": 1e-3, "batch": 4, "steps": 3, "epochs": 1}}, "exactly one of epochs and steps"),
+        ({"name": "Not a name!"}, "name"),
+        ({"task": "telepathy"}, "known: "),
+    ],
+)
+def test_what_is_wrong_is_named(values: dict[str, Any], tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(RecipeInvalid, match=complaint):
+        read_recipe(write(tmp_path / "r.yaml", values | change))
+
+
+def test_extends_replaces_top_level_keys(values: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path / "base.yaml", values)
+    write(tmp_path / "child.yaml", {"extends": "base.yaml", "name": "child", "seed": 4})
+    child = read_recipe(tmp_path / "child.yaml")
+    assert (child.name, child.seed) == ("child", 4)
+    assert child.model_dump(exclude={"name", "seed"}) == read_recipe(tmp_path / "base.yaml").model_dump(
+        exclude={"name", "seed"}
+    )
+
+
+def test_extending_oneself_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", {"extends": "b.yaml"})
+    write(tmp_path / "b.yaml", {"extends": "a.yaml"})
+    with pytest.raises(RecipeInvalid, match="extends itself"):
+        read_recipe(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(("text", "complaint"), [("[1, 2]", "mapping"), ("a: [", "not YAML")])
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeInvalid, match=complaint):
+        read_recipe(tmp_path / "r.yaml")
+    with pytest.raises(RecipeInvalid, match="No such file"):
+        read_recipe(tmp_path / "missing.yaml")
