@@ -34,8 +34,9 @@ class Bench:
     """Crops are cut once and shared by all models; vectors are computed once per model."""
 
     def __init__(
-        self, detector: Detector, cache: Path | None = None, *, flip: bool = False, progress: bool = True
+        self, detector: Detector | None, cache: Path | None = None, *, flip: bool = False, progress: bool = True
     ) -> None:
+        """`detector` is needed for photographs only; `cache` keeps crops; `flip` averages with the mirror image."""
         self._detector, self._cache, self._flip, self._progress = detector, cache, flip, progress
 
     def vectors(

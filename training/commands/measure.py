@@ -49,7 +49,8 @@ def evaluate(
     roots = Roots(data, models, runs)
     opened = [open_model(name, roots, threads) for name in model]
     enrolled = open_model(reference, roots, threads) if reference is not None else None
-    bench = Bench(open_detector(detector, roots), runs / "crops", flip=flip)
+    photographs = any(source is not None for source in (lfw, view1, ijb))
+    bench = Bench(open_detector(detector, roots) if photographs else None, runs / "crops", flip=flip)
     reports: list[Report] = []
     texts: list[str] = []
     for each in opened:
