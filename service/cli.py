@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from service import logs
 from service.app import create_app
-from service.commands import bench, gallery, keys, models
+from service.commands import bench, comparison, gallery, keys, models
 from service.commands.settings import DataOption, settings_for
 from service.errors import FacetError
 from service.settings import Settings, read_settings
@@ -39,6 +39,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(bench.app, name="bench")
+app.add_typer(comparison.app, name="comparison")
+app.command()(comparison.compare)
 
 
 @app.command()

@@ -125,8 +125,7 @@ class Cases:
 
     def all(self, choice: Choice) -> list[Case]:
         """The cases chosen, oldest first. Raises: StorageError."""
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            return [Case(*row) for row in connection.execute(_chosen(choice).order_by(table.c.row))]
+        return read_cases(self._gallery.engine, choice)
 
     def page(
         self, choice: Choice, disagreeing: bool = False, cursor: str | None = None, limit: int = 100
@@ -143,6 +142,12 @@ class Cases:
             found = [Case(*row) for row in connection.execute(asked)]
         more = paging.encode(found[limit - 1].row) if len(found) > limit else None
         return Page(tuple(found[:limit]), more)
+
+
+def read_cases(engine: sa.Engine, choice: Choice) -> list[Case]:
+    """The cases chosen from a record, oldest first; also beside a running service. Raises: StorageError."""
+    with storage_errors(), engine.connect() as connection:
+        return [Case(*row) for row in connection.execute(_chosen(choice).order_by(table.c.row))]
 
 
 _COLUMNS = [table.c[name] for name in Case.__dataclass_fields__]

@@ -174,13 +174,18 @@ class Roles:
             raise CoverageMissing(embedder.manifest.identity, missing)
 
     def _last(self, connection: sa.Connection) -> Assignment:
-        row = connection.execute(sa.select(table).order_by(table.c.row.desc()).limit(1)).one_or_none()
-        return self._start if row is None else _assignment(row)
+        return last_assignment(connection) or self._start
 
     def _at(self, connection: sa.Connection, row: int) -> Assignment:
         if row == 0:
             return self._start
         return _assignment(connection.execute(sa.select(table).where(table.c.row == row)).one())
+
+
+def last_assignment(connection: sa.Connection) -> Assignment | None:
+    """The roles that hold by the record; None when nobody has set any."""
+    row = connection.execute(sa.select(table).order_by(table.c.row.desc()).limit(1)).one_or_none()
+    return None if row is None else _assignment(row)
 
 
 def _previous(last: Assignment, champion: str) -> int | None:

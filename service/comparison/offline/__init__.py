@@ -1,0 +1,1 @@
+"""The offline twin of live comparisons: models measured on photographs by the code that serves."""

@@ -1,0 +1,11 @@
+"""What can be wrong with photographs to compare models on; only a command line sees it."""
+
+from __future__ import annotations
+
+from service.comparison.errors import ComparisonError
+
+
+class PhotographsInvalid(ComparisonError):
+    """The list of pairs or the folder cannot be read as one, or holds too little to measure anything."""
+
+    code = "photographs_invalid"
