@@ -12,7 +12,7 @@ import typer
 from service.errors import FacetError
 from training.commands.data import prepare_set, targets
 from training.commands.measure import calibrate_model, evaluate
-from training.commands.release import export_run, publish_run
+from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import fit_recipe
 from training.detection.commands import compose_tiles, evaluate_detector
 from training.errors import TrainingError
@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate_model,
     "export": export_run,
     "publish": publish_run,
+    "starter": starter,
     "detector-tiles": compose_tiles,
     "detector-evaluate": evaluate_detector,
 }

@@ -43,8 +43,8 @@ class Preparation:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
-            raise SetInvalid("the shares of validation and test must be positive and leave something to train on")
+        if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
+            raise SetInvalid("the shares of validation and test are not negative and sum to one at most")
 
 
 def prepare(

@@ -11,10 +11,11 @@ from string import Template
 from typing import Any
 
 from service.face.errors import ModelError
-from service.face.intake import probe
+from service.face.intake import probe, read_spec
 from service.face.manifest import (
     CalibratedThreshold,
     Cost,
+    InputSpec,
     Licence,
     Manifest,
     OutputSpec,
@@ -26,13 +27,15 @@ from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder
 from training.artefact import whole_folder
 from training.checkpoint import load_checkpoint
 from training.errors import PublishRefused
-from training.network import restore_student
 from training.space import teacher_space
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a person decides about a model: its name and version, its terms, what it is for and where it fails."""
+    """What a person decides about a model: its name and version, its terms, what it is for and where it fails.
+
+    `form` is the exported graph to publish; `recipes` are fitted in this order, and the last one's run is published.
+    """
 
     name: str
     version: str
@@ -41,6 +44,7 @@ class Publication:
     about: str
     limits: str
     form: str = "fp32"
+    recipes: tuple[str, ...] = ()
 
 
 def publish(
@@ -68,7 +72,8 @@ def publish(
                 f"measure this one"
             )
     checkpoint = load_checkpoint(run)
-    _, pixels = restore_student(checkpoint)
+    recipe = json.loads(checkpoint.recipe)
+    embeds = "input" in recipe
     folder = target / f"{what.name}-{what.version}"
     if folder.exists() and not replace:
         raise PublishRefused(f"{folder} exists already: raise the version, or replace it explicitly")
@@ -76,16 +81,16 @@ def publish(
         schema=1,
         name=what.name,
         version=what.version,
-        task="embedder",
+        task="embedder" if embeds else "detector",
         sha256=digest,
-        space=teacher_space(checkpoint) or digest,
-        input=pixels,
-        output=OutputSpec(dim=exported["dim"], normalised=False),
+        space=(teacher_space(checkpoint) or digest) if embeds else None,
+        input=InputSpec.model_validate(recipe["input"]) if embeds else read_spec("yunet").input,
+        output=OutputSpec(dim=exported["dim"], normalised=False) if embeds else None,
         licence=what.licence,
         provenance=Provenance(
-            teachers=tuple(sorted(set(checkpoint.facts.get("teachers", {}).values()))),
-            recipe=json.loads(checkpoint.recipe)["name"],
-            data=tuple(f"{name} (digest {d[:12]})" for name, d in checkpoint.facts.get("data", {}).items()),
+            teachers=tuple(sorted({*checkpoint.facts["teachers"].values()})),
+            recipe=recipe["name"],
+            data=tuple(f"{name} (digest {d[:12]})" for name, d in checkpoint.facts["data"].items()),
             made_by=what.made_by,
         ),
         cost=Cost(parameters=exported["parameters"], multiply_adds=exported["multiply_adds"], bytes=form["bytes"]),
@@ -112,7 +117,6 @@ def write_card(
     calibration: Mapping[str, Any] | None,
 ) -> str:
     """The model card, Markdown, from the template beside this module."""
-    own = manifest.space == manifest.sha256
     use = {True: "allowed", False: "not allowed", None: "not stated"}[what.licence.commercial_use]
     form = exported["form"]
     return Template((Path(__file__).parent / "card.md").read_text(encoding="utf-8")).substitute(
@@ -121,11 +125,7 @@ def write_card(
         data="\n".join(f"- {line}" for line in manifest.provenance.data) or "- not recorded",
         recipe=manifest.provenance.recipe,
         teachers="\n".join(f"- `{digest}`" for digest in manifest.provenance.teachers) or "- none",
-        space=(
-            "Its own: templates of other models cannot be compared with its."
-            if own
-            else f"That of its teacher `{manifest.space}`: templates of both can be compared."
-        ),
+        space=_space(manifest),
         licence=what.licence.id,
         use=use,
         note=what.licence.note,
@@ -133,7 +133,7 @@ def write_card(
         thresholds=_thresholds(manifest, calibration),
         groups="\n\n".join(r["details"]["table"] for r in reports if "table" in r["details"]) or "Not measured.\n",
         parameters=f"{manifest.cost.parameters:,}",
-        adds=f"{manifest.cost.multiply_adds:,}",
+        adds=f"{manifest.cost.multiply_adds:,}" if manifest.cost.multiply_adds is not None else "size-dependent",
         bytes=f"{manifest.cost.bytes:,}",
         form=what.form,
         milliseconds=f"{form['milliseconds']:.2f}",
@@ -143,6 +143,14 @@ def write_card(
         limits=what.limits,
         made_by=what.made_by,
     )
+
+
+def _space(manifest: Manifest) -> str:
+    if manifest.space is None:
+        return "none; it finds faces and does not tell them apart"
+    if manifest.space == manifest.sha256:
+        return "its own; templates of other models cannot be compared with its"
+    return f"that of its teacher `{manifest.space}`; templates of both can be compared"
 
 
 def _exported(run: Path, form: str) -> dict[str, Any]:
@@ -168,7 +176,7 @@ def _results(manifest: Manifest) -> str:
 
 def _thresholds(manifest: Manifest, calibration: Mapping[str, Any] | None) -> str:
     if calibration is None or not manifest.thresholds:
-        return "Not calibrated: pass `threshold=` with each request."
+        return "None."
     lines = [
         f"From {calibration['impostors']} comparisons between {calibration['people']} people of {calibration['set']}; "
         f"FNMR on {calibration['genuine']} genuine ones.",

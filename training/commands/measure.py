@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from training.artefact import write_json
-from training.calibrate import calibrate
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.crops import open_set
 from training.errors import ProtocolInvalid
@@ -18,9 +16,10 @@ from training.openset import evaluate_openset
 from training.plots import plot
 from training.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
 from training.recipe import Roots
+from training.release import calibrate_on
 from training.report import Report, table
 from training.subgroups import evaluate_groups
-from training.vectors import embed, open_detector, open_model
+from training.vectors import open_detector, open_model
 
 
 def evaluate(
@@ -87,24 +86,15 @@ def calibrate_model(
     runs: Runs = RUNS,
 ) -> None:
     """Find the thresholds of a model from comparisons between different people; refuse what the data cannot support."""
-    opened, people = open_model(model, Roots(data, models, runs)), open_set(data / crops)
-    found = calibrate(embed(opened.embeds, people.crops), people.identities, fmr)
-    print(f"{opened.name} on {crops}: {found.impostors} impostor and {found.genuine} genuine comparisons")
+    opened = open_model(model, Roots(data, models, runs))
+    found = calibrate_on(opened, Roots(data, models, runs), crops, fmr)
+    print(f"{opened.name} on {crops}: {found['impostors']} impostor and {found['genuine']} genuine comparisons")
     print("FMR       threshold  95 % interval of the FMR  FNMR")
-    for row, fnmr in zip(found.rows, found.fnmr, strict=True):
-        print(f"{row.fmr:<9g} {row.threshold:<10.4f} {row.ci95[0]:.2e} .. {row.ci95[1]:.2e}      {fnmr:.4f}")
-    for rate in found.refused:
+    for row, fnmr in zip(found["thresholds"], found["fnmr"], strict=True):
+        low, high = row["ci95"]
+        print(f"{row['fmr']:<9g} {row['threshold']:<10.4f} {low:.2e} .. {high:.2e}      {fnmr:.4f}")
+    for rate in found["refused"]:
         print(f"{rate:<9g} refused: fewer than thirty false matches are expected")
     if out is not None:
-        rows = [row.model_dump() for row in found.rows]
-        write_json(
-            out,
-            {
-                **{k: v for k, v in asdict(found).items() if k != "rows"},
-                "digest": opened.embeds.digest,
-                "set": crops,
-                "set_digest": people.digest,
-                "thresholds": rows,
-            },
-        )
+        write_json(out, found)
         print(out)

@@ -8,12 +8,14 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from service.face.manifest import Licence
 from training.commands.folders import DATA, RUNS, Data, Runs
 from training.crops import open_sets
 from training.errors import ExportFailed, PublishRefused
 from training.export import FORMS, Form, export
-from training.publish import Publication, publish
+from training.publish import publish
+from training.release import read_publication
+from training.starter import RELEASES, make_starter
+from training.vectors import STARTER
 
 
 def export_run(
@@ -48,14 +50,21 @@ def publish_run(
     runs: Runs = RUNS,
 ) -> None:
     """Publish an exported graph with its manifest and card into a folder of models."""
-    wanted = _json(about)
-    try:
-        what = Publication(**wanted | {"licence": Licence.model_validate(wanted["licence"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise PublishRefused(f"{about}: {error}") from error
+    what = read_publication(about)
     reports = [entry for path in report or () for entry in _json(path)]
     found = _json(calibration) if calibration is not None else None
     print(publish(runs / run, what, target, reports=reports, calibration=found, replace=replace))
+
+
+def starter(
+    shared: Annotated[Path, typer.Option(help="Folder with the archives in data/ and the teachers in models/.")],
+    work: Annotated[Path, typer.Option(help="Folder to work in: sets, targets, runs.")] = Path("data/starter"),
+    target: Annotated[Path, typer.Option(help="Folder of models to publish into.")] = STARTER,
+    only: Annotated[list[str] | None, typer.Option(help="detector, facet-s or facet-m; repeatable.")] = None,
+) -> None:
+    """Make the bundled models again, every step from the archives to the bundle. Hours; goes on where it stopped."""
+    for folder in make_starter(shared, work, target, tuple(only or RELEASES)):
+        print(folder)
 
 
 def _json(path: Path) -> Any:

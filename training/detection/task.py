@@ -59,7 +59,7 @@ class DetectorTask(Task):
         self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop)
         self.student = _build(recipe.student)
         self._weights = DetectionWeights(**recipe.distance.model_dump())
-        self.facts = {"teachers": [teacher.digest], "data": [f"{tiles.name}:{tiles.digest}"]}
+        self.facts = {"teachers": {recipe.teacher: teacher.digest}, "data": {tiles.name: tiles.digest}}
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The four weighted parts of the dense distance."""
