@@ -66,7 +66,9 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
             yield
             log.info("stopping: finishing what was admitted")
 
-    app = FastAPI(title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.add_middleware(Edge, metrics=metrics)
     problems.install(app)
     for router in (

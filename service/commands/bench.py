@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service.bench.batches import SIZES, measure_batches
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
 from service.bench.start import Start, measure_start
@@ -66,6 +67,19 @@ def start(
     """Seconds from starting the process to its first good answer of /readyz, with a large gallery."""
     with _measuring() as (console, folder):
         _print_start(console, measure_start(read_settings(), folder, templates, console.log))
+
+
+@app.command()
+def batches(rounds: Annotated[int, typer.Option(min=1, help="Times that each size is measured.")] = 10) -> None:
+    """CPU milliseconds a face by batch size: what batching across requests could gain."""
+    with _measuring() as (console, _):
+        found = measure_batches(read_settings(), rounds)
+        table = Table(title="CPU ms a face, one thread")
+        for heading in ("model", *(f"batch of {size}" for size in SIZES)):
+            table.add_column(heading, justify="right")
+        for name, times in found.items():
+            table.add_row(name, *(f"{times[size]:.2f}" for size in SIZES))
+        console.print(table)
 
 
 @contextmanager
