@@ -8,7 +8,7 @@ of the record. A segment never changes, except that a flag is cleared where a ve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ SAMPLE = 16_384
 """Vectors that the codebook is trained on; more do not improve the recall."""
 ENOUGH = 1_024
 """Below that the sample is filled up with noise."""
+LEAST = 192
+"""Codes of a segment that are at least short-listed."""
 CHUNK = 8_192
-_FAISS: Any = faiss
-"""For what faiss' type stubs leave out."""
 
 
 class BuildStopped(Exception):
@@ -36,25 +36,19 @@ class BuildStopped(Exception):
 class Segment:
     """Vectors by ascending row. `alive` is the only array whose entries change."""
 
-    index: faiss.IndexRefine
+    codes: faiss.IndexPQFastScan
+    """Finds the short list."""
+    vectors: NDArray[np.float16]
+    """(N,D), as the record holds them."""
     rows: Rows
     groups: Rows
     alive: NDArray[np.bool_]
     file: Path | None = field(default=None)
 
     @property
-    def vectors(self) -> NDArray[np.float16]:
-        """The (N,D) float16 values; a view of the index's memory."""
-        refine: Any = faiss.downcast_index(self.index.refine_index)
-        codes = refine.codes
-        flat = faiss.rev_swig_ptr(codes.data(), codes.size())
-        return np.asarray(flat.view(np.float16).reshape(len(self.rows), self.index.d))
-
-    @property
     def memory(self) -> int:
         """Bytes held: codes, float16 values, rows, groups and flags."""
-        base: Any = faiss.downcast_index(self.index.base_index)
-        return int(base.codes.size()) + len(self.rows) * (2 * self.index.d + 17)
+        return self.codes.codes.size() + self.vectors.nbytes + 17 * len(self.rows)
 
 
 Part = tuple[Rows, Rows, NDArray[np.float32] | NDArray[np.float16], Rows]
@@ -69,19 +63,17 @@ def build(parts: Sequence[Part], dim: int, stopped: Callable[[], bool]) -> Segme
     """
     rows = np.concatenate([part_rows[wanted] for part_rows, _, _, wanted in parts])
     groups = np.concatenate([part_groups[wanted] for _, part_groups, _, wanted in parts])
-    base = faiss.IndexPQFastScan(dim, _pieces(dim), 4, faiss.METRIC_INNER_PRODUCT)
-    base.pq.cp.min_points_per_centroid = 1  # faiss would warn on stderr; small segments occur after deletions
-    refine = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    codes = faiss.IndexPQFastScan(dim, _pieces(dim), 4, faiss.METRIC_INNER_PRODUCT)
+    codes.pq.cp.min_points_per_centroid = 1  # faiss would warn on stderr; small segments occur after deletions
     order = np.argsort(rows, kind="stable")
     every = max(1, len(rows) // SAMPLE)
     sample = np.concatenate(list(_gather(parts, order[::every], stopped)))
-    base.train(np.concatenate([sample, _noise(max(0, ENOUGH - len(sample)), dim)]))
-    refine.train(sample[:1])
-    for vectors in _gather(parts, order, stopped):
-        base.add(vectors)
-        refine.add(vectors)
-    index = faiss.IndexRefine(base, refine)
-    return Segment(index, rows[order], groups[order], np.ones(len(rows), bool))
+    codes.train(np.concatenate([sample, _noise(max(0, ENOUGH - len(sample)), dim)]))
+    vectors = np.empty((len(rows), dim), np.float16)
+    for chunk in _gather(parts, order, stopped):
+        vectors[codes.ntotal : codes.ntotal + len(chunk)] = chunk
+        codes.add(chunk)
+    return Segment(codes, vectors, rows[order], groups[order], np.ones(len(rows), bool))
 
 
 def _noise(count: int, dim: int) -> Matrix:
@@ -117,39 +109,57 @@ class Settled:
     """All segments as one: their arrays are slices of the arrays here, and positions count through."""
 
     segments: tuple[Segment, ...]
+    starts: tuple[int, ...]
     rows: Rows
     groups: Rows
     alive: NDArray[np.bool_]
-    shards: Any
 
     @staticmethod
     def of(segments: Sequence[Segment]) -> Settled:
         """Segments in one, of which each keeps its index and file."""
         if not segments:
             nothing = np.empty(0, np.int64)
-            return Settled((), nothing, nothing, np.empty(0, bool), None)
+            return Settled((), (), nothing, nothing, np.empty(0, bool))
         rows = np.concatenate([segment.rows for segment in segments])
         groups = np.concatenate([segment.groups for segment in segments])
         alive = np.concatenate([segment.alive for segment in segments])
-        shards: Any = _FAISS.IndexShards(segments[0].index.d, False, True)
         sliced = []
         start = 0
         for segment in segments:
             part = slice(start, start + len(segment.rows))
-            sliced.append(Segment(segment.index, rows[part], groups[part], alive[part], segment.file))
-            shards.add_shard(segment.index)
+            sliced.append(replace(segment, rows=rows[part], groups=groups[part], alive=alive[part]))
             start = part.stop
-        return Settled(tuple(sliced), rows, groups, alive, shards)
+        starts = np.cumsum([0, *(len(segment.rows) for segment in segments[:-1])])
+        return Settled(tuple(sliced), tuple(starts.tolist()), rows, groups, alive)
 
     def nearest(self, probes: Matrix, k: int, shortlist: int) -> tuple[NDArray[np.float32], Rows]:
-        """About the k best of all entries, the dead included: (Q,k) cosines, descending, and positions, -1 for none.
+        """About the k best of all entries, the dead included: (Q,K) cosines, descending, and positions; K up to k.
 
-        Each segment puts its `shortlist` (or k, if more) closest codes in order by their float16 values.
+        The `shortlist` closest codes, shared out among the segments (but not fewer than `LEAST` of each, nor than k),
+        are put in order by their float16 values.
         """
-        longest = max(len(segment.rows) for segment in self.segments)
-        k = min(k, longest)
-        factor = min(max(1.0, shortlist / k), longest / k)
-        scores, positions = self.shards.search(probes, k, params=_FAISS.IndexRefineSearchParameters(k_factor=factor))
+        share = max(k, LEAST, shortlist // len(self.segments))
+        short = [segment.codes.search(probes, min(share, len(segment.rows)))[1] for segment in self.segments]
+        width = 2 * probes.shape[1]
+        values = [segment.vectors.view(f"V{width}").ravel() for segment in self.segments]
+        ends = np.cumsum([found.shape[1] for found in short]).tolist()
+        gathered = np.empty(ends[-1], f"V{width}")
+        k = min(k, ends[-1])
+        scores, positions = np.empty((len(probes), k), np.float32), np.empty((len(probes), k), np.int64)
+        everywhere = np.concatenate([found + start for found, start in zip(short, self.starts, strict=True)], axis=1)
+        # faiss scores float16 against float32 with vector instructions, but only inside an index: a small one is filled
+        # with the values of each short list.
+        scorer: Any = faiss.IndexScalarQuantizer(
+            probes.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        scorer.train(probes)
+        for number in range(len(probes)):
+            for found, source, end in zip(short, values, ends, strict=True):
+                np.take(source, found[number], out=gathered[end - found.shape[1] : end], mode="clip")
+            scorer.reset()
+            scorer.add_sa_codes(gathered.view(np.uint8).reshape(-1, width))
+            scores[number], best = scorer.search(probes[number : number + 1], k)
+            positions[number] = everywhere[number][best[0]]
         return scores, positions
 
     def clear(self, rows: Rows) -> int:

@@ -1,7 +1,7 @@
 """Segments on disk: a cache of what the record holds, checked before it is used and thrown away when in doubt.
 
-A file is a line of magic, a line of JSON, three sections (rows, groups, faiss' serialised index) and the SHA-256 of all
-before it. There is no list of files that could disagree with them: a directory is read, what is damaged, foreign or
+A file is a line of magic, a line of JSON, four sections (rows, groups, float16 vectors, faiss' codes) and the SHA-256
+of all before it. There is no list of files that could disagree with them: a directory is read, what is damaged, foreign or
 superseded is deleted, and what the record has beyond the files is read from the record.
 """
 
@@ -29,7 +29,7 @@ from service.gallery.sealing import Keyring
 from service.gallery.segment import Segment
 
 log = logging.getLogger(__name__)
-MAGIC = b"facet segment 1\n"
+MAGIC = b"facet segment 2\n"
 SUFFIX = ".segment"
 DIGEST_SIZE = 32
 SLICE = 1 << 22
@@ -62,7 +62,12 @@ class Snapshots:
             self.directory.mkdir(parents=True, exist_ok=True)
             sections = [
                 np.ascontiguousarray(array).view(np.uint8).data
-                for array in (segment.rows, segment.groups, faiss.serialize_index(segment.index))
+                for array in (
+                    segment.rows,
+                    segment.groups,
+                    segment.vectors.ravel(),
+                    faiss.serialize_index(segment.codes),
+                )
             ]
             sizes = [len(section) for section in sections]
             head: dict[str, Any] = {"store": self.store, "model": self.digest, "dim": self.dim, "sections": sizes}
@@ -125,12 +130,12 @@ class Snapshots:
         elif self.keyring.sealing is not None:
             raise SnapshotRefused("not sealed, and the gallery is")
         ends = line + 1 + np.cumsum(head["sections"])
-        rows, groups = (
-            np.frombuffer(body[end - size : end].tobytes(), np.int64)
-            for end, size in zip(ends[:2], head["sections"][:2], strict=True)
+        rows, groups, vectors = (
+            np.frombuffer(body[end - size : end].tobytes(), kind)
+            for end, size, kind in zip(ends, head["sections"], (np.int64, np.int64, np.float16), strict=False)
         )
-        index: Any = faiss.deserialize_index(body[ends[1] : ends[2]])
-        return Segment(index, rows, groups, np.ones(len(rows), bool), file)
+        codes: Any = faiss.deserialize_index(body[ends[2] : ends[3]])
+        return Segment(codes, vectors.reshape(len(rows), self.dim), rows, groups, np.ones(len(rows), bool), file)
 
     def load(self, living: Rows, last_given: int) -> tuple[list[Segment], list[str]]:
         """The segments that agree with the record, flags set by it, and why others were refused (and deleted).

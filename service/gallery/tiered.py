@@ -22,12 +22,12 @@ class Tiers:
 
     exact: int = 65_536
     """Up to so many vectors every search is exact and nothing is compressed."""
-    fresh: int = 16_384
+    fresh: int = 8_192
     """Beyond that, fresh vectors that gather before they settle. They cost a search more than settled ones."""
     segment: int = 131_072
     """Vectors of a full segment: what one rebuild works on, and by how much memory grows meanwhile."""
-    shortlist: int = 64
-    """Closest codes of each segment that are scored again."""
+    shortlist: int = 1_024
+    """Closest codes that are scored again, in all segments together."""
     dead: float = 0.2
     """Share of removed vectors at which a segment is rebuilt without them."""
 
