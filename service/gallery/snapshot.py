@@ -1,8 +1,8 @@
 """Segments on disk: a cache of what the record holds, checked before it is used and thrown away when in doubt.
 
 A file is a line of magic, a line of JSON, four sections (rows, groups, float16 vectors, faiss' codes) and the SHA-256
-of all before it. There is no list of files that could disagree with them: a directory is read, what is damaged, foreign or
-superseded is deleted, and what the record has beyond the files is read from the record.
+of all before it. There is no list of files that could disagree with them: a directory is read; what is damaged, foreign
+or superseded is deleted; and what the record has beyond the files is read from the record.
 """
 
 from __future__ import annotations
