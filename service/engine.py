@@ -19,6 +19,7 @@ from service.decision import Ask, Outcome, decide_open_set, threshold_for
 from service.errors import FacetError
 from service.face.embed import Embedder
 from service.face.errors import FaceError, FaceUnfit, ImageError
+from service.face.image import encode_png
 from service.face.score import Threshold, cosine
 from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, NewFace, new_id
@@ -245,6 +246,7 @@ class Engine:
         fit = [(index, o.face_id, o.found) for index, o in enumerate(outcomes) if o.face_id and o.found]
         if not fit:
             raise EnrolmentRefused(outcomes)
+        keep = self.gallery.collection(collection).keep_crops
         by_model = {e.digest: self._embed(e, [found for *_, found in fit], stages) for e in self.models.embedders}
         records = [
             NewFace(
@@ -254,6 +256,7 @@ class Engine:
                 box=found.detection.box,
                 landmarks=tuple((float(x), float(y)) for x, y in found.detection.landmarks),
                 source_sha256=hashlib.sha256(images[index]).hexdigest(),
+                crop=encode_png(found.crop) if keep else None,
             )
             for row, (index, face_id, found) in enumerate(fit)
         ]

@@ -84,6 +84,13 @@ def decode(data: bytes, limits: ImageLimits, max_side: int | None = None) -> Pho
     return Photo(pixels, header.width, header.height, pixels.shape[1] / header.width)
 
 
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """RGB uint8 (H, W, 3) to the bytes of a PNG file, which loses nothing."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @contextmanager
 def _opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
     if len(data) > limits.max_bytes:
