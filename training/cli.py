@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from service.errors import FacetError
-from training.commands.data import prepare_set, targets
+from training.commands.data import neurons, prepare_set, targets
 from training.commands.measure import calibrate_model, evaluate
 from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import fit_recipe
@@ -20,6 +20,7 @@ from training.errors import TrainingError
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare_set,
     "targets": targets,
+    "neurons": neurons,
     "fit": fit_recipe,
     "evaluate": evaluate,
     "calibrate": calibrate_model,
