@@ -11,7 +11,7 @@ import typer
 
 from service.errors import FacetError
 from training.commands.data import neurons, prepare_set, targets
-from training.commands.measure import calibrate_model, evaluate
+from training.commands.measure import calibrate_model, cost, evaluate
 from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import fit_recipe
 from training.detection.commands import compose_tiles, evaluate_detector
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit_recipe,
     "evaluate": evaluate,
     "calibrate": calibrate_model,
+    "cost": cost,
     "export": export_run,
     "publish": publish_run,
     "starter": starter,

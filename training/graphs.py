@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import tempfile
 import warnings
@@ -63,7 +65,8 @@ def write_int8(single: Path, path: Path, calibration: NDArray[np.float32]) -> No
     `calibration` is float32 (N, 3, H, W), network inputs of ordinary crops; an activation's range is what all but
     0.001 % of its values on them stay within.
     """
-    with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft:
+    silence = contextlib.redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft, silence:
         ready = Path(folder) / "ready.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -86,7 +89,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """Hands calibration inputs to the quantiser in small batches."""
 
     def __init__(self, inputs: NDArray[np.float32]) -> None:
-        self._parts: Sequence[NDArray[np.float32]] = np.array_split(inputs, max(1, len(inputs) // 16))
+        size = min(16, len(inputs))  # histograms want batches of one size, so a rest is left out
+        starts = range(0, len(inputs) - size + 1, size)
+        self._parts: Sequence[NDArray[np.float32]] = [inputs[start : start + size] for start in starts]
         self._next = 0
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:

@@ -69,9 +69,7 @@ def targets(
 def neurons(
     recipe: Annotated[Path, typer.Argument(help="Recipe with a `select` target.")],
     crops: Annotated[str, typer.Argument(help="Prepared set with CelebA's attributes.")],
-    balance: Annotated[
-        float, typer.Option(help="Weight of the pairwise term against neurons that say the same.")
-    ] = 0.01,
+    balance: Annotated[float, typer.Option(help="Weight against neurons that say the same.")] = 0.01,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,

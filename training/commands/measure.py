@@ -1,4 +1,4 @@
-"""`evaluate` and `calibrate`: how good a model is, and where its thresholds lie."""
+"""`evaluate`, `calibrate` and `cost`: how good a model is, where its thresholds lie, and how fast it is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from service.face.errors import ModelNotFound
+from service.face.registry import MODEL
 from training.artefact import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
+from training.cost import race, yardstick
 from training.crops import open_set
 from training.errors import ProtocolInvalid
 from training.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
@@ -98,3 +101,22 @@ def calibrate_model(
     if out is not None:
         write_json(out, found)
         print(out)
+
+
+def cost(
+    model: Annotated[list[str], typer.Argument(help="Model folders or ONNX files with an input of fixed size.")],
+    turns: Annotated[int, typer.Option(help="How often all take their turn.")] = 20,
+    runs: Runs = RUNS,
+) -> None:
+    """Time one face on one thread, beside an iresnet100 and in turns with it."""
+    runs.mkdir(parents=True, exist_ok=True)
+    paths = {name: Path(name) / MODEL if Path(name).is_dir() else Path(name) for name in model}
+    for name, path in paths.items():
+        if not path.is_file():
+            raise ModelNotFound(f"{name} is neither a model folder nor a file")
+    times = race({**paths, "iresnet100": yardstick(runs)}, turns=turns)
+    print("ms a face (median, best)  times faster than iresnet100  bytes")
+    for name, timing in times.items():
+        size = paths[name].stat().st_size if name in paths else (runs / "iresnet100.onnx").stat().st_size
+        ratio = times["iresnet100"].median / timing.median
+        print(f"{timing.median:8.2f} {timing.best:8.2f}         {ratio:8.1f}                      {size:<10} {name}")
