@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -34,13 +35,14 @@ from service.gallery.records import (
     Subject,
     Vector,
 )
-from service.gallery.schema import crops, faces, models, now, store, templates
+from service.gallery.schema import collections, crops, faces, models, now, store, templates
 from service.gallery.sealing import Keyring, crop_place, template_place
 from service.gallery.shelf import Shelf
 from service.gallery.tiered import Tiers
 from service.gallery.verification import Report, verify
 from service.gallery.writer import Turn, Writer
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 SEGMENTS = "segments"
 KEEP_REPLY = timedelta(hours=24)
@@ -87,16 +89,28 @@ class Gallery:
         try:
             self.engine = open_engine(directory)
             """For tables of other parts of the service. Their changes go through `write`."""
-            with storage_errors():
-                self._shelf = Shelf(
-                    self.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring or Keyring.empty()
-                )
-                self.loaded: Loaded = self._shelf.load(progress)
-                """What the start found, and how long it took."""
+            try:
+                with storage_errors():
+                    self._shelf = Shelf(
+                        self.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring or Keyring.empty()
+                    )
+                    self.loaded: Loaded = self._shelf.load(progress)
+                    """What the start found, and how long it took."""
+            except BaseException:
+                self.engine.dispose()
+                raise
         except BaseException:
             self._lock.release()
             raise
         self._keep_reply = keep_reply
+        log.info(
+            "gallery ready: %d templates in %.2f s (%d from files, %d from the record, %d files refused)",
+            self.loaded.templates,
+            self.loaded.seconds,
+            self.loaded.from_snapshot,
+            self.loaded.from_record,
+            len(self.loaded.refused),
+        )
         self._shelf.start()
         self._writer: Writer[Effect] = Writer(self.engine, self._shelf.apply, queue=queue)
 
@@ -316,9 +330,15 @@ class Gallery:
 
     def sizes(self) -> list[Size]:
         """Every collection and model with its templates and the memory of its index."""
-        with storage_errors(), self.engine.connect() as connection:
-            named = {place: (name, digest) for place, name, digest, _, _ in queries.places(connection)}
-        return [Size(*named[place], len(index), index.memory) for place, index in self._shelf.items() if place in named]
+        names = dict(
+            self._read(lambda connection: connection.execute(sa.select(collections.c.row, collections.c.name)).all())
+        )
+        digests = {row: digest for digest, (row, _) in list(self._shelf.models.items())}
+        return [
+            Size(names[collection], digests[model], len(index), index.memory)
+            for (collection, model), index in self._shelf.items()
+            if collection in names and len(index)
+        ]
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in the one writer, in its own savepoint; durable on return. For tables of other parts."""
