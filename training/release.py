@@ -139,7 +139,7 @@ def _detection(name: str, digest: str, found: DetectionReport) -> Report:
     summary: dict[str, Any] = found.summary()
     protocol = "held-out scenes, faces of 32 px and more that the teacher finds at 0.8"
     values = {
-        "recall": (summary["recall"]["value"], max(1, int(summary["recall"]["total"]))),
+        "recall": (found.recall.value, max(1, found.recall.trials)),
         "false alarms per image": (summary["false_alarms_per_image"], found.images),
         "false alarms per image, teacher": (summary["teacher_false_alarms_per_image"], found.images),
         "landmark error, median, in eye distances": (summary["landmark_error"]["median"], found.images),
