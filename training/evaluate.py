@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +39,17 @@ class Bench:
     ) -> None:
         """`detector` is needed for photographs only; `cache` keeps crops; `flip` averages with the mirror image."""
         self._detector, self._cache, self._flip, self._progress = detector, cache, flip, progress
+        self._known: dict[tuple[str, str], NDArray[np.float32]] = {}
 
     def vectors(
         self, protocol: Pairs | Templates, model: Model, aligned: bool = False
     ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """Unit vectors of a protocol's pictures, and the pictures in which no face was found."""
-        detector = None if aligned else self._detector
-        crops = cut_crops(protocol.pictures, detector, self._cache, progress=self._progress)
-        return embed(model.embeds, crops.crops, flip=self._flip, progress=self._progress), crops.missed
+        crops = cut_crops(protocol.pictures, None if aligned else self._detector, self._cache, progress=self._progress)
+        key = (hashlib.sha256(crops.crops.tobytes()).hexdigest(), model.embeds.digest)
+        if key not in self._known:
+            self._known[key] = embed(model.embeds, crops.crops, flip=self._flip, progress=self._progress)
+        return self._known[key], crops.missed
 
     def scores(
         self, pairs: Pairs, probe: Model, reference: Model | None = None
