@@ -13,6 +13,7 @@ from service.app import create_app
 from service.commands import bench, comparison, gallery, keys, models
 from service.commands.settings import DataOption, settings_for
 from service.errors import FacetError
+from service.heap import bound_heap
 from service.settings import Settings, read_settings
 
 KEEP_ALIVE_SECONDS = 30
@@ -53,6 +54,7 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     logs.configure(settings)
+    bound_heap()
     address = address_of(settings)
     typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
     uvicorn.run(

@@ -1,6 +1,6 @@
 """The container image, built and run for real without Docker: Debian's buildah on a base made by debootstrap.
 
-Needs root, buildah and debootstrap. What is costly (the base, the layers, two tools from PyPI) is kept in build/image.
+Needs root, buildah and debootstrap. What is costly (the base, two tools from PyPI) is kept in build/image.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def base() -> str:
 def built(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """The image of the Dockerfile on that base; pip reaches its index the way this machine's pip does."""
     secrets = _pip_secrets(tmp_path_factory.mktemp("pip"))
-    buildah("build", "--isolation", "chroot", "--format", "docker", "--layers", "--pull-never", *secrets,
+    buildah("build", "--isolation", "chroot", "--format", "docker", "--pull-never", *secrets,
             "--build-arg", f"BASE={base}", "--build-arg", "REVISION=check", "--tag", IMAGE, ROOT)  # fmt: skip
     config = json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
     containers = [buildah("from", "--pull-never", image) for image in (base, IMAGE)]
