@@ -18,7 +18,7 @@ import httpx2 as httpx
 from service.bench.server import free_port
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 60.0
+START_SECONDS = 240.0  # a busy machine takes its time
 KEY = re.compile(r"facet_[0-9a-f]{10}_[0-9a-f]{48}")
 
 

@@ -61,7 +61,7 @@ def cases_of(report: str) -> int:
 
 def test_a_few_generated_requests(models: tuple[Path, ...], tmp_path: Path) -> None:
     with serving(tmp_path / "data", models) as server:
-        assert cases_of(probe(server, "examples,fuzzing", 2)) > 40
+        assert cases_of(probe(server, "examples,fuzzing", 1)) > 30
 
 
 @pytest.mark.slow

@@ -62,7 +62,9 @@ def send(server: Server, path: str, body: bytes, sent: int | None = None) -> soc
     return connection
 
 
-def test_first_start_restart_and_stop(models: tuple[Path, ...], tmp_path: Path, astronaut_jpeg: bytes) -> None:
+def test_first_start_restart_and_stop(
+    models: tuple[Path, ...], tmp_path: Path, astronaut_jpeg: bytes, both_jpeg: bytes
+) -> None:
     data = tmp_path / "data"
     with serving(data, models) as first:
         key = first.key
@@ -76,11 +78,33 @@ def test_first_start_restart_and_stop(models: tuple[Path, ...], tmp_path: Path, 
             made = client.post("/v1/enroll", data={"subject": "ann"}, files={"images": ("i", astronaut_jpeg)})
             assert made.status_code == 201
         assert first.stop() in (0, -15)
-    with serving(data, models) as second:
+    with serving(data, models, workers="1") as second:
         assert second.key is None, "a later start prints no key"
         with second.client(key) as client:
             found = client.post("/v1/identify", data={"threshold": "0.9"}, files={"image": ("i", astronaut_jpeg)})
             assert found.json()["faces"][0]["candidates"][0]["subject"] == "ann"
+        assert stopped_under_load(second, key, both_jpeg) == [200] * 6, "what was admitted is finished"
+        assert "Traceback" not in second.printed
+
+
+def stopped_under_load(server: Server, key: str, photo: bytes) -> list[int]:
+    """Stop a server while six requests wait or run; returns the status that each of them got."""
+    statuses: list[int] = []
+
+    def ask() -> None:
+        with server.client(key) as client:
+            statuses.append(client.post("/v1/detect", files={"image": ("i", photo)}).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while sample(server, "facet_queue_depth") < 2 and time.monotonic() < deadline:
+        pass
+    server.stop()
+    for thread in threads:
+        thread.join(30)
+    return statuses
 
 
 def test_keys_made_and_revoked_beside_a_running_server_count_at_once(server: Server) -> None:
@@ -166,24 +190,3 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Server, both_jpeg: 
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"body_timeout" in answer
     assert time.monotonic() - begun < 10
-
-
-def test_stopping_finishes_what_was_admitted(models: tuple[Path, ...], tmp_path: Path, both_jpeg: bytes) -> None:
-    with serving(tmp_path / "data", models, workers="1") as server:
-        statuses: list[int] = []
-
-        def ask() -> None:
-            with server.client() as client:
-                statuses.append(client.post("/v1/detect", files={"image": ("i", both_jpeg)}).status_code)
-
-        threads = [threading.Thread(target=ask) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + 10
-        while sample(server, "facet_queue_depth") < 2 and time.monotonic() < deadline:
-            pass
-        server.stop()
-        for thread in threads:
-            thread.join(30)
-        assert statuses == [200] * 6
-        assert "Traceback" not in server.printed
