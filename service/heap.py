@@ -23,4 +23,5 @@ def bound_heap() -> bool:
     except (AttributeError, OSError):
         return False
     options = ((MMAP_THRESHOLD, MIB), (TRIM_THRESHOLD, MIB), (ARENA_MAX, 2))
-    return all([mallopt(option, value) == 1 for option, value in options])
+    taken = [int(mallopt(option, value)) for option, value in options]
+    return taken == [1] * len(options)
