@@ -16,7 +16,7 @@ import pytest
 from tests.accuracy.lfw import unpack
 from tests.api.server import Server, serving
 
-pytestmark = [pytest.mark.data, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.data, pytest.mark.timeout(1800)]
 
 PEOPLE = 20
 CASES = 30

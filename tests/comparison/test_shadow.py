@@ -35,7 +35,7 @@ from service.models import Models
 from service.perception import Perception
 from tests.comparison.conftest import Start, enrol, identify
 
-PATIENCE = 30.0
+PATIENCE = 150.0  # the comparing thread has a low priority, and the machine may be busy
 
 
 def cases_of(client: TestClient, count: int, **query: Any) -> list[dict[str, Any]]:

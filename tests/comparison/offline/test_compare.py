@@ -90,7 +90,7 @@ def test_wrong_arguments_say_what_to_do(environment: None, tmp_path: Path) -> No
 
 
 @pytest.mark.data
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_on_the_lfw_development_view(environment: None, tmp_path: Path) -> None:
     pairs = unpack(tmp_path / "lfw") / "pairsDevTest.txt"
     table = tmp_path / "lfw.csv"
