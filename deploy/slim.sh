@@ -12,11 +12,13 @@ rm -rf "$1/include" "$bin"/pip* "$bin"/[Aa]ctivate* "$bin/facet-train"
 
 # Test suites, sources and headers of compiled parts, stubs for type checkers.
 find "$packages" -type d -name tests -prune -exec rm -rf {} +
+rm -rf "$packages/sqlalchemy/testing" "$packages/alembic/testing" "$packages/mako/testing"
 find "$packages" -type f \( -name '*.pyi' -o -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.c' -o -name '*.cpp' \
     -o -name '*.pyx' -o -name '*.pxd' \) -delete
 
 # Tools that convert models, and numpy's compilers: work that is done before a model comes here.
 rm -rf "$packages/onnxruntime/transformers" "$packages/onnxruntime/quantization" "$packages/onnxruntime/tools" \
+    "$packages/onnxruntime/datasets" \
     "$packages/numpy/f2py" "$packages/numpy/distutils"
 
 # Symbols for debuggers. Libraries that wheels bring along (*.libs) stay as they were made.
