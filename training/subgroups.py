@@ -1,7 +1,8 @@
 """False match rates by subgroup, as NIST reports them (NISTIR 8280), from UTKFace's labels.
 
 UTKFace names nobody. Two different pictures are taken for two people, which overstates the FMR: some people appear more
-than once, and a group that holds them looks worse than it is. Rates are given at one threshold for all, within each group and between groups.
+than once, and a group that holds them looks worse than it is. Rates are given at one threshold for all, within each
+group and between groups.
 """
 
 from __future__ import annotations
