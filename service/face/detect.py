@@ -50,7 +50,7 @@ class DetectionLimits:
     landmarks are too coarse to align by.
     """
 
-    min_score: float = 0.6
+    min_score: float = 0.75
     iou: float = 0.3
     sides: tuple[int, ...] = (640, 160)
     fine_side: int = 1600
