@@ -38,7 +38,7 @@ def test_each_fault_gives_its_reason(perception: Perception, astronaut: np.ndarr
     assert Reason.TOO_SMALL in reasons(perception, smaller)
     assert reasons(perception, cv2.GaussianBlur(astronaut, (0, 0), 4.5)) == {Reason.TOO_BLURRED}
     assert Reason.TOO_DARK in reasons(perception, (astronaut * 0.15).astype(np.uint8))
-    assert Reason.TOO_BRIGHT in reasons(perception, (astronaut * 0.3 + 200).astype(np.uint8))
+    assert Reason.TOO_BRIGHT in reasons(perception, np.minimum(astronaut * 0.3 + 200, 255).astype(np.uint8))
     assert Reason.CUT_BY_BORDER in reasons(perception, np.ascontiguousarray(astronaut[:, 222:]))
 
 
