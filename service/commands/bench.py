@@ -109,6 +109,7 @@ def _print_throughput(console: Console, found: Throughput) -> None:
         times = (f"{1000 * value:.1f}" for value in (load.p50, load.p95, load.p99))
         table.add_row(str(connections), f"{load.rate:.2f}", *times)
     console.print(table)
+    console.print(f"served / floor for each CPU second, median of rounds: {found.efficiency:.2f}")
     _judge(
         console,
         f"served / floor, median of rounds: {found.ratio:.2f}",
