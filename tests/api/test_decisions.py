@@ -40,7 +40,7 @@ def test_a_decision_carries_all_that_explains_it(running: Running, astronaut_jpe
     embedder = running.services.engine.models.default
     assert decision["fmr"] == float(FMR)
     assert decision["fmr_basis"] == "measured"
-    assert decision["threshold"] == embedder.manifest.thresholds[0].threshold
+    assert decision["threshold"] == running.services.engine.models.thresholds(embedder).at(float(FMR)).value
     assert decision["model"] == {
         "name": embedder.manifest.name,
         "version": embedder.manifest.version,
@@ -125,7 +125,7 @@ def test_images_without_a_face_or_with_two(running: Running, cat_png: bytes, bot
 
 
 def test_unfit_faces_are_refused_with_reasons_when_asked(running: Running, astronaut: np.ndarray) -> None:
-    dark = encode((astronaut // 24).astype(np.uint8), "PNG")
+    dark = encode((astronaut // 10).astype(np.uint8), "PNG")
     reported = running.post("/detect", image(dark)).json()["faces"]
     assert reported, "the detector should still see this face"
     assert "too_dark" in reported[0]["quality"]["reasons"]
@@ -290,4 +290,5 @@ def test_decisions_are_written_to_the_audit_log(running: Running, astronaut_jpeg
         row = connection.execute(sa.select(audit).where(audit.c.request_id == "audit-me-1")).one()
     assert (row.action, row.outcome) == ("verify", "match")
     assert row.principal.startswith("key:")
-    assert row.threshold == running.services.engine.models.default.manifest.thresholds[0].threshold
+    models = running.services.engine.models
+    assert row.threshold == models.thresholds(models.default).at(float(FMR)).value
