@@ -51,6 +51,7 @@ COPY deploy/healthcheck.py /opt/facet/healthcheck.py
 ENV PATH="/opt/facet/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     FACET_HOST=0.0.0.0 \
     FACET_PORT=8000 \
     FACET_DATA=/data

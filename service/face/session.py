@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+# Official builds report their use to their maker, and keep a device id in the home folder, unless they are told
+# not to before they are loaded. A service that keeps faces from the cloud tells nobody anything.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime as ort
 from numpy.typing import NDArray
 
