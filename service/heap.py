@@ -16,12 +16,14 @@ def bound_heap() -> bool:
     glibc raises its threshold for mapping with every large block that is freed, up to 32 MiB. From then on
     photographs come from heaps, one for each thread, where a small block behind them keeps them from being given
     back: the process grows for thousands of requests. A fixed threshold keeps every large block a mapping of its
-    own, and few arenas keep the rest together. Returns whether the C library has these options.
+    own, and few arenas keep the rest together. A lower threshold would give back more, but each mapping costs fresh
+    pages, and the tensors of a photograph of common size, 4 MiB, come and go with every request. Returns whether
+    the C library has these options.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    options = ((MMAP_THRESHOLD, MIB), (TRIM_THRESHOLD, MIB), (ARENA_MAX, 2))
+    options = ((MMAP_THRESHOLD, 8 * MIB), (TRIM_THRESHOLD, 64 * MIB), (ARENA_MAX, 2))
     taken = [int(mallopt(option, value)) for option, value in options]
     return taken == [1] * len(options)

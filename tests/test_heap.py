@@ -26,8 +26,8 @@ kept = []
 
 def churn(seed):
     draw = random.Random(seed)
-    for _ in range(12):
-        large = [np.ones(draw.randrange(200_000, 1_500_000)) for _ in range(4)]
+    for _ in range(8):
+        large = [np.ones(draw.randrange(1_100_000, 2_500_000)) for _ in range(4)]
         kept.append(np.ones(draw.randrange(1000, 8000)))
         del large
 
