@@ -6,8 +6,6 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tests.conftest import SHARED
 
 
@@ -37,20 +35,6 @@ def read_pairs(root: Path, name: str) -> list[Pair]:
             case [person, i, other, j]:
                 pairs.append(Pair(_photo(root, person, i), _photo(root, other, j), False))
     return pairs
-
-
-def choose_threshold(scores: np.ndarray, genuine: np.ndarray) -> float:
-    """The threshold of highest accuracy; the middle of the best range where several are equal."""
-    edges = np.concatenate([[-1.0], np.sort(scores), [1.0]])
-    middles = (edges[1:] + edges[:-1]) / 2
-    accuracy = np.array([accuracy_at(scores, genuine, t) for t in middles])
-    best = np.flatnonzero(accuracy == accuracy.max())
-    return float(middles[best[len(best) // 2]])
-
-
-def accuracy_at(scores: np.ndarray, genuine: np.ndarray, threshold: float) -> float:
-    """Share of pairs decided rightly at a threshold."""
-    return float(((scores >= threshold) == genuine).mean())
 
 
 def _photo(root: Path, person: str, index: str) -> Path:

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from service.face.intake import add_model, read_spec
-from tests.accuracy.lfw import Pair, accuracy_at, choose_threshold, read_pairs, unpack
+from tests.accuracy.lfw import Pair, read_pairs, unpack
 from tests.conftest import ROOT, SHARED, STARTER
+from training.metrics import accuracy, best_threshold
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(1200)]
 
@@ -87,14 +88,14 @@ def measure(client: httpx.Client, lfw: Path, model: str, failures: float = 0.0) 
     train, test = read_pairs(lfw, "pairsDevTrain.txt"), read_pairs(lfw, "pairsDevTest.txt")
     chosen, scores = score(client, train, model), score(client, test, model)
     failed = float((np.concatenate([chosen, scores]) == -1.0).mean())
-    threshold = choose_threshold(chosen, np.array([pair.genuine for pair in train]))
-    accuracy = accuracy_at(scores, np.array([pair.genuine for pair in test]), threshold)
+    threshold = best_threshold(chosen, np.array([pair.genuine for pair in train]))
+    share = accuracy(scores, np.array([pair.genuine for pair in test]), threshold).value
     print(
-        f"{model}: threshold {threshold:.3f} from devTrain, devTest accuracy {100 * accuracy:.2f} %, "
+        f"{model}: threshold {threshold:.3f} from devTrain, devTest accuracy {100 * share:.2f} %, "
         f"failure to acquire in {100 * failed:.2f} % of the pairs"
     )
     assert failed <= failures
-    return accuracy
+    return share
 
 
 def test_the_borrowed_teacher_over_http(lfw: Path, borrowed: Path, tmp_path: Path) -> None:
