@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.face.align import CROP
 from service.face.detect import Detector
@@ -29,6 +29,7 @@ from service.face.manifest import (
     Task,
     Version,
     dump_manifest,
+    parse_json,
 )
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, sha256_of
 from service.face.session import ModelSession
@@ -71,13 +72,7 @@ def known_specs() -> dict[str, ModelSpec]:
 
 def parse_spec(text: str, source: str) -> ModelSpec:
     """Parse a spec's JSON. Raises: ModelInvalid, listing every wrong field."""
-    try:
-        return ModelSpec.model_validate_json(text)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(p) for p in fault['loc']) or 'spec'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ModelInvalid(f"{source}: {faults}") from error
+    return parse_json(ModelSpec, text, source, "spec")
 
 
 def read_spec(name_or_path: str) -> ModelSpec:

@@ -6,7 +6,7 @@ A manifest has no defaults. A field that is missing, misspelt or of another type
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Task = Literal["detector", "embedder", "aligner", "quality", "pad"]
 Three = tuple[float, float, float]
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 MINIMUM_FALSE_MATCHES = 30  # expected count below which a threshold is not offered
 
@@ -157,11 +158,19 @@ class Manifest(_Part):
 
 def parse_manifest(text: str | bytes, source: str) -> Manifest:
     """Parse a manifest's JSON; `source` names it in errors. Raises: ModelInvalid, listing every wrong field."""
+    return parse_json(Manifest, text, source, "manifest")
+
+
+def parse_json(kind: type[Parsed], text: str | bytes, source: str, whole: str) -> Parsed:
+    """Parse JSON to a model; `whole` is what the document is called where no field is at fault.
+
+    Raises: ModelInvalid, listing every wrong field.
+    """
     try:
-        return Manifest.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'manifest'}: {fault['msg']}" for fault in error.errors()
+            f"{'.'.join(str(part) for part in fault['loc']) or whole}: {fault['msg']}" for fault in error.errors()
         )
         raise ModelInvalid(f"{source}: {faults}") from error
 
