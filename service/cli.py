@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import cv2
 import typer
 import uvicorn
 from typer.core import TyperGroup
@@ -55,6 +56,7 @@ def serve(
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     logs.configure(settings)
     bound_heap()
+    cv2.setNumThreads(1)  # requests are the parallelism; further threads inside one would only take turns with them
     address = address_of(settings)
     typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
     uvicorn.run(

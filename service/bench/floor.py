@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import cast
 
+import cv2
 import numpy as np
 
 from service.app import model_directories
@@ -104,6 +105,7 @@ def _work(settings: Settings, photos: Sequence[bytes], seconds: float, together:
 
 
 def _loop(settings: Settings, photos: Sequence[bytes], seconds: float, together: Barrier) -> _Result:
+    cv2.setNumThreads(1)  # as the service does; a process per core needs no more
     detector, embedder = load_models(settings)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
     spent = dict.fromkeys(STAGES, 0.0)

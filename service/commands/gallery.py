@@ -21,6 +21,7 @@ from service.gallery.database import open_engine
 from service.gallery.gallery import Gallery
 from service.gallery.records import Progress as Loading
 from service.gallery.torture import torture as torment
+from service.heap import bound_heap
 
 app = typer.Typer(help="Move, check, compact and measure what is enrolled.", no_args_is_help=True)
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The archive.")]
@@ -111,6 +112,7 @@ def bench(
     data: DataOption = None,
 ) -> None:
     """Measure recall, latency, memory, stalls, starts and enrolments on synthetic people; touches no stored gallery."""
+    bound_heap()
     sizes = templates or [10_000, 100_000]
     _table(
         (

@@ -65,12 +65,28 @@ def align(pixels: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray
     matrix = similarity(landmarks)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5:
+        pixels, corner = _surroundings(pixels, matrix)
         height, width = pixels.shape[:2]
         factor = 2.0 * scale
         size = max(1, round(width * factor)), max(1, round(height * factor))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         ratio = np.array([size[0] / width, size[1] / height])
         # pixel centres: x' = (x + 1/2) * ratio - 1/2
-        matrix = similarity((np.asarray(landmarks, dtype=np.float64) + 0.5) * ratio - 0.5)
+        matrix = similarity((np.asarray(landmarks, dtype=np.float64) - corner + 0.5) * ratio - 0.5)
     warped = cv2.warpAffine(pixels, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, dtype=np.uint8)
+
+
+def _surroundings(pixels: NDArray[np.uint8], matrix: NDArray[np.float64]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The part of a photograph that a crop is cut from, with a little round it, and its corner (x, y).
+
+    Averaging down the rest of a large photograph would be wasted. At least one pixel is kept where the crop lies
+    outside, for the border that is repeated there.
+    """
+    inverse = np.linalg.inv(matrix[:, :2])
+    corners = (np.array([[0, 0], [CROP, 0], [0, CROP], [CROP, CROP]]) - matrix[:, 2]) @ inverse.T
+    size = np.array(pixels.shape[1::-1])
+    margin = 2.0 / np.hypot(matrix[0, 0], matrix[1, 0])
+    left, top = np.clip(np.floor(corners.min(axis=0) - margin), 0, size - 1).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(axis=0) + margin), (left + 1, top + 1), size).astype(int).tolist()
+    return pixels[top:bottom, left:right], (left, top)

@@ -70,6 +70,7 @@ class Detector:
         self._limits = limits or DetectionLimits()
         self._mean = np.asarray(manifest.input.mean, dtype=np.float32).reshape(1, 3, 1, 1)
         self._scale = np.asarray(manifest.input.scale, dtype=np.float32).reshape(1, 3, 1, 1)
+        self._plain = not self._mean.any() and bool((self._scale == 1).all())
 
     def detect(self, pixels: NDArray[np.uint8], thorough: bool = False) -> list[Detection]:
         """Find faces in an RGB uint8 (H, W, 3) photograph, largest first.
@@ -119,12 +120,14 @@ class Detector:
         return suppress([_enlarged(face, zoom) for face in faces], self._limits.iou)
 
     def _tensor(self, view: NDArray[np.uint8]) -> NDArray[np.float32]:
+        # OpenCV lets other threads run meanwhile, NumPy would not.
         height, width = view.shape[:2]
-        channels = view[..., ::-1] if self.manifest.input.colour == "BGR" else view
-        tensor = np.zeros((1, 3, _padded(height), _padded(width)), dtype=np.float32)
-        tensor[0, :, :height, :width] = channels.transpose(2, 0, 1)
-        tensor -= self._mean
-        tensor *= self._scale
+        below, right = _padded(height) - height, _padded(width) - width
+        padded = cv2.copyMakeBorder(view, 0, below, 0, right, cv2.BORDER_CONSTANT) if below or right else view
+        tensor = np.asarray(cv2.dnn.blobFromImage(padded, swapRB=self.manifest.input.colour == "BGR"), dtype=np.float32)
+        if not self._plain:
+            tensor -= self._mean
+            tensor *= self._scale
         return tensor
 
 
@@ -139,14 +142,15 @@ def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min
         columns = width // stride
         cls, obj, bbox, kps = (outputs[f"{head}_{stride}"][0] for head in HEADS)
         scores = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
-        for cell in np.flatnonzero(scores >= min_score):
-            corner = np.array([cell % columns, cell // columns], dtype=np.float32)
-            centre = (corner + bbox[cell, :2]) * stride
-            size = np.exp(np.minimum(bbox[cell, 2:4], 10.0)) * stride
-            left, top = centre - size / 2
-            landmarks = (kps[cell].reshape(5, 2) + corner) * stride
-            box = (float(left), float(top), float(size[0]), float(size[1]))
-            faces.append(Detection(box, float(scores[cell]), landmarks.astype(np.float32)))
+        cells = np.flatnonzero(scores >= min_score)
+        if not len(cells):
+            continue
+        corners = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
+        sizes = np.exp(np.minimum(bbox[cells, 2:4], 10.0)) * stride
+        boxes = np.hstack([(corners + bbox[cells, :2]) * stride - sizes / 2, sizes])
+        landmarks = ((kps[cells].reshape(-1, 5, 2) + corners[:, None]) * stride).astype(np.float32)
+        found = zip(boxes.tolist(), scores[cells].tolist(), landmarks, strict=True)
+        faces += [Detection((x, y, w, h), score, points) for (x, y, w, h), score, points in found]
     return faces
 
 

@@ -18,6 +18,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SMALLEST_SIDE = 8
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
+# Both are settings of the whole process, made once and not for each picture: worker threads would see each other's.
+Image.MAX_IMAGE_PIXELS = None  # the limits below decide, before a pixel is decoded
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of oddities in a file; what cannot be read is an error of ours
+
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
@@ -77,7 +81,8 @@ def decode(data: bytes, limits: ImageLimits, max_side: int | None = None) -> Pho
                 image.draft("RGB", (image.width // factor, image.height // factor))
         try:
             image.load()
-            upright = ImageOps.exif_transpose(_to_rgb(image))
+            upright = _to_rgb(image)
+            ImageOps.exif_transpose(upright, in_place=True)
         except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
             raise ImageCorrupt(f"the {header.format} image ends early or is damaged") from error
         pixels = np.ascontiguousarray(np.asarray(upright, dtype=np.uint8))
@@ -97,18 +102,14 @@ def _opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
         raise ImageTooLarge(f"the image has {len(data)} bytes; the limit is {limits.max_bytes}")
     if not data:
         raise ImageUnsupported("the image is empty")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of oddities (bombs, EXIF); our own limits decide
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Image.DecompressionBombError as error:
-            raise ImageTooManyPixels(f"the image has more than {limits.max_pixels} pixels") from error
-        except UnidentifiedImageError as error:
-            raise ImageUnsupported("not a JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
-            raise ImageCorrupt("the image header is damaged") from error
-        with image:
-            yield image
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageUnsupported("not a JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
+    except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
+        raise ImageCorrupt("the image header is damaged") from error
+    with image:
+        yield image
 
 
 def _header(image: Image.Image, limits: ImageLimits) -> Header:

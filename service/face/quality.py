@@ -13,6 +13,10 @@ from service.face.align import CROP, MARGIN, similarity
 from service.face.detect import Detection
 
 INNER = slice(MARGIN, CROP - MARGIN)
+GRID: NDArray[np.float64] = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.linspace(8, 120, 29)), axis=-1).reshape(
+    -1, 2
+)
+GRID.setflags(write=False)
 
 
 class Reason(StrEnum):
@@ -76,10 +80,10 @@ def assess(
     pixels per original pixel; `crop` is its canonical crop, RGB uint8 (128, 128, 3).
     """
     luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
-    contrast = float(luma.std())
+    means, deviations = cv2.meanStdDev(luma)
+    brightness, contrast = float(means[0, 0]), float(deviations[0, 0])
     edges = cv2.Laplacian(cv2.GaussianBlur(luma, (3, 3), 0), cv2.CV_32F)
-    sharpness = float(np.abs(edges).mean()) / max(contrast, 1e-3)
-    brightness = float(luma.mean())
+    sharpness = cv2.norm(edges, cv2.NORM_L1) / edges.size / max(contrast, 1e-3)
     eyes = face.landmarks[1] - face.landmarks[0]
     distance = float(np.hypot(eyes[0], eyes[1]))
     middle = (face.landmarks[0] + face.landmarks[1]) / 2
@@ -102,7 +106,6 @@ def assess(
 
 def _share_outside(landmarks: NDArray[np.float32], size: tuple[int, int]) -> float:
     matrix = similarity(landmarks)
-    grid = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.linspace(8, 120, 29)), axis=-1).reshape(-1, 2)
-    points = (grid - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    inside = np.all((points >= -0.5) & (points <= np.array(size) - 0.5), axis=1)
+    x, y = ((GRID - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).T
+    inside = (x >= -0.5) & (x <= size[0] - 0.5) & (y >= -0.5) & (y <= size[1] - 0.5)
     return float(1.0 - inside.mean())

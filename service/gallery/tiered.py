@@ -59,7 +59,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The living candidates for one probe, how many dead came with them, and the best that the rest could score."""
+    """The living candidates for one probe, how many dead took places in the short list, and the best that the rest
+    could score."""
 
     rows: Rows
     groups: Rows
@@ -190,7 +191,8 @@ class TieredIndex:
                 if held < len(part.rows):
                     unseen = max(unseen, float(values[held - 1]))
                 kept[kept] = part.alive[positions[kept]]
-                dead += held - int(np.count_nonzero(kept))
+                if part is view.settled:  # the fresh part is searched exactly: its dead crowd nobody out
+                    dead += held - int(np.count_nonzero(kept))
                 rows.append(part.rows[positions[kept]])
                 groups.append(part.groups[positions[kept]])
                 scores.append(values[kept])

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from service.gallery.segment import BuildStopped
+from service.gallery.index import Matrix, Rows
+from service.gallery.segment import BuildStopped, Settled
 from service.gallery.tiered import TieredIndex, Tiers
 from tests.gallery.vectors import exact, hard_probes, people, unit
 
@@ -199,3 +200,25 @@ def test_any_dimension_settles(dim: int, tmp_path: Path) -> None:
     scores = index.search(vectors[:5], 1)
     for number, found in enumerate(scores):
         assert found.scores[0] == pytest.approx((vectors @ vectors[number]).max(), abs=1e-3)
+
+
+def test_removed_fresh_vectors_do_not_deepen_the_search_of_settled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    index = TieredIndex(DIM, SMALL)
+    index.add(np.arange(500), np.arange(500), unit(random.standard_normal((500, DIM))))
+    while index.settle():
+        pass
+    probe = unit(random.standard_normal((1, DIM)))
+    for row in range(500, 560):
+        index.add(np.array([row]), np.array([row]), unit(random.standard_normal((1, DIM))))
+        index.remove(np.array([row]))
+    depths: list[int] = []
+    nearest = Settled.nearest
+
+    def spied(self: Settled, probes: Matrix, k: int, shortlist: int) -> tuple[Matrix, Rows]:
+        depths.append(k)
+        return nearest(self, probes, k, shortlist)
+
+    monkeypatch.setattr(Settled, "nearest", spied)
+    assert len(index.search(probe, 3)[0].rows) == 3
+    assert len(depths) == 1
