@@ -77,8 +77,11 @@ class Services:
             gone.cancel()
 
 
-def services_of(request: Request) -> Services:
-    """The services of the application that a request came to."""
+async def services_of(request: Request) -> Services:
+    """The services of the application that a request came to.
+
+    A coroutine, though it waits for nothing: FastAPI would send a function to another thread.
+    """
     services: Services = request.app.state.services
     return services
 

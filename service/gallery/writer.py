@@ -111,7 +111,8 @@ class Writer(Generic[E]):
             if len(self._deferred) >= 16 * self._queue:
                 raise GalleryBusy
             self._deferred.append(_Job(work, None, time.monotonic()))
-            self._ready.notify()
+            if len(self._deferred) == 1:  # the writer already counts the time of an earlier one
+                self._ready.notify()
 
     @property
     def waiting(self) -> int:
