@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -29,12 +29,13 @@ from service.errors import FacetError
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
-from service.gallery import Gallery
+from service.gallery.errors import CollectionExists
 from service.keys import Keys
 from service.metrics import Metrics
 from service.models import Models
 from service.perception import Perception
 from service.settings import Settings
+from service.storage import open_gallery
 from service.version import VERSION
 
 log = logging.getLogger("facet")
@@ -111,13 +112,16 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         models.exercise()
         for manifest in (models.detector.manifest, *(embedder.manifest for embedder in models.embedders)):
             metrics.model(manifest)
-        gallery = stack.enter_context(closing(Gallery(settings.data, keyring=settings.keyring)))
+        gallery = stack.enter_context(closing(open_gallery(settings, observe=metrics.storage)))
         if not gallery.collections(limit=1).items:
-            gallery.create_collection(DEFAULT_COLLECTION)
+            with suppress(CollectionExists):  # another process starts beside this one
+                gallery.create_collection(DEFAULT_COLLECTION)
         executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
         metrics.watch_load(executor.load)
         metrics.watch_gallery(gallery.sizes)
-        metrics.watch_disk(settings.data)
+        metrics.watch_pool(gallery.engine.pool)
+        if settings.database is None:
+            metrics.watch_disk(settings.data)
         perception = Perception(
             models.detector, ImageLimits(settings.max_image_bytes, settings.max_image_pixels), QualityLimits()
         )

@@ -25,7 +25,7 @@ from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
 from service.errors import FacetError
-from service.gallery.database import storage_errors
+from service.gallery.database import serialise, storage_errors
 from service.gallery.schema import keys as table
 
 SHAPE = re.compile(r"facet_([0-9a-f]{10})_([0-9a-f]{48})")
@@ -110,6 +110,7 @@ class Keys:
     def create_first(self) -> str | None:
         """Make the first admin key and return its text, or None when the store has ever had a key."""
         with storage_errors(), self._writing.begin() as connection:
+            serialise(connection, "first key")  # processes that start together make one
             if connection.scalar(select(func.count()).select_from(table)):
                 return None
             return self._insert(connection, "first admin", [Scope.ADMIN], None, None)[1]

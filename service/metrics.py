@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import (
@@ -17,11 +18,13 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from sqlalchemy.pool import Pool, QueuePool
 
 from service.batching import Load
 from service.comparison.opinion import Opinion
 from service.comparison.roles import Assignment
 from service.face.manifest import Manifest
+from service.gallery.errors import StorageError
 from service.gallery.records import Size
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -111,6 +114,13 @@ class Metrics:
             ("route", "role", "model", "outcome", "accepted"),
             registry=registry,
         )
+        self._storage = Histogram(
+            "facet_storage_seconds",
+            "Time that one call of the gallery took.",
+            ("operation",),
+            buckets=STAGE_SECONDS,
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -131,11 +141,20 @@ class Metrics:
         """Report the disk of the storage whenever somebody asks."""
         self.registry.register(_DiskCollector(directory))
 
+    def watch_pool(self, pool: Pool) -> None:
+        """Report the connections to the record whenever somebody asks."""
+        if isinstance(pool, QueuePool):
+            self.registry.register(_PoolCollector(pool))
+
     def watch_roles(
         self, roles: Callable[[], Assignment], name: Callable[[str], str], waiting: Callable[[], int]
     ) -> None:
         """Report who is champion and challenger, and how many decisions wait to be compared, whenever asked."""
         self.registry.register(_RolesCollector(roles, name, waiting))
+
+    def storage(self, operation: str, seconds: float) -> None:
+        """Record one call of the gallery."""
+        self._storage.labels(operation).observe(seconds)
 
     def request(self, route: str, method: str, status: int, model: str, seconds: float) -> None:
         """Count one finished request."""
@@ -211,9 +230,10 @@ class _GalleryCollector(Collector):
         labels = ("collection", "model")
         templates = GaugeMetricFamily("facet_gallery_templates", "Templates enrolled.", labels=labels)
         memory = GaugeMetricFamily("facet_gallery_index_bytes", "Memory of the indexes.", labels=labels)
-        for size in self._sizes():
-            templates.add_metric((size.collection, size.model), size.templates)
-            memory.add_metric((size.collection, size.model), size.memory)
+        with suppress(StorageError):  # the other series must not be lost with the database
+            for size in self._sizes():
+                templates.add_metric((size.collection, size.model), size.templates)
+                memory.add_metric((size.collection, size.model), size.memory)
         yield templates
         yield memory
 
@@ -236,12 +256,31 @@ class _DiskCollector(Collector):
         yield GaugeMetricFamily("facet_disk_free_bytes", "Free bytes on the storage's disk.", value=usage.free)
 
 
+class _PoolCollector(Collector):
+    def __init__(self, pool: QueuePool) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        used = GaugeMetricFamily("facet_storage_connections", "Connections to the record.", labels=("state",))
+        used.add_metric(("in_use",), self._pool.checkedout())
+        used.add_metric(("idle",), self._pool.checkedin())
+        yield used
+        limit = self._pool.size() + max(0, self._pool._max_overflow)
+        yield GaugeMetricFamily("facet_storage_connections_limit", "Most connections to the record.", value=limit)
+
+
 class _RolesCollector(Collector):
     def __init__(self, roles: Callable[[], Assignment], name: Callable[[str], str], waiting: Callable[[], int]) -> None:
         self._roles, self._name, self._waiting = roles, name, waiting
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        roles = self._roles()
+        with suppress(StorageError):
+            yield from self._of(self._roles())
+        yield GaugeMetricFamily(
+            "facet_shadow_queue_depth", "Sampled decisions waiting to be compared.", value=self._waiting()
+        )
+
+    def _of(self, roles: Assignment) -> Iterator[GaugeMetricFamily]:
         info = GaugeMetricFamily(
             "facet_role_info", "Models in their roles; always 1.", labels=("role", "model", "digest")
         )
@@ -250,6 +289,3 @@ class _RolesCollector(Collector):
                 info.add_metric((role, self._name(digest), digest), 1)
         yield info
         yield GaugeMetricFamily("facet_role_sample", "Share of decisions sampled for comparison.", value=roles.sample)
-        yield GaugeMetricFamily(
-            "facet_shadow_queue_depth", "Sampled decisions waiting to be compared.", value=self._waiting()
-        )

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import sqlalchemy as sa
 from limits import RateLimitItem
 from limits import parse as parse_rate
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -33,6 +34,40 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 serves every network interface.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     data: Path = Field(Path("data"), description="Folder of the embedded storage. Back this one up.")
+    database: str | None = Field(
+        None,
+        description="PostgreSQL that holds the record, as `postgresql://user@host:port/name`; several hosts as "
+        "`?host=a:5432&host=b:5432&target_session_attrs=read-write`. Unset: a SQLite file in the data folder.",
+    )
+    database_password: SecretStr = Field(SecretStr(""), description="Password of the database's user.")
+    database_sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "prefer", description="TLS towards the database, as libpq names it; `verify-full` checks who answers."
+    )
+    database_sslrootcert: Path | None = Field(
+        None, description="Certificate authorities that the database's certificate is checked against."
+    )
+    database_connections: int = Field(
+        8, ge=2, description="Connections to the database, of each process. All processes' must fit the server's limit."
+    )
+    database_queue: int = Field(
+        64, ge=0, description="Calls that may wait for a connection; the next is refused with 503."
+    )
+    database_wait_seconds: float = Field(5.0, gt=0, description="Longest wait for a connection, in seconds.")
+    database_statement_seconds: float = Field(
+        15.0, gt=0, description="Longest run of one statement, waiting for locks included, in seconds."
+    )
+    index: Literal["embedded", "pgvector", "milvus"] | None = Field(
+        None,
+        description="What searches: `embedded` (faiss, in this process), `pgvector` or `milvus`. Unset: `pgvector` "
+        "with a database, else `embedded`.",
+    )
+    milvus: str | None = Field(None, description="Address of Milvus, as `http://host:19530`, or https for TLS.")
+    milvus_user: str = Field("", description="User of Milvus, where it asks for one.")
+    milvus_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    milvus_sslrootcert: Path | None = Field(
+        None, description="Certificate authority that Milvus' certificate is checked against."
+    )
+    milvus_seconds: float = Field(10.0, gt=0, description="Longest wait for one answer of Milvus, in seconds.")
     template_keys: SecretStr = Field(
         SecretStr(""),
         description="Keys that seal templates and crops at rest: `id:base64` of 32 bytes, separated by commas. The "
@@ -126,6 +161,20 @@ class Settings(BaseSettings):
         Keyring.parse(value.get_secret_value())
         return value
 
+    @field_validator("database")
+    @classmethod
+    def _database_is_an_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                url = sa.make_url(value)
+            except sa.exc.ArgumentError:
+                raise ValueError("is not of the form postgresql://user@host:port/name") from None
+            if not url.drivername.startswith("postgresql") or not url.database:
+                raise ValueError("is not of the form postgresql://user@host:port/name")
+            if url.password is not None or "password" in url.query:
+                raise ValueError("holds a password; that belongs into FACET_DATABASE_PASSWORD")
+        return value
+
     @field_validator("rate")
     @classmethod
     def _rate_is_readable(cls, value: str) -> str:
@@ -138,6 +187,24 @@ class Settings(BaseSettings):
         if self.max_pending_bytes < self.max_body_bytes:
             raise ValueError("max_pending_bytes must be at least max_body_bytes, or the largest body never fits")
         return self
+
+    @model_validator(mode="after")
+    def _engines_agree(self) -> Self:
+        if (self.engine == "embedded") != (self.database is None):
+            raise ValueError("index pgvector or milvus needs database, and a database needs one of them as its index")
+        if (self.engine == "milvus") != (self.milvus is not None):
+            raise ValueError("index=milvus needs milvus, its address; another index needs none")
+        if self.engine != "embedded" and self.template_keys.get_secret_value():
+            raise ValueError(
+                "template_keys works with the embedded index only: pgvector and Milvus compare templates in the clear, "
+                "so encrypt their disks instead"
+            )
+        return self
+
+    @property
+    def engine(self) -> Literal["embedded", "pgvector", "milvus"]:
+        """The index in force."""
+        return self.index or ("embedded" if self.database is None else "pgvector")
 
     @property
     def keyring(self) -> Keyring:

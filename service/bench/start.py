@@ -14,7 +14,7 @@ import numpy as np
 from service.api.requests import DEFAULT_COLLECTION
 from service.bench.floor import load_models
 from service.bench.server import Server, make_key
-from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.gallery.records import NewFace, new_id
 from service.settings import Settings
 
@@ -54,7 +54,7 @@ def measure_start(settings: Settings, folder: Path, templates: int, tell: Callab
 
 def fill_gallery(data: Path, digest: str, dim: int, templates: int) -> None:
     """Enrol random unit templates, ten faces a subject, in the data folder's default collection."""
-    with closing(Gallery(data)) as gallery:
+    with closing(open_embedded(data)) as gallery:
         gallery.create_collection(DEFAULT_COLLECTION)
 
         def enroll(number: int) -> None:

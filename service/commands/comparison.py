@@ -31,9 +31,9 @@ from service.comparison.roles import last_assignment
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
-from service.gallery.database import open_engine
 from service.models import Models
 from service.perception import Perception
+from service.storage import open_record
 
 app = typer.Typer(help="What champion and challenger made of live requests.", no_args_is_help=True)
 
@@ -91,7 +91,7 @@ def report_live(
     """Report how two models decided the same live requests. Works beside a running service."""
     settings = settings_for(data)
     registry = Registry.scan(model_directories(settings))
-    engine = open_engine(settings.data)
+    engine = open_record(settings)
     try:
         with engine.connect() as connection:
             roles = last_assignment(connection)

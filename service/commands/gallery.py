@@ -17,11 +17,11 @@ from rich.table import Table
 from service.commands.settings import DataOption, settings_for
 from service.gallery import bench as measure
 from service.gallery import exports, imports
-from service.gallery.database import open_engine
 from service.gallery.gallery import Gallery
 from service.gallery.records import Progress as Loading
 from service.gallery.torture import torture as torment
 from service.heap import bound_heap
+from service.storage import open_gallery, open_record
 
 app = typer.Typer(help="Move, check, compact and measure what is enrolled.", no_args_is_help=True)
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The archive.")]
@@ -74,7 +74,7 @@ def export(
     Templates leave in the clear: keep the file where only those may read it who may read the faces.
     """
     settings = settings_for(data)
-    engine = open_engine(settings.data)
+    engine = open_record(settings)
     try:
         with _counting() as told:
             moved = exports.export(engine, file, collection, told, keyring=settings.keyring)
@@ -192,7 +192,7 @@ def _opened(data: Path | None) -> Iterator[Gallery]:
                 tasks[place] = bar.add_task(f"{loading.collection}, model {loading.model[:12]}", total=loading.total)
             bar.update(tasks[place], completed=loading.done)
 
-        gallery = Gallery(settings.data, keyring=settings.keyring, progress=told)
+        gallery = open_gallery(settings, told)
     try:
         yield gallery
     finally:

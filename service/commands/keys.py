@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.commands.settings import DataOption, settings_for
-from service.gallery.database import open_engine
 from service.keys import Key, Keys, Scope
+from service.storage import open_record
 
 app = typer.Typer(help="Make, list and revoke keys; a running service follows at once.", no_args_is_help=True)
 
@@ -63,7 +63,7 @@ def revoke(
 
 @contextmanager
 def _opened(data: Path | None) -> Iterator[Keys]:
-    engine = open_engine(settings_for(data).data)
+    engine = open_record(settings_for(data))
     try:
         yield Keys(engine)
     finally:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.gallery import vectors
+from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.index import Matrix, Rows
 from service.gallery.records import NewFace, new_id
@@ -260,14 +261,14 @@ def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
     """Starts of a gallery of `count` templates: from the record alone, then from its snapshot."""
     fill(directory, count, dim)
     result = []
-    gallery = Gallery(directory)
+    gallery = open_embedded(directory)
     try:
         result.append(StartRow(count, "record", gallery.loaded.seconds))
         gallery.compact()
     finally:
         gallery.close()
     started = time.perf_counter()
-    gallery = Gallery(directory)
+    gallery = open_embedded(directory)
     whole = time.perf_counter() - started
     source = f"snapshot ({gallery.loaded.from_snapshot} of {gallery.loaded.templates})"
     gallery.close()
@@ -279,7 +280,7 @@ def measure_enrolments(
     directory: Path, dim: int, clients: tuple[int, ...] = (1, 8, 32), seconds: float = 5.0
 ) -> list[EnrolRow]:
     """Durable enrolments of one face each, by several clients at once."""
-    gallery = Gallery(directory)
+    gallery = open_embedded(directory)
     result = []
     try:
         gallery.create_collection("rate")
@@ -308,7 +309,7 @@ def _enrol_on(gallery: Gallery, dim: int, taken: list[float], end: float) -> Non
 
 def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> None:
     """Write a gallery of `count` templates straight into the record, as fast as the disk allows."""
-    gallery = Gallery(directory)
+    gallery = open_embedded(directory)
     try:
         gallery.create_collection(collection)
         crowd = Crowd(count // FACES, dim)

@@ -68,7 +68,7 @@ def delete_collection(turn: Turn[Effect], name: str) -> Receipt:
     Raises:
         CollectionNotFound: there is none.
     """
-    row = queries.collection_row(turn.connection, name)
+    row = queries.collection_row(turn.connection, name, lock=True)
     removed = turn.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
     lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
     turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
@@ -82,7 +82,7 @@ def delete_subject(turn: Turn[Effect], collection: str, name: str) -> Receipt:
     Raises:
         CollectionNotFound, SubjectNotFound: there is none.
     """
-    row = queries.subject_row(turn.connection, collection, name)
+    row = queries.subject_row(turn.connection, collection, name, lock=True)
     subject_id = turn.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
     face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
     removed = _remove_templates(turn, templates.c.face_row.in_(face_rows))
@@ -99,7 +99,7 @@ def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
     """
     inside = queries.collection_row(turn.connection, collection)
     found = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == inside)
-    row = turn.connection.scalar(found)
+    row = turn.connection.scalar(found.with_for_update())
     if row is None:
         raise FaceNotFound(collection, face_id)
     removed = _remove_templates(turn, templates.c.face_row == row)
@@ -124,10 +124,10 @@ def write_audit(turn: Turn[Effect], entry: AuditEntry, at: Any) -> None:
 
 
 def _remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:
+    gone = sa.delete(templates).where(condition)
     found = turn.connection.execute(
-        sa.select(templates.c.row, templates.c.collection_row, templates.c.model_row).where(condition)
+        gone.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
     ).all()
-    turn.connection.execute(sa.delete(templates).where(condition))
     by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, collection, model in found:
         by_place[collection, model].append(row)

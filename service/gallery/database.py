@@ -1,10 +1,10 @@
-"""The SQLite file behind the record: connections, pragmas, migrations, and errors given their right names."""
+"""The SQLite file behind the record, and the failures of any database given their right names."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import logging
+import hashlib
 import os
 import re
 import sqlite3
@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
 from service.gallery.errors import (
     GalleryBusy,
@@ -28,6 +24,7 @@ from service.gallery.errors import (
     StorageReadOnly,
     StorageUnavailable,
 )
+from service.gallery.upgrades import upgrade
 
 RECORD = "gallery.sqlite3"
 LOCK = "gallery.lock"
@@ -52,7 +49,7 @@ def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
         try:
-            _migrate(engine)
+            upgrade(engine)
         except BaseException:
             engine.dispose()
             raise
@@ -88,36 +85,6 @@ def checkpoint(engine: sa.Engine) -> None:
         connection.close()
 
 
-def _migrate(engine: sa.Engine) -> None:
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it reports every start
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
-    with engine.connect() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == head:
-            return
-    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
-        context = MigrationContext.configure(
-            connection, opts={"fn": lambda current, _: scripts._upgrade_revs("head", current)}
-        )
-        try:
-            with _operations(context):
-                context.run_migrations()
-        except CommandError as error:
-            raise StorageUnavailable(
-                f"The gallery was written by a newer version of Facet ({error}): run that version, or restore a backup."
-            ) from error
-
-
-@contextmanager
-def _operations(context: MigrationContext) -> Iterator[None]:
-    from alembic.operations import Operations  # noqa: PLC0415 - half the import time of alembic, needed once
-
-    with Operations.context(context):
-        yield
-
-
 @contextmanager
 def storage_errors() -> Iterator[None]:
     """Give failures of the disk and the engine their typed names."""
@@ -134,6 +101,8 @@ def storage_error(error: Exception) -> StorageError:
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     if isinstance(cause, sa.exc.TimeoutError):
         return GalleryBusy()
+    if hasattr(cause, "sqlstate"):
+        return _server_error(getattr(cause, "sqlstate", None))
     name = getattr(cause, "sqlite_errorname", None) or errno.errorcode.get(getattr(cause, "errno", None) or 0, "")
     for pattern, kind in _FAILURES.items():
         if re.match(pattern, name):
@@ -149,6 +118,43 @@ _FAILURES: dict[str, Callable[[], StorageError]] = {
     "SQLITE_BUSY|SQLITE_LOCKED": GalleryBusy,
 }
 _DAMAGE = "SQLITE_CORRUPT|SQLITE_NOTADB"
+
+
+def _server_error(state: str | None) -> StorageError:
+    """The typed name of a failure of a database server, by its SQLSTATE. Its own words may name hosts and users."""
+    for pattern, kind in _STATES.items():
+        if re.match(pattern, state or ""):
+            return kind()
+    why = f"it answered {state}" if state else "no connection"
+    return StorageUnavailable(f"The database cannot be used ({why}): the service goes on by itself when it can.")
+
+
+_STATES: dict[str, Callable[[], StorageError]] = {
+    "53100": StorageFull,
+    "25006": StorageReadOnly,
+    # Too many connections, a lock or a statement that took too long, one transaction too many in another's way.
+    "53|55P03|57014|40": GalleryBusy,
+}
+
+
+def is_taken(error: sa.exc.IntegrityError) -> bool:
+    """Whether a value that must be the only one was there already; else something it refers to is gone."""
+    state = getattr(error.orig, "sqlstate", None)
+    name = getattr(error.orig, "sqlite_errorname", "")
+    return state == "23505" or name in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
+
+
+def serialise(connection: sa.Connection, what: str) -> None:
+    """Let no two transactions of any process that say the same `what` go on beside each other from here on.
+
+    SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+        connection.execute(_LOCK, {"number": number})
+
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(:number)").bindparams(sa.bindparam("number", type_=sa.BigInteger))
 
 
 def is_fatal(error: sa.exc.DBAPIError) -> bool:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from service.gallery import queries, vectors
 from service.gallery.changes import check_name
+from service.gallery.database import is_taken, serialise
 from service.gallery.effects import Added, Effect
 from service.gallery.errors import CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid
 from service.gallery.index import Found, distinct
@@ -28,7 +29,7 @@ from service.gallery.records import (
 )
 from service.gallery.schema import collections, crops, faces, models, now, replies, subjects, templates
 from service.gallery.sealing import crop_place, template_place
-from service.gallery.shelf import Shelf
+from service.gallery.store import Indexes
 from service.gallery.writer import Turn
 
 DUPLICATES_SHOWN = 5
@@ -72,7 +73,7 @@ class Enroll:
 
     def __init__(
         self,
-        shelf: Shelf,
+        indexes: Indexes,
         collection: str,
         subject: str,
         new_faces: Sequence[NewFace],
@@ -86,7 +87,7 @@ class Enroll:
         """Raises VectorInvalid or NameInvalid for what can be refused without the record."""
         if not new_faces or any(not face.templates for face in new_faces):
             raise VectorInvalid("An enrolment needs at least one face, and each face at least one template.")
-        self._shelf = shelf
+        self._indexes = indexes
         self._collection, self._subject = collection, check_name("subject", subject)
         self._faces = new_faces
         self._metadata = metadata
@@ -174,8 +175,12 @@ class Enroll:
         if not rows_of_models or not probes:
             return ()
         matrix = vectors.check(np.stack(probes), None)
-        indexes = [index for row in rows_of_models if (index := self._shelf.get((collection_row, row))) is not None]
-        found = [one for index in indexes for one in index.search(matrix, DUPLICATES_SHOWN + 1)]
+        serialise(turn.connection, f"collection {collection_row}")
+        found = [
+            one
+            for model_row in rows_of_models
+            for one in self._indexes.search(turn.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1)
+        ]
         rows = [row for one in found for row in one.rows.tolist()]
         groups = [group for one in found for group in one.groups.tolist()]
         scores = [score for one in found for score in one.scores.tolist()]
@@ -211,7 +216,9 @@ class Enroll:
         }
         try:
             face_row = _row_of(turn.connection.execute(_NEW_FACE, values))
-        except sa.exc.IntegrityError:
+        except sa.exc.IntegrityError as error:
+            if not is_taken(error):  # the subject or the collection is just being erased
+                raise
             raise FaceExists(face.id) from None
         for digest, blob in packed.items():
             vector = vectors.unpack([blob], len(blob) // 2)[0].astype(np.float32)
@@ -222,16 +229,16 @@ class Enroll:
                 "collection_row": collection_row,
                 "subject_row": subject_row,
             }
-            values["vector"], values["key_id"] = self._shelf.keyring.seal(blob, template_place(face_row, model_row))
+            values["vector"], values["key_id"] = self._indexes.keyring.seal(blob, template_place(face_row, model_row))
             row = _row_of(turn.connection.execute(_NEW_TEMPLATE, values))
             turn.effects.append(Added(collection_row, model_row, row, subject_row, vector))
         if keep_crop and face.crop is not None:
-            data, key_id = self._shelf.keyring.seal(face.crop, crop_place(face_row))
+            data, key_id = self._indexes.keyring.seal(face.crop, crop_place(face_row))
             turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
 
     def _model(self, connection: sa.Connection, digest: str, dim: int) -> int:
         """The row of a model, made if it is new. Raises VectorInvalid if its templates have another dimension."""
-        found = self._shelf.models.get(digest)
+        found = self._indexes.models.get(digest)
         if found is None:
             stored = connection.execute(_MODEL, {"digest": digest}).one_or_none()
             if stored is None:

@@ -1,12 +1,11 @@
-"""The embedded gallery: who is enrolled, in a record that no crash can hurt and an index that follows it."""
+"""The gallery: who is enrolled, in a record that no crash can hurt and an index that follows it."""
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +13,6 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.gallery import changes, coverage, paging, queries, rotation, vectors
-from service.gallery.database import DirectoryLock, checkpoint, open_engine, storage_errors
 from service.gallery.effects import Effect
 from service.gallery.enrolment import Enroll, recall_reply
 from service.gallery.errors import TemplateMissing
@@ -29,23 +27,28 @@ from service.gallery.records import (
     Loaded,
     NewFace,
     Page,
-    Progress,
     Receipt,
     Size,
     Subject,
     Vector,
 )
-from service.gallery.schema import collections, crops, faces, models, now, store, templates
+from service.gallery.schema import collections, crops, faces, models, now, templates
+from service.gallery.schema import store as facts
 from service.gallery.sealing import Keyring, crop_place, template_place
-from service.gallery.shelf import Shelf
-from service.gallery.tiered import Tiers
+from service.gallery.store import Indexes, Store
 from service.gallery.verification import Report, verify
-from service.gallery.writer import Turn, Writer
+from service.gallery.writer import Turn
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
-SEGMENTS = "segments"
 KEEP_REPLY = timedelta(hours=24)
+
+
+Observe = Callable[[str, float], None]
+"""Told what was done (`read`, `change`, `search`) and the seconds it took."""
+
+
+def unobserved(_: str, __: float) -> None:
+    """Tells nobody."""
 
 
 def _no_reply(_: Enrolment) -> str:
@@ -53,66 +56,35 @@ def _no_reply(_: Enrolment) -> str:
 
 
 class Gallery:
-    """Records and templates of one data directory.
+    """Records and templates on a store and its indexes; `open_embedded` and `open_replicated` make one.
 
     Every method may be called from any thread. A method that changes something returns once the change is durable and
-    visible to the next search. Any method raises StorageError's kinds when the disk or the engine fails.
+    visible to the next search. Any method raises StorageError's kinds when the store or an engine fails.
     """
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        keep_reply: timedelta = KEEP_REPLY,
-        queue: int = 1024,
-        tiers: Tiers | None = None,
-        keyring: Keyring | None = None,
-        erase_within: float = 3600.0,
-        progress: Callable[[Progress], None] | None = None,
+        self, store: Store, indexes: Indexes, *, keep_reply: timedelta = KEEP_REPLY, observe: Observe = unobserved
     ) -> None:
-        """Open or create the gallery in `directory` and bring its indexes up to date.
+        """Takes over `store` and `indexes`, which are ready to be used.
 
         Args:
-            directory: Holds the record and whatever is derived from it.
+            store: The record.
+            indexes: Derived from it.
             keep_reply: How long replies are kept for repeated requests.
-            queue: Changes that may wait; one more is refused with GalleryBusy.
-            tiers: Sizes at which indexes change their shape.
-            keyring: Seals templates and crops at rest; without it they are stored as they are.
-            erase_within: Seconds after which a removed template has left the derived files too. It leaves the record
-                and every search at once.
-            progress: Told how far the start has come, from this thread.
-
-        Raises:
-            StorageLocked: another process has it open. StorageError: it cannot be opened.
+            observe: Told how long each read, change and search took.
         """
-        self._lock = DirectoryLock(directory)
-        try:
-            self.engine = open_engine(directory)
-            """For tables of other parts of the service. Their changes go through `write`."""
-            try:
-                with storage_errors():
-                    self._shelf = Shelf(
-                        self.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring or Keyring.empty()
-                    )
-                    self.loaded: Loaded = self._shelf.load(progress)
-                    """What the start found, and how long it took."""
-            except BaseException:
-                self.engine.dispose()
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
-        self._keep_reply = keep_reply
-        log.info(
-            "gallery ready: %d templates in %.2f s (%d from files, %d from the record, %d files refused)",
-            self.loaded.templates,
-            self.loaded.seconds,
-            self.loaded.from_snapshot,
-            self.loaded.from_record,
-            len(self.loaded.refused),
-        )
-        self._shelf.start()
-        self._writer: Writer[Effect] = Writer(self.engine, self._shelf.apply, queue=queue)
+        self._store, self._indexes = store, indexes
+        self._keep_reply, self._observe = keep_reply, observe
+
+    @property
+    def engine(self) -> sa.Engine:
+        """For tables of other parts of the service. Their changes go through `write`."""
+        return self._store.engine
+
+    @property
+    def loaded(self) -> Loaded:
+        """What the start found, and how long it took."""
+        return self._indexes.loaded
 
     # ---- collections
 
@@ -120,7 +92,7 @@ class Gallery:
         self, name: str, *, keep_crops: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Collection:
         """A new, empty collection. Raises NameInvalid, CollectionExists."""
-        return self._writer.submit(
+        return self._change(
             partial(changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {})
         )
 
@@ -134,7 +106,7 @@ class Gallery:
 
     def delete_collection(self, name: str) -> Receipt:
         """Erase a collection with everything in it. Raises CollectionNotFound."""
-        return self._writer.submit(partial(changes.delete_collection, name=name))
+        return self._change(partial(changes.delete_collection, name=name))
 
     # ---- subjects and faces
 
@@ -158,13 +130,13 @@ class Gallery:
         Raises:
             CollectionNotFound, SubjectNotFound, SubjectExists, NameInvalid.
         """
-        return self._writer.submit(
+        return self._change(
             partial(changes.update_subject, collection=collection, name=name, new_name=new_name, metadata=metadata)
         )
 
     def delete_subject(self, collection: str, name: str) -> Receipt:
         """Erase a subject with all its faces. Raises CollectionNotFound, SubjectNotFound."""
-        return self._writer.submit(partial(changes.delete_subject, collection=collection, name=name))
+        return self._change(partial(changes.delete_subject, collection=collection, name=name))
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
         """Faces of a subject, oldest first. Raises CollectionNotFound, SubjectNotFound, CursorInvalid."""
@@ -181,7 +153,7 @@ class Gallery:
     def crop(self, collection: str, face_id: str) -> bytes | None:
         """The crop kept of a face, None when its collection keeps none. Raises CollectionNotFound, FaceNotFound."""
 
-        keyring = self._shelf.keyring
+        keyring = self._indexes.keyring
 
         def read(connection: sa.Connection) -> bytes | None:
             queries.face(connection, collection, face_id)
@@ -193,7 +165,7 @@ class Gallery:
 
     def delete_face(self, collection: str, face_id: str) -> Receipt:
         """Erase one face; its subject stays. Raises CollectionNotFound, FaceNotFound."""
-        return self._writer.submit(partial(changes.delete_face, collection=collection, face_id=face_id))
+        return self._change(partial(changes.delete_face, collection=collection, face_id=face_id))
 
     def receipts(self, cursor: str | None = None, limit: int = 100) -> Page[Receipt]:
         """Receipts of all erasures, oldest first. Raises CursorInvalid."""
@@ -227,7 +199,7 @@ class Gallery:
             CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, NameInvalid, VectorInvalid.
         """
         job = Enroll(
-            self._shelf,
+            self._indexes,
             collection,
             subject,
             new_faces,
@@ -237,7 +209,7 @@ class Gallery:
             reply=reply,
             keep_reply=self._keep_reply,
         )
-        return self._writer.submit(job)
+        return self._change(job)
 
     def replay(self, idempotency: Idempotency) -> str | None:
         """The reply kept for a request that was answered before, else None. Raises IdempotencyConflict."""
@@ -260,16 +232,16 @@ class Gallery:
             model = connection.execute(
                 sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)
             ).one_or_none()
-            index = None if model is None else self._shelf.get((row, model.row))
             matrix = vectors.check(probes, None if model is None else model.dim)
-            if index is None or len(index) == 0:
+            found = [] if model is None else self._indexes.search(connection, (row, model.row), matrix, k)
+            if not any(len(one.rows) for one in found):
                 present = queries.models_of(connection, templates.c.collection_row == row)
-                if present:
+                if present and digest not in present:
                     raise TemplateMissing(f"Collection '{collection}'", digest, present)
                 return [[] for _ in matrix]
-            return queries.hits(connection, index.search(matrix, k))
+            return queries.hits(connection, found)
 
-        return self._read(read)
+        return self._read(read, "search")
 
     def compare(self, collection: str, subject: str, digest: str, probe: Vector) -> Hit:
         """The best of a subject's faces for one (D,) unit probe.
@@ -279,7 +251,7 @@ class Gallery:
             TemplateMissing: none of the subject's faces has a template of this model.
         """
 
-        keyring = self._shelf.keyring
+        keyring = self._indexes.keyring
 
         def read(connection: sa.Connection) -> Hit:
             row = queries.subject_row(connection, collection, subject)
@@ -313,8 +285,7 @@ class Gallery:
         def read(connection: sa.Connection) -> int:
             row = queries.collection_row(connection, collection)
             model = queries.model_row(connection, digest)
-            index = None if model is None else self._shelf.get((row, model))
-            return 0 if index is None else len(index)
+            return 0 if model is None else self._indexes.count(connection, (row, model))
 
         return self._read(read)
 
@@ -330,51 +301,54 @@ class Gallery:
 
     def sizes(self) -> list[Size]:
         """Every collection and model with its templates and the memory of its index."""
-        names = dict(
-            self._read(lambda connection: connection.execute(sa.select(collections.c.row, collections.c.name)).all())
-        )
-        digests = {row: digest for digest, (row, _) in list(self._shelf.models.items())}
-        return [
-            Size(names[collection], digests[model], len(index), index.memory)
-            for (collection, model), index in self._shelf.items()
-            if collection in names and len(index)
-        ]
+
+        def read(connection: sa.Connection) -> list[Size]:
+            names = dict(connection.execute(sa.select(collections.c.row, collections.c.name)).all())
+            digests = dict(connection.execute(sa.select(models.c.row, models.c.digest)).all())
+            held = self._indexes.sizes(connection)
+            return [
+                Size(names[collection], digests[model], count, memory)
+                for (collection, model), (count, memory) in held.items()
+                if collection in names and model in digests and count
+            ]
+
+        return self._read(read)
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` in the one writer, in its own savepoint; durable on return. For tables of other parts."""
-        return self._writer.submit(lambda turn: work(turn.connection))
+        """Run `work` whole or not at all, and no other such beside it; durable on return. For tables of other parts."""
+        return self._store.change_alone(lambda turn: work(turn.connection))
 
     def change(self, work: Callable[[Turn[Effect]], T]) -> T:
-        """Run `work` in the one writer with its effects on the indexes, in its own savepoint; durable on return."""
-        return self._writer.submit(work)
+        """The same, with its effects on the indexes."""
+        return self._store.change_alone(work)
 
     def defer(self, work: Callable[[sa.Connection], Any]) -> None:
         """Run `work` soon, with another commit; returns at once. A crash may lose the last moments of it."""
-        self._writer.defer(lambda turn: work(turn.connection))
+        self._store.defer(lambda turn: work(turn.connection))
 
     def audit(self, entry: AuditEntry) -> None:
         """Append to the audit log without waiting for the disk."""
-        self._writer.defer(partial(changes.write_audit, entry=entry, at=now()))
+        self._store.defer(partial(changes.write_audit, entry=entry, at=now()))
 
     def check(self) -> None:
         """Raises StorageError when the gallery cannot serve."""
-        self._writer.check()
-        self._read(lambda connection: connection.execute(sa.select(store.c.name).limit(1)).first())
+        self._store.check()
+        self._read(lambda connection: connection.execute(sa.select(facts.c.name).limit(1)).first())
+        self._indexes.check()
 
     def verify(self) -> Report:
         """Compare every index with the record, and the record with itself. Changes wait meanwhile; searches do not."""
-        return self._writer.submit(lambda turn: verify(turn.connection, self._shelf))
+        return self._change(lambda turn: verify(turn.connection, self._indexes))
 
     def compact(self) -> None:
         """Settle all that gathers and drop every removed vector from the derived files, now."""
-        self._shelf.settle(thorough=True)
-        with storage_errors():
-            checkpoint(self.engine)
+        self._indexes.settle(thorough=True)
+        self._store.tidy()
 
     @property
     def keyring(self) -> Keyring:
         """What seals and opens templates and crops."""
-        return self._shelf.keyring
+        return self._indexes.keyring
 
     def reseal(self, told: Callable[[int], None] | None = None) -> int:
         """Seal everything with the key that seals now; returns how many values were under another.
@@ -391,26 +365,34 @@ class Gallery:
         for kind in rotation.KINDS:
             rows = [0]
             while rows:
-                reseal = partial(rotation.reseal_some, keyring=self._shelf.keyring, kind=kind, after=rows[-1])
-                rows = self._writer.submit(reseal)
+                reseal = partial(rotation.reseal_some, keyring=self._indexes.keyring, kind=kind, after=rows[-1])
+                rows = self._store.change(reseal)
                 done += len(rows)
                 if told is not None:
                     told(done)
-        self._shelf.reseal()
-        with storage_errors():
-            checkpoint(self.engine)
+        self._indexes.reseal()
+        self._store.tidy()
         return done
 
     def close(self) -> None:
-        """Finish what was admitted, and release the directory."""
-        self._writer.close()
-        self._shelf.close()
-        self.engine.dispose()
-        self._lock.release()
+        """Finish what was admitted, and give back what was opened."""
+        self._store.close()
+        self._indexes.close()
+        self._store.release()
 
-    def _read(self, read: Callable[[sa.Connection], T]) -> T:
-        with storage_errors(), self.engine.connect() as connection:
-            return read(connection)
+    def _read(self, read: Callable[[sa.Connection], T], what: str = "read") -> T:
+        started = time.perf_counter()
+        try:
+            return self._store.read(read)
+        finally:
+            self._observe(what, time.perf_counter() - started)
+
+    def _change(self, work: Callable[[Turn[Effect]], T]) -> T:
+        started = time.perf_counter()
+        try:
+            return self._store.change(work)
+        finally:
+            self._observe("change", time.perf_counter() - started)
 
     def _page(
         self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int

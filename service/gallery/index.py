@@ -20,6 +20,11 @@ class Found:
     groups: Rows
     scores: NDArray[np.float32]
 
+    @staticmethod
+    def nothing() -> Found:
+        """Nobody."""
+        return Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
 
 class VectorIndex(Protocol):
     """Unit vectors under ever-growing row numbers; a group is a subject.

@@ -48,26 +48,28 @@ _SUBJECT_ROW = sa.select(subjects.c.row).where(
 _MODEL_ROW = sa.select(models.c.row).where(models.c.digest == sa.bindparam("digest"))
 
 
-def collection_row(connection: sa.Connection, name: str) -> int:
-    """The row of a collection.
+def collection_row(connection: sa.Connection, name: str, *, lock: bool = False) -> int:
+    """The row of a collection; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
         CollectionNotFound: there is none.
     """
-    row = connection.scalar(_COLLECTION_ROW, {"name": name})
+    asked = _COLLECTION_ROW.with_for_update() if lock else _COLLECTION_ROW
+    row = connection.scalar(asked, {"name": name})
     if row is None:
         raise CollectionNotFound(name)
     return int(row)
 
 
-def subject_row(connection: sa.Connection, collection: str, name: str) -> int:
-    """The row of a subject.
+def subject_row(connection: sa.Connection, collection: str, name: str, *, lock: bool = False) -> int:
+    """The row of a subject; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
         CollectionNotFound, SubjectNotFound: there is none.
     """
     inside = collection_row(connection, collection)
-    row = connection.scalar(_SUBJECT_ROW, {"inside": inside, "name": name})
+    asked = _SUBJECT_ROW.with_for_update() if lock else _SUBJECT_ROW
+    row = connection.scalar(asked, {"inside": inside, "name": name})
     if row is None:
         raise SubjectNotFound(collection, name)
     return int(row)

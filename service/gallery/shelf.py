@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from service.gallery import queries, vectors
 from service.gallery.effects import Added, Dropped, Effect, Removed
-from service.gallery.index import Matrix, Rows
+from service.gallery.index import Found, Matrix, Rows
 from service.gallery.queries import Place
 from service.gallery.records import Loaded, Progress
 from service.gallery.schema import models, templates
@@ -54,6 +54,7 @@ class Shelf:
         self._indexes: dict[Place, TieredIndex] = {}
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
+        self.loaded = Loaded(0, 0, 0, (), 0.0)
         _prefer_matrix_products(len(os.sched_getaffinity(0)))
         self._closing = threading.Event()
         self._wake = threading.Event()
@@ -88,7 +89,9 @@ class Shelf:
                 self._indexes[place] = index
                 self.models[digest] = (place[1], dim)
         self._forget_files({_folder(place) for place, *_ in known})
-        return Loaded(from_files + from_record, from_files, from_record, tuple(refused), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.loaded = Loaded(from_files + from_record, from_files, from_record, tuple(refused), seconds)
+        return self.loaded
 
     def start(self) -> None:
         """Begin to settle in the background."""
@@ -108,9 +111,31 @@ class Shelf:
         """The index of a collection and model, if anything was ever added to it."""
         return self._indexes.get(place)
 
-    def items(self) -> list[tuple[Place, TieredIndex]]:
-        """All indexes with their places, at this moment."""
-        return list(self._indexes.items())
+    def search(self, _: sa.Connection, place: Place, probes: Matrix, k: int) -> list[Found]:
+        """What the index of a collection and model finds."""
+        index = self._indexes.get(place)
+        return [Found.nothing() for _ in probes] if index is None else index.search(probes, k)
+
+    def count(self, _: sa.Connection, place: Place) -> int:
+        """Templates in one index."""
+        index = self._indexes.get(place)
+        return 0 if index is None else len(index)
+
+    def sizes(self, _: sa.Connection) -> dict[Place, tuple[int, int]]:
+        """Templates and bytes of memory of every index."""
+        return {place: (len(index), index.memory) for place, index in list(self._indexes.items())}
+
+    def places(self, _: sa.Connection) -> list[Place]:
+        """Where an index holds anything."""
+        return [place for place, index in list(self._indexes.items()) if len(index)]
+
+    def entries(self, _: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
+        """All that one index holds, in parts."""
+        index = self._indexes.get(place)
+        return iter(()) if index is None else index.entries()
+
+    def check(self) -> None:
+        """The indexes are in this process's memory: they answer."""
 
     def indexes(self) -> list[TieredIndex]:
         """All indexes, at this moment."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from service.gallery.embedded import open_embedded
 from service.gallery.errors import GalleryError
 from service.gallery.gallery import Gallery
 from service.gallery.records import Idempotency, NewFace, Vector, new_id
@@ -200,7 +201,7 @@ def _expect(journal: Client, answer: str, toll: Toll) -> None:
 
 def serve(directory: Path, pipes: list[Connection]) -> None:
     """The process that gets killed: a gallery with a thread for each client, and one pipe for control."""
-    gallery = Gallery(directory, tiers=TIERS, erase_within=0.3)
+    gallery = open_embedded(directory, tiers=TIERS, erase_within=0.3)
     if not gallery.collections().items:
         gallery.create_collection(COLLECTION)
         for number in range(20):  # something that stays, so that segments settle from the first run on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from service.gallery.index import Rows
 from service.gallery.queries import Place
 from service.gallery.schema import crops, faces, subjects, templates
 from service.gallery.sealing import template_place
-from service.gallery.shelf import Shelf
+from service.gallery.store import Indexes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,31 @@ class Report:
         return not self.problems
 
 
-def verify(connection: sa.Connection, shelf: Shelf) -> Report:
-    """Compare. The caller sees to it that nothing changes meanwhile."""
+def verify(connection: sa.Connection, indexes: Indexes) -> Report:
+    """Compare, in a transaction of its own, beside which nothing changes an embedded record."""
     started = time.perf_counter()
+    if connection.dialect.name == "postgresql":  # all statements see one state of the record, whoever writes meanwhile
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    problems = _integrity(connection) if connection.dialect.name == "sqlite" else []
+    for what, query in _ORPHANS.items():
+        count = connection.scalar(query) or 0
+        if count:
+            problems.append(f"{count} {what}")
+    compared = 0
+    sizes = indexes.sizes(connection)
+    known = {place: (name, digest) for place, name, digest, _, _ in queries.places(connection)}
+    for place, (name, digest) in known.items():
+        found, count = _compare(connection, indexes, place, sizes)
+        compared += count
+        problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in found]
+    for place in set(indexes.places(connection)) - set(known):
+        count = sum(len(rows) for rows, _, _ in indexes.entries(connection, place))
+        problems.append(f"an index of {count} templates has no record (collection {place[0]}, model {place[1]})")
+    return Report(compared, len(known), tuple(problems), time.perf_counter() - started)
+
+
+def _integrity(connection: sa.Connection) -> list[str]:
+    """What SQLite finds wrong with its file; a database server sees to that itself."""
     problems = [
         f"integrity: {line}" for (line,) in connection.exec_driver_sql("PRAGMA integrity_check") if line != "ok"
     ]
@@ -42,22 +65,7 @@ def verify(connection: sa.Connection, shelf: Shelf) -> Report:
         f"{child} row {row} points to a missing row of {parent}"
         for child, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     ]
-    for what, query in _ORPHANS.items():
-        count = connection.scalar(query) or 0
-        if count:
-            problems.append(f"{count} {what}")
-    compared = 0
-    known = {place: (name, digest, dim) for place, name, digest, dim, _ in queries.places(connection)}
-    for place, (name, digest, dim) in known.items():
-        found, count = _compare(connection, shelf, place, dim)
-        compared += count
-        problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in found]
-    for place, index in shelf.items():
-        if place not in known and len(index):
-            problems.append(
-                f"an index of {len(index)} templates has no record (collection {place[0]}, model {place[1]})"
-            )
-    return Report(compared, len(known), tuple(problems), time.perf_counter() - started)
+    return problems
 
 
 _ORPHANS: dict[str, sa.Select[Any]] = {
@@ -76,33 +84,36 @@ _ORPHANS: dict[str, sa.Select[Any]] = {
 }
 
 
-def _compare(connection: sa.Connection, shelf: Shelf, place: Place, dim: int) -> tuple[list[str], int]:
+def _compare(
+    connection: sa.Connection, indexes: Indexes, place: Place, sizes: Mapping[Place, tuple[int, int]]
+) -> tuple[list[str], int]:
     """What is wrong with one index, and how many templates were compared."""
     record = queries.template_rows(connection, place)
-    index = shelf.get(place)
-    if index is None:
-        return [f"{len(record)} templates are in no index"], len(record)
-    held = index.rows()
-    problems = []
-    missing, foreign = np.setdiff1d(record, held), np.setdiff1d(held, record)
-    if len(missing):
-        problems.append(f"{len(missing)} templates are missing in the index")
-    if len(foreign):
-        problems.append(f"{len(foreign)} vectors of the index are not in the record")
-    if len(index) != len(held):
-        problems.append(f"the index counts {len(index)} vectors and holds {len(held)}")
+    parts = [np.empty(0, np.int64)]
     wrong = 0
-    for rows, groups, matrix in index.entries():
+    for rows, groups, matrix in indexes.entries(connection, place):
+        parts.append(rows)
         stored = {
             found.row: (
                 found.subject_row,
-                shelf.keyring.open(found.vector, found.key_id, template_place(found.face_row, place[1])),
+                indexes.keyring.open(found.vector, found.key_id, template_place(found.face_row, place[1])),
             )
             for found in _read(connection, place, rows)
         }
         for row, group, vector in zip(rows.tolist(), groups.tolist(), matrix, strict=True):
             if row in stored and stored[row] != (group, vectors.pack(vector)):
                 wrong += 1
+    held = np.concatenate(parts)
+    problems = []
+    missing, foreign = np.setdiff1d(record, held), np.setdiff1d(held, record)
+    if len(missing):
+        problems.append(f"{len(missing)} templates are missing in the index")
+    if len(foreign):
+        problems.append(f"{len(foreign)} vectors of the index are not in the record")
+    if len(held) != len(np.unique(held)):
+        problems.append(f"{len(held) - len(np.unique(held))} vectors are in the index more than once")
+    if (count := sizes.get(place, (0, 0))[0]) != len(held):
+        problems.append(f"the index counts {count} vectors and holds {len(held)}")
     if wrong:
         problems.append(f"{wrong} vectors of the index differ from the record")
     return problems, len(record)

@@ -22,7 +22,7 @@ from service.bench.server import make_key
 from service.bench.start import fill_gallery
 from service.bench.throughput import Round, Throughput, verifications
 from service.cli import app
-from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.settings import Settings
 from tests.conftest import encode
 
@@ -56,7 +56,7 @@ def test_a_photograph_without_a_face_stops_the_floor(settings: Settings) -> None
 def test_the_gallery_is_filled_with_as_many_templates_as_asked(settings: Settings) -> None:
     _, embedder = load_models(settings)
     fill_gallery(settings.data, embedder.digest, embedder.dim, 25)
-    with closing(Gallery(settings.data)) as gallery:
+    with closing(open_embedded(settings.data)) as gallery:
         assert gallery.count("default", embedder.digest) == 25
         assert sorted(subject.faces for subject in gallery.subjects("default").items) == [5, 10, 10]
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from service.comparison.errors import ChampionUnavailable
 from service.comparison.roles import FRESH_SECONDS, Roles
 from service.face.registry import Registry
-from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.models import Models
 from tests.comparison.conftest import Start, enrol, identify
 
@@ -111,7 +111,7 @@ def test_a_champion_that_is_not_loaded_answers_nothing_by_another_model(start: S
 def test_another_process_follows_within_a_second(zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path) -> None:
     models = Models.load(Registry.scan([zoo, *model_dirs]), None, ("teacher", "student"))
     with_student_only = Models(models.detector, [models.embedder("student")])
-    gallery = Gallery(tmp_path)
+    gallery = open_embedded(tmp_path)
     try:
         clock = [0.0]
         here, there = Roles(models, gallery), Roles(models, gallery, lambda: clock[0])

@@ -28,7 +28,7 @@ from service.face.embed import Embedder
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
-from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.gallery.schema import comparisons, now
 from service.metrics import Metrics
 from service.models import Models
@@ -129,7 +129,7 @@ class Stage:
 
     def __init__(self, zoo: Path, model_dirs: tuple[Path, ...], data: Path) -> None:
         self.models = Models.load(Registry.scan([zoo, *model_dirs]), None, ("teacher", "student"))
-        self.gallery = Gallery(data)
+        self.gallery = open_embedded(data)
         self.roles = Roles(self.models, self.gallery)
         self.roles.assign("test", "teacher", "student", 1.0)
         perception = Perception(self.models.detector, ImageLimits(), QualityLimits())

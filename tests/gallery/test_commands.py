@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
-from service.gallery.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.gallery.records import NewFace
 from tests.gallery.vectors import people
 
@@ -20,7 +20,7 @@ A = "a" * 64
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    gallery = Gallery(tmp_path / "data")
+    gallery = open_embedded(tmp_path / "data")
     gallery.create_collection("main")
     for number, vector in enumerate(people(10, 1, 16)):
         gallery.enroll("main", f"s{number}", [NewFace(f"f{number}", {A: vector})])
@@ -48,14 +48,14 @@ def test_out_and_in_again(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_difference_is_told_and_ends_with_one(data: Path) -> None:
-    gallery = Gallery(data)
+    gallery = open_embedded(data)
     gallery.write(lambda connection: connection.exec_driver_sql("UPDATE templates SET subject_row = 9 WHERE row = 3"))
     gallery.close()
     assert "1 templates disagree with their face" in facet("verify", "--data", str(data), status=1)
 
 
 def test_a_gallery_in_use_is_left_alone(data: Path) -> None:
-    gallery = Gallery(data)
+    gallery = open_embedded(data)
     result = CliRunner().invoke(app, ["gallery", "compact", "--data", str(data)])
     assert result.exit_code == 1
     assert "another process" in result.output

@@ -27,7 +27,7 @@ DISK = """
 import json, os, resource, sys
 from pathlib import Path
 import numpy as np
-from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.gallery.errors import StorageError
 from service.gallery.records import NewFace, new_id
 from service.gallery.tiered import Tiers
@@ -39,7 +39,7 @@ def face():
     vector = random.standard_normal(512).astype(np.float32)
     return NewFace(new_id(), {"d" * 64: vector / np.linalg.norm(vector)})
 
-gallery = Gallery(directory, tiers=Tiers(exact=50, fresh=20, segment=100))
+gallery = open_embedded(directory, tiers=Tiers(exact=50, fresh=20, segment=100))
 gallery.create_collection("main")
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -64,7 +64,7 @@ one = face()
 gallery.enroll("main", "after", [one])  # no restart, no repair
 problems = gallery.verify().problems
 gallery.close()
-again = Gallery(directory)
+again = open_embedded(directory)
 ids = set()
 cursor = None
 while True:
@@ -128,13 +128,13 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
 from service.gallery.errors import StorageReadOnly
 from service.gallery.records import NewFace
 
 directory = Path(sys.argv[1])
 vector = np.zeros(8, np.float32); vector[0] = 1
-gallery = Gallery(directory)
+gallery = open_embedded(directory)
 gallery.create_collection("main")
 gallery.enroll("main", "kept", [NewFace("face", {"d" * 64: vector})])
 gallery.close()
@@ -143,7 +143,7 @@ for file in [directory, *directory.iterdir()]:
 if os.geteuid() == 0:  # permissions do not bind root
     os.setegid(65534); os.seteuid(65534)
 try:
-    Gallery(directory)
+    open_embedded(directory)
 except StorageReadOnly as error:
     print(type(error).__name__, file=sys.stderr)
 else:
@@ -152,7 +152,7 @@ if os.getuid() == 0:
     os.seteuid(0); os.setegid(0)
 for file in [directory, *directory.iterdir()]:
     file.chmod(0o755 if file.is_dir() else 0o644)
-again = Gallery(directory)
+again = open_embedded(directory)
 print(again.search("main", "d" * 64, vector[None], 1)[0][0].subject)
 again.close()
 """

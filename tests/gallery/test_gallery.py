@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.gallery import errors, paging
+from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.records import (
     AuditEntry,
@@ -42,7 +43,7 @@ def face(vector: Vector, digest: str = A, id_: str | None = None) -> NewFace:
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    made = Gallery(tmp_path / "data")
+    made = open_embedded(tmp_path / "data")
     made.create_collection("main")
     yield made
     made.close()
@@ -242,7 +243,7 @@ def test_fifty_repetitions_at_once_enrol_once(gallery: Gallery) -> None:
 
 
 def test_replies_expire(tmp_path: Path) -> None:
-    gallery = Gallery(tmp_path, keep_reply=timedelta(0))
+    gallery = open_embedded(tmp_path, keep_reply=timedelta(0))
     gallery.create_collection("main")
     request = Idempotency("p", "k", "f")
     for _ in range(2):
@@ -304,7 +305,7 @@ def test_of_fifty_who_enrol_the_same_person_at_once_one_gets_in(gallery: Gallery
 def test_search_and_compare_agree_with_numpy_across_models_and_a_restart(tmp_path: Path) -> None:
     other = people(60, 5, 24, seed=3)
     directory = tmp_path / "data"
-    gallery = Gallery(directory, tiers=Tiers(exact=100, fresh=50, segment=200, shortlist=200))
+    gallery = open_embedded(directory, tiers=Tiers(exact=100, fresh=50, segment=200, shortlist=200))
     gallery.create_collection("main")
     groups = np.repeat(np.arange(60), 5)
     for number in range(60):
@@ -325,7 +326,7 @@ def test_search_and_compare_agree_with_numpy_across_models_and_a_restart(tmp_pat
             assert (hit.face_id, hit.subject) == (f"f{35 + own}", "s7")
             assert gallery.count("main", digest) == 300
         gallery.close()
-        gallery = Gallery(directory, tiers=Tiers(exact=100, fresh=50, segment=200, shortlist=200))
+        gallery = open_embedded(directory, tiers=Tiers(exact=100, fresh=50, segment=200, shortlist=200))
     gallery.close()
 
 
@@ -364,21 +365,21 @@ def test_a_score_never_leaves_its_range(gallery: Gallery) -> None:
 
 def test_the_directory_belongs_to_one_process_at_a_time(gallery: Gallery, tmp_path: Path) -> None:
     with pytest.raises(errors.StorageLocked, match="process"):
-        Gallery(tmp_path / "data")
+        open_embedded(tmp_path / "data")
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    gallery = Gallery(tmp_path)
+    gallery = open_embedded(tmp_path)
     gallery.write(lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
     gallery.close()
     with pytest.raises(errors.StorageUnavailable, match="newer version"):
-        Gallery(tmp_path)
+        open_embedded(tmp_path)
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "gallery.sqlite3").write_bytes(b"not a database at all" * 300)
     with pytest.raises(errors.StorageUnavailable, match="damaged"):
-        Gallery(tmp_path)
+        open_embedded(tmp_path)
 
 
 def test_the_audit_log_is_written_without_waiting(gallery: Gallery) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from service.gallery.embedded import open_embedded
 from service.gallery.errors import KeyMissing, StorageUnavailable
 from service.gallery.exports import export, inspect
 from service.gallery.gallery import Gallery
@@ -27,7 +28,7 @@ OLD, NEW = (f"{name}:{base64.b64encode(os.urandom(32)).decode()}" for name in ("
 
 
 def opened(directory: Path, keys: str) -> Gallery:
-    return Gallery(directory, tiers=TIERS, keyring=Keyring.parse(keys))
+    return open_embedded(directory, tiers=TIERS, keyring=Keyring.parse(keys))
 
 
 def fill(gallery: Gallery) -> None:

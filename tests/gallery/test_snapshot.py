@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace, Progress
 from service.gallery.tiered import Tiers
@@ -19,7 +20,7 @@ VECTORS = people(80, 5, 32)
 
 
 def opened(directory: Path, told: list[Progress] | None = None) -> Gallery:
-    return Gallery(directory, tiers=TIERS, progress=None if told is None else told.append)
+    return open_embedded(directory, tiers=TIERS, progress=None if told is None else told.append)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.gallery import exports
 from service.gallery.archive import read_blocks
+from service.gallery.embedded import open_embedded
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.gallery.exports import Moved, export, inspect
 from service.gallery.gallery import Gallery
@@ -24,7 +25,7 @@ A, B = "a" * 64, "b" * 64
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Gallery]:
-    gallery = Gallery(tmp_path / "source")
+    gallery = open_embedded(tmp_path / "source")
     gallery.create_collection("staff", keep_crops=True, metadata={"site": "north", "n": [1, {"x": None}]})
     gallery.create_collection("guests")
     gallery.create_collection("empty")
@@ -58,7 +59,7 @@ def content(gallery: Gallery, path: Path) -> list[object]:
 def test_a_round_trip_is_identical(source: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "BLOCK", 7)
     before = content(source, tmp_path / "a.facet")
-    target = Gallery(tmp_path / "target")
+    target = open_embedded(tmp_path / "target")
     moved = restore(target, tmp_path / "a.facet", Rule.STOP)
     assert (moved.collections, moved.subjects, moved.faces, moved.skipped) == (3, 40, 100, 0)
     assert content(target, tmp_path / "b.facet") == before
@@ -108,7 +109,7 @@ def test_an_interrupted_import_goes_on_and_nothing_is_doubled(
 ) -> None:
     monkeypatch.setattr(exports, "BLOCK", 5)
     before = content(source, tmp_path / "a.facet")
-    target = Gallery(tmp_path / "target")
+    target = open_embedded(tmp_path / "target")
 
     class Killed(Exception):
         pass
@@ -120,7 +121,7 @@ def test_an_interrupted_import_goes_on_and_nothing_is_doubled(
     with pytest.raises(Killed):
         restore(target, tmp_path / "a.facet", Rule.STOP, told=stop)
     target.close()
-    target = Gallery(tmp_path / "target")
+    target = open_embedded(tmp_path / "target")
     restore(target, tmp_path / "a.facet", Rule.STOP)  # its own half is no conflict
     assert content(target, tmp_path / "b.facet") == before
     target.close()
@@ -151,7 +152,7 @@ def archive(source: Gallery, tmp_path: Path) -> Path:
 
 def test_a_damaged_archive_changes_nothing(archive: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:-1])
-    target = Gallery(tmp_path / "target")
+    target = open_embedded(tmp_path / "target")
     with pytest.raises(ArchiveInvalid):
         restore(target, archive, Rule.REPLACE)
     assert target.collections().items == ()
@@ -192,7 +193,7 @@ def test_conflict_rules(source: Gallery, archive: Path) -> None:
 
 
 def test_an_archive_of_other_dimensions_is_refused(archive: Path, tmp_path: Path) -> None:
-    target = Gallery(tmp_path / "target")
+    target = open_embedded(tmp_path / "target")
     target.create_collection("mine")
     target.enroll("mine", "someone", [NewFace(new_id(), {A: np.eye(8, dtype=np.float32)[0]})])
     with pytest.raises(ArchiveInvalid, match="dimensions"):

@@ -1,0 +1,48 @@
+"""The gallery that the settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from service.gallery import Gallery
+from service.gallery.database import open_engine
+from service.gallery.embedded import open_embedded
+from service.gallery.gallery import Observe, unobserved
+from service.gallery.postgres import Database, open_database
+from service.gallery.records import Progress
+from service.gallery.replicated import open_replicated
+from service.settings import Settings
+
+
+def open_gallery(
+    settings: Settings, progress: Callable[[Progress], None] | None = None, observe: Observe = unobserved
+) -> Gallery:
+    """Open the gallery, ready to be used. Raises: StorageError."""
+    database = database_of(settings)
+    if database is None:
+        return open_embedded(settings.data, keyring=settings.keyring, progress=progress, observe=observe)
+    return open_replicated(database, observe=observe)
+
+
+def open_record(settings: Settings) -> sa.Engine:
+    """The record alone, as the service left it; works beside a running service. Raises: StorageError."""
+    database = database_of(settings)
+    return open_engine(settings.data) if database is None else open_database(database)
+
+
+def database_of(settings: Settings) -> Database | None:
+    """The database that holds the record, None when it is a file."""
+    if settings.database is None:
+        return None
+    return Database(
+        sa.make_url(settings.database),
+        settings.database_password.get_secret_value(),
+        settings.database_sslmode,
+        settings.database_sslrootcert,
+        settings.database_connections,
+        settings.database_queue,
+        settings.database_wait_seconds,
+        settings.database_statement_seconds,
+    )

@@ -1,0 +1,45 @@
+"""The servers that tests of this folder share, and galleries of every kind on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from service.gallery import Gallery
+from service.gallery.embedded import open_embedded
+from service.gallery.records import new_id
+from service.gallery.replicated import open_replicated
+from tests.engines.postgres import Postgres
+
+KINDS = ("embedded", "pgvector")
+Open: TypeAlias = Callable[[], Gallery]
+Places: TypeAlias = Callable[[str], Open]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole run; tests make databases of their own in it."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+    """Gives, for a kind of gallery, what opens a new one of it; called again, that opens the same one."""
+
+    def place(kind: str) -> Open:
+        if kind == "embedded":
+            folder = tmp_path / new_id()
+            return lambda: open_embedded(folder)
+        postgres: Postgres = request.getfixturevalue("postgres")
+        database = postgres.database()
+        return lambda: open_replicated(database)
+
+    return place

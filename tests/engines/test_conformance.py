@@ -1,0 +1,308 @@
+"""What every kind of gallery must do, on real servers: each test runs against all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from service.gallery import Gallery, errors
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace, Vector, new_id
+from tests.engines.conftest import KINDS, Open, Places
+from tests.gallery.vectors import exact, hard_probes, people, unit
+
+pytestmark = pytest.mark.engines
+A, B = "a" * 64, "b" * 64
+VECTORS, OTHERS = people(60, 5, 32), people(60, 5, 24, seed=3)
+REJECT = DuplicateCheck(DuplicatePolicy.REJECT, A, 0.45)
+
+
+@pytest.fixture(params=KINDS)
+def opening(request: pytest.FixtureRequest, places: Places) -> Open:
+    """Opens the gallery of this test; opened again, it is the same one."""
+    return places(request.param)
+
+
+@pytest.fixture
+def gallery(opening: Open) -> Iterator[Gallery]:
+    made = opening()
+    made.create_collection("main")
+    yield made
+    made.close()
+
+
+def face(vector: Vector, digest: str = A, id_: str | None = None) -> NewFace:
+    return NewFace(id_ or new_id(), {digest: vector}, {"sharpness": 0.5}, (1, 2, 3, 4), ((0.5, 1),) * 5, "ab" * 32)
+
+
+def names(gallery: Gallery, vector: Vector, k: int = 5) -> list[str]:
+    return [hit.subject for hit in gallery.search("main", A, vector[None], k)[0]]
+
+
+# ---- freshness
+
+
+def test_what_was_enrolled_is_found_at_once(gallery: Gallery) -> None:
+    for number in range(20):
+        one = face(VECTORS[5 * number])
+        gallery.enroll("main", f"s{number}", [one])
+        (hit,) = gallery.search("main", A, VECTORS[5 * number][None], 1)[0]
+        assert (hit.subject, hit.face_id) == (f"s{number}", one.id)
+        assert hit.score == pytest.approx(1.0, abs=2e-3)
+
+
+def test_what_was_deleted_is_never_found_again(gallery: Gallery) -> None:
+    for number in range(20):
+        gallery.enroll("main", f"s{number}", [face(VECTORS[5 * number]), face(VECTORS[5 * number + 1])])
+    for number in range(20):
+        kept, gone = gallery.faces("main", f"s{number}").items
+        gallery.delete_face("main", gone.id)
+        assert gone.id not in {hit.face_id for hit in gallery.search("main", A, VECTORS[5 * number + 1][None], 20)[0]}
+        gallery.delete_subject("main", f"s{number}")
+        assert f"s{number}" not in names(gallery, VECTORS[5 * number], 20)
+        with pytest.raises(errors.FaceNotFound):
+            gallery.face("main", kept.id)
+    assert gallery.search("main", A, VECTORS[:1], 5) == [[]]
+    assert len(gallery.receipts().items) == 40
+
+
+def test_a_renamed_subject_is_found_under_its_new_name(gallery: Gallery) -> None:
+    gallery.enroll("main", "Ann", [face(VECTORS[0])])
+    gallery.update_subject("main", "Ann", new_name="Anna", metadata={"door": 8})
+    assert names(gallery, VECTORS[0]) == ["Anna"]
+    gallery.enroll("main", "Bob", [face(VECTORS[50])])
+    with pytest.raises(errors.SubjectExists):
+        gallery.update_subject("main", "Anna", new_name="Bob")
+
+
+def test_an_erased_collection_is_gone_with_all_it_held(gallery: Gallery) -> None:
+    gallery.create_collection("other", keep_crops=True)
+    one = NewFace(new_id(), {A: VECTORS[0]}, crop=b"jpeg")
+    gallery.enroll("other", "ann", [one, face(VECTORS[1])])
+    assert gallery.crop("other", one.id) == b"jpeg"
+    receipt = gallery.delete_collection("other")
+    assert (receipt.faces, receipt.templates) == (2, 2)
+    with pytest.raises(errors.CollectionNotFound):
+        gallery.search("other", A, VECTORS[:1], 1)
+    gallery.create_collection("other")
+    assert gallery.search("other", A, VECTORS[:1], 1) == [[]]
+    with pytest.raises(errors.CollectionExists):
+        gallery.create_collection("other")
+
+
+def test_collections_do_not_see_each_other(gallery: Gallery) -> None:
+    gallery.create_collection("other")
+    gallery.enroll("main", "Ann", [face(VECTORS[0])])
+    gallery.enroll("other", "Bob", [face(VECTORS[50])])
+    assert names(gallery, VECTORS[50]) == ["Ann"]
+    assert [hit.subject for hit in gallery.search("other", A, VECTORS[:1], 5)[0]] == ["Bob"]
+
+
+# ---- models
+
+
+def test_another_model_is_a_refusal_and_each_keeps_its_dimension(gallery: Gallery) -> None:
+    assert gallery.search("main", A, VECTORS[:2], 3) == [[], []]
+    gallery.enroll("main", "Ann", [face(VECTORS[0])])
+    with pytest.raises(errors.TemplateMissing, match="aaaaaaaaaaaa"):
+        gallery.search("main", B, OTHERS[:1], 1)
+    with pytest.raises(errors.TemplateMissing):
+        gallery.compare("main", "Ann", B, OTHERS[0])
+    with pytest.raises(errors.VectorInvalid, match="32 dimensions"):
+        gallery.enroll("main", "Ann", [face(OTHERS[0])])
+    with pytest.raises(errors.VectorInvalid, match="32 dimensions"):
+        gallery.search("main", A, OTHERS[:1], 1)
+    gallery.enroll("main", "Ann", [face(OTHERS[0], B)])
+    assert gallery.search("main", B, OTHERS[:1], 1)[0][0].model == B
+    assert set(gallery.models_in("main", "Ann")) == {A, B}
+    assert gallery.count("main", A) == gallery.count("main", B) == 1
+
+
+def test_search_and_compare_agree_with_numpy_across_models_and_a_restart(opening: Open) -> None:
+    gallery = opening()
+    gallery.create_collection("main")
+    groups = np.repeat(np.arange(60), 5)
+    for number in range(60):
+        faces = [NewFace(f"f{at}", {A: VECTORS[at], B: OTHERS[at]}) for at in np.flatnonzero(groups == number).tolist()]
+        gallery.enroll("main", f"s{number}", faces)
+    rows = np.arange(300)
+    random = np.random.default_rng(1)
+    for _ in range(2):
+        for digest, vectors in ((A, VECTORS), (B, OTHERS)):
+            probes = unit(random.standard_normal((20, vectors.shape[1])))
+            for probe, hits in zip(probes, gallery.search("main", digest, probes, 4), strict=True):
+                expected = exact(probe, rows, groups, vectors, 4)
+                assert [(hit.subject, hit.face_id) for hit in hits] == [(f"s{g}", f"f{r}") for g, r, _ in expected]
+                assert [hit.score for hit in hits] == pytest.approx([score for _, _, score in expected], abs=1e-5)
+            hit = gallery.compare("main", "s7", digest, probes[0])
+            own = (vectors[35:40].astype(np.float64) @ probes[0]).argmax()
+            assert (hit.face_id, hit.subject) == (f"f{35 + own}", "s7")
+        assert gallery.verify().problems == ()
+        gallery.close()
+        gallery = opening()
+    assert {(size.model, size.templates) for size in gallery.sizes()} == {(A, 300), (B, 300)}
+    gallery.close()
+
+
+def test_the_right_person_is_first_for_hard_probes(gallery: Gallery) -> None:
+    vectors = people(400, 5, 64, seed=9)
+    with ThreadPoolExecutor(4) as pool:
+        list(
+            pool.map(
+                lambda n: gallery.enroll("main", f"s{n}", [face(v) for v in vectors[5 * n : 5 * n + 5]]), range(400)
+            )
+        )
+    persons = np.arange(0, 400, 4)
+    probes = hard_probes(persons, 400, 64, seed=9)
+    found = [hits[0].subject for hits in gallery.search("main", A, probes, 3)]
+    best = (vectors.astype(np.float32) @ probes.T).argmax(axis=0) // 5
+    assert found == [f"s{number}" for number in best]
+
+
+# ---- enrolment
+
+
+def test_an_enrolment_is_whole_or_not_at_all(gallery: Gallery) -> None:
+    taken = face(VECTORS[0])
+    gallery.enroll("main", "Ann", [taken])
+    with pytest.raises(errors.FaceExists):
+        gallery.enroll("main", "Bob", [face(VECTORS[10]), face(VECTORS[11]), taken])
+    with pytest.raises(errors.SubjectNotFound):
+        gallery.subject("main", "Bob")
+    assert names(gallery, VECTORS[10]) == ["Ann"]
+
+    def broken(_: Enrolment) -> str:
+        raise RuntimeError("no reply")
+
+    with pytest.raises(RuntimeError, match="no reply"):
+        gallery.enroll("main", "Bob", [face(VECTORS[10], B)], reply=broken)
+    assert gallery.models_in("main") == (A,)
+    assert gallery.verify().problems == ()
+
+
+def test_a_duplicate_is_refused_right_after_the_first(gallery: Gallery) -> None:
+    gallery.enroll("main", "Ann", [face(VECTORS[0])], duplicate=REJECT)
+    with pytest.raises(errors.DuplicateSubject) as refused:
+        gallery.enroll("main", "Impostor", [face(VECTORS[100]), face(VECTORS[1])], duplicate=REJECT)
+    assert [hit.subject for hit in refused.value.hits] == ["Ann"]
+    gallery.enroll("main", "Ann", [face(VECTORS[2])], duplicate=REJECT)
+    gallery.delete_subject("main", "Ann")
+    assert gallery.enroll("main", "Impostor", [face(VECTORS[1])], duplicate=REJECT).created
+
+
+def test_of_fifty_who_enrol_the_same_person_at_once_one_gets_in(gallery: Gallery) -> None:
+    barrier = threading.Barrier(50)
+
+    def enrol(number: int) -> bool:
+        barrier.wait()
+        try:
+            gallery.enroll("main", f"name{number}", [face(VECTORS[number % 5])], duplicate=REJECT)
+        except errors.DuplicateSubject:
+            return False
+        return True
+
+    with ThreadPoolExecutor(50) as pool:
+        assert sum(pool.map(enrol, range(50))) == 1
+    assert len(gallery.subjects("main").items) == 1
+    assert gallery.count("main", A) == 1
+
+
+def test_many_enrol_faces_of_the_same_new_subject_at_once(gallery: Gallery) -> None:
+    barrier = threading.Barrier(16)
+
+    def enrol(number: int) -> bool:
+        barrier.wait()
+        return gallery.enroll("main", "Ann", [face(VECTORS[number])]).created
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(enrol, range(16))) == 1
+    assert gallery.subject("main", "Ann").faces == 16
+    assert gallery.verify().problems == ()
+
+
+def test_fifty_repetitions_at_once_enrol_once(gallery: Gallery) -> None:
+    request = Idempotency("p", "burst", "f")
+
+    def enrol(number: int) -> Enrolment:
+        return gallery.enroll(
+            "main", "Ann", [face(VECTORS[number])], idempotency=request, reply=lambda e: e.faces[0].id
+        )
+
+    with ThreadPoolExecutor(50) as pool:
+        outcomes = list(pool.map(enrol, range(50)))
+    assert sum(not outcome.replayed for outcome in outcomes) == 1
+    assert {outcome.reply for outcome in outcomes} == {gallery.replay(request)}
+    assert gallery.subject("main", "Ann").faces == 1
+    with pytest.raises(errors.IdempotencyConflict):
+        gallery.replay(Idempotency("p", "burst", "another"))
+
+
+def test_enrolling_deleting_and_searching_at_once_leaves_record_and_index_agreed(gallery: Gallery) -> None:
+    gallery.enroll("main", "stays", [face(VECTORS[295])])
+
+    def live(number: int) -> None:
+        for turn in range(6):
+            one = face(VECTORS[5 * number + turn % 5])
+            gallery.enroll("main", f"s{number % 4}", [one])  # four subjects, shared by all
+            assert gallery.search("main", A, VECTORS[295][None], 1)[0][0].subject == "stays"
+            try:
+                if turn % 3 == 2:
+                    gallery.delete_subject("main", f"s{number % 4}")
+                else:
+                    gallery.delete_face("main", one.id)
+            except (errors.SubjectNotFound, errors.FaceNotFound):
+                pass  # another one was quicker
+            hits = gallery.search("main", A, one.templates[A][None], 50)[0]
+            assert one.id not in {hit.face_id for hit in hits}
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(live, range(12)))
+    report = gallery.verify()
+    assert report.problems == ()
+    erased = sum(receipt.templates for receipt in gallery.receipts(limit=1000).items)
+    assert erased + report.templates == 12 * 6 + 1  # every template was counted once
+
+
+# ---- lists
+
+
+@pytest.mark.parametrize("limit", [1, 5, 12, 13])
+def test_paging_gives_everything_once_whatever_comes_and_goes(gallery: Gallery, limit: int) -> None:
+    everybody = [f"p-{number}" for number in range(12)]
+    for name in everybody:
+        gallery.enroll("main", name, [face(VECTORS[0])])
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = gallery.subjects("main", cursor, limit, prefix="p-")
+        assert len(page.items) <= limit
+        seen += [subject.name for subject in page.items]
+        if seen and "p-0" not in {subject.name for subject in page.items} and page.next_cursor:
+            gallery.update_subject("main", everybody[-1], metadata={"seen": len(seen)})
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == everybody
+    with pytest.raises(errors.CursorInvalid):
+        gallery.subjects("main", "AAAA")
+
+
+# ---- restart
+
+
+def test_everything_is_there_after_a_restart(opening: Open) -> None:
+    gallery = opening()
+    gallery.create_collection("main", metadata={"site": 1})
+    gallery.enroll("main", "Ann", [face(VECTORS[0])], metadata={"door": 7})
+    before = gallery.subject("main", "Ann"), gallery.faces("main", "Ann").items, gallery.collection("main")
+    gallery.close()
+    again = opening()
+    assert (again.subject("main", "Ann"), again.faces("main", "Ann").items, again.collection("main")) == before
+    assert again.loaded.templates == 1
+    assert names(again, VECTORS[0]) == ["Ann"]
+    assert again.verify().sound
+    again.check()
+    again.close()

@@ -1,0 +1,64 @@
+"""Out of every kind of gallery and into every other: the same people, to the times and ids."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.gallery import Gallery, exports, imports
+from service.gallery.archive import read_blocks
+from service.gallery.records import NewFace
+from tests.engines.conftest import KINDS, Places
+from tests.gallery.vectors import people
+
+pytestmark = pytest.mark.engines
+A, B = "a" * 64, "b" * 64
+VECTORS, OTHERS = people(60, 2, 32), people(60, 2, 24, seed=3)
+
+
+def fill(gallery: Gallery) -> None:
+    gallery.create_collection("main", metadata={"site": 1})
+    gallery.create_collection("keeping", keep_crops=True)
+    for number in range(60):
+        faces = [
+            NewFace(
+                f"f{at}",
+                {A: VECTORS[at], B: OTHERS[at]},
+                {"sharpness": 0.25},
+                (1, 2, 3, 4),
+                ((0.5, 1),) * 5,
+                "ab",
+                b"png",
+            )
+            for at in (2 * number, 2 * number + 1)
+        ]
+        gallery.enroll("keeping" if number % 3 == 0 else "main", f"s{number}", faces, metadata={"n": number})
+
+
+def content(gallery: Gallery, file: Path) -> list[dict[str, Any]]:
+    """All blocks of an export, without what names the store it came from and the rows it had there."""
+    exports.export(gallery.engine, file)
+    return [{key: value for key, value in block.items() if key != "last"} for block in read_blocks(file)][1:]
+
+
+@pytest.mark.parametrize(("source", "target"), list(product(KINDS, KINDS)))
+def test_a_round_trip_is_identical(places: Places, tmp_path: Path, source: str, target: str) -> None:
+    with closing(places(source)()) as first, closing(places(target)()) as second:
+        fill(first)
+        before = content(first, tmp_path / "first")
+        moved = imports.restore(second, tmp_path / "first", imports.Rule.STOP)
+        assert (moved.subjects, moved.faces, moved.templates) == (60, 120, 240)
+        assert content(second, tmp_path / "second") == before
+        assert second.verify().problems == ()
+        for at in (0, 41, 119):
+            inside = "keeping" if (at // 2) % 3 == 0 else "main"
+            (hit,) = second.search(inside, A, VECTORS[at][None], 1)[0]
+            assert (hit.subject, hit.face_id) == (f"s{at // 2}", f"f{at}")
+        again = imports.restore(second, tmp_path / "first", imports.Rule.REPLACE)
+        assert again.faces == 120
+        assert content(second, tmp_path / "third") == before
+        assert second.verify().problems == ()
