@@ -74,11 +74,15 @@ class Shelf:
                 living = queries.template_rows(connection, place)
                 segments, bad = files.load(living, queries.last_template_row(connection))
                 refused += bad
-                index = TieredIndex(dim, self._tiers, files=files, segments=segments)
+                missing = living
+                if segments:
+                    held = np.concatenate([segment.rows[segment.alive] for segment in segments])
+                    missing = living[~among(living, np.sort(held))]
+                room = min(len(missing), self._tiers.exact + self._tiers.segment + CHUNK)
+                index = TieredIndex(dim, self._tiers, files=files, segments=segments, room=room)
                 from_files += len(index)
                 if progress is not None:
                     progress(Progress(name, digest, len(index), total, "snapshot"))
-                missing = living if len(index) == 0 else living[~among(living, index.rows())]
                 for rows, groups, matrix in stored(connection, self.keyring, place, dim, missing):
                     index.add(rows, groups, matrix)
                     from_record += len(rows)
@@ -246,11 +250,13 @@ def stored(
     for part in connection.execution_options(yield_per=CHUNK).execute(asked).partitions():
         rows, groups, sealed, key_ids, face_rows = zip(*part, strict=True)
         blobs = [
-            keyring.open(blob, key_id, template_place(face_row, place[1]))
+            blob if key_id is None else keyring.open(blob, key_id, template_place(face_row, place[1]))
             for blob, key_id, face_row in zip(sealed, key_ids, face_rows, strict=True)
         ]
         matrix = vectors.unpack(blobs, dim).astype(np.float32)
         numbers = np.array(rows, np.int64)
-        kept = np.isin(numbers, wanted, assume_unique=True)
-        if kept.any():
+        kept = among(numbers, wanted)
+        if kept.all():
+            yield numbers, np.array(groups, np.int64), matrix
+        elif kept.any():
             yield numbers[kept], np.array(groups, np.int64)[kept], matrix[kept]

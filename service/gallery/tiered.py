@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.block import Block, find
+from service.gallery.block import SMALLEST, Block, find
 from service.gallery.index import Found, Matrix, Rows, distinct
 from service.gallery.segment import CHUNK, BuildStopped, Part, Segment, Settled, build
 
@@ -82,13 +82,17 @@ class TieredIndex:
         *,
         files: SegmentFiles | None = None,
         segments: Sequence[Segment] = (),
+        room: int = SMALLEST,
     ) -> None:
-        """An index of `segments`, or of nothing; `files` is where later segments are kept."""
+        """An index of `segments`, or of nothing; `files` is where later segments are kept.
+
+        `room` is made for so many fresh vectors; more find theirs, at the price of a copy.
+        """
         self.dim = dim
         self._tiers = tiers or Tiers()
         self._files = files
         settled = Settled.of(segments)
-        self._view = View(settled, Block.empty(dim), int(np.count_nonzero(settled.alive)))
+        self._view = View(settled, Block.empty(dim, max(room, SMALLEST)), int(np.count_nonzero(settled.alive)))
         self._change = threading.Lock()
         self._settling = threading.Lock()
         self._gone = False

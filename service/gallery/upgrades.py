@@ -1,57 +1,36 @@
-"""A record brought to the newest schema, by Alembic's steps, at every start."""
+"""A record brought to the newest schema at every start."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
-from service.gallery.errors import StorageUnavailable
-
-MIGRATING = 0x6661636574
-"""The lock of whoever migrates: replicas that start together take turns."""
+STEPS = Path(__file__).parent / "migrations" / "versions"
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Run the steps that are missing, all of them or none.
+    """Take the steps that are missing, all of them or none.
 
     Raises:
         StorageUnavailable: the record was written by a newer version.
     """
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it reports every start
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
+    if _revision(engine) == _newest():
+        return
+    from service.gallery.migrations.steps import take_steps  # noqa: PLC0415 - Alembic is slow to load, and rarely needed
+
+    take_steps(engine)
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    """The revision that Alembic noted in the record, None in a new one."""
     with engine.connect() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == head:
-            return
-    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
-        context = MigrationContext.configure(
-            connection, opts={"fn": lambda current, _: scripts._upgrade_revs("head", current)}
-        )
-        try:
-            with _operations(context):
-                context.run_migrations()
-        except CommandError as error:
-            raise StorageUnavailable(
-                f"The gallery was written by a newer version of Facet ({error}): run that version, or restore a backup."
-            ) from error
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        return None if found is None else str(found)
 
 
-@contextmanager
-def _operations(context: MigrationContext) -> Iterator[None]:
-    from alembic.operations import Operations  # noqa: PLC0415 - half the import time of alembic, needed once
-
-    with Operations.context(context):
-        yield
+def _newest() -> str:
+    """The revision of the last step; their files are named by it: `0002_comparison.py`."""
+    return max(path.name.partition("_")[0] for path in STEPS.glob("[0-9]*_*.py"))

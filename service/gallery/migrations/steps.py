@@ -1,0 +1,44 @@
+"""The steps to the newest schema, taken by Alembic."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from service.gallery.errors import StorageUnavailable
+
+MIGRATING = 0x6661636574
+"""The lock of whoever migrates: replicas that start together take turns."""
+
+
+def take_steps(engine: sa.Engine) -> None:
+    """Run the steps that are missing, all of them or none.
+
+    Raises:
+        StorageUnavailable: the record was written by a newer version.
+    """
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
+        context = MigrationContext.configure(
+            connection, opts={"fn": lambda current, _: scripts._upgrade_revs("head", current)}
+        )
+        try:
+            with Operations.context(context):
+                context.run_migrations()
+        except CommandError as error:
+            raise StorageUnavailable(
+                f"The gallery was written by a newer version of Facet ({error}): run that version, or restore a backup."
+            ) from error
