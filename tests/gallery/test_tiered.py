@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -222,3 +225,14 @@ def test_removed_fresh_vectors_do_not_deepen_the_search_of_settled_ones(monkeypa
     monkeypatch.setattr(Settled, "nearest", spied)
     assert len(index.search(probe, 3)[0].rows) == 3
     assert len(depths) == 1
+
+
+def test_a_search_on_any_thread_uses_that_thread_alone() -> None:
+    """In a process of its own: OpenMP reads its setting once, when faiss is loaded."""
+    asked = (
+        "import concurrent.futures as f, service.gallery, faiss;"
+        "print(f.ThreadPoolExecutor(1).submit(faiss.omp_get_max_threads).result())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    run = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "1"
