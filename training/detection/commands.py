@@ -31,7 +31,7 @@ def compose_tiles(
     data: Annotated[Path, typer.Option(envvar="FACET_TRAIN_DATA", help="Folder of prepared sets.")] = Path("data/sets"),
     models: Models = Path("data/models"),
     teacher: Teacher = "yunet",
-    count: int = 16_000,
+    count: int = 10_000,
     seed: int = 7,
 ) -> None:
     """Compose the tiles a detector learns from; what is held out for measuring stays out."""

@@ -52,8 +52,8 @@ def prepare_tiles(
     teacher: ModelSession,
     *,
     seed: int = 7,
-    count: int = 16_000,
-    size: int = 256,
+    count: int = 10_000,
+    size: int = 320,
     watch: Callable[[range], Any] = iter,
 ) -> None:
     """Compose a tile set into `folder`. Raises: SetMissing, SetInvalid."""
