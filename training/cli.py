@@ -13,7 +13,7 @@ from service.errors import FacetError
 from training.commands.data import neurons, prepare_set, targets
 from training.commands.measure import calibrate_model, cost, evaluate
 from training.commands.release import export_run, publish_run, starter
-from training.commands.runs import fit_recipe
+from training.commands.runs import fit_recipe, pace
 from training.detection.commands import compose_tiles, evaluate_detector
 from training.errors import TrainingError
 
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "targets": targets,
     "neurons": neurons,
     "fit": fit_recipe,
+    "pace": pace,
     "evaluate": evaluate,
     "calibrate": calibrate_model,
     "cost": cost,

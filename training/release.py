@@ -6,7 +6,7 @@ Everything is measured on the exported graph that is published, through the serv
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,17 @@ from typing import Any
 from service.face.detect import DetectionLimits
 from service.face.manifest import Licence, Result
 from service.face.registry import Registry
+from service.face.score import wilson
 from service.face.session import ModelSession
 from training.artefact import digest_file, whole_folder, write_json
 from training.calibrate import calibrate
 from training.checkpoint import load_checkpoint
 from training.cost import race, yardstick
 from training.crops import open_set, open_sets
-from training.detection.evaluate import DetectionReport, Question, compare, time_ratio, views
+from training.detection.evaluate import DetectionReport, Question, Share, compare, time_ratio, views
 from training.detection.export import export_detector
 from training.detection.prepare import split_photographs
+from training.detection.robustness import survive
 from training.detection.task import DETECTOR, DetectorRecipe
 from training.detection.teacher import open_detector as open_detecting_teacher
 from training.errors import PublishRefused
@@ -114,6 +116,8 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
         _detection(what.name, entry["sha256"], place, compare(session, teacher, views(photographs), served))
         for place, photographs in (("scenes", held.held_scenes), ("portraits", held.held_portraits))
     ]
+    spoiled = survive(session, teacher, views(held.held_portraits), served)
+    reports.append(_survival(what.name, entry["sha256"], spoiled))
     written = [report.as_json() for report in reports]
     write_json(folder / "report.json", written)
     return publish(folder, what, target, reports=written, replace=True)
@@ -152,7 +156,29 @@ def _detection(name: str, digest: str, place: str, found: DetectionReport) -> Re
         "landmark jitter of the teacher, median": (summary["teacher_jitter"]["median"], found.images),
     }
     rows = tuple(
-        Result(protocol=protocol, metric=metric, value=value, ci95=None, trials=trials)
+        Result(protocol=protocol, metric=metric, value=value, ci95=_interval(found.recall, metric), trials=trials)
         for metric, (value, trials) in values.items()
+    )
+    return Report(name, digest, protocol, rows)
+
+
+def _interval(recall: Share, metric: str) -> tuple[float, float] | None:
+    return wilson(recall.hits, recall.trials) if metric == "share found" and recall.trials else None
+
+
+def _survival(name: str, digest: str, spoiled: Mapping[str, tuple[Share, Share]]) -> Report:
+    """Shares of faces still found in spoiled portraits, beside the teacher's, as rows."""
+    score = DetectionLimits().min_score
+    protocol = f"held-out portraits, spoiled, at score {score:g}; faces that the teacher finds in the good ones at 0.8"
+    rows = tuple(
+        Result(
+            protocol=protocol,
+            metric=f"{damage}: share found{whose}",
+            value=share.value if share.trials else 0.0,
+            ci95=wilson(share.hits, share.trials) if share.trials else None,
+            trials=max(1, share.trials),
+        )
+        for damage, shares in spoiled.items()
+        for whose, share in zip(("", ", teacher"), shares, strict=True)
     )
     return Report(name, digest, protocol, rows)

@@ -7,11 +7,12 @@ Only the published folders are replaced, each whole.
 from __future__ import annotations
 
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from service.face.intake import add_model, read_spec
 from service.face.registry import Registry
-from training.detection.prepare import prepare_tiles, split_photographs
+from training.detection.prepare import TILES_COUNT, prepare_tiles, split_photographs
 from training.detection.teacher import open_detector as open_detecting_teacher
 from training.errors import SetMissing
 from training.fit import fit
@@ -30,15 +31,31 @@ PEOPLE = "lfw-view1"
 RELEASES = ("detector", "facet-s", "facet-m")
 
 
-def make_starter(shared: Path, work: Path, target: Path, releases: tuple[str, ...] = RELEASES) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """How far a rehearsal goes: steps of every run, and tiles of the detector's set. Its models are worth nothing."""
+
+    steps: int = 2
+    tiles: int = 64
+
+
+def make_starter(
+    shared: Path,
+    work: Path,
+    target: Path,
+    releases: tuple[str, ...] = RELEASES,
+    rehearsal: Rehearsal | None = None,
+) -> list[Path]:
     """Make the bundle from `shared` (its `data` archives and `models`) into `target`, working in `work`.
+
+    A `rehearsal` takes every step, and few of each.
 
     Raises: SetMissing when an archive is not there, and whatever a step raises.
     """
     roots = Roots(work / "sets", work / "models", work / "runs")
     unpack(shared / "data", work / "raw")
     register(shared / "models", roots.models)
-    prepare_sets(shared / "data", work / "raw", roots)
+    prepare_sets(shared / "data", work / "raw", roots, rehearsal.tiles if rehearsal else TILES_COUNT)
     evidence = Evidence(
         view1=work / "raw" / "lfw_view1",
         scenes=work / "raw" / "flickr_scenes",
@@ -53,6 +70,9 @@ def make_starter(shared: Path, work: Path, target: Path, releases: tuple[str, ..
         what = read_publication(HERE / "releases" / f"{name}.json")
         for recipe_name in what.recipes:
             recipe = read_recipe(HERE / "recipes" / f"{recipe_name}.yaml")
+            if rehearsal is not None:
+                short = recipe.schedule.model_copy(update={"steps": rehearsal.steps, "epochs": None})
+                recipe = recipe.model_copy(update={"schedule": short})
             run = fit(recipe, kind_of(recipe.task), roots)
         release = release_detector if name == "detector" else release_embedder
         made.append(release(run.name, what, roots, evidence, target))
@@ -82,7 +102,7 @@ def register(files: Path, models: Path) -> None:
             add_model(files / file, read_spec(name), models)
 
 
-def prepare_sets(archives: Path, raw: Path, roots: Roots) -> None:
+def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_COUNT) -> None:
     """Prepare the sets of crops, the people of LFW's development view, and the detector's tiles, each once."""
     for name in FACES:
         if not (roots.data / name).is_dir():
@@ -94,4 +114,4 @@ def prepare_sets(archives: Path, raw: Path, roots: Roots) -> None:
     if not (roots.data / TILES).is_dir():
         photographs = split_photographs(raw / "flickr_scenes", raw / "lfw_view1")
         session = open_detecting_teacher(Registry.scan([roots.models]), "yunet").session
-        prepare_tiles(roots.data / TILES, photographs, [raw / name for name in FACES], session)
+        prepare_tiles(roots.data / TILES, photographs, [raw / name for name in FACES], session, count=tiles)

@@ -14,7 +14,7 @@ from training.errors import ExportFailed, PublishRefused
 from training.export import FORMS, Form, export
 from training.publish import publish
 from training.release import read_publication
-from training.starter import RELEASES, make_starter
+from training.starter import RELEASES, Rehearsal, make_starter
 from training.vectors import STARTER
 
 
@@ -61,9 +61,10 @@ def starter(
     work: Annotated[Path, typer.Option(help="Folder to work in: sets, targets, runs.")] = Path("data/starter"),
     target: Annotated[Path, typer.Option(help="Folder of models to publish into.")] = STARTER,
     only: Annotated[list[str] | None, typer.Option(help="detector, facet-s or facet-m; repeatable.")] = None,
+    rehearse: Annotated[bool, typer.Option(help="Take every step, but hardly train. Give other folders.")] = False,
 ) -> None:
     """Make the bundled models again, every step from the archives to the bundle. Hours; goes on where it stopped."""
-    for folder in make_starter(shared, work, target, tuple(only or RELEASES)):
+    for folder in make_starter(shared, work, target, tuple(only or RELEASES), Rehearsal() if rehearse else None):
         print(folder)
 
 

@@ -1,4 +1,4 @@
-"""`fit`: from a recipe to a run."""
+"""`fit`: from a recipe to a run; and `pace`: how fast it goes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.fit import fit
+from training.pace import measure_pace
 from training.recipe import Roots
 from training.tasks import kind_of, read_recipe
 
@@ -25,3 +26,21 @@ def fit_recipe(
 
     parsed = read_recipe(recipe)
     print(fit(parsed, kind_of(parsed.task), Roots(data, models, runs), accelerator=accelerator, until=until))
+
+
+def pace(
+    recipe: Annotated[Path, typer.Argument(help="What would be trained.")],
+    steps: Annotated[int, typer.Option(help="Steps in a turn.")] = 20,
+    turns: Annotated[int, typer.Option(help="How often both take their turn.")] = 5,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+    accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Time the steps of a recipe beside the bare network's forward and backward pass, in turns. Keeps no run."""
+    parsed = read_recipe(recipe)
+    found = measure_pace(
+        parsed, kind_of(parsed.task), Roots(data, models, runs), steps=steps, turns=turns, accelerator=accelerator
+    )
+    print(f"{found.loop:.1f} images/s in the loop, {found.bare:.1f} bare: {found.ratio:.1%}")
+    print(f"{found.data_wait:.1%} of the loop's time spent waiting for data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.artefact import write_json
 from training.detection.evaluate import DetectionReport, Question, close_views, compare, time_ratio, views
-from training.detection.prepare import Photographs, prepare_tiles, split_photographs
+from training.detection.prepare import TILES_COUNT, Photographs, prepare_tiles, split_photographs
+from training.detection.robustness import survive
 from training.detection.teacher import open_detector
 
 Scenes = Annotated[Path, typer.Argument(help="Folder of ordinary photographs.")]
@@ -31,7 +33,7 @@ def compose_tiles(
     data: Annotated[Path, typer.Option(envvar="FACET_TRAIN_DATA", help="Folder of prepared sets.")] = Path("data/sets"),
     models: Models = Path("data/models"),
     teacher: Teacher = "yunet",
-    count: int = 16_000,
+    count: int = TILES_COUNT,
     seed: int = 7,
 ) -> None:
     """Compose the tiles a detector learns from; what is held out for measuring stays out."""
@@ -61,6 +63,13 @@ def evaluate_detector(
     for name, report in _protocol(session, reference, photographs, Question(score, doubt_score=doubt)):
         typer.echo("\n".join([f"{name}, {report.images} images", *report.lines(), ""]))
         numbers[name] = report.summary()
+    typer.echo("spoiled portraits, faces that the teacher finds in the good ones")
+    for damage, (mine, theirs) in survive(
+        session, reference, views(photographs.held_portraits), Question(score, doubt_score=doubt)
+    ).items():
+        typer.echo(f"{damage:<12} found {mine}; teacher {theirs}")
+        numbers[damage] = {"student": asdict(mine), "teacher": asdict(theirs)}
+    typer.echo()
     speed = time_ratio(session, reference)
     typer.echo(f"640x480, one thread: {json.dumps(speed)}")
     if out is not None:

@@ -20,10 +20,12 @@ from training.errors import SetMissing
 
 Image = NDArray[np.uint8]
 
-#: Shares of the three kinds of tile.
-MOSAIC, PASTED, CLOSE = 0.55, 0.37, 0.08
+#: Shares of the four kinds of tile; the rest, a tenth, are faces that fill it.
+MOSAIC, PASTED, TEXTURE = 0.50, 0.32, 0.08
 #: Cells per side of a mosaic: one large scene up to sixteen small ones, hence faces of every size.
-GRID, GRID_SHARE = (1, 2, 3, 4), (0.35, 0.38, 0.19, 0.08)
+GRID, GRID_SHARE = (1, 2, 3, 4), (0.25, 0.35, 0.25, 0.15)
+#: How much a scene may be reduced or enlarged, and one without faces in a tile of textures.
+ZOOM, TEXTURE_ZOOM = (0.3, 2.0), (1.5, 6.0)
 #: Face within a canonical crop (ArcFace 112 template with an 8 px margin): centre and half axes, as shares of the side.
 FACE_CENTRE, FACE_AXES = (0.5, 0.55), (0.38, 0.47)
 
@@ -45,7 +47,7 @@ class Sources:
                 raise SetMissing(f"no {name} to compose tiles from; give at least one image file")
 
 
-def compose_tile(sources: Sources, seed: int, index: int, size: int = 256) -> Image:
+def compose_tile(sources: Sources, seed: int, index: int, size: int = 320) -> Image:
     """Tile `index`: BGR uint8 (size, size, 3)."""
     rng = np.random.default_rng((seed, index))
     kind = rng.random()
@@ -53,6 +55,9 @@ def compose_tile(sources: Sources, seed: int, index: int, size: int = 256) -> Im
         tile = _mosaic(sources.scenes, rng, size)
     elif kind < MOSAIC + PASTED:
         tile = _paste_faces(_mosaic(sources.empty, rng, size, turned=False), sources.crops, rng)
+    elif kind < MOSAIC + PASTED + TEXTURE:
+        # eyes of animals, wheels, leaves: what small views of the world mistake for faces
+        tile = _mosaic(sources.empty, rng, size, zooms=TEXTURE_ZOOM)
     else:
         tile = _close_face(sources.crops, _mosaic(sources.empty, rng, size, turned=False), rng)
     return _photometric(tile, rng)
@@ -77,7 +82,13 @@ def _scene_cell(image: Image, width: int, height: int, zoom: float, rng: np.rand
     return scaled[y : y + height, x : x + width]
 
 
-def _mosaic(paths: Sequence[Path], rng: np.random.Generator, size: int, turned: bool = True) -> Image:
+def _mosaic(
+    paths: Sequence[Path],
+    rng: np.random.Generator,
+    size: int,
+    turned: bool = True,
+    zooms: tuple[float, float] = ZOOM,
+) -> Image:
     cells = int(rng.choice(GRID, p=GRID_SHARE))
     inner = np.linspace(0, size, cells + 1)[1:-1] + rng.uniform(-0.1, 0.1, cells - 1) * size / cells
     cuts = [0, *(int(c) for c in inner), size]
@@ -87,7 +98,7 @@ def _mosaic(paths: Sequence[Path], rng: np.random.Generator, size: int, turned: 
             image = _pick(paths, rng)
             if turned and rng.random() < 0.06:  # turned faces are the scene's own hard negatives
                 image = np.ascontiguousarray(np.rot90(image, int(rng.integers(1, 4))))
-            zoom = float(np.exp(rng.uniform(np.log(0.3), np.log(1.6))))
+            zoom = float(np.exp(rng.uniform(*np.log(zooms))))
             tile[top:bottom, left:right] = _scene_cell(image, right - left, bottom - top, zoom, rng)
     return tile
 

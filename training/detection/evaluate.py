@@ -132,9 +132,9 @@ def compare(
         seen = find_faces(teacher, image, ask.doubt_score)
         sure = [face for face in seen if face.score >= ask.reference_score]
         mine = find_faces(student, image, ask.operating_score)
-        report.student_alarms += sum(_match(face, seen) is None for face in mine)
+        report.student_alarms += sum(same_face(face, seen) is None for face in mine)
         for face in sure:
-            match = _match(face, mine)
+            match = same_face(face, mine)
             for name, (low, high) in bands.items():
                 if low <= face.box[3] < high:
                     tally[name][0] += match is not None
@@ -146,11 +146,11 @@ def compare(
                 hits += 1
                 report.landmark_errors.append(landmark_error(match, face))
         for again in _resized_views(teacher, image, ask.operating_score):
-            alarms = [face.score for face in again if _match(face, seen) is None]
+            alarms = [face.score for face in again if same_face(face, seen) is None]
             report.teacher_alarms += len(alarms) / len(RESIZES)
             report.teacher_sure_alarms += sum(score >= ask.reference_score for score in alarms) / len(RESIZES)
             for face in sure:
-                match = _match(face, again) if face.box[3] >= ask.side else None
+                match = same_face(face, again) if face.box[3] >= ask.side else None
                 if match is not None:
                     report.jitters.append(landmark_error(match, face))
     report.recall = Share(hits, trials)
@@ -221,7 +221,7 @@ def _zoomed(image: Image, zoom: float) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC), np.uint8)
 
 
-def _match(face: Detection, others: Sequence[Detection]) -> Detection | None:
+def same_face(face: Detection, others: Sequence[Detection]) -> Detection | None:
     """The one of `others` that overlaps `face` most, if by enough."""
     if not others:
         return None

@@ -14,8 +14,10 @@ from service.face.detect import HEADS
 from service.face.session import ModelSession
 from training.artefact import whole_file
 from training.detection.student import BOX, CLS, KPS, OBJ, STRIDES, DetectorStudent
+from training.detection.tapered import TaperedStudent
 from training.errors import ExportFailed
 
+Detects = DetectorStudent | TaperedStudent
 NAMES = tuple(f"{head}_{stride}" for head in HEADS for stride in STRIDES)
 FREE = {"input": {0: "batch", 2: "height", 3: "width"}, **{name: {0: "batch", 1: "cells"} for name in NAMES}}
 #: Largest difference between torch and the graph that rounding explains.
@@ -27,7 +29,7 @@ class SplitHeads(nn.Module):
     and kps (N, P, 10), each for strides 8, 16 and 32, in the order of `NAMES`.
     """
 
-    def __init__(self, student: DetectorStudent) -> None:
+    def __init__(self, student: Detects) -> None:
         super().__init__()
         self.student = student
 
@@ -41,7 +43,7 @@ class SplitHeads(nn.Module):
         )
 
 
-def export_detector(student: DetectorStudent, path: Path) -> None:
+def export_detector(student: Detects, path: Path) -> None:
     """Write `student` to `path` (opset 17, batch norm folded, H and W free) and compare it with torch on two sizes.
 
     Raises: ExportFailed when the graph disagrees; then nothing is left at `path`.

@@ -17,6 +17,7 @@ HELD_SCENES = 200
 HELD_ONE_IN = 10  # portrait folders
 #: A scene is drawn this often for each portrait photograph drawn once, there being fewer scenes than portraits.
 SCENE_REPEAT = 5
+TILES_COUNT = 10_000
 #: A background is a scene in which the teacher sees nothing at this score.
 EMPTY_BELOW = 0.5
 
@@ -52,8 +53,8 @@ def prepare_tiles(
     teacher: ModelSession,
     *,
     seed: int = 7,
-    count: int = 16_000,
-    size: int = 256,
+    count: int = TILES_COUNT,
+    size: int = 320,
     watch: Callable[[range], Any] = iter,
 ) -> None:
     """Compose a tile set into `folder`. Raises: SetMissing, SetInvalid."""

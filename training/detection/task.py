@@ -1,31 +1,56 @@
-"""The detector task: dense distillation of a YuNet-shaped teacher into a network of our own, from random weights."""
+"""The detector task: dense distillation of a YuNet-shaped teacher into a network of our own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from service.face.registry import Registry
-from training.detection.export import NAMES, SplitHeads
+from training.detection.export import NAMES, Detects, SplitHeads
+from training.detection.inherit import inherit
 from training.detection.loss import DetectionWeights, distil_rows
 from training.detection.student import DetectorStudent
+from training.detection.tapered import TaperedStudent
 from training.detection.teacher import DenseTeacher, open_detector
-from training.detection.tiles import TileSource, open_tiles
+from training.detection.tiles import TileSet, TileSource, open_tiles
 from training.errors import CheckpointInvalid
+from training.initialise import Random
 from training.recipe import Part, Recipe, Roots
 from training.task import Exported, Task, TaskKind
 
+#: Tiles on which an inheriting student decides which of its teacher's channels it keeps.
+INHERIT_TILES = 64
 
-class DetectorSpec(Part):
-    """The network: channels at strides 2 and 4, channels beyond, residual blocks at strides 4, 8, 16 and 32."""
 
+class SeparableSpec(Part):
+    """`DetectorStudent`: channels at strides 2 and 4, channels beyond, residual blocks at strides 4, 8, 16 and 32."""
+
+    kind: Literal["separable"]
     stem: tuple[int, int] = (16, 32)
     width: int = Field(default=64, gt=0)
     blocks: tuple[int, int, int, int] = (1, 3, 3, 3)
+
+
+class TaperedSpec(Part):
+    """`TaperedStudent`: channels within stride 4, residual units at strides 8, 16 and 32."""
+
+    kind: Literal["tapered"]
+    waist: int = Field(default=32, gt=0, le=64)
+    extra: tuple[int, int, int] = (1, 2, 1)
+
+
+class Inherited(Part):
+    """Weights of the recipe's teacher, thinned where the student is thinner."""
+
+    kind: Literal["teacher"]
+
+
+StudentSpec = Annotated[SeparableSpec | TaperedSpec, Field(discriminator="kind")]
 
 
 class DistanceSpec(Part):
@@ -39,25 +64,39 @@ class DistanceSpec(Part):
 
 
 class DetectorRecipe(Recipe):
-    """`tiles` is a prepared tile set, `teacher` a registered detector, `crop` the side of what is cut from a tile."""
+    """`tiles` is a prepared tile set, `teacher` a registered detector, `crop` the side of what is cut from a tile.
+
+    `degrade` is the share of cuts that the student sees in bad light, blurred or compressed, and its teacher as they
+    are.
+    """
 
     tiles: str
     teacher: str
     crop: int = 224
-    student: DetectorSpec = DetectorSpec()
+    degrade: float = Field(default=0.0, ge=0, le=1)
+    student: StudentSpec = SeparableSpec(kind="separable")
+    init: Annotated[Random | Inherited, Field(discriminator="kind")] = Random(kind="random")
     distance: DistanceSpec = DistanceSpec()
+
+    @model_validator(mode="after")
+    def _inherits_what_fits(self) -> Self:
+        if self.init.kind == "teacher" and self.student.kind != "tapered":
+            raise ValueError("only a tapered student has places for its teacher's weights: choose init random")
+        return self
 
 
 class DetectorTask(Task):
     """Holds the student; the teacher answers while batches are made."""
 
     def __init__(self, recipe: DetectorRecipe, roots: Roots) -> None:
-        """Raises: ModelError, TeacherError, DataError, RecipeInvalid."""
+        """Raises: ModelError, TeacherError, DataError, RecipeInvalid, InitialisationFailed."""
         super().__init__()
         teacher = open_detector(Registry.scan([roots.models]), recipe.teacher)
         tiles = open_tiles(roots.data / recipe.tiles)
-        self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop)
+        self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop, recipe.degrade)
         self.student = _build(recipe.student)
+        if recipe.init.kind == "teacher" and isinstance(self.student, TaperedStudent):
+            inherit(self.student, teacher.path, _pixels(tiles))
         self._weights = DetectionWeights(**recipe.distance.model_dump())
         self.facts = {"teachers": {recipe.teacher: teacher.digest}, "data": {tiles.name: tiles.digest}}
 
@@ -77,8 +116,15 @@ def restore(recipe: DetectorRecipe, state: Mapping[str, Tensor]) -> Exported:
     return Exported(SplitHeads(student).eval(), torch.zeros(1, 3, 256, 320), NAMES)
 
 
-def _build(spec: DetectorSpec) -> DetectorStudent:
+def _build(spec: SeparableSpec | TaperedSpec) -> Detects:
+    if spec.kind == "tapered":
+        return TaperedStudent(spec.waist, spec.extra)
     return DetectorStudent(spec.stem, spec.width, spec.blocks)
+
+
+def _pixels(tiles: TileSet) -> Tensor:
+    chosen = np.ascontiguousarray(tiles.tiles[:INHERIT_TILES].transpose(0, 3, 1, 2), np.float32)
+    return torch.from_numpy(chosen)
 
 
 DETECTOR: TaskKind[Any] = TaskKind(DetectorRecipe, DetectorTask, restore)

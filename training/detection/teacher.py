@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ from training.errors import TeacherMismatch
 
 @dataclass(frozen=True, slots=True)
 class DetectorGraph:
-    """A registered detector: its graph and the SHA-256 of the file."""
+    """A registered detector: its graph, and the path and SHA-256 of the file."""
 
     session: ModelSession
+    path: Path
     digest: str
 
 
@@ -32,7 +34,7 @@ def open_detector(registry: Registry, name: str) -> DetectorGraph:
     raw = (pixels.colour, pixels.mean, pixels.scale) == ("BGR", (0, 0, 0), (1, 1, 1))
     if folder.manifest.task != "detector" or not raw:
         raise TeacherMismatch(f"{folder.manifest.identity}: not a detector of raw BGR pixels; choose another")
-    return DetectorGraph(ModelSession(folder.model_path), folder.manifest.sha256)
+    return DetectorGraph(ModelSession(folder.model_path), folder.model_path, folder.manifest.sha256)
 
 
 class DenseTeacher:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from training.artefact import whole_folder
 from training.detection.composites import Sources, compose_tile
+from training.detection.spoil import spoil
 from training.detection.teacher import DenseTeacher
 from training.errors import RecipeInvalid, SetInvalid, SetMissing
 from training.task import Batch
@@ -40,7 +41,7 @@ def write_tiles(
     *,
     seed: int,
     count: int,
-    size: int = 256,
+    size: int = 320,
     about: Mapping[str, Any] | None = None,
     watch: Callable[[range], Any] = iter,
 ) -> None:
@@ -72,7 +73,7 @@ def write_tiles(
 def open_tiles(folder: Path) -> TileSet:
     """Open a tile set. Raises: SetMissing, SetInvalid."""
     if not (folder / "set.json").is_file():
-        raise SetMissing(f"{folder} is not a tile set: run `facet-train prepare-tiles` into it first")
+        raise SetMissing(f"{folder} is not a tile set: run `facet-train detector-tiles` into it first")
     try:
         about = json.loads((folder / "set.json").read_text(encoding="utf-8"))
         tiles = np.load(folder / "tiles.npy", mmap_mode="r")
@@ -85,17 +86,18 @@ def open_tiles(folder: Path) -> TileSet:
 
 
 class TileSource:
-    """Batches of `x`, float32 (N, 3, C, C) BGR 0-255, and `rows`, what the teacher answers to exactly these pixels.
+    """Batches of `x`, float32 (N, 3, C, C) BGR 0-255, and `rows`, what the teacher answers to these pixels.
 
-    Each time a tile is shown it is cut, mirrored and re-lit anew.
+    Each time a tile is shown it is cut, mirrored and re-lit anew. With probability `degrade` the student then sees
+    it worse than its teacher: what a face is stays known when light or camera hide it from the teacher as well.
     """
 
-    def __init__(self, tiles: TileSet, teacher: DenseTeacher, crop: int) -> None:
+    def __init__(self, tiles: TileSet, teacher: DenseTeacher, crop: int, degrade: float = 0.0) -> None:
         """Raises: RecipeInvalid when tiles cannot be cut to `crop`."""
         side = tiles.tiles.shape[1]
         if crop % 32 or not 32 <= crop <= side:
             raise RecipeInvalid(f"crop: {crop} px must be a multiple of 32 and at most the tiles' {side}")
-        self._tiles, self._teacher, self._crop = tiles.tiles, teacher, crop
+        self._tiles, self._teacher, self._crop, self._degrade = tiles.tiles, teacher, crop, degrade
 
     def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
         """A shuffled epoch."""
@@ -104,10 +106,8 @@ class TileSource:
     def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """The arrays of one batch."""
         cuts = np.stack([self._cut(self._tiles[index], rng) for index in indices])
-        return {
-            "x": np.ascontiguousarray(cuts.transpose(0, 3, 1, 2), np.float32),
-            "rows": self._teacher.rows(cuts),
-        }
+        seen = np.stack([spoil(cut, rng) if rng.random() < self._degrade else cut for cut in cuts])
+        return {"x": np.ascontiguousarray(seen.transpose(0, 3, 1, 2), np.float32), "rows": self._teacher.rows(cuts)}
 
     def _cut(self, tile: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         top, left = rng.integers(0, tile.shape[0] - self._crop + 1, 2)

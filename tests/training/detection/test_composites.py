@@ -17,7 +17,7 @@ def test_a_tile_depends_on_seed_and_index_alone(sources: Sources) -> None:
 
 
 def test_every_kind_of_tile_shows_something(sources: Sources) -> None:
-    """None of the three kinds leaves a flat picture, nor one that is black or white."""
+    """None of the four kinds leaves a flat picture, nor one that is black or white."""
     for index in range(40):
         tile = compose_tile(sources, 0, index, 96).astype(float)
         assert tile.std() > 8

@@ -15,7 +15,7 @@ from training.detection.student import DetectorStudent
 from training.detection.task import DETECTOR, DetectorRecipe, DetectorTask
 from training.detection.teacher import open_detector
 from training.detection.tiles import write_tiles
-from training.errors import CheckpointInvalid, RecipeInvalid, SetMissing, TeacherMismatch
+from training.errors import CheckpointInvalid, InitialisationFailed, RecipeInvalid, SetMissing, TeacherMismatch
 from training.fit import fit
 from training.recipe import Roots, read_mapping, validate
 
@@ -26,7 +26,7 @@ RECIPE: dict[str, Any] = {
     "tiles": "tiles",
     "teacher": "random",
     "crop": 64,
-    "student": {"stem": [8, 8], "width": 16, "blocks": [0, 1, 0, 0]},
+    "student": {"kind": "separable", "stem": [8, 8], "width": 16, "blocks": [0, 1, 0, 0]},
     "schedule": {"peak": 0.01, "batch": 4, "steps": 40, "clip": 5.0, "ema": 0.9},
 }
 
@@ -90,11 +90,26 @@ def test_a_checkpoint_of_another_network(roots: Roots) -> None:
         ({"teacher": "rgb"}, TeacherMismatch, "BGR"),
         ({"tiles": "missing"}, SetMissing, "missing"),
         ({"crop": 65}, RecipeInvalid, "multiple of 32"),
+        ({"student": {"kind": "tapered"}, "init": {"kind": "teacher"}}, InitialisationFailed, "no YuNet-n"),
     ],
 )
 def test_what_a_recipe_may_get_wrong(roots: Roots, changes: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         DetectorTask(recipe(**changes), roots)
+
+
+def test_only_a_tapered_student_inherits() -> None:
+    with pytest.raises(RecipeInvalid, match="choose init random"):
+        recipe(init={"kind": "teacher"})
+
+
+def test_a_tapered_student_is_built_and_restored(roots: Roots) -> None:
+    chosen = recipe(student={"kind": "tapered", "waist": 16, "extra": [0, 1, 0]})
+    task = DetectorTask(chosen, roots)
+    exported = DETECTOR.restore(chosen, task.state_dict())
+    with torch.no_grad():
+        heads = dict(zip(NAMES, exported.module(exported.example), strict=True))
+    assert heads["cls_32"].shape == (1, 8 * 10, 1)
 
 
 def test_an_unknown_key_is_named() -> None:

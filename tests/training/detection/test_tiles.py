@@ -45,6 +45,16 @@ def test_a_batch_is_labelled_on_its_own_pixels(folder: Path, random_session: Mod
     assert not np.array_equal(batch["x"][1], batch["x"][2])  # the same tile, shown anew
 
 
+def test_a_spoiled_batch_is_labelled_as_if_it_were_not(folder: Path, random_session: ModelSession) -> None:
+    teacher, indices = DenseTeacher(random_session), np.array([0, 3])
+    good, spoiled = (
+        TileSource(open_tiles(folder), teacher, 96, degrade).batch(indices, np.random.default_rng(5))
+        for degrade in (0.0, 1.0)
+    )
+    np.testing.assert_array_equal(spoiled["rows"], good["rows"])
+    assert all(not np.array_equal(a, b) for a, b in zip(spoiled["x"], good["x"], strict=True))
+
+
 def test_every_epoch_shows_every_tile_once(folder: Path, random_session: ModelSession) -> None:
     source = TileSource(open_tiles(folder), DenseTeacher(random_session), 32)
     orders = [source.order(epoch, seed=9) for epoch in range(3)]
