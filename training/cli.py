@@ -12,6 +12,7 @@ import typer
 from service.errors import FacetError
 from training.commands.data import neurons, prepare_set, targets
 from training.commands.measure import calibrate_model, cost, evaluate
+from training.commands.papers import papers, papers_table
 from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import fit_recipe, pace
 from training.detection.commands import compose_tiles, evaluate_detector
@@ -29,6 +30,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export_run,
     "publish": publish_run,
     "starter": starter,
+    "papers": papers,
+    "papers-table": papers_table,
     "detector-tiles": compose_tiles,
     "detector-evaluate": evaluate_detector,
 }

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from service.face.session import ModelSession
 from training.artefact import whole_file
 from training.students.resnet import iresnet100
-from training.students.student import Student
 
 SHORT = 0.02
 """Runs shorter than this, in seconds, are repeated within a turn."""
@@ -43,8 +42,8 @@ class Timing:
 
 
 @torch.no_grad()
-def count(student: Student) -> Cost:
-    """Count a student's parameters and the multiply-adds of its convolutions and dense layers."""
+def count(network: nn.Module, example: Tensor) -> Cost:
+    """Count a network's parameters, and the multiply-adds of its convolutions and dense layers on one input."""
     total = 0
 
     def add(module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -53,13 +52,13 @@ def count(student: Student) -> Cost:
         # every output value costs one row of the weights
         total += output.numel() * module.weight[0].numel()
 
-    hooks = [m.register_forward_hook(add) for m in student.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     try:
-        student.eval()(torch.zeros(1, 3, student.height, student.width))
+        network.eval()(example)
     finally:
         for hook in hooks:
             hook.remove()
-    return Cost(sum(p.numel() for p in student.parameters()), total)
+    return Cost(sum(p.numel() for p in network.parameters()), total)
 
 
 def race(models: Mapping[str, Path], *, turns: int = 20) -> dict[str, Timing]:

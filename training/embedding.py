@@ -172,7 +172,7 @@ def initialise(student: Student, recipe: EmbeddingRecipe, teachers: Mapping[str,
     if teacher.network is not None:
         weights = teacher.network.network.state_dict()
     elif isinstance(spec, ModelTeacher) and recipe.student.kind in WEIGHTS:
-        path = Registry.scan([roots.models]).find(spec.model).model_path
+        path = Registry.scan(roots.model_folders).find(spec.model).model_path
         weights = WEIGHTS[recipe.student.kind](path)
     else:
         raise InitialisationFailed(
@@ -191,9 +191,10 @@ def _build_head(recipe: EmbeddingRecipe, dim: int, pool: Pool, teaching: Teachin
         return None
     if not pool.classes:
         raise RecipeInvalid(f"head: {', '.join(recipe.data.sets)} carry no identity, so there are no classes")
-    if (spec.kind in ("frozen", "ema")) != (spec.teacher is not None):
-        raise RecipeInvalid("head: `teacher` belongs to the kinds frozen and ema, which need it")
-    centres = teaching.centres[spec.teacher] if spec.kind == "frozen" and spec.teacher is not None else None
+    if spec.kind in ("frozen", "ema") and spec.teacher is None:
+        raise RecipeInvalid("head: the kinds frozen and ema need a `teacher`")
+    starts = spec.kind in ("learned", "frozen") and spec.teacher is not None
+    centres = teaching.centres[str(spec.teacher)] if starts else None
     return Head(spec, len(pool.classes), dim, centres)
 
 

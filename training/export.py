@@ -64,13 +64,13 @@ class OnnxNet:
     def __init__(self, path: Path, pixels: InputSpec, dim: int, threads: int = 1) -> None:
         """Raises: ModelInvalid."""
         self._session = ModelSession(path, Runtime(threads))
-        self._pixels = pixels
+        self.input = pixels
         self.dim = dim
         self.digest = digest_file(path)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """RGB uint8 (N, 128, 128, 3) -> float32 (N, dim), unit rows."""
-        return normalise(self.run(to_tensor(crops, self._pixels)))
+        return normalise(self.run(to_tensor(crops, self.input)))
 
     def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Network input (N, 3, H, W) -> its one output (N, dim)."""
@@ -94,7 +94,7 @@ def export(
     ranges, probes = to_tensor(crops[:amount], pixels), to_tensor(crops[amount:], pixels)
     with torch.no_grad():
         expected = normalise(student(torch.from_numpy(probes)).numpy())
-    cost = count(student)
+    cost = count(student, torch.zeros(1, 3, student.height, student.width))
     with whole_folder(run / "export") as draft:
         write_fp32(_exported(student, pixels), draft / "fp32.onnx")
         if "fp16" in forms:

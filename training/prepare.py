@@ -30,19 +30,23 @@ class Preparation:
     """How a set is made. `aligned`: pictures are already crops; else the `detector` cuts the face named by `which`.
 
     `smallest`: faces whose shorter box side has fewer pixels are dropped. `validation` and `test` are shares of
-    identities. `landmarks`: aligned crops, too, get landmarks, and those without are dropped.
+    identities. `landmarks`: aligned crops, too, get landmarks, and those without are dropped. `most`: so many crops of
+    one person at most, the first there are.
     """
 
     aligned: bool = False
     which: Which = "largest"
     smallest: float = 24.0
     landmarks: bool = False
+    most: int | None = None
     validation: float = 0.05
     test: float = 0.05
     seed: int = 0
     workers: int = 2
 
     def __post_init__(self) -> None:
+        if self.most is not None and self.most < 1:
+            raise SetInvalid("at least one crop of each person is kept")
         if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
             raise SetInvalid("the shares of validation and test are not negative and sum to one at most")
 
@@ -57,6 +61,7 @@ def prepare(
     dropped: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
     seen: set[bytes] = set()
+    kept: Counter[str] = Counter()
 
     def work(item: Item) -> Cut | str:
         return _cut(item, how, detector)
@@ -70,10 +75,13 @@ def prepare(
                 mark = hashlib.sha256(cut.crop.tobytes()).digest()
                 reason = "the same crop again" if mark in seen else ""
                 seen.add(mark)
+                if not reason and item.identity and how.most is not None and kept[item.identity] >= how.most:
+                    reason = f"more than {how.most} of one person"
             if reason or isinstance(cut, str):
                 dropped[reason] += 1
                 examples.setdefault(reason, []).append(item.file)
                 continue
+            kept[item.identity] += 1
             split = draw_split(item, how)
             writer.add(cut.crop, Entry(item.file, item.identity, split, cut.landmarks, item.attributes))
         bar.close()

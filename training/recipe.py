@@ -14,8 +14,11 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+import service
 from service.face.manifest import Name
 from training.errors import RecipeInvalid
+
+STARTER = Path(service.__file__).parent / "starter"
 
 
 class Part(BaseModel):
@@ -72,6 +75,11 @@ class Roots:
     data: Path
     models: Path
     runs: Path
+
+    @property
+    def model_folders(self) -> list[Path]:
+        """Where models are looked for: the folder given, then the bundle."""
+        return [folder for folder in (self.models, STARTER) if folder.is_dir()]
 
 
 R = TypeVar("R", bound=Recipe)

@@ -29,7 +29,7 @@ from training.targets import Embeds
 
 
 class ModelTeacher(Part):
-    """An embedder in the folder of models, by `name` or `name@version`."""
+    """An embedder in the folder of models or in the bundle, by `name` or `name@version`."""
 
     kind: Literal["model"]
     model: str
@@ -84,9 +84,10 @@ def open_teacher(name: str, spec: TeacherSpec, roots: Roots) -> Teacher:
     """Load a teacher. Raises: TeacherMissing, CheckpointInvalid."""
     if isinstance(spec, ModelTeacher):
         try:
-            return Teacher(name, Registry.scan([roots.models]).embedder(spec.model))
+            return Teacher(name, Registry.scan(roots.model_folders).embedder(spec.model))
         except ModelError as error:
-            raise TeacherMissing(f"teacher {name}: {error} (looked in {roots.models})") from error
+            places = ", ".join(map(str, roots.model_folders))
+            raise TeacherMissing(f"teacher {name}: {error} (looked in {places})") from error
     if isinstance(spec, DlibTeacher):
         return Teacher(name, DlibNet())
     return _open_run(name, spec.run, roots)

@@ -53,7 +53,7 @@ def arrange(
     if unknown := compared - set(teachers):
         raise RecipeInvalid(f"teachers: {', '.join(sorted(unknown))} is compared with, but not described")
     central = {term.target.teacher for term in terms if isinstance(term.target, Same) and term.tap == "logits"}
-    if head.kind == "frozen" and head.teacher is not None:
+    if head.kind in ("learned", "frozen") and head.teacher is not None:
         central.add(head.teacher)
     opened = {name for term in terms if _looks_inside(term) for name in term.target.teachers}
     for name in sorted(opened):

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import service
 from service.face.align import CROP
 from service.face.detect import Detection, Detector
 from service.face.embed import Embedder
@@ -33,7 +32,6 @@ from training.targets import Embeds, flip_averaged
 from training.teachers import RunTeacher, open_teacher
 
 CHUNK = 64
-STARTER = Path(service.__file__).parent / "starter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def open_model(name: str, roots: Roots, threads: int = 1) -> Model:
             raise ModelDigestMismatch(f"{folder}: the model's sha256 is not the manifest's")
         embedder = Embedder(manifest, ModelSession(model.model_path, runtime))
     else:
-        embedder = Registry.scan(model_folders(roots)).embedder(name, runtime)
+        embedder = Registry.scan(roots.model_folders).embedder(name, runtime)
     return Model(embedder.manifest.identity, embedder, embedder.space, embedder.manifest)
 
 
@@ -91,20 +89,15 @@ def open_detector(name: str | None, roots: Roots) -> Detector:
 
     Raises: ModelError, TeacherMissing when there is none.
     """
-    registry = Registry.scan(model_folders(roots))
+    registry = Registry.scan(roots.model_folders)
     if name is not None:
         return registry.detector(name)
     known = registry.folders("detector")
     if not known:
         raise TeacherMissing(
-            f"no detector in {', '.join(map(str, model_folders(roots)))}: register one, or give --models"
+            f"no detector in {', '.join(map(str, roots.model_folders))}: register one, or give --models"
         )
     return registry.detector(known[0].manifest.identity)
-
-
-def model_folders(roots: Roots) -> list[Path]:
-    """Where models are looked for: the folder given, then the bundle."""
-    return [folder for folder in (roots.models, STARTER) if folder.is_dir()]
 
 
 def cut_crops(

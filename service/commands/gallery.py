@@ -133,8 +133,8 @@ def bench(
     )
     for exact, ours in pairs:
         typer.echo(
-            f"{ours.templates} templates: {exact.single / ours.single:.1f} times faster than exact float32; true person "
-            f"at rank 1 {ours.easy / exact.easy:.4f} (easy) and {ours.hard / exact.hard:.4f} (hard) of exact; "
+            f"{ours.templates} templates: {exact.single / ours.single:.1f} times faster than exact float32; true "
+            f"person at rank 1 {ours.easy / exact.easy:.4f} (easy) and {ours.hard / exact.hard:.4f} (hard) of exact; "
             f"{ours.memory * 1.048576:.0f} MB"
         )
     _table(

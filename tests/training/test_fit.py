@@ -164,6 +164,16 @@ def test_knowledge_transfer_starts_at_the_teacher(roots: Roots, make_recipe: Mak
     assert equal({f"student.{n}": t for n, t in again.student.state_dict().items()}, teacher)
 
 
+def test_a_learned_head_may_start_at_the_teachers_centres(roots: Roots, make_recipe: MakeRecipe) -> None:
+    run(make_recipe(name="teacher"), roots)
+    head = {"kind": "learned", "teacher": "t", "arc": 0.2, "scale": 16}
+    recipe = make_recipe(name="kt", head=head, teachers={"t": {"kind": "run", "run": "teacher"}})
+    before = EmbeddingTask(recipe, roots).state_dict()["head.centres"]
+    torch.testing.assert_close(before, load_checkpoint(roots.runs / "teacher").best["head.centres"])
+    after = load_checkpoint(run(recipe, roots)).model["head.centres"]
+    assert not torch.equal(before, after), "and moves on by gradient"
+
+
 @pytest.mark.parametrize("kind", ["frozen", "ema"])
 def test_heads_that_take_their_centres_from_a_teacher(roots: Roots, make_recipe: MakeRecipe, kind: str) -> None:
     run(make_recipe(name="teacher"), roots)

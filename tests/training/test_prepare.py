@@ -110,6 +110,18 @@ def test_a_tar_of_aligned_crops_with_labels(tmp_path: Path, faces: NDArray[np.ui
     assert crops.attributes.tolist() == [[0, 1], [1, 1], [0, 1], [1, 1], [-1, -1], [-1, -1]]
 
 
+def test_of_one_person_so_many_are_kept_at_most(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    crops_tar(tmp_path / "six.tar", faces)
+    how = Preparation(aligned=True, test=0, validation=0, most=1)
+    crops = prepare(tmp_path / "six.tar", tmp_path / "set", how, None, progress=False)
+    assert crops.files == ("0.webp", "2.webp", "4.webp")
+    assert crops.about["dropped"] == {
+        "more than 1 of one person": {"count": 3, "for_example": ["1.webp", "3.webp", "5.webp"]}
+    }
+    with pytest.raises(SetInvalid, match="at least one"):
+        Preparation(most=0)
+
+
 def record(label: float, number: int, data: bytes, extra: tuple[float, ...] = ()) -> bytes:
     head = struct.pack("<IfQQ", len(extra), label, number, 0) + struct.pack(f"<{len(extra)}f", *extra)
     body = head + data

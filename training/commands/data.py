@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from training.artefact import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.crops import open_set, open_sets
 from training.embedding import EmbeddingRecipe
-from training.errors import RecipeInvalid, SetInvalid
-from training.network import build_student
-from training.neurons import IDENTITY, describe_neurons, select_neurons
+from training.errors import RecipeInvalid
 from training.prepare import Preparation, describe, prepare
 from training.recipe import Roots
+from training.selection import choose_neurons
 from training.targets import compute_targets, targets_path
 from training.tasks import read_recipe
-from training.teachers import Teacher, open_teacher
-from training.terms.targets import Concat
+from training.teachers import open_teacher
 from training.vectors import open_detector
 
 
@@ -35,6 +30,7 @@ def prepare_set(
     centre: Annotated[bool, typer.Option(help="Take the face nearest to the centre, not the largest.")] = False,
     landmarks: Annotated[bool, typer.Option(help="Find landmarks in aligned crops, too.")] = False,
     smallest: Annotated[float, typer.Option(help="Drop faces with a shorter side than this.")] = 24.0,
+    most: Annotated[int | None, typer.Option(help="Keep so many crops of one person at most.")] = None,
     validation: Annotated[float, typer.Option(help="Share of people for validation.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of people for testing.")] = 0.05,
     workers: int = 2,
@@ -43,7 +39,7 @@ def prepare_set(
     roots = Roots(data, models, RUNS)
     finder = open_detector(detector, roots) if landmarks or not aligned else None
     how = Preparation(
-        aligned, "centre" if centre else "largest", smallest, landmarks, validation, test, workers=workers
+        aligned, "centre" if centre else "largest", smallest, landmarks, most, validation, test, workers=workers
     )
     print(describe(prepare(source, data / name, how, finder)))
 
@@ -75,30 +71,9 @@ def neurons(
     runs: Runs = RUNS,
 ) -> None:
     """Choose the neurons of a recipe's teachers by MobileID's mean field; writes the file that the recipe names."""
-    roots, parsed = Roots(data, models, runs), _embedding_recipe(recipe)
-    people = open_set(data / crops)
-    if people.attributes is None or not set(people.attribute_names) >= IDENTITY:
-        raise SetInvalid(f"{crops} does not carry CelebA's attributes: prepare it with its attributes.csv")
-    identity = np.array([name in IDENTITY for name in people.attribute_names])
-    for term in parsed.terms:
-        if not isinstance(term.target, Concat) or term.target.select is None:
-            continue
-        teachers = [open_teacher(name, parsed.teachers[name], roots) for name in term.target.teachers]
-        outputs = [compute_targets(runs / "targets", teacher.embeds, people) for teacher in teachers]
-        described = describe_neurons(np.concatenate(outputs, axis=1), people.attributes)
-        width = build_student(parsed.student, parsed.input).dim
-        chosen = select_neurons(described, identity, width, balance=balance)
-        shares = {t.name: sum(lo <= i < lo + t.embeds.dim for i in chosen.neurons) for t, lo in _offsets(teachers)}
-        path = runs / term.target.select
-        write_json(path, {"neurons": chosen.neurons, "of": shares, "digest": people.digest, "balance": balance})
-        print(f"{len(chosen.neurons)} of {len(described)} neurons, {shares}, in {path}")
-
-
-def _offsets(teachers: Sequence[Teacher]) -> Iterator[tuple[Teacher, int]]:
-    start = 0
-    for teacher in teachers:
-        yield teacher, start
-        start += teacher.embeds.dim
+    roots = Roots(data, models, runs)
+    for chosen in choose_neurons(_embedding_recipe(recipe), open_set(data / crops), roots, balance):
+        print(f"{chosen.count} of {chosen.total} neurons, {chosen.shares}, in {chosen.path}")
 
 
 def _embedding_recipe(path: Path) -> EmbeddingRecipe:

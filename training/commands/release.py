@@ -13,9 +13,9 @@ from training.crops import open_sets
 from training.errors import ExportFailed, PublishRefused
 from training.export import FORMS, Form, export
 from training.publish import publish
+from training.recipe import STARTER
 from training.release import read_publication
 from training.starter import RELEASES, Rehearsal, make_starter
-from training.vectors import STARTER
 
 
 def export_run(

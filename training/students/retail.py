@@ -21,6 +21,9 @@ def conv(inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
+SLOPE = 0.25
+
+
 class Slope(nn.Module):
     """PReLU with one slope that is kept, not trained: a trained slope triples the cost of the backward pass.
 
@@ -30,7 +33,7 @@ class Slope(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, slope: float = 0.25) -> None:
+    def __init__(self, slope: float = SLOPE) -> None:
         super().__init__()
         self.register_buffer("weight", torch.tensor([slope]))
         self._settled = slope
@@ -142,7 +145,14 @@ def retail(
         blocks += [Inverted(width, w, width, side=side, excite=excite) for w in widths[1:]]
         stages.append(nn.Sequential(*blocks))
         inputs = width
-    return Student(stages, Head(inputs, head, side, dim), input_size=input_size, dim=dim)
+    student = Student(stages, Head(inputs, head, side, dim), input_size=input_size, dim=dim)
+    for module in student.modules():
+        if isinstance(module, nn.Conv2d):
+            # nothing normalises in between, so the first weights must keep the scale through forty layers
+            nn.init.kaiming_normal_(module.weight, a=SLOPE)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return student
 
 
 def read_retail(path: Path) -> dict[str, Tensor]:

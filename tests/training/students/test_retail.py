@@ -37,6 +37,14 @@ def test_strided_depthwise_convolutions_run_in_float32_under_autocast() -> None:
     assert y.dtype == torch.float32
 
 
+def test_first_weights_keep_faces_apart_through_forty_layers() -> None:
+    """Nothing normalises in between: with smaller weights every face would give the biases' embedding."""
+    torch.manual_seed(0)
+    unit = torch.nn.functional.normalize(retail(32).eval()(torch.randn(16, 3, 32, 32)).detach())
+    others = (unit @ unit.T)[~torch.eye(16, dtype=torch.bool)]
+    assert float(others.max()) < 0.99
+
+
 def test_hidden_widths_are_free() -> None:
     net = retail(32, hidden=((96, 80), (160,), (256,)), outputs=(64, 128, 128), excite=False)
     assert net(torch.rand(1, 3, 32, 32)).shape == (1, 256)

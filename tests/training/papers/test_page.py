@@ -1,0 +1,81 @@
+"""The page and the plot are made of the results alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT
+from training.cli import app
+from training.papers.plot import draw_points, spread
+from training.papers.rows import CLAIMS, ROWS
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DOCS / "papers.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_committed_page_is_what_the_committed_results_say(tmp_path: Path, results: dict[str, Any]) -> None:
+    outcome = CliRunner().invoke(app, ["papers-table", str(DOCS / "papers.json"), "--out", str(tmp_path)])
+    assert outcome.exit_code == 0, outcome.output
+    assert (tmp_path / "papers.md").read_text() == (DOCS / "papers.md").read_text()
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == {"papers.md", "papers.png", "papers.svg"}
+    with Image.open(tmp_path / "papers.png") as picture:
+        assert min(picture.size) > 500
+    text = "".join(Xml.parse(tmp_path / "papers.svg").getroot().itertext())
+    assert text is not None
+
+
+def test_every_row_stands_in_the_table_with_numbers_or_a_reason(results: dict[str, Any]) -> None:
+    assert [row["recipe"] for row in results["rows"]] == [row.recipe for row in ROWS]
+    page = (DOCS / "papers.md").read_text(encoding="utf-8")
+    for row in results["rows"]:
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{row['recipe']}` |")]
+        assert ("not run: " in line) == bool(row["reason"])
+        assert row["reason"] or row["measures"]
+
+
+def test_every_claim_has_a_verdict(results: dict[str, Any]) -> None:
+    assert [(c["row"], c["against"]) for c in results["claims"]] == [(c.row, c.against) for c in CLAIMS]
+    page = (DOCS / "papers.md").read_text(encoding="utf-8")
+    verdicts = page.split("## Which claims held")[1]
+    for claim in CLAIMS:
+        assert f"- {claim.says} (`{claim.row}`)" in verdicts
+
+
+def test_results_that_are_none_are_one_line() -> None:
+    outcome = CliRunner().invoke(app, ["papers-table", "nothing.json"])
+    assert outcome.exit_code == 1
+    assert "nothing.json" in outcome.stderr
+
+
+def test_a_row_without_accuracy_is_not_drawn(tmp_path: Path) -> None:
+    number = {"value": 0.8, "ci95": [0.7, 0.9]}
+    rows = [
+        {"recipe": "a", "system": "A", "milliseconds": 1.0, "measures": {"lfw accuracy": number}},
+        {"recipe": "b", "system": "A", "milliseconds": 2.0, "measures": {"nme": number}},
+        {"recipe": "c", "system": "B", "reason": "no teacher"},
+    ]
+    (_, svg) = draw_points({"rows": rows}, tmp_path)
+    first = svg.read_bytes()
+    assert b"<!-- a -->" in first
+    assert b"<!-- b -->" not in first
+    draw_points({"rows": rows}, tmp_path)
+    assert svg.read_bytes() == first, "the same results give the same file"
+
+
+def test_labels_are_moved_apart_and_stay_where_there_is_room() -> None:
+    np.testing.assert_allclose(spread([0.1, 0.5, 0.9], 0.1), [0.1, 0.5, 0.9])
+    moved = spread([0.5, 0.5, 0.52], 0.1)
+    np.testing.assert_allclose(np.diff(moved), 0.1)
+    assert moved.mean() == pytest.approx(np.mean([0.5, 0.5, 0.52]))

@@ -1,0 +1,87 @@
+"""Means over seeds, their intervals, and verdicts, on numbers worked by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from training.papers.budget import BUDGETS
+from training.papers.results import assemble, interval, resample
+from training.papers.rows import ROWS
+from training.papers.run import Sitting
+
+ROUNDS = 200
+
+
+def measures(value: float, seed: int, name: str = "lfw accuracy") -> dict[str, np.ndarray]:
+    noise = np.random.default_rng(0).normal(0, 0.02, ROUNDS)
+    return {name: np.concatenate([[value], value + noise + 0.001 * seed])}
+
+
+def sittings(values: dict[str, list[float]], name: str = "lfw accuracy") -> list[Sitting]:
+    rows = {row.recipe: row for row in ROWS}
+    return [
+        Sitting(rows[stem], seed, net="n", parameters=7, multiply_adds=9, measures=measures(value, seed, name))
+        for stem, mine in values.items()
+        for seed, value in enumerate(mine)
+    ]
+
+
+def found(values: dict[str, list[float]], name: str = "lfw accuracy") -> dict[str, object]:
+    results = assemble(BUDGETS["small"], {}, sittings(values, name), {"n": 1.5})
+    json.dumps(results)
+    claims = {(c["row"], c["against"]): c["gains"].get(name) for c in results["claims"]}
+    rows = {row["recipe"]: row for row in results["rows"]}
+    return {"claims": claims, "rows": rows}
+
+
+def test_the_first_entry_is_the_mean_and_rounds_draw_seeds_anew() -> None:
+    values = np.array([[1.0, 1.0, 1.0, 1.0], [3.0, 3.0, 3.0, 3.0]])
+    drawn = resample(np.repeat(values, 100, axis=1), 0)
+    assert drawn[0] == 2
+    assert set(drawn) == {1.0, 2.0, 3.0}
+    np.testing.assert_array_equal(resample(values[:1], 0), values[0])
+
+
+def test_the_interval_leaves_the_value_out() -> None:
+    rounds = np.concatenate([[99.0], np.linspace(0, 1, 1001)])
+    assert interval(rounds) == pytest.approx([0.025, 0.975])
+
+
+def test_value_spread_and_cost_of_a_row() -> None:
+    rows = found({"karlekar-kt": [0.90, 0.92, 0.94]})["rows"]
+    row = rows["karlekar-kt"]  # type: ignore[index]
+    measure = row["measures"]["lfw accuracy"]
+    assert measure["value"] == pytest.approx(0.92)
+    assert measure["spread"] == pytest.approx(0.02)
+    assert measure["by_seed"] == [0.9, 0.92, 0.94]
+    assert (row["seeds"], row["parameters"], row["milliseconds"], row["reason"]) == (3, 7, 1.5, "")
+
+
+def test_verdicts() -> None:
+    """All rows share the noise of the people, so a small gain is seen although the rows' own intervals overlap."""
+    kt = ("karlekar-kt", "karlekar-control")
+    for gain, verdict, overlap in (
+        (0.2, "held", False),
+        (0.02, "held", True),
+        (0.0, "open", True),
+        (-0.2, "reversed", False),
+    ):
+        claim = found({"karlekar-control": [0.7] * 3, "karlekar-kt": [0.7 + gain] * 3})["claims"][kt]  # type: ignore[index]
+        assert (claim["verdict"], claim["overlap"]) == (verdict, overlap)
+        assert claim["value"] == pytest.approx(gain)
+
+
+def test_a_lower_landmark_error_is_a_gain() -> None:
+    claims = found({"wang-align-random": [0.06] * 3, "wang-align": [0.03] * 3}, "nme")["claims"]
+    gain = claims[("wang-align", "wang-align-random")]  # type: ignore[index]
+    assert gain["value"] == pytest.approx(0.03)
+    assert gain["verdict"] == "held"
+
+
+def test_a_row_that_was_not_run_says_why_and_its_claims_stay_empty() -> None:
+    row = next(row for row in ROWS if row.recipe == "karlekar-kt")
+    results = assemble(BUDGETS["small"], {}, [Sitting(row, 0, "teacher_missing: nobody")], {})
+    entry = next(e for e in results["rows"] if e["recipe"] == "karlekar-kt")
+    assert entry["reason"] == "teacher_missing: nobody"
+    assert all(claim["gains"] == {} for claim in results["claims"])

@@ -1,0 +1,82 @@
+"""`papers` and `papers-table`: the methods of the papers under one budget, and the page that says what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from training.artefact import write_json
+from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
+from training.cost import race
+from training.crops import open_set
+from training.errors import ProtocolInvalid, RecipeInvalid
+from training.papers.budget import BUDGETS, run_name
+from training.papers.exam import prepare_exam
+from training.papers.page import write_page
+from training.papers.plot import draw_points
+from training.papers.results import assemble
+from training.papers.run import Sitting, describe_data, run_rows
+from training.recipe import Roots
+from training.vectors import open_detector
+
+DOCS = Path("docs")
+
+
+def papers(
+    view1: Annotated[Path, typer.Option(help="LFW with pairsDevTrain.txt and pairsDevTest.txt.")],
+    budget: Annotated[str, typer.Option(help="small (minutes) or real (the table).")] = "real",
+    steps: Annotated[int | None, typer.Option(help="Steps of every row; the number to raise on a GPU.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of every row.")] = None,
+    people: Annotated[str, typer.Option(help="Prepared CelebA, with landmarks and attributes.")] = "celeba",
+    detector: Annotated[str | None, typer.Option(help="Detector for LFW; default: the bundled one.")] = None,
+    costly: Annotated[bool, typer.Option(help="Run the rows that are left out for what they cost.")] = False,
+    train: Annotated[bool, typer.Option(help="--no-train: write down what there is, and train nothing.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for papers.json, papers.md and the plot.")] = DOCS,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Run every method of the papers beside its control; write table and plot. Call it again to go on."""
+    if budget not in BUDGETS:
+        raise RecipeInvalid(f"no budget {budget!r}; known: {', '.join(BUDGETS)}")
+    chosen = BUDGETS[budget]
+    chosen = replace(chosen, steps=steps or chosen.steps, seeds=seeds or chosen.seeds)
+    # another length is another comparison, in a folder of its own
+    roots = Roots(data, models, runs / f"papers-{chosen.steps}x{chosen.batch}")
+    celeba = open_set(data / people)
+    exam = prepare_exam(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
+    sittings: list[Sitting] = []
+    for sitting in run_rows(chosen, roots, celeba, exam, costly=costly, train=train):
+        sittings.append(sitting)
+        print(describe(sitting), flush=True)
+    graphs = {s.net: s.graph for s in sittings if s.graph is not None}
+    times = {net: timing.median for net, timing in race(graphs, turns=chosen.turns).items()} if graphs else {}
+    results = assemble(chosen, describe_data(roots, exam), sittings, times)
+    write_json(out / "papers.json", results)
+    for path in (write_page(results, out), *draw_points(results, out)):
+        print(path)
+
+
+def papers_table(
+    results: Annotated[Path, typer.Argument(help="papers.json, as `papers` wrote it.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: beside the results.")] = None,
+) -> None:
+    """Write the page and the plot again from the results, without the runs."""
+    folder = out or results.parent
+    try:
+        found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProtocolInvalid(f"{results}: {error}") from error
+    for path in (write_page(found, folder), *draw_points(found, folder)):
+        print(path)
+
+
+def describe(sitting: Sitting) -> str:
+    """One line for one row and seed."""
+    measures = sitting.measures or {}
+    numbers = "  ".join(f"{name} {values[0]:.3f}" for name, values in measures.items())
+    return f"{run_name(sitting.row.recipe, sitting.seed):28} {numbers or f'not run: {sitting.reason}'}"

@@ -1,0 +1,67 @@
+"""Accuracy against milliseconds for one face, one point per row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from training.artefact import whole_file
+
+MEASURE = "lfw accuracy"
+GAP = 0.011
+"""Labels of one network stand at least this far apart, in units of accuracy."""
+
+
+def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write `papers.png` and `papers.svg`; rows that were not run, and landmark rows, are not drawn."""
+    rows = [row for row in results["rows"] if MEASURE in row.get("measures", {})]
+    figure = Figure(figsize=(10, 9), layout="constrained")
+    axes = figure.subplots()
+    for number, system in enumerate(dict.fromkeys(row["system"] for row in rows)):
+        mine = [row for row in rows if row["system"] == system]
+        x = np.array([row["milliseconds"] for row in mine])
+        y = np.array([row["measures"][MEASURE]["value"] for row in mine])
+        ends = np.array([row["measures"][MEASURE]["ci95"] for row in mine])
+        axes.errorbar(x, y, np.abs(ends.T - y), fmt="o", color=f"C{number}", label=system, elinewidth=0.6, alpha=0.8)
+    for speed in dict.fromkeys(row["milliseconds"] for row in rows):
+        mine = sorted((r for r in rows if r["milliseconds"] == speed), key=lambda r: r["measures"][MEASURE]["value"])
+        heights = spread(np.array([row["measures"][MEASURE]["value"] for row in mine]), GAP)
+        for row, height in zip(mine, heights, strict=True):
+            value = row["measures"][MEASURE]["value"]
+            axes.annotate(
+                row["recipe"],
+                (speed, value),
+                (speed * 1.04, height),
+                fontsize=7,
+                va="center",
+                arrowprops={"arrowstyle": "-", "lw": 0.3, "color": "grey"},
+            )
+    axes.set(
+        xscale="log",
+        xlabel="milliseconds for one face, one thread, ONNX Runtime",
+        ylabel="accuracy, LFW View 1 (devTest at devTrain's threshold)",
+    )
+    axes.margins(x=0.15)
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend(loc="upper left", fontsize=8)
+    written = []
+    for suffix in ("png", "svg"):
+        path = folder / f"papers.{suffix}"
+        # without a date and with a fixed salt the same results give the same file
+        with whole_file(path) as draft, mpl.rc_context({"svg.hashsalt": "facet"}):
+            figure.savefig(draft, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
+        written.append(path)
+    return written
+
+
+def spread(values: Sequence[float] | NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Move rising values apart as little as keeps each `gap` above the one before, around their common middle."""
+    steps = np.arange(len(values)) * gap
+    pushed = np.maximum.accumulate(np.asarray(values, dtype=np.float64) - steps) + steps
+    return np.asarray(pushed - (pushed - values).mean())

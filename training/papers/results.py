@@ -1,0 +1,88 @@
+"""From measures to what is written down: values, spreads, intervals, and what became of every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.papers.budget import Budget
+from training.papers.rows import CLAIMS, ROWS, Claim
+from training.papers.run import Sitting
+
+LOWER_IS_BETTER = frozenset({"nme", "failures"})
+DIGITS = 5
+
+
+def assemble(
+    budget: Budget, data: Mapping[str, Any], sittings: Sequence[Sitting], milliseconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The results as plain JSON. `data` describes what was trained and measured on; `milliseconds` are per net."""
+    rows, rounds = [], {}
+    for number, row in enumerate(ROWS):
+        mine = [s for s in sittings if s.row == row and s.measures is not None]
+        reason = next((s.reason for s in sittings if s.row == row and s.reason), "")
+        entry: dict[str, Any] = asdict(row) | {"reason": reason if not mine else "", "seeds": len(mine)}
+        if mine:
+            entry |= {
+                "parameters": mine[0].parameters,
+                "multiply_adds": mine[0].multiply_adds,
+                "milliseconds": round(milliseconds[mine[0].net], 3),
+            }
+            stacked = {
+                name: np.stack([s.measures[name] for s in mine if s.measures]) for name in mine[0].measures or ()
+            }
+            rounds[row.recipe] = {name: resample(values, number) for name, values in stacked.items()}
+            entry["measures"] = {
+                name: _number(values[:, 0], rounds[row.recipe][name]) for name, values in stacked.items()
+            }
+        rows.append(entry)
+    claims = [_judge(claim, rounds) for claim in CLAIMS]
+    return {"budget": asdict(budget), "data": dict(data), "rows": rows, "claims": claims}
+
+
+def resample(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The mean over seeds in every round, of values (seeds, 1 + R): the people of that round, and seeds drawn anew.
+
+    The first entry is the plain mean over all seeds.
+    """
+    count, length = values.shape
+    drawn = np.random.default_rng(seed).integers(0, count, (length, count))
+    drawn[0] = np.arange(count)
+    return np.asarray(values[drawn, np.arange(length)[:, None]].mean(axis=1))
+
+
+def interval(rounds: NDArray[np.float64]) -> list[float]:
+    """The 95 % interval of a bootstrap, its first entry left out."""
+    low, high = np.nanquantile(rounds[1:], [0.025, 0.975])
+    return [round(float(low), DIGITS), round(float(high), DIGITS)]
+
+
+def _number(seeds: NDArray[np.float64], rounds: NDArray[np.float64]) -> dict[str, Any]:
+    return {
+        "value": round(float(rounds[0]), DIGITS),
+        "ci95": interval(rounds),
+        "spread": round(float(seeds.std(ddof=1)), DIGITS) if len(seeds) > 1 else None,
+        "by_seed": [round(float(v), DIGITS) for v in seeds],
+    }
+
+
+def _judge(claim: Claim, rounds: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> dict[str, Any]:
+    """What both rows share is compared round by round; a gain is positive where `row` is better."""
+    entry: dict[str, Any] = asdict(claim) | {"gains": {}}
+    if claim.row not in rounds or claim.against not in rounds:
+        return entry
+    for name, mine in rounds[claim.row].items():
+        other = rounds[claim.against][name]
+        gain = other - mine if name in LOWER_IS_BETTER else mine - other
+        a, b = interval(mine), interval(other)
+        entry["gains"][name] = {
+            "value": round(float(gain[0]), DIGITS),
+            "ci95": (between := interval(gain)),
+            "overlap": a[0] <= b[1] and b[0] <= a[1],
+            "verdict": "held" if between[0] > 0 else "reversed" if between[1] < 0 else "open",
+        }
+    return entry
