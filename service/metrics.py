@@ -23,6 +23,7 @@ from service.comparison.opinion import Opinion
 from service.comparison.roles import Assignment
 from service.face.manifest import Manifest
 from service.gallery.records import Size
+from service.reembedding.jobs import Job
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 STAGE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -111,6 +112,12 @@ class Metrics:
             ("route", "role", "model", "outcome", "accepted"),
             registry=registry,
         )
+        self._made = Counter(
+            "facet_templates_made_total",
+            "Templates made for people enrolled before, from kept crops or as they were seen again.",
+            ("model", "source"),
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -136,6 +143,10 @@ class Metrics:
     ) -> None:
         """Report who is champion and challenger, and how many decisions wait to be compared, whenever asked."""
         self.registry.register(_RolesCollector(roles, name, waiting))
+
+    def watch_reembedding(self, jobs: Callable[[], Iterable[Job]], name: Callable[[str], str]) -> None:
+        """Report how far templates are made again, by the newest job of each model and collection, whenever asked."""
+        self.registry.register(_ReembeddingCollector(jobs, name))
 
     def request(self, route: str, method: str, status: int, model: str, seconds: float) -> None:
         """Count one finished request."""
@@ -176,6 +187,10 @@ class Metrics:
     def outcome(self, route: str, role: str, model: str, outcome: str, accepted: bool) -> None:
         """Count a decision that a client told the truth about."""
         self._outcomes.labels(route, role, model, outcome, "yes" if accepted else "no").inc()
+
+    def templates_made(self, model: str, source: str, count: int) -> None:
+        """Count templates made for people enrolled before; `source` is `crop` or `sight`."""
+        self._made.labels(model, source).inc(count)
 
     def unfit(self, reasons: Iterable[str]) -> None:
         """Count the reasons why one face was unfit."""
@@ -253,3 +268,19 @@ class _RolesCollector(Collector):
         yield GaugeMetricFamily(
             "facet_shadow_queue_depth", "Sampled decisions waiting to be compared.", value=self._waiting()
         )
+
+
+class _ReembeddingCollector(Collector):
+    def __init__(self, jobs: Callable[[], Iterable[Job]], name: Callable[[str], str]) -> None:
+        self._jobs, self._name = jobs, name
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        faces = GaugeMetricFamily(
+            "facet_reembedding_faces",
+            "Faces of the newest job that makes a model's templates from kept crops.",
+            labels=("model", "collection", "state"),
+        )
+        for job in self._jobs():
+            for state, count in (("left", job.left), ("made", job.made), ("failed", job.failed)):
+                faces.add_metric((self._name(job.model), job.collection or "", state), count)
+        yield faces

@@ -79,6 +79,9 @@ async def verify(
     request_id = trace_of(request.scope).request_id
     sample = partial(sample_verification, request_id, asked.ask, result, collection, asked.subject)
     afterwards.add_task(services.shadow.offer, result.model, sample)
+    if collection is not None:
+        offer = services.sightings.offer_verification
+        afterwards.add_task(offer, request_id, caller.principal, collection, result)
     return replies.Verification.of(result, request_id)
 
 
@@ -109,6 +112,8 @@ async def identify(
     if result.faces:
         sample = partial(sample_identification, request_id, asked.ask, result, collection, asked.top_k)
         afterwards.add_task(services.shadow.offer, result.model, sample)
+        offer = services.sightings.offer_identification
+        afterwards.add_task(offer, request_id, caller.principal, collection, result)
     return replies.Identification.of(result, collection, request_id)
 
 

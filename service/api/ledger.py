@@ -70,6 +70,13 @@ def note_roles(request: Request, services: Services, caller: Caller, roles: Assi
     _audit(request, services, caller, f"roles_{roles.action}", "done", None, roles.champion)
 
 
+def note_templates(
+    request: Request, services: Services, caller: Caller, action: str, digest: str, collection: str | None
+) -> None:
+    """Note that templates of a model are to be made, or were dropped."""
+    _audit(request, services, caller, action, "done", collection, digest)
+
+
 def _audit(
     request: Request,
     services: Services,
