@@ -52,7 +52,7 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     `announce` is given the text of the first admin key, when the store has never had a key; without it, none is
     made.
     """
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(CollectorRegistry(), settings.metric_collections)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

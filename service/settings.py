@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     metrics_public: bool = Field(
         True, description="Serve /metrics without a key. When false it needs one with the scope `read`."
     )
+    metric_collections: int = Field(
+        20,
+        ge=0,
+        description="Collections that have series of their own in /metrics; those beyond are counted together.",
+    )
     shutdown_seconds: float = Field(
         30.0, gt=0, description="Time that admitted requests have to finish when the service is asked to stop."
     )

@@ -62,13 +62,13 @@ async def verify(
     afterwards: BackgroundTasks,
 ) -> replies.Verification:
     """Compare a probe image with a reference image, or with the faces of a stored subject."""
-    choose_model(request, services, asked.model)
     collection: str | None = None
     if asked.reference is not None:
         reference: bytes | SubjectRef = asked.reference
     else:
         collection = caller.require(asked.collection or requests.DEFAULT_COLLECTION)
         reference = SubjectRef(collection, asked.subject or "")
+    choose_model(request, services, asked.model, collection or "")
     result = await services.perform(
         request,
         lambda stages: services.engine.verify(
@@ -99,8 +99,8 @@ async def identify(
     afterwards: BackgroundTasks,
 ) -> replies.Identification:
     """Search a collection. The threshold follows its size: `fmr` is the rate at which a stranger matches anybody."""
-    choose_model(request, services, asked.model)
     collection = caller.require(asked.collection)
+    choose_model(request, services, asked.model, collection)
     result = await services.perform(
         request,
         lambda stages: services.engine.identify(
@@ -145,8 +145,8 @@ async def enroll(
 
     A replayed answer carries the header `Idempotency-Replayed: true`.
     """
-    choose_model(request, services, asked.model)
     collection = caller.require(asked.collection)
+    choose_model(request, services, asked.model, collection)
     request_id = trace_of(request.scope).request_id
 
     def reply(outcome: EnrolmentOutcome) -> str:
