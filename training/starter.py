@@ -15,6 +15,7 @@ from training.detection.prepare import prepare_tiles, split_photographs
 from training.detection.teacher import open_detector as open_detecting_teacher
 from training.errors import SetMissing
 from training.fit import fit
+from training.pairs import calibrate_all
 from training.prepare import Preparation, prepare
 from training.recipe import Roots
 from training.release import Evidence, read_publication, release_detector, release_embedder
@@ -56,6 +57,7 @@ def make_starter(shared: Path, work: Path, target: Path, releases: tuple[str, ..
             run = fit(recipe, kind_of(recipe.task), roots)
         release = release_detector if name == "detector" else release_embedder
         made.append(release(run.name, what, roots, evidence, target))
+    calibrate_all(target, roots, PEOPLE)
     return made
 
 
