@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import comparisons, decisions, health, models, openapi, page, problems, records, sight
+from service.api import comparisons, decisions, health, models, openapi, page, problems, records, reembeddings, sight
 from service.api import roles as role_routes
 from service.api.body import BodyLimits, Intake
 from service.api.edge import Edge
@@ -34,6 +34,9 @@ from service.keys import Keys
 from service.metrics import Metrics
 from service.models import Models
 from service.perception import Perception
+from service.reembedding.reembeddings import Reembeddings
+from service.reembedding.sightings import Sightings
+from service.reembedding.worker import Reembedder
 from service.settings import Settings
 from service.storage import open_gallery
 from service.version import VERSION
@@ -50,7 +53,7 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     `announce` is given the text of the first admin key, when the store has never had a key; without it, none is
     made.
     """
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics(CollectorRegistry(), settings.metric_collections)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -79,6 +82,7 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
         models.router,
         role_routes.router,
         comparisons.router,
+        reembeddings.router,
     ):
         app.include_router(router)
     app.include_router(health.router)
@@ -142,6 +146,12 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
             closing(Shadow(roles, Trial(engine), cases, metrics, budget, executor.is_backed_up))
         )
         metrics.watch_roles(roles.current, roles.name_of, shadow.waiting)
+        renewal = Reembeddings(models, gallery, roles)
+        metrics.watch_reembedding(renewal.latest, roles.name_of)
+        reembedder = stack.enter_context(closing(Reembedder(models, gallery, metrics, executor.is_backed_up)))
+        sightings = stack.enter_context(
+            closing(Sightings(models, gallery, metrics, settings.renew_fmr, executor.is_backed_up))
+        )
         yield Services(
             settings=settings,
             registry=registry,
@@ -150,6 +160,9 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
             roles=roles,
             cases=cases,
             shadow=shadow,
+            reembeddings=renewal,
+            reembedder=reembedder,
+            sightings=sightings,
             keys=Keys(gallery.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),

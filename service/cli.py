@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from service import logs
 from service.app import create_app
-from service.commands import bench, comparison, gallery, keys, models
+from service.commands import bench, comparison, gallery, keys, models, reembedding
 from service.commands.settings import DataOption, settings_for
 from service.errors import FacetError
 from service.heap import bound_heap
@@ -42,6 +42,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(bench.app, name="bench")
 app.add_typer(comparison.app, name="comparison")
+app.add_typer(reembedding.app, name="reembed")
 app.command()(comparison.compare)
 
 

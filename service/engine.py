@@ -236,6 +236,7 @@ class Engine:
 
         Raises: EnrolmentRefused when no image is fit, ModelError, GalleryError.
         """
+        keep = self.gallery.collection(collection).keep_crops  # first: where there is none, no image is looked at
         check = None
         if duplicate is not DuplicatePolicy.ALLOW:
             embedder = self.embedder(ask.model)
@@ -246,7 +247,6 @@ class Engine:
         fit = [(index, o.face_id, o.found) for index, o in enumerate(outcomes) if o.face_id and o.found]
         if not fit:
             raise EnrolmentRefused(outcomes)
-        keep = self.gallery.collection(collection).keep_crops
         by_model = {e.digest: self._embed(e, [found for *_, found in fit], stages) for e in self.models.embedders}
         records = [
             NewFace(

@@ -24,21 +24,39 @@ from service.batching import Load
 from service.comparison.opinion import Opinion
 from service.comparison.roles import Assignment
 from service.face.manifest import Manifest
+from service.face.quality import Quality
 from service.gallery.errors import StorageError
 from service.gallery.records import Size
+from service.reembedding.jobs import Job
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 STAGE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 FACES = (0, 1, 2, 3, 5, 10, 20, 50)
 SCORES = tuple(step / 20 for step in range(-4, 21))
+QUALITY = {
+    "sharpness": (
+        "facet_face_sharpness",
+        "Sharpness",
+        (0.02, 0.035, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.15, 0.2),
+    ),
+    "brightness": ("facet_face_brightness", "Mean luma, 0 to 1,", tuple(step / 20 for step in range(2, 17))),
+    "contrast": ("facet_face_contrast", "Deviation of luma", (0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.32)),
+    "eye_distance": ("facet_face_eye_pixels", "Distance of the eyes", (14, 20, 28, 40, 56, 80, 112, 160, 224)),
+}
+"""Measures of a face by their names in `Quality`: metric, description, bounds of its histogram."""
+OTHER = "(other)"
+"""Stands for all collections beyond those that have series of their own."""
 DIFFERENCES = (-0.5, -0.3, -0.2, -0.15, -0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 
 
 class Metrics:
     """The series of one service. Names and labels are documented in docs/operations.md."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, collections: int = 20) -> None:
+        """`collections` is how many of them get series of their own: each costs hundreds."""
         self.registry = registry
+        self._most_collections = collections
+        self._collections: dict[str, str] = {"": ""}
         self._requests = Histogram(
             "facet_request_seconds",
             "Time from the request's first byte to the end of its response.",
@@ -62,13 +80,29 @@ class Metrics:
         self._scores = Histogram(
             "facet_score",
             "Comparison scores behind decisions.",
-            ("route", "model", "decision"),
+            ("route", "model", "collection", "decision"),
             buckets=SCORES,
             registry=registry,
         )
         self._decisions = Counter(
-            "facet_decisions_total", "Decisions made.", ("route", "model", "decision"), registry=registry
+            "facet_decisions_total", "Decisions made.", ("route", "model", "collection", "decision"), registry=registry
         )
+        self._acquisitions = Counter(
+            "facet_acquisitions_total",
+            "Requests to decide or enrol by whether a usable face was acquired, or the problem's code.",
+            ("model", "collection", "outcome"),
+            registry=registry,
+        )
+        self._measures = {
+            measure: Histogram(
+                name,
+                f"{about} of faces decided on or enrolled.",
+                ("model", "collection"),
+                buckets=bounds,
+                registry=registry,
+            )
+            for measure, (name, about, bounds) in QUALITY.items()
+        }
         self._quality = Counter(
             "facet_quality_reasons_total", "Reasons why faces were found unfit.", ("reason",), registry=registry
         )
@@ -121,6 +155,12 @@ class Metrics:
             buckets=STAGE_SECONDS,
             registry=registry,
         )
+        self._made = Counter(
+            "facet_templates_made_total",
+            "Templates made for people enrolled before, from kept crops or as they were seen again.",
+            ("model", "source"),
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -156,6 +196,10 @@ class Metrics:
         """Record one call of the gallery."""
         self._storage.labels(operation).observe(seconds)
 
+    def watch_reembedding(self, jobs: Callable[[], Iterable[Job]], name: Callable[[str], str]) -> None:
+        """Report how far templates are made again, by the newest job of each model and collection, whenever asked."""
+        self.registry.register(_ReembeddingCollector(jobs, name))
+
     def request(self, route: str, method: str, status: int, model: str, seconds: float) -> None:
         """Count one finished request."""
         self._requests.labels(route, method, str(status), model).observe(seconds)
@@ -173,11 +217,21 @@ class Metrics:
         """Record how many faces one image showed."""
         self._faces.labels(route).observe(count)
 
-    def decision(self, route: str, model: str, decision: str, score: float | None) -> None:
+    def decision(self, route: str, model: str, collection: str, decision: str, score: float | None) -> None:
         """Record one decision and, where there was something to compare with, its score."""
-        self._decisions.labels(route, model, decision).inc()
+        place = self._place(collection)
+        self._decisions.labels(route, model, place, decision).inc()
         if score is not None:
-            self._scores.labels(route, model, decision).observe(score)
+            self._scores.labels(route, model, place, decision).observe(score)
+
+    def acquisition(self, model: str, collection: str, outcome: str) -> None:
+        """Count one request by whether a usable face was acquired: `acquired`, or the code of what stood in the way."""
+        self._acquisitions.labels(model, self._place(collection), outcome).inc()
+
+    def quality(self, model: str, collection: str, quality: Quality) -> None:
+        """Record how good one face was."""
+        for measure, histogram in self._measures.items():
+            histogram.labels(model, self._place(collection)).observe(getattr(quality, measure))
 
     def comparison(self, route: str, names: tuple[str, str], champion: Opinion, challenger: Opinion) -> None:
         """Record what champion and challenger, so named, made of one probe."""
@@ -196,6 +250,10 @@ class Metrics:
         """Count a decision that a client told the truth about."""
         self._outcomes.labels(route, role, model, outcome, "yes" if accepted else "no").inc()
 
+    def templates_made(self, model: str, source: str, count: int) -> None:
+        """Count templates made for people enrolled before; `source` is `crop` or `sight`."""
+        self._made.labels(model, source).inc(count)
+
     def unfit(self, reasons: Iterable[str]) -> None:
         """Count the reasons why one face was unfit."""
         for reason in reasons:
@@ -208,6 +266,12 @@ class Metrics:
     def started(self, seconds: float) -> None:
         """Record how long the start took."""
         self._startup.set(seconds)
+
+    def _place(self, collection: str) -> str:
+        """The label of a collection: the first to come have their own, so that the series stay bounded."""
+        if collection not in self._collections and len(self._collections) > self._most_collections:
+            return OTHER
+        return self._collections.setdefault(collection, collection)
 
 
 class _LoadCollector(Collector):
@@ -289,3 +353,20 @@ class _RolesCollector(Collector):
                 info.add_metric((role, self._name(digest), digest), 1)
         yield info
         yield GaugeMetricFamily("facet_role_sample", "Share of decisions sampled for comparison.", value=roles.sample)
+
+
+class _ReembeddingCollector(Collector):
+    def __init__(self, jobs: Callable[[], Iterable[Job]], name: Callable[[str], str]) -> None:
+        self._jobs, self._name = jobs, name
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        faces = GaugeMetricFamily(
+            "facet_reembedding_faces",
+            "Faces of the newest job that makes a model's templates from kept crops.",
+            labels=("model", "collection", "state"),
+        )
+        with suppress(StorageError):
+            for job in self._jobs():
+                for state, count in (("left", job.left), ("made", job.made), ("failed", job.failed)):
+                    faces.add_metric((self._name(job.model), job.collection or "", state), count)
+        yield faces

@@ -106,6 +106,11 @@ class References:
             self._kept[place] = (ended + max(FRESH_SECONDS, (ended - begun) / MOST_SHARE), found)
         return found
 
+    def forget(self) -> None:
+        """Look everything up again: what a collection holds has changed at one stroke."""
+        with self._lock:
+            self._kept.clear()
+
     def _find(self, embedder: Embedder, collection: str, subject: str | None) -> Reach:
         present = self._gallery.models_in(collection, subject)
         usable = [digest for digest in self._models.same_space(embedder) if digest in present]

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     metrics_public: bool = Field(
         True, description="Serve /metrics without a key. When false it needs one with the scope `read`."
     )
+    metric_collections: int = Field(
+        20,
+        ge=0,
+        description="Collections that have series of their own in /metrics; those beyond are counted together.",
+    )
     shutdown_seconds: float = Field(
         30.0, gt=0, description="Time that admitted requests have to finish when the service is asked to stop."
     )
@@ -142,6 +147,18 @@ class Settings(BaseSettings):
     )
     comparison_rows: int = Field(100_000, ge=1, description="Most sampled decisions kept.")
     comparison_days: float = Field(30.0, gt=0, description="Days for which sampled decisions are kept.")
+    reembed_rate: float = Field(
+        20.0,
+        gt=0,
+        description="Faces a second for which templates are made from kept crops, where a job does not say.",
+    )
+    renew_fmr: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Make templates of loaded models that a person lacks from a photograph that matches the person at "
+        "this false match rate or a stricter one. Unset: never.",
+    )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people, or one JSON object each.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 

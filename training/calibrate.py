@@ -38,12 +38,14 @@ def calibrate(
     identities: Sequence[str],
     fmrs: Sequence[float] | None = None,
     *,
+    templates: NDArray[np.float32] | None = None,
     rounds: int = 300,
     seed: int = 0,
 ) -> Calibration:
     """Calibrate on unit vectors (N, D) and who is on each crop ('' is left out).
 
-    With `fmrs` None, every usual rate that the data can support is taken.
+    With `fmrs` None, every usual rate that the data can support is taken. With `templates` (N, D), another model's
+    vectors of the same crops, every vector is a probe compared with all templates but that of its own crop.
 
     Raises: RateUnsupported when a rate asked for expects fewer than thirty false matches.
     """
@@ -51,7 +53,10 @@ def calibrate(
     names = sorted({identities[int(i)] for i in known})
     number = {name: i for i, name in enumerate(names)}
     person = np.array([number[identities[int(i)]] for i in known], dtype=np.int64)
-    impostor, left, right, genuine = compare_all(vectors[known], person)
+    if templates is None:
+        impostor, left, right, genuine = compare_all(vectors[known], person)
+    else:
+        impostor, left, right, genuine = compare_across(vectors[known], templates[known], person)
     wanted = sorted(fmrs or FMRS, reverse=True)
     supported = [fmr for fmr in wanted if fmr * len(impostor) >= MINIMUM_FALSE_MATCHES]
     refused = [fmr for fmr in wanted if fmr not in supported]
@@ -64,7 +69,8 @@ def calibrate(
     for fmr in supported:
         threshold = threshold_at(impostor, fmr)
         matches = impostor >= threshold
-        interval = _bootstrap(left[matches], right[matches], np.bincount(person), rounds, seed)
+        people = np.bincount(person)
+        interval = _bootstrap(left[matches], right[matches], people, 1 if templates is None else 2, rounds, seed)
         rows.append(CalibratedThreshold(fmr=fmr, threshold=threshold, impostor_trials=len(impostor), ci95=interval))
         losses.append(float((genuine < threshold).mean()) if len(genuine) else float("nan"))
     return Calibration(tuple(rows), tuple(losses), tuple(refused), len(impostor), len(genuine), len(names))
@@ -92,20 +98,44 @@ def compare_all(
     )
 
 
+def compare_across(
+    probes: NDArray[np.float32], templates: NDArray[np.float32], person: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """Probes by one model with templates by another, all but those of one crop: as `compare_all` gives them."""
+    scores, lefts, rights, genuine = [], [], [], []
+    columns = np.arange(len(templates))
+    for start in range(0, len(probes), BLOCK):
+        block = probes[start : start + BLOCK] @ templates.T
+        a = person[start : start + BLOCK, None]
+        other = a != person[None, :]
+        own = columns[None, :] == (start + np.arange(len(block)))[:, None]
+        rows, at = np.nonzero(other)
+        scores.append(block[other])
+        lefts.append(person[start + rows].astype(np.int32))
+        rights.append(person[at].astype(np.int32))
+        genuine.append(block[~other & ~own])
+    return (
+        np.concatenate(scores).astype(np.float64),
+        np.concatenate(lefts),
+        np.concatenate(rights),
+        np.concatenate(genuine).astype(np.float64),
+    )
+
+
 def _bootstrap(
-    left: NDArray[np.int32], right: NDArray[np.int32], crops: NDArray[np.int64], rounds: int, seed: int
+    left: NDArray[np.int32], right: NDArray[np.int32], crops: NDArray[np.int64], ways: int, rounds: int, seed: int
 ) -> tuple[float, float]:
     """95 % interval of the FMR at a fixed threshold: people are drawn with replacement.
 
     `left` and `right` are the people of each false match, `crops` counts every person's crops. A comparison counts as
-    often as both of its people were drawn.
+    often as both of its people were drawn. `ways` is 2 where either of two crops is the probe once, else 1.
     """
     rng = np.random.default_rng(seed)
     rates = []
     for _ in range(rounds):
         drawn = np.bincount(rng.integers(0, len(crops), len(crops)), minlength=len(crops)).astype(np.float64)
         weighted = drawn * crops
-        trials = (weighted.sum() ** 2 - (weighted**2).sum()) / 2
+        trials = ways * (weighted.sum() ** 2 - (weighted**2).sum()) / 2
         if trials > 0:
             rates.append(float((drawn[left] * drawn[right]).sum() / trials))
     low, high = np.quantile(rates, [0.025, 0.975])

@@ -17,7 +17,7 @@ from service.face.registry import Registry
 from service.face.score import wilson
 from service.face.session import ModelSession
 from training.artefact import digest_file, whole_folder, write_json
-from training.calibrate import calibrate
+from training.calibrate import Calibration, calibrate
 from training.checkpoint import load_checkpoint
 from training.cost import race, yardstick
 from training.crops import open_set, open_sets
@@ -80,7 +80,7 @@ def release_embedder(run: str, what: Publication, roots: Roots, on: Evidence, ta
     reports.append(evaluate_groups(on.groups, open_set(roots.data / on.groups), 1e-3, model))
     reports.append(_speed(folder / "export" / f"{form}.onnx", model, roots))
     write_json(folder / "report.json", [report.as_json() for report in reports])
-    calibration = calibrate_on(model, roots, on.people)
+    _, calibration = calibrate_on(model, roots, on.people)
     write_json(folder / "calibration.json", calibration)
     mine = [report.as_json() for report in reports if report.digest == model.embeds.digest]
     return publish(folder, what, target, reports=mine, calibration=calibration, replace=True)
@@ -123,13 +123,16 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
     return publish(folder, what, target, reports=written, replace=True)
 
 
-def calibrate_on(model: Model, roots: Roots, people: str, fmrs: Sequence[float] | None = None) -> dict[str, Any]:
-    """Calibrate on a prepared set; what `publish` takes, as plain values. Raises: RateUnsupported."""
+def calibrate_on(
+    model: Model, roots: Roots, people: str, fmrs: Sequence[float] | None = None
+) -> tuple[Calibration, dict[str, Any]]:
+    """Calibrate on a prepared set; also as the plain values that `publish` takes. Raises: RateUnsupported."""
     crops = open_set(roots.data / people)
     found = calibrate(embed(model.embeds, crops.crops), crops.identities, fmrs)
     values = {name: value for name, value in asdict(found).items() if name != "rows"}
     rows = [row.model_dump() for row in found.rows]
-    return values | {"digest": model.embeds.digest, "set": people, "set_digest": crops.digest, "thresholds": rows}
+    about = {"digest": model.embeds.digest, "set": people, "set_digest": crops.digest, "thresholds": rows}
+    return found, values | about
 
 
 def _speed(path: Path, model: Model, roots: Roots) -> Report:

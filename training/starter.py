@@ -16,6 +16,7 @@ from training.detection.prepare import TILES_COUNT, prepare_tiles, split_photogr
 from training.detection.teacher import open_detector as open_detecting_teacher
 from training.errors import SetMissing
 from training.fit import fit
+from training.pairs import calibrate_all
 from training.prepare import Preparation, prepare
 from training.recipe import Roots
 from training.release import Evidence, read_publication, release_detector, release_embedder
@@ -76,6 +77,7 @@ def make_starter(
             run = fit(recipe, kind_of(recipe.task), roots)
         release = release_detector if name == "detector" else release_embedder
         made.append(release(run.name, what, roots, evidence, target))
+    calibrate_all(target, roots, PEOPLE)
     return made
 
 

@@ -68,6 +68,7 @@ JSON_EXAMPLES: dict[str, dict[str, object]] = {
     "CollectionRequest": {"name": "visitors", "metadata": {"site": "north"}},
     "SubjectRequest": {"name": "person-2"},
     "OutcomeRequest": {"outcome": "genuine"},
+    "ReembeddingRequest": {"model": "facet-m", "collection": "visitors", "rate": 20},
     "RolesRequest": {"champion": "facet-m", "challenger": "facet-s", "sample": 0.1},
 }
 

@@ -62,13 +62,13 @@ async def verify(
     afterwards: BackgroundTasks,
 ) -> replies.Verification:
     """Compare a probe image with a reference image, or with the faces of a stored subject."""
-    choose_model(request, services, asked.model)
     collection: str | None = None
     if asked.reference is not None:
         reference: bytes | SubjectRef = asked.reference
     else:
         collection = caller.require(asked.collection or requests.DEFAULT_COLLECTION)
         reference = SubjectRef(collection, asked.subject or "")
+    choose_model(request, services, asked.model, collection or "")
     result = await services.perform(
         request,
         lambda stages: services.engine.verify(
@@ -79,6 +79,9 @@ async def verify(
     request_id = trace_of(request.scope).request_id
     sample = partial(sample_verification, request_id, asked.ask, result, collection, asked.subject)
     afterwards.add_task(services.shadow.offer, result.model, sample)
+    if collection is not None:
+        offer = services.sightings.offer_verification
+        afterwards.add_task(offer, request_id, caller.principal, collection, result)
     return replies.Verification.of(result, request_id)
 
 
@@ -96,8 +99,8 @@ async def identify(
     afterwards: BackgroundTasks,
 ) -> replies.Identification:
     """Search a collection. The threshold follows its size: `fmr` is the rate at which a stranger matches anybody."""
-    choose_model(request, services, asked.model)
     collection = caller.require(asked.collection)
+    choose_model(request, services, asked.model, collection)
     result = await services.perform(
         request,
         lambda stages: services.engine.identify(
@@ -109,6 +112,8 @@ async def identify(
     if result.faces:
         sample = partial(sample_identification, request_id, asked.ask, result, collection, asked.top_k)
         afterwards.add_task(services.shadow.offer, result.model, sample)
+        offer = services.sightings.offer_identification
+        afterwards.add_task(offer, request_id, caller.principal, collection, result)
     return replies.Identification.of(result, collection, request_id)
 
 
@@ -140,8 +145,8 @@ async def enroll(
 
     A replayed answer carries the header `Idempotency-Replayed: true`.
     """
-    choose_model(request, services, asked.model)
     collection = caller.require(asked.collection)
+    choose_model(request, services, asked.model, collection)
     request_id = trace_of(request.scope).request_id
 
     def reply(outcome: EnrolmentOutcome) -> str:

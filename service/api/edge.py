@@ -12,6 +12,8 @@ from starlette.types import Scope as AsgiScope
 
 from service.api.problems import respond
 from service.api.trace import Trace, current_request_id, request_id_from
+from service.engine import EnrolmentRefused
+from service.face.errors import FaceUnfit, ImageCorrupt, ImageUnsupported, NoFace, SeveralFaces
 from service.metrics import Metrics
 
 access_log = logging.getLogger("facet.access")
@@ -27,6 +29,11 @@ SECURITY = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """Headers of every response, unless its route says otherwise."""
+
+NOT_ACQUIRED = frozenset(
+    kind.code for kind in (NoFace, SeveralFaces, FaceUnfit, ImageUnsupported, ImageCorrupt, EnrolmentRefused)
+)
+"""Codes of problems by which no usable face was acquired from what was sent."""
 
 
 class Edge:
@@ -72,6 +79,8 @@ class Edge:
         self._metrics.request(route, method, status, trace.model, seconds)
         if trace.code:
             self._metrics.rejection(trace.code, route)
+            if trace.collection is not None and trace.code in NOT_ACQUIRED:
+                self._metrics.acquisition(trace.model, trace.collection, trace.code)
         if trace.fault is not None:
             log.error("request failed", exc_info=trace.fault)
         access_log.info(

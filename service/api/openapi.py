@@ -30,6 +30,7 @@ OTHERS: tuple[type[BaseModel], ...] = (
     requests.SubjectRequest,
     requests.RolesRequest,
     requests.OutcomeRequest,
+    requests.ReembeddingRequest,
     Problem,
 )
 

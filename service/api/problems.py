@@ -19,6 +19,7 @@ from service.comparison import errors as comparison
 from service.errors import FacetError
 from service.face import errors as face
 from service.gallery import errors as gallery
+from service.reembedding import errors as reembedding
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -76,6 +77,12 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     comparison.NothingToRollBack: (409, "Nothing to roll back to"),
     comparison.CoverageMissing: (409, "The model lacks templates"),
     comparison.DecisionNotFound: (404, "No such decision"),
+    # making templates again
+    reembedding.ReembeddingError: (500, "Re-embedding error"),
+    reembedding.ReembeddingRunning: (409, "A job of this model runs already"),
+    reembedding.ReembeddingNotFound: (404, "No such job"),
+    reembedding.ReembeddingEnded: (409, "The job has ended"),
+    reembedding.TemplatesNeeded: (409, "The champion needs these templates"),
     # gallery
     gallery.GalleryError: (500, "Gallery error"),
     gallery.CollectionNotFound: (404, "No such collection"),

@@ -196,6 +196,14 @@ class RolesRequest(Request):
     )
 
 
+class ReembeddingRequest(Request):
+    """A model whose templates are to be made from kept crops."""
+
+    model: ModelText = Field(description="Loaded model, as `name` or `name@version`.")
+    collection: Name | None = Field(None, description="Collection to do it in; null: all that keep crops.")
+    rate: float | None = Field(None, gt=0, le=10_000, description="Most faces a second. Unset: the service's default.")
+
+
 class OutcomeRequest(Request):
     """What was true of a past decision."""
 

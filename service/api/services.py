@@ -23,6 +23,9 @@ from service.face.registry import Registry
 from service.gallery import Gallery
 from service.keys import Keys
 from service.metrics import Metrics
+from service.reembedding.reembeddings import Reembeddings
+from service.reembedding.sightings import Sightings
+from service.reembedding.worker import Reembedder
 from service.settings import Settings
 from service.stages import Abandoned, Stages
 
@@ -40,6 +43,9 @@ class Services:
     roles: Roles
     cases: Cases
     shadow: Shadow
+    reembeddings: Reembeddings
+    reembedder: Reembedder
+    sightings: Sightings
     keys: Keys
     executor: Executor
     intake: Intake

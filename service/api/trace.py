@@ -1,4 +1,4 @@
-"""What is known of the request being served: its id, its caller, its model, how it ended."""
+"""What is known of the request being served: its id, its caller, its model and collection, how it ended."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Trace:
     request_id: str
     principal: str = ""
     model: str = ""
+    collection: str | None = None
+    """Of a request that decides or enrols: its collection, '' for two images. None of any other."""
     code: str = ""
     fault: Exception | None = None
 

@@ -16,8 +16,10 @@ from service.app import model_directories
 from service.commands.settings import DataOption, settings_for
 from service.comparison.cases import Case, Choice, read_cases
 from service.comparison.errors import ChallengerMissing
+from service.comparison.offline.footprint import measure_footprint
 from service.comparison.offline.measure import Measurement, measure
 from service.comparison.offline.photographs import read_pairs, read_people
+from service.comparison.offline.plots import plot_measurement, plot_report
 from service.comparison.offline.tables import (
     Rows,
     agreement_rows,
@@ -39,6 +41,8 @@ app = typer.Typer(help="What champion and challenger made of live requests.", no
 
 MarkdownOption = Annotated[Path | None, typer.Option("--markdown", help="File to write the tables to, as Markdown.")]
 
+PlotsOption = Annotated[Path | None, typer.Option("--plots", help="Folder to write plots to; needs matplotlib.")]
+
 
 def compare(
     models: Annotated[list[str], typer.Argument(help="Embedders, as `name` or `name@version`.")],
@@ -49,9 +53,10 @@ def compare(
     detector: Annotated[str | None, typer.Option(help="Face detector. Default: FACET_DETECTOR.")] = None,
     markdown: MarkdownOption = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="File to write the models' table to, as CSV.")] = None,
+    plots: PlotsOption = None,
     data: DataOption = None,
 ) -> None:
-    """Measure models side by side on photographs, by the code that serves: accuracy, errors, speed, agreement."""
+    """Measure models side by side on photographs, by the code that serves: accuracy, speed, memory, agreement."""
     if (pairs is None) == (people is None):
         raise typer.BadParameter("give --pairs or --people, exactly one of them")
     settings = settings_for(data)
@@ -68,6 +73,7 @@ def compare(
             photographs,
             perception,
             loaded.embedders,
+            {each.digest: measure_footprint(registry.find(each.manifest.identity).path) for each in loaded.embedders},
             lambda what, done, total: progress.update(tasks[what], completed=done, total=total),
         )
     _show(made)
@@ -75,6 +81,8 @@ def compare(
         markdown.write_text(measurement_markdown(made), encoding="utf-8")
     if csv is not None:
         csv.write_text(comma_separated(model_rows(made)), encoding="utf-8")
+    if plots is not None:
+        plot_measurement(made, plots)
 
 
 @app.command("report")
@@ -86,6 +94,7 @@ def report_live(
     collection: Annotated[str | None, typer.Option(help="Cases of this collection.")] = None,
     markdown: MarkdownOption = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="File to write the cases to, as CSV.")] = None,
+    plots: PlotsOption = None,
     data: DataOption = None,
 ) -> None:
     """Report how two models decided the same live requests. Works beside a running service."""
@@ -119,6 +128,10 @@ def report_live(
         markdown.write_text(text, encoding="utf-8")
     if csv is not None:
         csv.write_text(comma_separated(_case_rows(cases)), encoding="utf-8")
+    if plots is not None:
+        if named[1] is None:
+            raise ChallengerMissing
+        plot_report(cases, named[0] or "", named[1], plots)
 
 
 def _case_rows(cases: list[Case]) -> Rows:

@@ -70,9 +70,13 @@ class Roles:
         with self._lock:
             if self._clock() >= self._fresh_until:
                 with storage_errors(), self._gallery.engine.connect() as connection:
-                    self._kept = self._last(connection)
+                    self._kept = self.held(connection)
                 self._fresh_until = self._clock() + FRESH_SECONDS
             return self._kept
+
+    def held(self, connection: sa.Connection) -> Assignment:
+        """The roles as an open transaction sees them."""
+        return last_assignment(connection) or self._start
 
     def champion(self) -> Embedder:
         """The model that answers where a request names none. Raises: ChampionUnavailable, StorageError."""
@@ -151,13 +155,13 @@ class Roles:
         """One transaction in the one writer: read what holds, check the new champion, append."""
 
         def work(connection: sa.Connection) -> Assignment:
-            last = self._last(connection)
+            last = self.held(connection)
             champion, challenger, sample, previous = change(connection, last)
             if champion != last.champion:
                 self._check(connection, champion)
             values = {"champion": champion, "challenger": challenger, "sample": sample, "previous": previous}
             connection.execute(sa.insert(table).values(at=now(), principal=principal, action=action, **values))
-            return self._last(connection)
+            return self.held(connection)
 
         made = self._gallery.write(work)
         with self._lock:
@@ -172,9 +176,6 @@ class Roles:
             raise ChampionUnavailable("the model that is to be champion is not loaded: load it first")
         if missing := coverage.shortfalls(connection, self._models.same_space(embedder)):
             raise CoverageMissing(embedder.manifest.identity, missing)
-
-    def _last(self, connection: sa.Connection) -> Assignment:
-        return last_assignment(connection) or self._start
 
     def _at(self, connection: sa.Connection, row: int) -> Assignment:
         if row == 0:

@@ -9,10 +9,8 @@ hold up the others.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,10 +24,10 @@ from service.comparison.trial import Trial
 from service.errors import FacetError
 from service.face.embed import Embedder
 from service.metrics import Metrics
+from service.priority import give_way
 
 log = logging.getLogger("facet")
 
-NICE = 10
 LOOK_AGAIN_SECONDS = 0.005
 
 
@@ -81,7 +79,7 @@ class Shadow:
         self._thread.join()
 
     def _run(self) -> None:
-        _lower_priority()
+        give_way()
         while (sampled := self._queue.get()) is not None and not self._stopping.is_set():
             while self._busy() and not self._stopping.wait(LOOK_AGAIN_SECONDS):
                 pass
@@ -113,11 +111,3 @@ class Shadow:
         except FacetError as error:
             self._metrics.shadow_dropped(error.code)
             return None
-
-
-def _lower_priority() -> None:
-    if sys.platform == "linux":  # where priorities belong to threads
-        try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        except OSError as error:
-            log.warning("the comparing thread keeps the normal priority: %s", error)

@@ -73,7 +73,7 @@ def delete_collection(turn: Turn[Effect], name: str) -> Receipt:
     lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
     turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
     turn.effects.append(Dropped(row))
-    return _receipt(turn, "collection", name, lost, removed)
+    return write_receipt(turn, "collection", name, lost, removed)
 
 
 def delete_subject(turn: Turn[Effect], collection: str, name: str) -> Receipt:
@@ -85,10 +85,10 @@ def delete_subject(turn: Turn[Effect], collection: str, name: str) -> Receipt:
     row = queries.subject_row(turn.connection, collection, name, lock=True)
     subject_id = turn.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
     face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
-    removed = _remove_templates(turn, templates.c.face_row.in_(face_rows))
+    removed = remove_templates(turn, templates.c.face_row.in_(face_rows))
     lost = turn.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
     turn.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
-    return _receipt(turn, "subject", str(subject_id), lost, removed)
+    return write_receipt(turn, "subject", str(subject_id), lost, removed)
 
 
 def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
@@ -102,9 +102,9 @@ def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
     row = turn.connection.scalar(found.with_for_update())
     if row is None:
         raise FaceNotFound(collection, face_id)
-    removed = _remove_templates(turn, templates.c.face_row == row)
+    removed = remove_templates(turn, templates.c.face_row == row)
     turn.connection.execute(sa.delete(faces).where(faces.c.row == row))
-    return _receipt(turn, "face", face_id, 1, removed)
+    return write_receipt(turn, "face", face_id, 1, removed)
 
 
 def write_audit(turn: Turn[Effect], entry: AuditEntry, at: Any) -> None:
@@ -123,7 +123,8 @@ def write_audit(turn: Turn[Effect], entry: AuditEntry, at: Any) -> None:
     )
 
 
-def _remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:
+def remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:
+    """Remove templates from the record and from the indexes; returns how many."""
     gone = sa.delete(templates).where(condition)
     found = turn.connection.execute(
         gone.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
@@ -135,7 +136,8 @@ def _remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> 
     return len(found)
 
 
-def _receipt(turn: Turn[Effect], kind: str, target: str, lost: int, removed: int) -> Receipt:
+def write_receipt(turn: Turn[Effect], kind: str, target: str, lost: int, removed: int) -> Receipt:
+    """Prove that `lost` faces and `removed` templates are gone."""
     receipt = Receipt(new_id(), kind, target, lost, removed, now())
     turn.connection.execute(
         sa.insert(receipts).values(

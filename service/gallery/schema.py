@@ -238,3 +238,25 @@ comparisons = sa.Table(
 
 `champion_rank` is where the champion's list has the challenger's first subject, `challenger_rank` the reverse.
 """
+
+reembeddings = sa.Table(
+    "reembeddings",
+    metadata,
+    _row(),
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("collection", sa.String(255), nullable=True),
+    sa.Column("rate", sa.Float, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("reached", Row, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("made", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("ended_at", Moment, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""Templates of a model made from kept crops, job by job. `reached` is the row of the last face looked at.
+`service.reembedding.jobs`.
+"""

@@ -69,14 +69,39 @@ def test_requests_are_counted_by_route_status_and_model(running: Running, astron
 
     good = {"route": "/v1/verify", "method": "POST", "status": "200", "model": model}
     assert grown("facet_request_seconds_count", **good) == 1
-    assert grown("facet_decisions_total", route="verify", model=model, decision="match") == 1
-    assert grown("facet_score_count", route="verify", model=model, decision="match") == 1
+    decided = {"route": "verify", "model": model, "collection": "", "decision": "match"}
+    assert grown("facet_decisions_total", **decided) == 1
+    assert grown("facet_score_count", **decided) == 1
     for stage in ("wait", "decode", "detect", "align", "embed"):
         assert grown("facet_stage_seconds_count", stage=stage, model=model) == 1
     assert grown("facet_rejections_total", reason="request_invalid", route="/v1/verify") == 1
     template = "/v1/collections/{collection}/subjects/{subject}"
     assert grown("facet_rejections_total", reason="collection_not_found", route=template) == 1
     assert "nonesuch" not in running.client.get("/metrics").text
+
+
+def test_faces_are_measured_and_failures_counted_by_model_and_collection(
+    running: Running, astronaut_jpeg: bytes, cat_png: bytes
+) -> None:
+    name = running.collection("measured")
+    model = running.services.engine.models.default.manifest.identity
+    enrolled = running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="x", collection=name)
+    assert enrolled.status_code == 201
+    for photo, status in ((astronaut_jpeg, 200), (astronaut_jpeg, 200), (cat_png, 422)):
+        answer = running.post("/identify", {"image": ("i", photo)}, collection=name, threshold="0.3")
+        assert answer.status_code == status
+    running.post("/enroll", {"images": ("i", cat_png)}, subject="y", collection=name)
+    running.post("/enroll", {"images": ("i", cat_png)}, subject="y", collection="nowhere")
+    found, labels = samples(running), {"model": model, "collection": name}
+    assert value(found, "facet_acquisitions_total", outcome="acquired", **labels) == 3
+    assert value(found, "facet_acquisitions_total", outcome="no_face", **labels) == 1
+    assert value(found, "facet_acquisitions_total", outcome="enrolment_refused", **labels) == 1
+    seen = enrolled.json()["images"][0]["face"]["quality"]
+    for measure, series in (("sharpness", "sharpness"), ("brightness", "brightness"), ("contrast", "contrast")):
+        assert value(found, f"facet_face_{series}_count", **labels) == 3
+        assert value(found, f"facet_face_{series}_sum", **labels) == pytest.approx(3 * seen[measure], rel=0.05)
+    assert value(found, "facet_face_eye_pixels_sum", **labels) == pytest.approx(3 * seen["eye_distance"], rel=0.05)
+    assert "nowhere" not in running.client.get("/metrics").text
 
 
 def test_the_gallery_the_models_and_the_process_are_told(running: Running, astronaut_jpeg: bytes) -> None:

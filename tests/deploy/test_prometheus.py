@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 
-from service.bench.server import Server, free_port, make_key
+from service.bench.server import Server, make_key
 from tests.conftest import ROOT, encode
+from tests.deploy.prometheus import Prometheus, copy_configuration, watching
 from tests.deploy.queries import DEPLOY, Query, dashboard_queries, rule_queries, rules
 
 pytestmark = pytest.mark.engines
@@ -69,62 +66,14 @@ def _use(client: httpx.Client, one: bytes, other: bytes, small: bytes, nobody: b
 
 
 @pytest.fixture(scope="module")
-def prometheus(service: tuple[str, Use], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Debian's Prometheus with the repository's configuration, pointed at the service and in a hurry."""
+def prometheus(service: tuple[str, Use], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     address, use = service
-    binary = shutil.which("prometheus")
-    assert binary, "apt-get install prometheus"
-    folder = tmp_path_factory.mktemp("prometheus")
-    shutil.copytree(DEPLOY / "prometheus", folder / "etc")
-    config_file = folder / "etc" / "prometheus.yml"
-    config: dict[str, Any] = yaml.safe_load(config_file.read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [address.removeprefix("http://")]
-    config_file.write_text(yaml.safe_dump(config))
-    listen = f"127.0.0.1:{free_port()}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                binary,
-                f"--config.file={config_file}",
-                f"--storage.tsdb.path={folder / 'tsdb'}",
-                f"--web.listen-address={listen}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        with httpx.Client(base_url=f"http://{listen}", timeout=10) as client:
-            use()  # every series exists before the first scrape, so that the next use is an increase
-            _await(client, 'count_over_time(up{job="facet"}[1m]) >= 3', process, folder / "log")
-            use()
-            _await(client, 'facet:match:ratio15m{route="verify"} > 0', process, folder / "log")
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _await(client: httpx.Client, condition: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a query has an answer."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if _ask(client, condition):
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.25)
-    pytest.fail(f"never came true: {condition}\n{log.read_text()[-2000:]}")
-
-
-def _ask(client: httpx.Client, expression: str) -> list[dict[str, Any]]:
-    answer = client.post("/api/v1/query", data={"query": expression}).json()
-    assert answer["status"] == "success", answer
-    assert not answer.get("warnings"), answer
-    result: list[dict[str, Any]] = answer["data"]["result"]
-    return result
+    with watching(copy_configuration(tmp_path_factory.mktemp("prometheus"), address)) as running:
+        use()  # every series exists before the first scrape, so that the next use is an increase
+        running.wait_for('count_over_time(up{job="facet"}[1m]) >= 3')
+        use()
+        running.wait_for('facet:match:ratio15m{route="verify"} > 0')
+        yield running
 
 
 def test_configuration_and_rules_pass_promtool() -> None:
@@ -146,31 +95,38 @@ def test_what_the_service_exposes_passes_promtool(service: tuple[str, Use]) -> N
 
 
 @pytest.mark.parametrize("query", [*dashboard_queries(), *rule_queries()], ids=lambda query: query.source)
-def test_every_query_is_answered(query: Query, prometheus: httpx.Client) -> None:
-    found = _ask(prometheus, query.expression)
+def test_every_query_is_answered(query: Query, prometheus: Prometheus) -> None:
+    found = prometheus.ask(query.expression)
     if not may_be_empty(query):
         assert found, query.expression
 
 
 def may_be_empty(query: Query) -> bool:
-    """Alerts are silent; nothing restarts; yesterday is out of reach; the gallery refused nothing; no challenger."""
+    """Alerts are silent; nothing restarts; yesterday is out of reach; the gallery refused nothing; no challenger; too
+    few faces to speak of drift.
+    """
     alerting = query.source.removeprefix("rule ") in rules("alert") or query.expression.startswith("ALERTS")
     absent = ("annotation", "Refused changes", "comparison.json")
-    return alerting or "offset" in query.expression or any(part in query.source for part in absent)
+    return (
+        alerting
+        or "offset" in query.expression
+        or "facet:drift" in query.expression
+        or any(part in query.source for part in absent)
+    )
 
 
-def test_rules_are_healthy_and_nothing_fires(prometheus: httpx.Client) -> None:
-    groups = prometheus.get("/api/v1/rules").json()["data"]["groups"]
+def test_rules_are_healthy_and_nothing_fires(prometheus: Prometheus) -> None:
+    groups = prometheus.client.get("/api/v1/rules").json()["data"]["groups"]
     known = [rule for group in groups for rule in group["rules"]]
     assert len(known) == len(rules("record")) + len(rules("alert"))
     assert [rule["name"] for rule in known if rule["health"] == "err"] == []
     assert [rule["name"] for rule in known if rule.get("state") == "firing"] == []
 
 
-def test_the_service_counts_what_it_did(prometheus: httpx.Client) -> None:
-    matches = _ask(prometheus, 'sum(facet_decisions_total{route="verify", decision="match"})')
+def test_the_service_counts_what_it_did(prometheus: Prometheus) -> None:
+    matches = prometheus.ask('sum(facet_decisions_total{route="verify", decision="match"})')
     assert float(matches[0]["value"][1]) == 2
-    assert float(_ask(prometheus, "facet_ready")[0]["value"][1]) == 1
-    assert float(_ask(prometheus, 'sum(facet_rejections_total{reason="no_face"})')[0]["value"][1]) == 2
-    assert 0 < float(_ask(prometheus, "facet:disk:free_ratio")[0]["value"][1]) < 1
-    assert 0 < float(_ask(prometheus, "facet:no_face:ratio15m")[0]["value"][1]) < 1
+    assert float(prometheus.ask("facet_ready")[0]["value"][1]) == 1
+    assert float(prometheus.ask('sum(facet_rejections_total{reason="no_face"})')[0]["value"][1]) == 2
+    assert 0 < float(prometheus.ask("facet:disk:free_ratio")[0]["value"][1]) < 1
+    assert 0 < float(prometheus.ask("facet:no_face:ratio15m")[0]["value"][1]) < 1

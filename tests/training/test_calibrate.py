@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.score import ThresholdTable
-from training.calibrate import calibrate, compare_all
+from training.calibrate import calibrate, compare_across, compare_all
 from training.errors import RateUnsupported
 
 
@@ -64,3 +64,31 @@ def test_the_interval_is_that_of_people_not_of_pairs() -> None:
     width = [found.rows[0].ci95[1] - found.rows[0].ci95[0] for found in (few, many)]
     assert many.impostors > 30 * few.impostors
     assert width[1] > width[0] / 4
+
+
+def test_probes_of_one_model_meet_all_templates_of_another_but_their_own() -> None:
+    probes, names = people(40, 3, seed=1)
+    templates, _ = people(40, 3, spread=0.7, seed=1)
+    person = np.array([int(name[1:]) for name in names])
+    impostor, left, right, genuine = compare_across(probes, templates, person)
+    scores = probes @ templates.T
+    same = person[:, None] == person[None, :]
+    np.testing.assert_allclose(np.sort(impostor), np.sort(scores[~same]), atol=1e-6)
+    np.testing.assert_allclose(np.sort(genuine), np.sort(scores[same & ~np.eye(120, dtype=bool)]), atol=1e-6)
+    assert (left != right).all()
+
+    found = calibrate(probes, names, templates=templates)
+    for row, fnmr in zip(found.rows, found.fnmr, strict=True):
+        assert np.mean(impostor >= row.threshold) <= row.fmr
+        assert row.impostor_trials == len(impostor) == 40 * 39 * 9
+        assert row.ci95[0] < row.fmr < row.ci95[1]
+        assert fnmr == pytest.approx(np.mean(genuine < row.threshold))
+
+
+def test_a_model_against_itself_is_calibrated_as_alone() -> None:
+    vectors, names = people(60, 4)
+    alone, paired = calibrate(vectors, names), calibrate(vectors, names, templates=vectors)
+    assert paired.impostors == 2 * alone.impostors
+    for one, two in zip(alone.rows, paired.rows, strict=False):
+        assert two.threshold == pytest.approx(one.threshold, abs=1e-5)
+        assert two.ci95 == pytest.approx(one.ci95, rel=0.02)

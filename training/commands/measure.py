@@ -10,12 +10,14 @@ import typer
 from service.face.errors import ModelNotFound
 from service.face.registry import MODEL
 from training.artefact import write_json
+from training.calibrate import Calibration
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.cost import race, yardstick
 from training.crops import open_set
 from training.errors import ProtocolInvalid
 from training.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
 from training.openset import evaluate_openset
+from training.pairs import calibrate_pair, write_pair
 from training.plots import plot
 from training.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
 from training.recipe import Roots
@@ -83,24 +85,42 @@ def calibrate_model(
     model: Annotated[str, typer.Argument(help="Model folder, registered name, or run:<name>:<form>.")],
     crops: Annotated[str, typer.Argument(help="Labelled prepared set that was never trained on.")],
     fmr: Annotated[list[float] | None, typer.Option(help="An FMR that must be supported; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file for `publish`.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Model of the same space whose templates the probes are compared with.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for `publish`; with --reference the model folder's pairs.json.")
+    ] = None,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,
 ) -> None:
     """Find the thresholds of a model from comparisons between different people; refuse what the data cannot support."""
-    opened = open_model(model, Roots(data, models, runs))
-    found = calibrate_on(opened, Roots(data, models, runs), crops, fmr)
-    print(f"{opened.name} on {crops}: {found['impostors']} impostor and {found['genuine']} genuine comparisons")
-    print("FMR       threshold  95 % interval of the FMR  FNMR")
-    for row, fnmr in zip(found["thresholds"], found["fnmr"], strict=True):
-        low, high = row["ci95"]
-        print(f"{row['fmr']:<9g} {row['threshold']:<10.4f} {low:.2e} .. {high:.2e}      {fnmr:.4f}")
-    for rate in found["refused"]:
-        print(f"{rate:<9g} refused: fewer than thirty false matches are expected")
+    roots = Roots(data, models, runs)
+    opened = open_model(model, roots)
+    if reference is not None:
+        enrolled = open_model(reference, roots)
+        pair = calibrate_pair(opened, enrolled, roots, crops, fmr)
+        _print_calibration(f"{opened.name} against {enrolled.name} on {crops}", pair)
+        if out is not None:
+            write_pair(out, enrolled.embeds.digest, pair)
+            print(out)
+        return
+    found, written = calibrate_on(opened, roots, crops, fmr)
+    _print_calibration(f"{opened.name} on {crops}", found)
     if out is not None:
-        write_json(out, found)
+        write_json(out, written)
         print(out)
+
+
+def _print_calibration(what: str, found: Calibration) -> None:
+    print(f"{what}: {found.impostors} impostor and {found.genuine} genuine comparisons")
+    print("FMR       threshold  95 % interval of the FMR  FNMR")
+    for row, fnmr in zip(found.rows, found.fnmr, strict=True):
+        low, high = row.ci95
+        print(f"{row.fmr:<9g} {row.threshold:<10.4f} {low:.2e} .. {high:.2e}      {fnmr:.4f}")
+    for rate in found.refused:
+        print(f"{rate:<9g} refused: fewer than thirty false matches are expected")
 
 
 def cost(

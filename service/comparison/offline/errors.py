@@ -1,4 +1,4 @@
-"""What can be wrong with photographs to compare models on; only a command line sees it."""
+"""What can be wrong with photographs to compare models on, and with plots; only a command line sees it."""
 
 from __future__ import annotations
 
@@ -9,3 +9,9 @@ class PhotographsInvalid(ComparisonError):
     """The list of pairs or the folder cannot be read as one, or holds too little to measure anything."""
 
     code = "photographs_invalid"
+
+
+class PlotsUnavailable(ComparisonError):
+    """What draws the plots is not installed."""
+
+    code = "plots_unavailable"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -49,6 +49,8 @@ class Measured:
     """Median time to embed one face on one thread."""
     faces_per_second: float
     """On all cores, one face at a time on each."""
+    memory: int
+    """Resident bytes that a process gains by loading and running it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,11 @@ def measure(
     photographs: Photographs,
     perception: Perception,
     embedders: Sequence[Embedder],
+    footprints: Mapping[str, int],
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Measurement:
-    """Measure every embedder. `progress` is told what is done, how much, and of how much.
+    """Measure every embedder. `footprints` is their memory in bytes, by digest; `progress` is told what is done, how
+    much, and of how much.
 
     Raises: PhotographsInvalid when no face is found anywhere, InferenceFailed.
     """
@@ -119,6 +123,7 @@ def measure(
             every.rates(own, own),
             milliseconds,
             speed,
+            footprints[embedder.digest],
         )
         for embedder, own, matches, milliseconds, speed in zip(embedders, vectors, decided, times, speeds, strict=True)
     )

@@ -16,7 +16,7 @@ def model_rows(made: Measurement) -> Rows:
     """One row for each model, under a row of headings."""
     rates = [fmr for fmr in RATES if all(fmr in model.rates for model in made.models)]
     head = ["model", "accuracy", *(f"TAR at FMR {fmr:g}" for fmr in rates)]
-    head += ["ms per face, 1 thread", f"faces/s, {made.cores} cores", "file, MB"]
+    head += ["ms per face, 1 thread", f"faces/s, {made.cores} cores", "memory, MB", "file, MB"]
     return [
         head,
         *(
@@ -26,6 +26,7 @@ def model_rows(made: Measurement) -> Rows:
                 *(percent(model.rates[fmr][0]) for fmr in rates),
                 f"{model.milliseconds:.2f}",
                 f"{model.faces_per_second:.1f}",
+                f"{model.memory / 1e6:.1f}",
                 f"{model.bytes / 1e6:.2f}",
             ]
             for model in made.models

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli import app
@@ -44,12 +45,15 @@ def test_models_side_by_side(
 ) -> None:
     folder = album(tmp_path / "people", {"ann": astronaut, "bob": admiral}, cat)
     markdown, table = tmp_path / "report.md", tmp_path / "report.csv"
-    chosen = ["teacher", "student", "stranger", "--people", str(folder)]
+    chosen = ["teacher", "student", "stranger", "--people", str(folder), "--plots", str(tmp_path / "plots")]
     result = RUNNER.invoke(app, ["compare", *chosen, "--markdown", str(markdown), "--csv", str(table)])
     assert result.exit_code == 0, result.output
     rows = read(table)
     assert [row["model"] for row in rows] == ["teacher@1.0.0", "student@1.0.0", "stranger@1.0.0"]
     assert all(float(row["ms per face, 1 thread"]) > 0 for row in rows)
+    files = [float(row["file, MB"]) for row in rows]
+    assert all(0.5 * size < float(row["memory, MB"]) < 500 for row, size in zip(rows, files, strict=True))
+    assert_drawn(tmp_path / "plots", "cost", "rates")
     assert all(row["accuracy"].startswith(rows[0]["accuracy"][:2]) for row in rows)
     text = markdown.read_text()
     assert "7 photographs, 1 without a face found; 9 genuine and 9 impostor pairs" in text
@@ -70,7 +74,7 @@ def test_the_live_comparison_as_files(
     identify(client, other_portrait, fmr="0.01")
     cases_of(client, 2)
     markdown, table = tmp_path / "live.md", tmp_path / "live.csv"
-    arguments = ["comparison", "report", "--markdown", str(markdown), "--csv", str(table)]
+    arguments = ["comparison", "report", "--markdown", str(markdown), "--csv", str(table), "--plots", str(tmp_path)]
     result = RUNNER.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     text = markdown.read_text()
@@ -78,6 +82,8 @@ def test_the_live_comparison_as_files(
     assert "| teacher@1.0.0 matches | 1 | 0 |" in text
     assert "| does not | 0 | 1 |" in text
     assert [row["route"] for row in read(table)] == ["identify", "identify"]
+    assert_drawn(tmp_path, "scores", "agreement", "seconds")
+    assert "agree: 2" in (tmp_path / "scores.svg").read_text()
     alone = RUNNER.invoke(app, ["comparison", "report", "--champion", "student", "--challenger", "teacher"])
     assert "0 cases." in alone.output
 
@@ -100,6 +106,14 @@ def test_on_the_lfw_development_view(environment: None, tmp_path: Path) -> None:
     assert share(teacher["accuracy"]) >= 97.0
     # Weights moved by two hundredths are no better than the weights they were moved from.
     assert share(teacher["TAR at FMR 0.001"]) > share(student["TAR at FMR 0.001"]) - 1
+
+
+def assert_drawn(folder: Path, *names: str) -> None:
+    """Each picture is there in both formats, and shows more than an empty sheet."""
+    for name in names:
+        with Image.open(folder / f"{name}.png") as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
+        assert "<svg" in (folder / f"{name}.svg").read_text()
 
 
 def read(table: Path) -> list[dict[str, str]]:
