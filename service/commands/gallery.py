@@ -154,7 +154,9 @@ def bench(
                 ],
             )
             rates = measure.measure_enrolments(Path(folder) / "rate", dim, seconds=seconds)
-            _table(("clients", "enrolments/s", "p50 ms", "p99 ms"), [dataclasses.astuple(row) for row in rates])
+            _table(
+                ("clients", "enrolments/s", "a commit", "p50 ms", "p99 ms"), [dataclasses.astuple(row) for row in rates]
+            )
 
 
 @app.command()

@@ -6,6 +6,7 @@ them, a hard one about 0.35. Nothing here depends on a model or a photograph.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,10 +74,12 @@ class StartRow:
 
 @dataclass(frozen=True, slots=True)
 class EnrolRow:
-    """Acknowledged enrolments per second of so many clients, and what one client sees, in milliseconds."""
+    """Acknowledged enrolments per second of so many clients, how many of them shared one sync of the disk, and what one
+    client sees, in milliseconds."""
 
     clients: int
     per_second: float
+    per_commit: float
     p50: float
     p99: float
 
@@ -284,7 +287,10 @@ def measure_enrolments(
     result = []
     try:
         gallery.create_collection("rate")
+        commits = itertools.count()
+        sa.event.listen(gallery.engine, "commit", lambda _: next(commits))
         for number in clients:
+            before = next(commits)
             times: list[list[float]] = [[] for _ in range(number)]
             end = time.monotonic() + seconds
 
@@ -294,7 +300,8 @@ def measure_enrolments(
             for thread in threads:
                 thread.join()
             every = [value for taken in times for value in taken]
-            result.append(EnrolRow(number, len(every) / seconds, _quantile(every, 0.5), _quantile(every, 0.99)))
+            shared = len(every) / max(1, next(commits) - before - 1)
+            result.append(EnrolRow(number, len(every) / seconds, shared, _quantile(every, 0.5), _quantile(every, 0.99)))
     finally:
         gallery.close()
     return result
