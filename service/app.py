@@ -143,14 +143,14 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         cases = Cases(gallery, Retention(settings.comparison_rows, settings.comparison_days))
         budget = Budget(settings.shadow_queue, settings.shadow_cpu)
         shadow = stack.enter_context(
-            closing(Shadow(roles, Trial(engine), cases, metrics, budget, executor.is_backed_up))
+            closing(Shadow(roles, Trial(engine), cases, metrics, budget, executor.is_occupied))
         )
         metrics.watch_roles(roles.current, roles.name_of, shadow.waiting)
         renewal = Reembeddings(models, gallery, roles)
         metrics.watch_reembedding(renewal.latest, roles.name_of)
-        reembedder = stack.enter_context(closing(Reembedder(models, gallery, metrics, executor.is_backed_up)))
+        reembedder = stack.enter_context(closing(Reembedder(models, gallery, metrics, executor.is_occupied)))
         sightings = stack.enter_context(
-            closing(Sightings(models, gallery, metrics, settings.renew_fmr, executor.is_backed_up))
+            closing(Sightings(models, gallery, metrics, settings.renew_fmr, executor.is_occupied))
         )
         yield Services(
             settings=settings,

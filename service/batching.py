@@ -77,9 +77,10 @@ class Executor:
         with self._lock:
             return Load(self._admitted - self._running, self._running, self._workers, self._queue_limit)
 
-    def is_backed_up(self) -> bool:
-        """Whether requests wait for a worker."""
-        return self.load().queued > 0
+    def is_occupied(self) -> bool:
+        """Whether every worker has a request, so that one more thread of work would take from them."""
+        load = self.load()
+        return load.queued > 0 or load.running >= load.workers
 
     def check(self) -> None:
         """Refuse early, before a body is read. Raises: Overloaded, Stopping."""

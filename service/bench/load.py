@@ -74,8 +74,17 @@ def write_plan(shots: Sequence[Shot], key: str, folder: Path) -> Path:
     return plan
 
 
-def send(address: str, plan: Path, connections: int, seconds: float | None = None, count: int | None = None) -> Load:
+def send(
+    address: str,
+    plan: Path,
+    connections: int,
+    seconds: float | None = None,
+    count: int | None = None,
+    pause: float | None = None,
+) -> Load:
     """Send a plan's requests over and over on open connections, for `seconds` or until `count` answers.
+
+    With `pause` each connection rests for so many seconds in the mean before its next request.
 
     Raises: BenchError.
     """
@@ -84,7 +93,8 @@ def send(address: str, plan: Path, connections: int, seconds: float | None = Non
         raise BenchError("the load generator wrk is missing: `apt install wrk`, or your system's package of it")
     span = "24h" if seconds is None else f"{max(1, round(seconds))}s"
     command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", span, "--timeout", "60s"]
-    command += ["--script", str(SCRIPT), address, "--", str(plan), *([] if count is None else [str(count)])]
+    command += ["--script", str(SCRIPT), address, "--", str(plan), str(count or 0)]
+    command += [] if pause is None else [str(1000 * pause)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, own words
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

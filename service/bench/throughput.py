@@ -72,20 +72,20 @@ def measure_throughput(
     plan = write_plan(list(verifications(photos)), make_key(data), folder / "plan")
     with Server(data) as server:
         tell("warming up")
-        _all_served(send(server.address, plan, SATURATION, min(2.0, seconds)))
+        all_served(send(server.address, plan, SATURATION, min(2.0, seconds)))
         turns = []
         for number in range(rounds):
             tell(f"round {number + 1} of {rounds}: floor")
             floor = measure_floor(settings, photos, seconds)
             tell(f"round {number + 1} of {rounds}: served")
             before = server.cpu_seconds()
-            served = _all_served(send(server.address, plan, SATURATION, seconds))
+            served = all_served(send(server.address, plan, SATURATION, seconds))
             cores = (server.cpu_seconds() - before) / served.seconds
             turns.append(Round(floor, served, cores, served.generator_seconds / served.seconds))
         by_connections = {}
         for connections in CONCURRENCY:
             tell(f"{connections} connections")
-            by_connections[connections] = _all_served(send(server.address, plan, connections, seconds))
+            by_connections[connections] = all_served(send(server.address, plan, connections, seconds))
     return Throughput(tuple(turns), by_connections)
 
 
@@ -96,7 +96,8 @@ def verifications(photos: Sequence[bytes]) -> Iterator[Shot]:
         yield form("/v1/verify", {"threshold": "0.4"}, pair)
 
 
-def _all_served(load: Load) -> Load:
+def all_served(load: Load) -> Load:
+    """Give back a load in which every request was served. Raises: BenchError for any other."""
     bad = load.refused + load.failed + load.lost
     if bad or not load.ok:
         raise BenchError(

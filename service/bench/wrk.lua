@@ -1,6 +1,8 @@
--- The requests of a plan, in turn.   wrk -s wrk.lua URL -- PLAN [COUNT]
+-- The requests of a plan, in turn.   wrk -s wrk.lua URL -- PLAN [COUNT [PAUSE]]
 -- A line of PLAN is METHOD, PATH, CONTENT-TYPE, AUTHORIZATION and the file of the body, separated by tabs.
--- With COUNT the run ends after that many answers. The summary is one line of JSON.
+-- With COUNT above 0 the run ends after that many answers. With PAUSE, milliseconds, each connection rests between an
+-- answer and its next request: so long in the mean, exponentially distributed, as independent callers would. Latency
+-- counts from the sending. The summary is one line of JSON.
 local ffi = require("ffi")
 ffi.cdef("int getpid(void); int kill(int process, int signal);")
 
@@ -14,6 +16,13 @@ end
 function init(args)
   plan, sent, ok, refused, failed = {}, 0, 0, 0, 0
   limit = tonumber(args[2])
+  local pause = tonumber(args[3])
+  if pause then
+    math.randomseed(ffi.C.getpid())
+    delay = function() -- wrk asks for this global once init has run
+      return math.floor(0.5 - pause * math.log(1 - math.random()))
+    end
+  end
   for line in io.lines(args[1]) do
     local method, path, kind, key, file = line:match("^(%S+)\t(%S+)\t([^\t]*)\t([^\t]*)\t([^\t]*)$")
     local headers, body = { ["Authorization"] = key }, nil

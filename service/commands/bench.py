@@ -17,6 +17,7 @@ from rich.table import Table
 from service.bench.batches import SIZES, measure_batches
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
+from service.bench.shadow import Shadowing, measure_shadow
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
 from service.settings import read_settings
@@ -25,6 +26,7 @@ from service.version import VERSION
 RATIO_TARGET = 0.85
 GROWTH_TARGET = 0.05
 START_TARGET = 3.0
+SHADOW_TARGET = 0.05
 MIB = 1024 * 1024
 
 app = typer.Typer(
@@ -67,6 +69,17 @@ def start(
     """Seconds from starting the process to its first good answer of /readyz, with a large gallery."""
     with _measuring() as (console, folder):
         _print_start(console, measure_start(read_settings(), folder, templates, console.log))
+
+
+@app.command()
+def shadow(
+    photos: Photos = None,
+    seconds: Seconds = 30.0,
+    turns: Annotated[int, typer.Option(min=1, help="Times that the load runs without and with shadowing.")] = 6,
+) -> None:
+    """Latency of verify below saturation, without and with every decision compared with the challenger's, in turns."""
+    with _measuring() as (console, folder):
+        _print_shadow(console, measure_shadow(read_photos(photos), folder, seconds, turns, console.log))
 
 
 @app.command()
@@ -134,6 +147,21 @@ def _print_start(console: Console, found: Start) -> None:
     console.print(f"start with {found.templates} templates: {found.first:.2f} s, and again {found.again:.2f} s")
     console.print(f"CPU seconds of these: {found.first_cpu:.2f} and {found.again_cpu:.2f}")
     _judge(console, f"slower of both: {slowest:.2f} s", f"< {START_TARGET:.0f} s", slowest < START_TARGET)
+
+
+def _print_shadow(console: Console, found: Shadowing) -> None:
+    about = f"{found.connections} connections, each resting {1000 * found.pause:.0f} ms in the mean"
+    table = Table(title=f"{found.champion}, with {found.challenger} in its shadow, ms; {about}")
+    for heading in ("turn", "/s", "p50 off", "p50 on", "p99 off", "p99 on", "p99 on/off", "compared", "dropped"):
+        table.add_column(heading, justify="right")
+    for number, turn in enumerate(found.turns, 1):
+        times = (f"{1000 * value:.1f}" for value in (turn.off.p50, turn.on.p50, turn.off.p99, turn.on.p99))
+        counts = (f"{turn.p99:.3f}", str(turn.compared), str(turn.dropped))
+        table.add_row(str(number), f"{turn.on.rate:.1f}", *times, *counts)
+    console.print(table)
+    console.print(f"p50 on / off, median of turns: {found.p50:.3f}")
+    met = found.p99 <= 1 + SHADOW_TARGET
+    _judge(console, f"p99 on / off, median of turns: {found.p99:.3f}", f"<= {1 + SHADOW_TARGET}", met)
 
 
 def _judge(console: Console, finding: str, target: str, met: bool) -> None:

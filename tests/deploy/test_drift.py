@@ -25,11 +25,12 @@ from service.bench.server import Server, make_key
 from tests.conftest import encode
 from tests.deploy.prometheus import Prometheus, copy_configuration, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
 
 PHOTOS = 60
 PAUSE = 0.02
 LEARNING_SECONDS = 40.0
+PATIENCE = 300.0
 SHORTENED = {"1d": "100s", "1h": "20s", "15m": "3s", "1m": "1s"}
 FIRING = 'ALERTS{alertname="FacetDrift", alertstate="firing"}'
 Pixels = NDArray[np.uint8]
@@ -113,7 +114,7 @@ def watched(
     headers = {"Authorization": f"Bearer {key}"}
     with (
         Server(tmp_path / "data") as server,
-        httpx.Client(base_url=server.address, headers=headers, timeout=60) as client,
+        httpx.Client(base_url=server.address, headers=headers, timeout=PATIENCE) as client,
     ):
         for name, photo in (("astronaut", photos[0]), ("admiral", photos[-1])):
             client.post("/v1/enroll", data={"subject": name}, files={"images": encode(photo)}).raise_for_status()
@@ -134,7 +135,7 @@ def test_blurred_and_dark_photographs_raise_the_alert_and_ordinary_ones_do_not(
 ) -> None:
     clients, prometheus = watched
     everyday = clients.photos
-    prometheus.wait_for('facet:drift:distance{measure="sharpness"}', 120)
+    prometheus.wait_for('facet:drift:distance{measure="sharpness"}', PATIENCE)
     quiet_until = time.monotonic() + LEARNING_SECONDS
     while time.monotonic() < quiet_until:
         assert prometheus.ask(FIRING) == []
@@ -143,20 +144,16 @@ def test_blurred_and_dark_photographs_raise_the_alert_and_ordinary_ones_do_not(
     assert {"sharpness", "brightness", "contrast", "identify_score", "failure_to_acquire", "no_match"} <= measures(
         known
     )
-    print(
-        {sample["metric"]["measure"]: sample["value"][1] for sample in known},
-        prometheus.ask('facet:measured:increase1h{le="+Inf"}'),
-    )
     assert max(float(sample["value"][1]) for sample in known) < 0.35
 
     clients.photos = [encode(blurred(photo)) for photo in photos]
-    assert "sharpness" in measures(prometheus.wait_for(f'{FIRING[:-1]}, measure="sharpness"}}'))
+    assert "sharpness" in measures(prometheus.wait_for(f'{FIRING[:-1]}, measure="sharpness"}}', PATIENCE))
     assert not measures(prometheus.ask(FIRING)) & {"brightness", "eye_pixels"}
 
     clients.photos = everyday
-    prometheus.wait_for(f"absent({FIRING})", 120)
+    prometheus.wait_for(f"absent({FIRING})", PATIENCE)
 
     clients.photos = [encode(dark(photo)) for photo in photos]
-    assert "brightness" in measures(prometheus.wait_for(f'{FIRING[:-1]}, measure="brightness"}}'))
+    assert "brightness" in measures(prometheus.wait_for(f'{FIRING[:-1]}, measure="brightness"}}', PATIENCE))
     assert "sharpness" not in measures(prometheus.ask(FIRING))
     assert clients.failures == 0

@@ -1,0 +1,139 @@
+"""What shadow comparison costs the callers: latency without it and with every decision sampled, in turns."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.bench.errors import BenchError
+from service.bench.load import Load, send, write_plan
+from service.bench.server import Server, make_key
+from service.bench.throughput import all_served, verifications
+
+UTILISATION = 0.5
+"""Share of the workers' time that the load asks for: below saturation, where latency is the service's and not the
+queue's."""
+SETTLE_SECONDS = 1.5  # every process reads the roles within a second
+DRAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The same load without and with shadowing, and how many of its decisions the challenger decided or did not."""
+
+    off: Load
+    on: Load
+    compared: int
+    dropped: int
+
+    @property
+    def p50(self) -> float:
+        """Median latency with shadowing for that without."""
+        return self.on.p50 / self.off.p50
+
+    @property
+    def p99(self) -> float:
+        """The same of the 99th percentile."""
+        return self.on.p99 / self.off.p99
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowing:
+    """Turns of one run of a service; which models, on how many connections, and their mean pause in seconds."""
+
+    champion: str
+    challenger: str
+    connections: int
+    pause: float
+    turns: tuple[Turn, ...]
+
+    @property
+    def p50(self) -> float:
+        """The median turn's ratio of medians."""
+        return statistics.median(turn.p50 for turn in self.turns)
+
+    @property
+    def p99(self) -> float:
+        """The median turn's ratio of 99th percentiles."""
+        return statistics.median(turn.p99 for turn in self.turns)
+
+
+def measure_shadow(
+    photos: Sequence[bytes], folder: Path, seconds: float, turns: int, tell: Callable[[str], None]
+) -> Shadowing:
+    """Start a service with its data in `folder` and verify pairs of photographs below saturation, off and on in turns.
+
+    Raises: BenchError, also when any request was refused or failed, or fewer than two models are loaded.
+    """
+    key = make_key(folder / "data")
+    plan = write_plan(list(verifications(photos)), key, folder / "plan")
+    with Server(folder / "data") as server:
+        admin = _Admin(server.address, key)
+        champion, challenger = admin.two_models()
+        tell("warming up")
+        alone = all_served(send(server.address, plan, 1, min(5.0, seconds)))
+        workers = int(admin.sample("facet_workers"))
+        connections = 2 * workers
+        pause = alone.p50 * (connections / workers / UTILISATION - 1)
+        made = []
+        for number in range(turns):
+            loads: dict[bool, Load] = {}
+            compared = dropped = 0.0
+            for shadowing in (False, True) if number % 2 == 0 else (True, False):
+                tell(f"turn {number + 1} of {turns}: {'with' if shadowing else 'without'} shadowing")
+                admin.assign(champion, challenger, 1.0 if shadowing else 0.0)
+                before = admin.sample("facet_comparisons_total"), admin.sample("facet_shadow_dropped_total")
+                loads[shadowing] = all_served(send(server.address, plan, connections, seconds, pause=pause))
+                admin.drain()
+                if shadowing:
+                    compared = admin.sample("facet_comparisons_total") - before[0]
+                    dropped = admin.sample("facet_shadow_dropped_total") - before[1]
+            made.append(Turn(loads[False], loads[True], int(compared), int(dropped)))
+        return Shadowing(champion, challenger, connections, pause, tuple(made))
+
+
+class _Admin:
+    """What the measurement asks of the service besides the load."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self._address, self._headers = address, {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def two_models(self) -> tuple[str, str]:
+        """The champion, and another loaded embedder to be its challenger."""
+        items = json.loads(self._call("GET", "/v1/models"))["items"]
+        loaded = [item for item in items if item["loaded"] and item["manifest"]["task"] == "embedder"]
+        names = [item["manifest"]["name"] for item in sorted(loaded, key=lambda item: not item["default"])]
+        if len(names) < 2:
+            raise BenchError("two embedders are needed, a champion and a challenger: see FACET_MODELS")
+        return names[0], names[1]
+
+    def assign(self, champion: str, challenger: str, sample: float) -> None:
+        """Set the roles, and wait until they hold everywhere."""
+        self._call("PUT", "/v1/roles", {"champion": champion, "challenger": challenger, "sample": sample})
+        time.sleep(SETTLE_SECONDS)
+
+    def drain(self) -> None:
+        """Wait until no sampled decision waits."""
+        until = time.monotonic() + DRAIN_SECONDS
+        while self.sample("facet_shadow_queue_depth") and time.monotonic() < until:
+            time.sleep(0.1)
+
+    def sample(self, series: str) -> float:
+        """The sum of a series over its labels; 0 where there is none yet."""
+        text = self._call("GET", "/metrics").decode()
+        return sum(float(value) for value in re.findall(rf"^{series}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
+
+    def _call(self, method: str, path: str, body: Any = None) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - own address
+            f"{self._address}{path}", data, self._headers, method=method
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return bytes(answer.read())
