@@ -7,9 +7,11 @@ them, a hard one about 0.35. Nothing here depends on a model or a photograph.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,14 +123,16 @@ class Crowd:
 
 
 def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
-    """The embedded index beside exact float32 flat search, in one run, on one thread."""
+    """The embedded index beside exact float32 flat search, in one run. faiss searches flat for one probe on one thread;
+    the embedded index has the helpers that the gallery gives it."""
     faiss.omp_set_num_threads(1)
     faiss.cvar.distance_compute_blas_threshold = 800  # else faiss scans a batch probe by probe at common dimensions
     crowd = Crowd(count // FACES, dim)
     easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
     before = _resident()
     started = time.perf_counter()
-    tiered = TieredIndex(dim, tiers)
+    helpers = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
+    tiered = TieredIndex(dim, tiers, helpers=helpers)
     for rows, groups, matrix in crowd.chunks():
         tiered.add(rows, groups, matrix)
         while tiered.fresh > (tiers or Tiers()).segment and tiered.settle():
@@ -215,7 +219,7 @@ def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow
     """Searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
     faiss.omp_set_num_threads(1)
     crowd = Crowd(count // FACES, dim)
-    index = TieredIndex(dim)
+    index = TieredIndex(dim, helpers=ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1)))
     for rows, groups, matrix in crowd.chunks():
         index.add(rows, groups, matrix)
         while index.settle():

@@ -8,6 +8,7 @@ of the record. A segment never changes, except that a flag is cleared where a ve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ ENOUGH = 1_024
 LEAST = 192
 """Codes of a segment that are at least short-listed."""
 CHUNK = 8_192
+WORTH_SHARING = 4
+"""Segments from which on handing some of them to other threads costs less than it saves."""
 
 
 class BuildStopped(Exception):
@@ -132,14 +135,16 @@ class Settled:
         starts = np.cumsum([0, *(len(segment.rows) for segment in segments[:-1])])
         return Settled(tuple(sliced), tuple(starts.tolist()), rows, groups, alive)
 
-    def nearest(self, probes: Matrix, k: int, shortlist: int) -> tuple[NDArray[np.float32], Rows]:
+    def nearest(
+        self, probes: Matrix, k: int, shortlist: int, helpers: Executor | None = None
+    ) -> tuple[NDArray[np.float32], Rows]:
         """About the k best of all entries, the dead included: (Q,K) cosines, descending, and positions; K up to k.
 
         The `shortlist` closest codes, shared out among the segments (but not fewer than `LEAST` of each, nor than k),
-        are put in order by their float16 values.
+        are put in order by their float16 values. Idle `helpers` scan some of the segments.
         """
         share = max(k, LEAST, shortlist // len(self.segments))
-        short = [segment.codes.search(probes, min(share, len(segment.rows)))[1] for segment in self.segments]
+        short = self._scan(probes, share, helpers)
         width = 2 * probes.shape[1]
         values = [segment.vectors.view(f"V{width}").ravel() for segment in self.segments]
         ends = np.cumsum([found.shape[1] for found in short]).tolist()
@@ -161,6 +166,22 @@ class Settled:
             scores[number], best = scorer.search(probes[number : number + 1], k)
             positions[number] = everywhere[number][best[0]]
         return scores, positions
+
+    def _scan(self, probes: Matrix, share: int, helpers: Executor | None) -> list[Rows]:
+        """The `share` closest codes of each segment."""
+
+        def scan(segment: Segment) -> Rows:
+            found: Rows = segment.codes.search(probes, min(share, len(segment.rows)))[1]
+            return found
+
+        if helpers is None or len(self.segments) < WORTH_SHARING:
+            return [scan(segment) for segment in self.segments]
+        waiting = {place: helpers.submit(scan, self.segments[place]) for place in range(1, len(self.segments), 2)}
+        found = {place: scan(self.segments[place]) for place in range(0, len(self.segments), 2)}
+        for place in reversed(waiting):  # what no helper has begun by now is done here, from the end of their queue
+            future = waiting[place]
+            found[place] = scan(self.segments[place]) if future.cancel() else future.result()
+        return [found[place] for place in range(len(self.segments))]
 
     def clear(self, rows: Rows) -> int:
         """Flag `rows` as removed; returns how many were there."""

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
@@ -55,7 +56,9 @@ class Shelf:
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
         self.loaded = Loaded(0, 0, 0, (), 0.0)
-        _prefer_matrix_products(len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0))
+        _prefer_matrix_products(cores)
+        self._helpers = ThreadPoolExecutor(cores - 1, "gallery-helper") if cores > 1 else None
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._settle, name="gallery-settling", daemon=True)
@@ -79,7 +82,7 @@ class Shelf:
                     held = np.concatenate([segment.rows[segment.alive] for segment in segments])
                     missing = living[~among(living, np.sort(held))]
                 room = min(len(missing), self._tiers.exact + self._tiers.segment + CHUNK)
-                index = TieredIndex(dim, self._tiers, files=files, segments=segments, room=room)
+                index = TieredIndex(dim, self._tiers, files=files, segments=segments, room=room, helpers=self._helpers)
                 from_files += len(index)
                 if progress is not None:
                     progress(Progress(name, digest, len(index), total, "snapshot"))
@@ -108,6 +111,8 @@ class Shelf:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._helpers is not None:
+            self._helpers.shutdown()
 
     # ---- use
 
@@ -189,7 +194,7 @@ class Shelf:
             digest = str(connection.scalar(sa.select(models.c.digest).where(models.c.row == place[1])))
             files = self._snapshots(connection, place, digest, dim)
         self.models[digest] = (place[1], dim)
-        self._indexes[place] = TieredIndex(dim, self._tiers, files=files)
+        self._indexes[place] = TieredIndex(dim, self._tiers, files=files, helpers=self._helpers)
         return self._indexes[place]
 
     def _snapshots(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> Snapshots:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -83,14 +84,17 @@ class TieredIndex:
         files: SegmentFiles | None = None,
         segments: Sequence[Segment] = (),
         room: int = SMALLEST,
+        helpers: Executor | None = None,
     ) -> None:
         """An index of `segments`, or of nothing; `files` is where later segments are kept.
 
-        `room` is made for so many fresh vectors; more find theirs, at the price of a copy.
+        `room` is made for so many fresh vectors; more find theirs, at the price of a copy. `helpers` take part in
+        searches of many segments while they are idle.
         """
         self.dim = dim
         self._tiers = tiers or Tiers()
         self._files = files
+        self._helpers = helpers
         settled = Settled.of(segments)
         self._view = View(settled, Block.empty(dim, max(room, SMALLEST)), int(np.count_nonzero(settled.alive)))
         self._change = threading.Lock()
@@ -184,7 +188,7 @@ class TieredIndex:
         if view.fresh.length:
             tiers.append((view.fresh, *view.fresh.nearest(probes, reach)))
         if view.settled.segments:
-            tiers.append((view.settled, *view.settled.nearest(probes, reach, self._tiers.shortlist)))
+            tiers.append((view.settled, *view.settled.nearest(probes, reach, self._tiers.shortlist, self._helpers)))
         result = []
         for number in range(len(probes)):
             rows, groups, scores, dead, unseen = [], [], [], 0, -np.inf

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.gallery.index import Matrix, Rows
-from service.gallery.segment import BuildStopped, Settled
+from service.gallery.segment import WORTH_SHARING, BuildStopped, Settled
 from service.gallery.tiered import TieredIndex, Tiers
 from tests.gallery.vectors import exact, hard_probes, people, unit
 
@@ -218,13 +220,34 @@ def test_removed_fresh_vectors_do_not_deepen_the_search_of_settled_ones(monkeypa
     depths: list[int] = []
     nearest = Settled.nearest
 
-    def spied(self: Settled, probes: Matrix, k: int, shortlist: int) -> tuple[Matrix, Rows]:
+    def spied(self: Settled, probes: Matrix, k: int, *rest: Any) -> tuple[Matrix, Rows]:
         depths.append(k)
-        return nearest(self, probes, k, shortlist)
+        return nearest(self, probes, k, *rest)
 
     monkeypatch.setattr(Settled, "nearest", spied)
     assert len(index.search(probe, 3)[0].rows) == 3
     assert len(depths) == 1
+
+
+def test_helpers_change_no_result() -> None:
+    random = np.random.default_rng(5)
+    vectors, probes = unit(random.standard_normal((4000, DIM))), unit(random.standard_normal((20, DIM)))
+    with ThreadPoolExecutor(1) as helpers:
+        indexes = [TieredIndex(DIM, SMALL), TieredIndex(DIM, SMALL, helpers=helpers)]
+        for index in indexes:
+            for start in range(0, 4000, 500):
+                index.add(np.arange(start, start + 500), np.arange(start, start + 500), vectors[start : start + 500])
+                while index.settle():
+                    pass
+        assert indexes[1].segments >= WORTH_SHARING
+        for plain, helped in zip(*(index.search(probes, 5) for index in indexes), strict=True):
+            assert plain.rows.tolist() == helped.rows.tolist()
+            assert plain.scores.tolist() == helped.scores.tolist()
+        taken, done = threading.Event(), threading.Event()
+        helpers.submit(lambda: (taken.set(), done.wait()))  # a helper that is busy delays nobody
+        assert taken.wait(10)
+        assert indexes[1].search(probes[:1], 1)[0].rows.tolist() == indexes[0].search(probes[:1], 1)[0].rows.tolist()
+        done.set()
 
 
 def test_a_search_on_any_thread_uses_that_thread_alone() -> None:
