@@ -11,18 +11,17 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.gallery import queries, vectors
+from service.gallery import candidates, queries
 from service.gallery.counts import Counts
 from service.gallery.database import serialise
 from service.gallery.effects import Added, Effect
 from service.gallery.errors import StorageUnavailable
-from service.gallery.index import Found, Matrix, Rows, distinct
+from service.gallery.index import Found, Matrix, Rows
 from service.gallery.queries import Place
 from service.gallery.records import Loaded, Vector
 from service.gallery.schema import models, templates
@@ -183,20 +182,10 @@ def _search(connection: sa.Connection, place: Place, probe: Vector, k: int) -> F
         found = connection.execute(
             _nearest(place[1]), {"collection": place[0], "probe": _text(probe), "reach": reach}
         ).all()
-        best = _scored(found, probe, k)
+        best = candidates.best(found, probe, k)
         if len(best.rows) == k or len(found) < reach:
             return best
         reach *= 4
-
-
-def _scored(found: Sequence[sa.Row[Any]], probe: Vector, k: int) -> Found:
-    """The best of each subject, by the record's own vectors."""
-    if not found:
-        return Found.nothing()
-    matrix = vectors.unpack([entry.vector for entry in found], len(probe)).astype(np.float32)
-    rows = np.array([entry.row for entry in found], np.int64)
-    groups = np.array([entry.subject_row for entry in found], np.int64)
-    return distinct(rows, groups, matrix @ probe, k)
 
 
 def _nearest(model: int) -> sa.TextClause:

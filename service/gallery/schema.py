@@ -238,3 +238,17 @@ comparisons = sa.Table(
 
 `champion_rank` is where the champion's list has the challenger's first subject, `challenger_rank` the reverse.
 """
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _row(),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("collection_row", Row, nullable=False),
+    sa.Column("model_row", Row, nullable=True),
+    sa.Column("template_row", Row, nullable=True),
+    sa.Column("applied_at", Moment, nullable=True),
+    sa.Index(None, "collection_row", "model_row"),
+    sqlite_autoincrement=True,
+)
+"""Changes that an index outside the record has still to follow, or has followed a moment ago. `gallery.outbox`."""
