@@ -32,6 +32,7 @@ from service.gallery.records import Loaded
 from service.gallery.schema import models, templates
 from service.gallery.sealing import Keyring
 from service.gallery.store import Store
+from service.gallery.upgrades import unhurried
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -200,7 +201,7 @@ class MilvusIndexes:
                     self._drop(connection, entry.collection)
             elif kind is Kind.ADD:
                 self._add(connection, model, [entry.template for entry in run if entry.template is not None])
-            elif self._has(model):
+            elif self._exists(model):
                 rows = [entry.template for entry in run if entry.template is not None]
                 self._client.delete(self._name(model), ids=rows, timeout=self._server.seconds)
 
@@ -228,7 +229,7 @@ class MilvusIndexes:
 
     def _drop(self, connection: sa.Connection, collection: int) -> None:
         for model in connection.scalars(sa.select(models.c.row)):
-            if self._has(model):
+            if self._exists(model):
                 rows = [entry["row"] for entry in self._all(model, f"collection_row == {collection}", ["row"])]
                 for start in range(0, len(rows), outbox.SOME):
                     some = rows[start : start + outbox.SOME]
@@ -286,10 +287,10 @@ class MilvusIndexes:
 
     def _complete(self, connection: sa.Connection) -> None:
         """Have every model's collection filled that Milvus does not know."""
-        serialise(connection, "milvus")
-        with _milvus_errors():
+        with _milvus_errors(), unhurried(connection):
+            serialise(connection, "milvus")
             for model in {place[1] for place, *_ in queries.places(connection)}:
-                if not self._client.has_collection(self._name(model), timeout=self._server.seconds):
+                if not self._exists(model):
                     outbox.write_all(connection, model)
         self._waiting = outbox.waiting(connection)
 
@@ -297,16 +298,21 @@ class MilvusIndexes:
         """Whether a model's collection is there and can be searched."""
         if model not in self._known:
             with _milvus_errors():
-                limit = {"timeout": self._server.seconds}
-                if self._client.has_collection(self._name(model), **limit):
-                    state = self._client.get_load_state(self._name(model), **limit)["state"]
+                if self._exists(model):
+                    state = self._client.get_load_state(self._name(model), timeout=self._server.seconds)["state"]
                     if state.name == "Loaded":
                         self._known.add(model)
         return model in self._known
 
+    def _exists(self, model: int) -> bool:
+        return bool(self._client.has_collection(self._name(model), timeout=self._server.seconds))
+
     def _provide(self, model: int, dim: int) -> None:
         """Make a model's collection, if it is not there."""
         if self._has(model):
+            return
+        if self._exists(model):
+            self._client.load_collection(self._name(model), timeout=60.0)
             return
         from pymilvus import DataType  # noqa: PLC0415 - an extra
 

@@ -28,6 +28,7 @@ from service.gallery.schema import models, templates
 from service.gallery.sealing import Keyring
 from service.gallery.shelf import stored
 from service.gallery.store import Store
+from service.gallery.upgrades import unhurried
 
 log = logging.getLogger(__name__)
 CHUNK = 10_000
@@ -120,24 +121,26 @@ class PgvectorIndexes:
 
     def _complete(self, connection: sa.Connection) -> int:
         """Add what the record has and the tables lack; returns how many vectors that were."""
-        serialise(connection, "pgvector")
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        with unhurried(connection):
+            serialise(connection, "pgvector")
+            return sum(self._fill(connection, place, dim) for place, _, _, dim, _ in queries.places(connection))
+
+    def _fill(self, connection: sa.Connection, place: Place, dim: int) -> int:
         added = 0
-        for place, _, _, dim, _ in queries.places(connection):
-            self._provide(connection, place[1], dim)
-            missing = sa.text(
-                f"SELECT t.row FROM templates t LEFT JOIN {_name(place[1])} v ON v.row = t.row "  # noqa: S608
-                "WHERE t.collection_row = :collection AND t.model_row = :model AND v.row IS NULL ORDER BY t.row"
+        self._provide(connection, place[1], dim)
+        missing = sa.text(
+            f"SELECT t.row FROM templates t LEFT JOIN {_name(place[1])} v ON v.row = t.row "  # noqa: S608
+            "WHERE t.collection_row = :collection AND t.model_row = :model AND v.row IS NULL ORDER BY t.row"
+        )
+        asked = {"collection": place[0], "model": place[1]}
+        rows = np.fromiter(connection.scalars(missing, asked), np.int64)
+        for some, subjects, matrix in stored(connection, self.keyring, place, dim, rows):
+            batch = zip(some.tolist(), subjects.tolist(), matrix, strict=True)
+            connection.execute(
+                _insert(place[1]),
+                [_values(Added(place[0], place[1], row, subject, vector)) for row, subject, vector in batch],
             )
-            asked = {"collection": place[0], "model": place[1]}
-            rows = np.fromiter(connection.scalars(missing, asked), np.int64)
-            for some, subjects, matrix in stored(connection, self.keyring, place, dim, rows):
-                batch = zip(some.tolist(), subjects.tolist(), matrix, strict=True)
-                connection.execute(
-                    _insert(place[1]),
-                    [_values(Added(place[0], place[1], row, subject, vector)) for row, subject, vector in batch],
-                )
-                added += len(some)
+            added += len(some)
         return added
 
     def _provide(self, connection: sa.Connection, model: int, dim: int) -> None:

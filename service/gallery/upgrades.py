@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.config import Config
@@ -17,6 +18,25 @@ from service.gallery.errors import StorageUnavailable
 
 MIGRATING = 0x6661636574
 """The lock of whoever migrates: replicas that start together take turns."""
+
+
+HOUR = 3600.0
+
+
+@contextmanager
+def unhurried(connection: sa.Connection) -> Iterator[None]:
+    """Lift the limits of a database server's statements for work that grows with what is stored."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    driver: Any = connection.connection.driver_connection
+    patience, driver.patience = driver.patience, HOUR
+    try:
+        yield
+    finally:
+        driver.patience = patience
 
 
 def upgrade(engine: sa.Engine) -> None:
@@ -33,9 +53,9 @@ def upgrade(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         if MigrationContext.configure(connection).get_current_revision() == head:
             return
-    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+    writing = engine.connect().execution_options(immediate=True)
+    with writing as connection, connection.begin(), unhurried(connection):
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
         context = MigrationContext.configure(
             connection, opts={"fn": lambda current, _: scripts._upgrade_revs("head", current)}
