@@ -6,6 +6,7 @@
 #
 #   docker build --secret id=pip_conf,src=pip.conf --secret id=ca_bundle,src=ca.crt -t facet .
 #
+# EXTRAS names optional parts to install, by spaces: postgres, milvus.
 # BASE is any Debian or Ubuntu with a python3 of at least 3.11 and its venv module.
 ARG BASE=python:3.11-slim-bookworm
 
@@ -19,10 +20,11 @@ RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm 
 RUN python3 -m venv /opt/facet
 WORKDIR /src
 
+ARG EXTRAS=""
 # The dependencies make one layer that changes only with the lock; the service makes the next.
 COPY pyproject.toml requirements.lock ./
 RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
-    python3 -c 'import pathlib, tomllib; print(*tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["dependencies"], sep="\n")' \
+    EXTRAS="${EXTRAS}" python3 -c 'import os, pathlib, tomllib; project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]; print(*project["dependencies"], *(name for extra in os.environ["EXTRAS"].split() for name in project["optional-dependencies"][extra]), sep="\n")' \
         > requirements.txt \
     && /opt/facet/bin/pip install --only-binary :all: -c requirements.lock -r requirements.txt
 COPY README.md ./

@@ -32,7 +32,8 @@ test-slow: $(DEV)/.ready ## the long ones: hostile inputs, durability, full reci
 test-browser: $(DEV)/.ready ## the page in a real Chromium
 	$(RUN) pytest -q -m browser
 
-test-engines: $(DEV)/.ready ## against real servers: Prometheus and the like
+test-engines: $(DEV)/.ready ## against real servers: PostgreSQL, Milvus, Prometheus
+	@$(DEV)/bin/$(PIP) -e '.[engines]'
 	$(RUN) pytest -q -m engines
 
 test-image: $(DEV)/.ready ## build the container image and run it (root, buildah, debootstrap)

@@ -16,6 +16,7 @@ from service.errors import FacetError
 from service.gallery.sealing import Keyring
 
 MIB = 1024 * 1024
+SECRETS = Path("/run/secrets")
 
 
 class SettingsInvalid(FacetError):
@@ -28,7 +29,13 @@ class Settings(BaseSettings):
     """The settings; each is the environment variable `FACET_` + its name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FACET_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="FACET_",
+        env_file=".env",
+        # Where containers are given secrets as files: facet_database_password and the like.
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 serves every network interface.")

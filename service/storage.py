@@ -10,6 +10,7 @@ from service.gallery import Gallery
 from service.gallery.database import open_engine
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Observe, unobserved
+from service.gallery.milvus import Server
 from service.gallery.postgres import Database, open_database
 from service.gallery.records import Progress
 from service.gallery.replicated import open_replicated
@@ -23,7 +24,7 @@ def open_gallery(
     database = database_of(settings)
     if database is None:
         return open_embedded(settings.data, keyring=settings.keyring, progress=progress, observe=observe)
-    return open_replicated(database, observe=observe)
+    return open_replicated(database, milvus_of(settings), observe=observe)
 
 
 def open_record(settings: Settings) -> sa.Engine:
@@ -45,4 +46,17 @@ def database_of(settings: Settings) -> Database | None:
         settings.database_queue,
         settings.database_wait_seconds,
         settings.database_statement_seconds,
+    )
+
+
+def milvus_of(settings: Settings) -> Server | None:
+    """The Milvus that searches, None when another index does."""
+    if settings.milvus is None:
+        return None
+    return Server(
+        settings.milvus,
+        settings.milvus_user,
+        settings.milvus_password.get_secret_value(),
+        settings.milvus_sslrootcert,
+        settings.milvus_seconds,
     )

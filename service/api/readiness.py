@@ -13,7 +13,7 @@ FRESH_SECONDS = 1.0
 
 
 class Readiness:
-    """Runs the checks, one at a time, and lets a good outcome stand for a second: probes need no key.
+    """Runs the checks, one at a time, and lets an outcome stand for a second: probes need no key.
 
     `quick` asks the storage, `thorough` runs the models. Both raise FacetError when something is wrong.
     """
@@ -22,19 +22,18 @@ class Readiness:
         self._quick = quick
         self._thorough = thorough
         self._lock = asyncio.Lock()
-        self._good_until = float("-inf")
+        self._fresh_until = float("-inf")
+        self._fault: FacetError | None = None
         self._models_answer = True
 
     async def probe(self) -> None:
         """Raises: NotReady."""
         async with self._lock:
-            if time.monotonic() < self._good_until:
-                return
-            try:
-                await asyncio.to_thread(self._check)
-            except FacetError as error:
-                raise NotReady(f"the service cannot answer: {error.code}") from error
-            self._good_until = time.monotonic() + FRESH_SECONDS
+            if time.monotonic() >= self._fresh_until:
+                self._fault = await asyncio.to_thread(self._find_fault)
+                self._fresh_until = time.monotonic() + FRESH_SECONDS
+            if self._fault is not None:
+                raise NotReady(f"the service cannot answer: {self._fault.code}") from self._fault
 
     def is_ready(self) -> bool:
         """Whether the storage answers now, and the models did when they were last asked."""
@@ -43,6 +42,13 @@ class Readiness:
         except FacetError:
             return False
         return self._models_answer
+
+    def _find_fault(self) -> FacetError | None:
+        try:
+            self._check()
+        except FacetError as error:
+            return error
+        return None
 
     def _check(self) -> None:
         self._quick()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +16,12 @@ from rich.table import Table
 
 from service.commands.settings import DataOption, settings_for
 from service.gallery import bench as measure
-from service.gallery import exports, imports
+from service.gallery import engine_bench, exports, imports
 from service.gallery.gallery import Gallery
 from service.gallery.records import Progress as Loading
 from service.gallery.torture import torture as torment
 from service.heap import bound_heap
+from service.settings import read_settings
 from service.storage import open_gallery, open_record
 
 app = typer.Typer(help="Move, check, compact and measure what is enrolled.", no_args_is_help=True)
@@ -109,10 +110,20 @@ def bench(
     dim: Annotated[int, typer.Option(help="Dimensions of a template.")] = 256,
     seconds: Annotated[float, typer.Option(help="Length of each run under load.")] = 5.0,
     starts: Annotated[bool, typer.Option(help="Also measure starts and enrolments, on disk.")] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Measure a whole gallery instead: `embedded`, `pgvector` or `milvus`, the servers as set."),
+    ] = None,
     data: DataOption = None,
 ) -> None:
-    """Measure recall, latency, memory, stalls, starts and enrolments on synthetic people; touches no stored gallery."""
+    """Measure recall, latency, memory, stalls, starts and enrolments on synthetic people; touches no stored gallery.
+
+    With --engine on servers it fills and erases a collection of its own; give it a database of its own all the same.
+    """
     bound_heap()
+    if engine is not None:
+        _bench_engine(engine, (templates or [100_000])[-1], dim, seconds, data)
+        return
     sizes = templates or [10_000, 100_000]
     pairs = [measure.measure_index(size, dim) for size in sizes]
     _table(
@@ -157,6 +168,21 @@ def bench(
             _table(
                 ("clients", "enrolments/s", "a commit", "p50 ms", "p99 ms"), [dataclasses.astuple(row) for row in rates]
             )
+
+
+def _bench_engine(engine: str, count: int, dim: int, seconds: float, data: Path | None) -> None:
+    parent = settings_for(data).data
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix="bench-") as folder:
+        settings = read_settings(data=Path(folder) / "data", index=engine)
+        with closing(open_gallery(settings)) as gallery:
+            row = engine_bench.measure_engine(gallery, engine, count, dim, Path(folder), seconds)
+    columns = ("engine", "templates", "single ms", "p99", "batch 64 ms", "hard", "of exact", "import/s", "enrol/s")
+    _table((*columns, "record B", "index B"), [dataclasses.astuple(row)])
+    _table(
+        ("engine", "templates", "record GiB", "index GiB", "single ms"),
+        [dataclasses.astuple(one) for one in engine_bench.capacity(row)],
+    )
 
 
 @app.command()

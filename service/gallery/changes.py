@@ -13,6 +13,7 @@ from service.gallery.effects import Dropped, Effect, Removed
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
 from service.gallery.records import AuditEntry, Collection, Receipt, Subject, new_id
 from service.gallery.schema import audit, collections, faces, now, receipts, subjects, templates
+from service.gallery.unhurried import unhurried
 from service.gallery.writer import Turn
 
 
@@ -69,9 +70,10 @@ def delete_collection(turn: Turn[Effect], name: str) -> Receipt:
         CollectionNotFound: there is none.
     """
     row = queries.collection_row(turn.connection, name, lock=True)
-    removed = turn.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
-    lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
-    turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
+    with unhurried(turn.connection):
+        removed = turn.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
+        lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
+        turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
     turn.effects.append(Dropped(row))
     return write_receipt(turn, "collection", name, lost, removed)
 

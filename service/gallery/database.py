@@ -45,6 +45,7 @@ def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
             connect_args={"timeout": busy_seconds, "check_same_thread": False, "cached_statements": 256},
             pool_size=16,
             max_overflow=16,
+            hide_parameters=True,  # templates are among them: no error message may hold one
         )
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)

@@ -11,24 +11,24 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.gallery import queries, vectors
+from service.gallery import candidates, queries
 from service.gallery.counts import Counts
 from service.gallery.database import serialise
 from service.gallery.effects import Added, Effect
 from service.gallery.errors import StorageUnavailable
-from service.gallery.index import Found, Matrix, Rows, distinct
+from service.gallery.index import Found, Matrix, Rows
 from service.gallery.queries import Place
 from service.gallery.records import Loaded, Vector
 from service.gallery.schema import models, templates
 from service.gallery.sealing import Keyring
 from service.gallery.shelf import stored
 from service.gallery.store import Store
+from service.gallery.unhurried import unhurried
 
 log = logging.getLogger(__name__)
 CHUNK = 10_000
@@ -121,24 +121,26 @@ class PgvectorIndexes:
 
     def _complete(self, connection: sa.Connection) -> int:
         """Add what the record has and the tables lack; returns how many vectors that were."""
-        serialise(connection, "pgvector")
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        with unhurried(connection):
+            serialise(connection, "pgvector")
+            return sum(self._fill(connection, place, dim) for place, _, _, dim, _ in queries.places(connection))
+
+    def _fill(self, connection: sa.Connection, place: Place, dim: int) -> int:
         added = 0
-        for place, _, _, dim, _ in queries.places(connection):
-            self._provide(connection, place[1], dim)
-            missing = sa.text(
-                f"SELECT t.row FROM templates t LEFT JOIN {_name(place[1])} v ON v.row = t.row "  # noqa: S608
-                "WHERE t.collection_row = :collection AND t.model_row = :model AND v.row IS NULL ORDER BY t.row"
+        self._provide(connection, place[1], dim)
+        missing = sa.text(
+            f"SELECT t.row FROM templates t LEFT JOIN {_name(place[1])} v ON v.row = t.row "  # noqa: S608
+            "WHERE t.collection_row = :collection AND t.model_row = :model AND v.row IS NULL ORDER BY t.row"
+        )
+        asked = {"collection": place[0], "model": place[1]}
+        rows = np.fromiter(connection.scalars(missing, asked), np.int64)
+        for some, subjects, matrix in stored(connection, self.keyring, place, dim, rows):
+            batch = zip(some.tolist(), subjects.tolist(), matrix, strict=True)
+            connection.execute(
+                _insert(place[1]),
+                [_values(Added(place[0], place[1], row, subject, vector)) for row, subject, vector in batch],
             )
-            asked = {"collection": place[0], "model": place[1]}
-            rows = np.fromiter(connection.scalars(missing, asked), np.int64)
-            for some, subjects, matrix in stored(connection, self.keyring, place, dim, rows):
-                batch = zip(some.tolist(), subjects.tolist(), matrix, strict=True)
-                connection.execute(
-                    _insert(place[1]),
-                    [_values(Added(place[0], place[1], row, subject, vector)) for row, subject, vector in batch],
-                )
-                added += len(some)
+            added += len(some)
         return added
 
     def _provide(self, connection: sa.Connection, model: int, dim: int) -> None:
@@ -183,20 +185,10 @@ def _search(connection: sa.Connection, place: Place, probe: Vector, k: int) -> F
         found = connection.execute(
             _nearest(place[1]), {"collection": place[0], "probe": _text(probe), "reach": reach}
         ).all()
-        best = _scored(found, probe, k)
+        best = candidates.best(found, probe, k)
         if len(best.rows) == k or len(found) < reach:
             return best
         reach *= 4
-
-
-def _scored(found: Sequence[sa.Row[Any]], probe: Vector, k: int) -> Found:
-    """The best of each subject, by the record's own vectors."""
-    if not found:
-        return Found.nothing()
-    matrix = vectors.unpack([entry.vector for entry in found], len(probe)).astype(np.float32)
-    rows = np.array([entry.row for entry in found], np.int64)
-    groups = np.array([entry.subject_row for entry in found], np.int64)
-    return distinct(rows, groups, matrix @ probe, k)
 
 
 def _nearest(model: int) -> sa.TextClause:

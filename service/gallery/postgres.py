@@ -68,6 +68,7 @@ def open_database(database: Database) -> sa.Engine:
         sa.URL.create("postgresql+psycopg"),
         creator=partial(patient, **settings),
         isolation_level="READ COMMITTED",
+        hide_parameters=True,  # templates are among them: no error message may hold one
         pool_pre_ping=True,
         pool_size=database.connections,
         max_overflow=0,

@@ -18,6 +18,7 @@ from service.gallery.deferred import Deferred
 from service.gallery.effects import Effect
 from service.gallery.errors import GalleryBusy
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
+from service.gallery.milvus import MilvusIndexes, Server
 from service.gallery.pgvector import PgvectorIndexes
 from service.gallery.postgres import Database, open_database
 from service.gallery.upgrades import upgrade
@@ -116,16 +117,20 @@ class ReplicatedStore:
 
 
 def open_replicated(
-    database: Database, *, keep_reply: timedelta = KEEP_REPLY, observe: Observe = unobserved
+    database: Database,
+    milvus: Server | None = None,
+    *,
+    keep_reply: timedelta = KEEP_REPLY,
+    observe: Observe = unobserved,
 ) -> Gallery:
-    """Open the gallery on a PostgreSQL database, with pgvector as its index; makes or completes both.
+    """Open the gallery on a PostgreSQL database, with Milvus as its index or else pgvector; makes or completes both.
 
     Raises:
         StorageError: the database cannot be used.
     """
     store = ReplicatedStore(database)
     try:
-        indexes = PgvectorIndexes(store)
+        indexes = PgvectorIndexes(store) if milvus is None else MilvusIndexes(store, milvus)
     except BaseException:
         store.close()
         store.release()

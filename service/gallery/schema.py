@@ -260,3 +260,17 @@ reembeddings = sa.Table(
 """Templates of a model made from kept crops, job by job. `reached` is the row of the last face looked at.
 `service.reembedding.jobs`.
 """
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _row(),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("collection_row", Row, nullable=False),
+    sa.Column("model_row", Row, nullable=True),
+    sa.Column("template_row", Row, nullable=True),
+    sa.Column("applied_at", Moment, nullable=True),
+    sa.Index(None, "collection_row", "model_row"),
+    sqlite_autoincrement=True,
+)
+"""Changes that an index outside the record has still to follow, or has followed a moment ago. `gallery.outbox`."""

@@ -16,6 +16,7 @@ from service.gallery.queries import Place
 from service.gallery.schema import crops, faces, subjects, templates
 from service.gallery.sealing import template_place
 from service.gallery.store import Indexes
+from service.gallery.unhurried import unhurried
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,14 @@ class Report:
 
 def verify(connection: sa.Connection, indexes: Indexes) -> Report:
     """Compare, in a transaction of its own, beside which nothing changes an embedded record."""
-    started = time.perf_counter()
     if connection.dialect.name == "postgresql":  # all statements see one state of the record, whoever writes meanwhile
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with unhurried(connection):
+        return _verify(connection, indexes)
+
+
+def _verify(connection: sa.Connection, indexes: Indexes) -> Report:
+    started = time.perf_counter()
     problems = _integrity(connection) if connection.dialect.name == "sqlite" else []
     for what, query in _ORPHANS.items():
         count = connection.scalar(query) or 0

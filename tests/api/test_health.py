@@ -42,7 +42,7 @@ def test_not_ready_when_a_model_does_not_answer(running: Running, monkeypatch: p
         raise InferenceFailed("the inside")
 
     monkeypatch.setattr(readiness, "_thorough", broken)
-    monkeypatch.setattr(readiness, "_good_until", float("-inf"))
+    monkeypatch.setattr(readiness, "_fresh_until", float("-inf"))
     answer = running.client.get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert "the inside" not in answer.text
@@ -50,7 +50,7 @@ def test_not_ready_when_a_model_does_not_answer(running: Running, monkeypatch: p
     assert value(samples(running), "facet_ready") == 0
     assert running.client.get("/livez").status_code == 200
     monkeypatch.undo()
-    monkeypatch.setattr(readiness, "_good_until", float("-inf"))
+    monkeypatch.setattr(readiness, "_fresh_until", float("-inf"))
     assert running.client.get("/readyz").status_code == 200
     assert value(samples(running), "facet_ready") == 1
 

@@ -10,11 +10,13 @@ import pytest
 
 from service.gallery import Gallery
 from service.gallery.embedded import open_embedded
+from service.gallery.milvus import Server
 from service.gallery.records import new_id
 from service.gallery.replicated import open_replicated
+from tests.engines.milvus import Milvus
 from tests.engines.postgres import Postgres
 
-KINDS = ("embedded", "pgvector")
+KINDS = ("embedded", "pgvector", "milvus")
 Open: TypeAlias = Callable[[], Gallery]
 Places: TypeAlias = Callable[[str], Open]
 
@@ -23,6 +25,17 @@ Places: TypeAlias = Callable[[str], Open]
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for the whole run; tests make databases of their own in it."""
     server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[Milvus]:
+    """A Milvus server for the whole run; every store has collections of its own in it."""
+    server = Milvus()
     try:
         server.start()
         yield server
@@ -40,6 +53,7 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
             return lambda: open_embedded(folder)
         postgres: Postgres = request.getfixturevalue("postgres")
         database = postgres.database()
-        return lambda: open_replicated(database)
+        server = Server(request.getfixturevalue("milvus").address) if kind == "milvus" else None
+        return lambda: open_replicated(database, server)
 
     return place

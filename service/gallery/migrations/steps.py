@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from service.gallery.errors import StorageUnavailable
+from service.gallery.unhurried import unhurried
 
 MIGRATING = 0x6661636574
 """The lock of whoever migrates: replicas that start together take turns."""
@@ -28,9 +29,9 @@ def take_steps(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     scripts = ScriptDirectory.from_config(config)
-    with engine.connect().execution_options(immediate=True) as connection, connection.begin():
+    writing = engine.connect().execution_options(immediate=True)
+    with writing as connection, connection.begin(), unhurried(connection):
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
         context = MigrationContext.configure(
             connection, opts={"fn": lambda current, _: scripts._upgrade_revs("head", current)}

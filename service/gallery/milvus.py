@@ -1,0 +1,362 @@
+"""Search in Milvus: a copy of the record's vectors, spread over as many machines as it takes.
+
+Milvus follows the record a moment later, and shows what it took a moment after that. So candidates are looked up in the
+record before they are given back, which drops whatever was erased; and what Milvus may not show yet is searched in the
+record's outbox beside it. Changes are carried over by one process at a time, in order, and may be carried over twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from service.gallery import candidates, counts, outbox, queries, vectors
+from service.gallery.counts import Counts
+from service.gallery.database import serialise, storage_errors
+from service.gallery.effects import Effect
+from service.gallery.errors import GalleryBusy, StorageError, StorageUnavailable
+from service.gallery.index import Found, Matrix, Rows
+from service.gallery.outbox import Entry, Kind
+from service.gallery.queries import Place
+from service.gallery.records import Loaded
+from service.gallery.schema import models, templates
+from service.gallery.sealing import Keyring
+from service.gallery.store import Store
+from service.gallery.unhurried import unhurried
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+log = logging.getLogger(__name__)
+CARRY_EVERY = 0.25
+SHOWN_AFTER = 20.0
+"""Seconds after which Milvus shows what it took: four times the five seconds by which `Bounded` may lag."""
+MOST_WAITING = 20_000
+"""Changes under way; with more, searches would spend their time on the outbox."""
+MOST_CANDIDATES = 16_384
+CARRYING = 0x6361727279
+"""The lock of the process that carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where Milvus is, who asks, and the longest wait for one answer in seconds."""
+
+    address: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sslrootcert: Path | None = None
+    seconds: float = 10.0
+
+
+class MilvusIndexes:
+    """`Indexes` in a Milvus beside the record."""
+
+    def __init__(self, store: Store, server: Server) -> None:
+        """Connect; make collections that are missing and have them filled.
+
+        Raises:
+            StorageUnavailable: Milvus or its client is not there.
+        """
+        self.keyring = Keyring.empty()
+        self.models: dict[str, tuple[int, int]] = {}
+        self._store, self._server = store, server
+        self._counts = Counts()
+        self._known: set[int] = set()
+        self._waiting = 0
+        self._closing = threading.Event()
+        started = time.perf_counter()
+        self._client = _connect(server)
+        self._id = store.read(queries.store_id).replace("-", "")[:12]
+        store.change(lambda turn: self._complete(turn.connection))
+        total = store.read(lambda c: int(c.scalar(sa.select(sa.func.count()).select_from(templates)) or 0))
+        self.loaded = Loaded(total, 0, self._waiting, (), time.perf_counter() - started)
+        self._thread = threading.Thread(target=self._run, name="gallery-outbox", daemon=True)
+        self._thread.start()
+
+    # ---- use
+
+    def stage(self, connection: sa.Connection, effects: Sequence[Effect]) -> None:
+        """Note what Milvus has to follow. Raises: GalleryBusy when it is too far behind."""
+        if self._waiting > MOST_WAITING:
+            raise GalleryBusy(5.0)
+        outbox.write(connection, effects)
+
+    def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[Found]:
+        """What Milvus shows and the record still has, and what is too fresh for it to show."""
+        if self._waiting > MOST_WAITING:
+            raise StorageUnavailable(f"Milvus has {self._waiting} changes to follow: searches go on when it has.")
+        fresh = outbox.fresh(connection, place)
+        if not self._has(place[1]):
+            if counts.exact(connection, place) > len(fresh):
+                raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
+            return [candidates.best(fresh, probe, k) for probe in probes]
+        found = [Found.nothing()] * len(probes)
+        waiting = list(range(len(probes)))
+        reach = 8 * k + 16
+        while waiting:
+            near = self._nearest(place, probes[waiting], reach)
+            there = candidates.read(connection, sorted({row for rows in near for row in rows}))
+            deeper = []
+            for number, rows in zip(waiting, near, strict=True):
+                living = {row: there[row] for row in rows if row in there} | {entry.row: entry for entry in fresh}
+                found[number] = candidates.best(list(living.values()), probes[number], k)
+                if len(found[number].rows) < k and len(rows) == reach < MOST_CANDIDATES:
+                    deeper.append(number)
+            waiting = deeper
+            reach = min(4 * reach, MOST_CANDIDATES)
+        return found
+
+    def count(self, connection: sa.Connection, place: Place) -> int:
+        """Templates of a collection and model."""
+        return self._counts.of(connection, place)
+
+    def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
+        """Templates, and the bytes that their vectors take in Milvus."""
+        return {place: (total, total * (4 * dim + 24)) for place, _, _, dim, total in queries.places(connection)}
+
+    def places(self, connection: sa.Connection) -> list[Place]:
+        """Where Milvus holds anything."""
+        self._catch_up()
+        return sorted(
+            {
+                (int(entry["collection_row"]), int(model))
+                for model in connection.scalars(sa.select(models.c.row))
+                if self._has(model)
+                for entry in self._all(model, "row > 0", ["collection_row"])
+            }
+        )
+
+    def entries(self, _: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
+        """All that Milvus holds of a collection and model, after it has followed."""
+        self._catch_up()
+        if not self._has(place[1]):
+            return
+        fields = ["row", "subject_row", "vector"]
+        found = list(self._all(place[1], f"collection_row == {place[0]}", fields))
+        if found:
+            rows = np.array([entry["row"] for entry in found], np.int64)
+            groups = np.array([entry["subject_row"] for entry in found], np.int64)
+            yield rows, groups, np.array([entry["vector"] for entry in found], np.float32)
+
+    def check(self) -> None:
+        """Whether Milvus answers and is not too far behind."""
+        with _milvus_errors():
+            self._client.list_collections(timeout=self._server.seconds)
+        if self._waiting > MOST_WAITING:
+            raise StorageUnavailable(f"Milvus has {self._waiting} changes to follow.")
+
+    def settle(self, *, thorough: bool = False) -> None:
+        """Let Milvus follow everything now."""
+        self._catch_up()
+
+    def reseal(self) -> None:
+        """Nothing is sealed."""
+
+    def close(self) -> None:
+        """Stop carrying; another process, or the next start, goes on."""
+        self._closing.set()
+        self._thread.join()
+        self._client.close()
+
+    @property
+    def waiting(self) -> int:
+        """Changes that Milvus has still to follow, as last counted."""
+        return self._waiting
+
+    # ---- carrying
+
+    def carry(self) -> bool:
+        """Let Milvus follow some changes; False when there are none, or another process is at it.
+
+        Raises:
+            StorageError: Milvus or the record does not answer; nothing is forgotten.
+        """
+        with storage_errors(), self._store.engine.connect() as connection, connection.begin():
+            self._waiting = outbox.waiting(connection)
+            if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
+                return False
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            outbox.forget(connection, SHOWN_AFTER)
+            entries = outbox.take(connection)
+            for (kind, model), run in groupby(entries, lambda entry: (entry.kind, entry.model)):
+                self._follow(connection, kind, model, list(run))
+            outbox.settle(connection, entries)
+            return bool(entries)
+
+    def _follow(self, connection: sa.Connection, kind: Kind, model: int | None, run: list[Entry]) -> None:
+        with _milvus_errors():
+            if kind is Kind.DROP or model is None:
+                for entry in run:
+                    self._drop(connection, entry.collection)
+            elif kind is Kind.ADD:
+                self._add(connection, model, [entry.template for entry in run if entry.template is not None])
+            elif self._exists(model):
+                rows = [entry.template for entry in run if entry.template is not None]
+                self._client.delete(self._name(model), ids=rows, timeout=self._server.seconds)
+
+    def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
+        """Upsert what the record still has: carried over twice, it is there once."""
+        asked = sa.select(
+            templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
+        ).where(templates.c.row.in_(rows))
+        found = connection.execute(asked).all()
+        if not found:
+            return
+        dim = len(found[0].vector) // 2
+        self._provide(model, dim)
+        matrix = vectors.unpack([entry.vector for entry in found], dim).astype(np.float32)
+        data = [
+            {
+                "row": entry.row,
+                "collection_row": entry.collection_row,
+                "subject_row": entry.subject_row,
+                "vector": vector,
+            }
+            for entry, vector in zip(found, matrix, strict=True)
+        ]
+        self._client.upsert(self._name(model), data, timeout=self._server.seconds)
+
+    def _drop(self, connection: sa.Connection, collection: int) -> None:
+        for model in connection.scalars(sa.select(models.c.row)):
+            if self._exists(model):
+                rows = [entry["row"] for entry in self._all(model, f"collection_row == {collection}", ["row"])]
+                for start in range(0, len(rows), outbox.SOME):
+                    some = rows[start : start + outbox.SOME]
+                    self._client.delete(self._name(model), ids=some, timeout=self._server.seconds)
+
+    def _catch_up(self) -> None:
+        while self._waiting or self.carry():
+            self.carry()
+            if self._waiting:
+                time.sleep(CARRY_EVERY / 5)
+
+    def _run(self) -> None:
+        pause = CARRY_EVERY
+        while not self._closing.wait(pause):
+            try:
+                while self.carry() and not self._closing.is_set():
+                    pass
+                pause = CARRY_EVERY
+            except StorageError as error:
+                log.warning("changes wait for Milvus: %s", error)
+                pause = min(10.0, 2 * pause)
+            except Exception:  # the thread must not end: changes would gather unnoticed
+                log.exception("carrying changes to Milvus failed")
+                pause = 10.0
+
+    # ---- Milvus
+
+    def _nearest(self, place: Place, probes: Matrix, reach: int) -> list[list[int]]:
+        """Rows closest to each probe, closest first."""
+        with _milvus_errors():
+            answer = self._client.search(
+                self._name(place[1]),
+                data=list(probes),
+                limit=reach,
+                filter=f"collection_row == {place[0]}",
+                search_params={"metric_type": "IP"},
+                consistency_level="Bounded",
+                timeout=self._server.seconds,
+            )
+        return [[int(hit["id"]) for hit in hits] for hits in answer]
+
+    def _all(self, model: int, condition: str, fields: list[str]) -> Iterator[dict[str, Any]]:
+        with _milvus_errors():
+            pages = self._client.query_iterator(
+                self._name(model),
+                batch_size=1_000,
+                filter=condition,
+                output_fields=fields,
+                consistency_level="Strong",
+                timeout=60.0,
+            )
+            while page := pages.next():
+                yield from page
+            pages.close()
+
+    def _complete(self, connection: sa.Connection) -> None:
+        """Have every model's collection filled that Milvus does not know."""
+        with _milvus_errors(), unhurried(connection):
+            serialise(connection, "milvus")
+            for model in {place[1] for place, *_ in queries.places(connection)}:
+                if not self._exists(model):
+                    outbox.write_all(connection, model)
+        self._waiting = outbox.waiting(connection)
+
+    def _has(self, model: int) -> bool:
+        """Whether a model's collection is there and can be searched."""
+        if model not in self._known:
+            with _milvus_errors():
+                if self._exists(model):
+                    state = self._client.get_load_state(self._name(model), timeout=self._server.seconds)["state"]
+                    if state.name == "Loaded":
+                        self._known.add(model)
+        return model in self._known
+
+    def _exists(self, model: int) -> bool:
+        return bool(self._client.has_collection(self._name(model), timeout=self._server.seconds))
+
+    def _provide(self, model: int, dim: int) -> None:
+        """Make a model's collection, if it is not there."""
+        if self._has(model):
+            return
+        if self._exists(model):
+            self._client.load_collection(self._name(model), timeout=60.0)
+            return
+        from pymilvus import DataType  # noqa: PLC0415 - an extra
+
+        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        for name in ("row", "collection_row", "subject_row"):
+            schema.add_field(name, DataType.INT64, is_primary=name == "row")
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
+        index = self._client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="IP")
+        self._client.create_collection(
+            self._name(model), schema=schema, index_params=index, consistency_level="Bounded", timeout=60.0
+        )
+
+    def _name(self, model: int) -> str:
+        return f"facet_{self._id}_{model}"
+
+
+def _connect(server: Server) -> MilvusClient:
+    try:
+        from pymilvus import MilvusClient  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise StorageUnavailable("Milvus needs its client: pip install 'facet[milvus]'.") from error
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints what it raises
+    secure: dict[str, Any] = {"secure": True} if server.address.startswith("https:") else {}
+    if server.sslrootcert is not None:
+        secure["server_pem_path"] = str(server.sslrootcert)
+    with _milvus_errors():
+        return MilvusClient(
+            server.address, user=server.user, password=server.password, timeout=server.seconds, **secure
+        )
+
+
+@contextmanager
+def _milvus_errors() -> Iterator[None]:
+    """Give failures of Milvus their typed name; its own words may name hosts."""
+    import grpc  # noqa: PLC0415 - comes with the client
+    from pymilvus import MilvusException  # noqa: PLC0415
+
+    try:
+        yield
+    except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
+        log.debug("Milvus failed", exc_info=True)
+        code = getattr(error, "code", None)
+        told = code() if callable(code) else code
+        raise StorageUnavailable(
+            f"Milvus cannot be used ({told}): the service goes on by itself when it can."
+        ) from error

@@ -1,0 +1,113 @@
+"""Changes on their way to an index outside the record.
+
+They are written in the transaction that makes them and taken, in order, by one process at a time. An addition stays for
+a while after it was taken: until the index certainly shows it, searches read it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.gallery.effects import Added, Effect, Removed
+from service.gallery.queries import Place
+from service.gallery.schema import outbox, templates
+
+SOME = 2_000
+_FRESH = (
+    sa.select(templates.c.row, templates.c.subject_row, templates.c.vector)
+    .join(outbox, outbox.c.template_row == templates.c.row)
+    .where(
+        outbox.c.kind == "add",
+        outbox.c.collection_row == sa.bindparam("collection"),
+        outbox.c.model_row == sa.bindparam("model"),
+    )
+)
+
+
+class Kind(StrEnum):
+    """What the index has to do."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change; a drop is of a whole collection."""
+
+    row: int
+    kind: Kind
+    collection: int
+    model: int | None
+    template: int | None
+
+
+def write(connection: sa.Connection, effects: Sequence[Effect]) -> None:
+    """Note the effects of a change, in its own transaction."""
+    noted: list[dict[str, Any]] = []
+    for effect in effects:
+        if isinstance(effect, Added):
+            noted.append(_noted(Kind.ADD, effect.collection, effect.model, effect.row))
+        elif isinstance(effect, Removed):
+            noted += [_noted(Kind.REMOVE, effect.collection, effect.model, row) for row in effect.rows]
+        else:
+            noted.append(_noted(Kind.DROP, effect.collection))
+    if noted:
+        connection.execute(sa.insert(outbox), noted)
+
+
+def write_all(connection: sa.Connection, model: int) -> None:
+    """Note every template of a model, for an index that has none of them."""
+    connection.execute(sa.delete(outbox).where(outbox.c.model_row == model))
+    every = sa.select(
+        sa.literal(str(Kind.ADD)), templates.c.collection_row, templates.c.model_row, templates.c.row
+    ).where(templates.c.model_row == model)
+    columns = ["kind", "collection_row", "model_row", "template_row"]
+    connection.execute(sa.insert(outbox).from_select(columns, every.order_by(templates.c.row)))
+
+
+def waiting(connection: sa.Connection) -> int:
+    """Changes that the index has still to follow."""
+    asked = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.applied_at.is_(None))
+    return int(connection.scalar(asked) or 0)
+
+
+def take(connection: sa.Connection) -> list[Entry]:
+    """The oldest changes that the index has still to follow."""
+    asked = sa.select(outbox).where(outbox.c.applied_at.is_(None)).order_by(outbox.c.row).limit(SOME)
+    return [
+        Entry(found.row, Kind(found.kind), found.collection_row, found.model_row, found.template_row)
+        for found in connection.execute(asked)
+    ]
+
+
+def settle(connection: sa.Connection, done: Sequence[Entry]) -> None:
+    """Note that the index has followed; only additions are still of interest."""
+    added = [entry.row for entry in done if entry.kind is Kind.ADD]
+    others = [entry.row for entry in done if entry.kind is not Kind.ADD]
+    if added:
+        taken = sa.update(outbox).where(outbox.c.row.in_(added))
+        connection.execute(taken.values(applied_at=sa.func.clock_timestamp()))
+    if others:
+        connection.execute(sa.delete(outbox).where(outbox.c.row.in_(others)))
+
+
+def forget(connection: sa.Connection, seconds: float) -> None:
+    """Drop the additions that were taken longer ago than this, by the database's own clock."""
+    old = sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    connection.execute(sa.delete(outbox).where(outbox.c.applied_at < old))
+
+
+def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
+    """Templates of a collection and model that the index may not show yet: `row`, `subject_row`, `vector`."""
+    return list(connection.execute(_FRESH, {"collection": place[0], "model": place[1]}))
+
+
+def _noted(kind: Kind, collection: int, model: int | None = None, template: int | None = None) -> dict[str, Any]:
+    return {"kind": str(kind), "collection_row": collection, "model_row": model, "template_row": template}

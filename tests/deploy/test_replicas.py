@@ -1,0 +1,130 @@
+"""What the overlays and manifests for several machines promise."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from service.settings import Settings
+from tests.conftest import ROOT
+
+COMPOSE, KUBERNETES = ROOT / "deploy" / "compose", ROOT / "deploy" / "kubernetes"
+KINDS = ("embedded", "postgres", "milvus")
+VERSION = "1.32"
+
+
+class Loader(yaml.SafeLoader):
+    """Knows compose's `!override`."""
+
+
+Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))  # type: ignore[no-untyped-call]
+
+
+def overlay(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((COMPOSE / f"{name}.yml").read_text(), Loader)
+    return loaded
+
+
+def manifests(kind: str) -> list[dict[str, Any]]:
+    """What a folder's resources hold, as they stand."""
+    names = yaml.safe_load((KUBERNETES / kind / "kustomization.yaml").read_text())["resources"]
+    files = [KUBERNETES / kind / name for name in names if name.endswith(".yaml")]
+    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
+
+
+def variables(container: dict[str, Any]) -> set[str]:
+    return {variable["name"] for variable in container["env"]}
+
+
+SETTINGS = {f"FACET_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", ["postgres", "milvus"])
+def test_overlays_set_what_there_is_and_pin_what_they_pull(name: str) -> None:
+    services: dict[str, dict[str, Any]] = overlay(name)["services"]
+    for service in services.values():
+        image = service.get("image")
+        if image is not None:
+            assert re.search(r":v?\d+\.\d+\.\d+", image)
+            assert service["cap_drop"] == ["ALL"]
+        for port in service.get("ports", []):
+            assert re.match(r"(\$\{\w+:-)?127\.0\.0\.1:", port)
+        environment = service.get("environment", {})
+        if service.get("build") or (name == "milvus" and "image" not in service):
+            assert set(environment) <= SETTINGS
+        assert not [key for key in environment if re.search("PASSWORD$|SECRET|TOKEN", key)]
+
+
+def test_every_replica_is_behind_the_balancer() -> None:
+    services = overlay("postgres")["services"]
+    replicas = {name for name, service in services.items() if "build" in service}
+    balancer = services["balancer"]["environment"]
+    assert {balancer[f"FACET_{number}"] for number in ("ONE", "TWO", "THREE")} == {f"{name}:8000" for name in replicas}
+    assert {service["ports"] == [] for name, service in services.items() if name in replicas} == {True}
+    assert set(overlay("milvus")["services"]) == replicas | {"milvus"}
+
+
+@pytest.mark.parametrize("kind", ["embedded", "postgres"])
+def test_pods_have_no_privileges_and_set_what_there_is(kind: str) -> None:
+    (workload,) = [found for found in manifests(kind) if found["kind"] in ("StatefulSet", "Deployment")]
+    pod = workload["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert variables(container) <= SETTINGS
+    assert {"FACET_DATABASE", "FACET_DATABASE_PASSWORD"} <= variables(container) or kind == "embedded"
+    grace = next(v["value"] for v in container["env"] if v["name"] == "FACET_SHUTDOWN_SECONDS")
+    assert pod["terminationGracePeriodSeconds"] > int(grace)
+
+
+def test_milvus_patches_set_what_there_is() -> None:
+    patch = yaml.safe_load((KUBERNETES / "milvus" / "index.yaml").read_text())
+    (container,) = patch["spec"]["template"]["spec"]["containers"]
+    assert variables(container) == {"FACET_INDEX", "FACET_MILVUS"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_manifests_are_valid(kind: str) -> None:
+    """Against the schemas of Kubernetes; what kustomize adds is what the schemas ask for."""
+    for manifest in manifests(kind):
+        if manifest["kind"] in ("StatefulSet", "Deployment"):
+            labels = {"app.kubernetes.io/name": "facet"}
+            manifest["spec"]["selector"] = {"matchLabels": labels}
+            manifest["spec"]["template"]["metadata"] = {"labels": labels}
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("kind", KINDS)
+def test_kustomize_builds_them(kind: str) -> None:
+    kubectl = shutil.which("kubectl")
+    assert kubectl is not None, "kubectl builds the manifests"
+    built = subprocess.run([kubectl, "kustomize", KUBERNETES / kind], capture_output=True, text=True, check=True).stdout
+    for manifest in yaml.safe_load_all(built):
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+    assert ("FACET_MILVUS" in built) == (kind == "milvus")
+
+
+@pytest.mark.engines
+def test_haproxy_accepts_its_configuration(tmp_path: Path) -> None:
+    environment = {f"FACET_{name}": "127.0.0.1:8000" for name in ("BIND", "ONE", "TWO", "THREE")}
+    folder = ROOT / "deploy" / "haproxy"
+    subprocess.run(
+        ["haproxy", "-c", "-f", folder / "haproxy.cfg"],
+        env={"PATH": "/usr/sbin:/usr/bin:/bin", "FACET_ERRORS": str(folder), **environment},
+        check=True,
+        cwd=tmp_path,
+        capture_output=True,
+    )
