@@ -37,6 +37,7 @@ def write_page(results: Json, folder: Path) -> Path:
         epochs=f"{seen / data['crops']:.2f}",
         data=_data(data),
         held=f"{data['held_out_crops']:,}",
+        mean_shape=f"{100 * data['mean_shape']['nme']:.1f}",
         teacher=_teacher(results),
         tables="\n\n".join(_table(system, rows) for system, rows in _systems(results["rows"])),
         claims=_claims(results["claims"]),
