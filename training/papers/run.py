@@ -133,7 +133,10 @@ def _read(report: Path, recipe: str, rounds: int) -> dict[str, Any] | None:
 
 
 def describe_data(roots: Roots, exam: Exam) -> dict[str, object]:
-    """What the teacher, and so every row, was trained on, by digest, how much the exam holds, and what a constant would score."""
+    """What the teacher, and so every row, was trained on, and how much the exam holds.
+
+    `mean_shape` is what a network would score that always answered with the mean landmarks.
+    """
     known: dict[str, object] = {"sets": {}, "crops": 1, "classes": 0}
     folder = roots.runs / run_name(TEACHER, 0)
     if (folder / FILE).is_file():
