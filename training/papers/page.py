@@ -147,7 +147,7 @@ def _teacher(results: Json) -> str:
     return (
         f"The net of Open Model Zoo's face-reidentification-retail-0095 at 64 pixels, from its weights, stages open; "
         f"trained for {results['budget']['lessons']} times a row's steps by ArcFace and facet-s's embedding: "
-        f"{accuracy:.1f} % on LFW View 1."
+        f"{accuracy:.1f} % on LFW View 1 ([its card](papers-teacher.md))."
     )
 
 
