@@ -54,7 +54,7 @@ def papers(
         sittings.append(sitting)
         print(describe(sitting), flush=True)
     graphs = {s.net: s.graph for s in sittings if s.graph is not None}
-    times = {net: timing.median for net, timing in race(graphs, turns=chosen.turns).items()} if graphs else {}
+    times = {net: timing.best for net, timing in race(graphs, turns=chosen.turns).items()} if graphs else {}
     results = assemble(chosen, describe_data(roots, exam), sittings, times)
     write_json(out / "papers.json", results)
     for path in (write_page(results, out), *draw_points(results, out)):

@@ -37,6 +37,7 @@ def write_page(results: Json, folder: Path) -> Path:
         epochs=f"{seen / data['crops']:.2f}",
         data=_data(data),
         held=f"{data['held_out_crops']:,}",
+        mean_shape=f"{100 * data['mean_shape']['nme']:.1f}",
         teacher=_teacher(results),
         tables="\n\n".join(_table(system, rows) for system, rows in _systems(results["rows"])),
         claims=_claims(results["claims"]),
@@ -146,7 +147,7 @@ def _teacher(results: Json) -> str:
     return (
         f"The net of Open Model Zoo's face-reidentification-retail-0095 at 64 pixels, from its weights, stages open; "
         f"trained for {results['budget']['lessons']} times a row's steps by ArcFace and facet-s's embedding: "
-        f"{accuracy:.1f} % on LFW View 1."
+        f"{accuracy:.1f} % on LFW View 1 ([its card](papers-teacher.md))."
     )
 
 

@@ -15,7 +15,9 @@ from training.artefact import whole_file
 
 MEASURE = "lfw accuracy"
 GAP = 0.011
-"""Labels of one network stand at least this far apart, in units of accuracy."""
+"""Labels of one column stand at least this far apart, in units of accuracy."""
+NEAR = 1.25
+"""Networks whose times differ by less than this factor share a column of labels."""
 
 
 def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -29,15 +31,15 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
         y = np.array([row["measures"][MEASURE]["value"] for row in mine])
         ends = np.array([row["measures"][MEASURE]["ci95"] for row in mine])
         axes.errorbar(x, y, np.abs(ends.T - y), fmt="o", color=f"C{number}", label=system, elinewidth=0.6, alpha=0.8)
-    for speed in dict.fromkeys(row["milliseconds"] for row in rows):
-        mine = sorted((r for r in rows if r["milliseconds"] == speed), key=lambda r: r["measures"][MEASURE]["value"])
+    for column in columns(rows):
+        mine = sorted(column, key=lambda row: float(row["measures"][MEASURE]["value"]))
         heights = spread(np.array([row["measures"][MEASURE]["value"] for row in mine]), GAP)
+        right = 1.05 * max(row["milliseconds"] for row in mine)
         for row, height in zip(mine, heights, strict=True):
-            value = row["measures"][MEASURE]["value"]
             axes.annotate(
                 row["recipe"],
-                (speed, value),
-                (speed * 1.04, height),
+                (row["milliseconds"], row["measures"][MEASURE]["value"]),
+                (right, height),
                 fontsize=7,
                 va="center",
                 arrowprops={"arrowstyle": "-", "lw": 0.3, "color": "grey"},
@@ -58,6 +60,16 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
             figure.savefig(draft, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
         written.append(path)
     return written
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Rows of about the same speed, whose labels would cover each other."""
+    found: list[list[Mapping[str, Any]]] = []
+    for row in sorted(rows, key=lambda row: float(row["milliseconds"])):
+        if not found or row["milliseconds"] > NEAR * found[-1][-1]["milliseconds"]:
+            found.append([])
+        found[-1].append(row)
+    return found
 
 
 def spread(values: Sequence[float] | NDArray[np.float64], gap: float) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from training.fit import fit
 from training.graphs import write_fp32
 from training.landmarks import LandmarkRecipe
 from training.papers.budget import Budget, cut, run_name
-from training.papers.exam import Exam, point, recognise
+from training.papers.exam import Exam, measure_points, point, recognise
 from training.papers.rows import ROWS, TEACHER, Row
 from training.recipe import Roots
 from training.selection import choose_neurons
@@ -133,10 +133,18 @@ def _read(report: Path, recipe: str, rounds: int) -> dict[str, Any] | None:
 
 
 def describe_data(roots: Roots, exam: Exam) -> dict[str, object]:
-    """What the teacher, and so every row, was trained on, by digest, and how much the exam holds."""
+    """What the teacher, and so every row, was trained on, and how much the exam holds.
+
+    `mean_shape` is what a network would score that always answered with the mean landmarks.
+    """
     known: dict[str, object] = {"sets": {}, "crops": 1, "classes": 0}
     folder = roots.runs / run_name(TEACHER, 0)
     if (folder / FILE).is_file():
         facts = load_checkpoint(folder).facts
         known = {"sets": facts["data"], "crops": facts["crops"], "classes": len(facts["classes"])}
-    return known | {"held_out_crops": len(exam.celeba.crops), "held_out_people": int(exam.celeba.person.max()) + 1}
+    mean = np.broadcast_to(exam.points.mean(axis=0), exam.points.shape)
+    return known | {
+        "held_out_crops": len(exam.celeba.crops),
+        "held_out_people": int(exam.celeba.person.max()) + 1,
+        "mean_shape": {name: float(v[0]) for name, v in measure_points(mean, exam.points, exam.celeba).items()},
+    }

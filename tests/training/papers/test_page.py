@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 from training.cli import app
-from training.papers.plot import draw_points, spread
+from training.papers.plot import columns, draw_points, spread
 from training.papers.rows import CLAIMS, ROWS
 
 DOCS = ROOT / "docs"
@@ -72,6 +72,13 @@ def test_a_row_without_accuracy_is_not_drawn(tmp_path: Path) -> None:
     assert b"<!-- b -->" not in first
     draw_points({"rows": rows}, tmp_path)
     assert svg.read_bytes() == first, "the same results give the same file"
+
+
+def test_networks_of_about_one_speed_share_a_column_of_labels() -> None:
+    speeds = [
+        [row["milliseconds"] for row in column] for column in columns([{"milliseconds": t} for t in (9, 1, 1.2, 2)])
+    ]
+    assert speeds == [[1, 1.2], [2], [9]]
 
 
 def test_labels_are_moved_apart_and_stay_where_there_is_room() -> None:
