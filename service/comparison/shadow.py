@@ -1,7 +1,7 @@
 """The challenger decides a share of live requests too: after their answers, in one thread of low priority.
 
-It may cost nothing that a caller could notice. The queue is short and what does not fit is dropped; the thread rests
-while requests wait for a worker, and after each case until its share of one core's time is kept. It runs at a lower
+It may cost nothing that a caller could notice. The queue is short and what does not fit is dropped; the thread begins
+only while a worker is free, and rests after each case until its share of one core's time is kept. It runs at a lower
 priority than the workers, yet not the lowest: a thread that holds the interpreter's lock and is never scheduled would
 hold up the others.
 """
@@ -40,7 +40,7 @@ class Budget:
 
 
 class Shadow:
-    """Takes sampled decisions and compares them, one after another. `busy` says whether requests wait for a worker."""
+    """Takes sampled decisions and compares them, one after another. `busy` says whether every worker has a request."""
 
     def __init__(
         self, roles: Roles, trial: Trial, cases: Cases, metrics: Metrics, budget: Budget, busy: Callable[[], bool]

@@ -89,7 +89,7 @@ def add_templates(turn: Turn[Effect], keyring: Keyring, digest: str, made: Mappi
         faces.c.row.in_(list(packed)), _lacks(turn.connection, digest)
     )
     added = 0
-    for face in turn.connection.execute(lacking.order_by(faces.c.row)).all():
+    for face in turn.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all():
         vector, key_id = keyring.seal(packed[face.row], template_place(face.row, model_row))
         inserted = turn.connection.execute(
             sa.insert(templates).values(

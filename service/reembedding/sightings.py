@@ -55,7 +55,7 @@ class Sighting:
 class Sightings:
     """Takes sightings and makes what templates they can, one after another, in a thread of low priority.
 
-    `rate` is the false match rate of a sighting; None takes none. `busy` says whether requests wait for a worker.
+    `rate` is the false match rate of a sighting; None takes none. `busy` says whether every worker has a request.
     """
 
     def __init__(

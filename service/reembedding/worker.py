@@ -43,7 +43,7 @@ CALM_SECONDS = 5.0
 
 
 class Reembedder:
-    """Works on the jobs of one record. `busy` says whether requests wait for a worker."""
+    """Works on the jobs of one record. `busy` says whether every worker has a request."""
 
     def __init__(self, models: Models, gallery: Gallery, metrics: Metrics, busy: Callable[[], bool]) -> None:
         self._models, self._gallery, self._metrics, self._busy = models, gallery, metrics, busy

@@ -1,5 +1,7 @@
 // The page for people: everything it does is a call of the public API.
 
+import { liveComparison } from "./live.js";
+
 const byId = (id) => document.getElementById(id);
 const KEY = "facet-key";
 let models = [];
@@ -193,6 +195,10 @@ async function enroll() {
   );
 }
 
+async function live() {
+  show(...await liveComparison({ call, element, table }));
+}
+
 function offerRates() {
   const chosen = models.find(({ manifest }) => `${manifest.name}@${manifest.version}` === byId("model").value);
   const rates = (chosen?.supported_fmr ?? []).map((rate) => new Option(`false match rate ${rate}`, rate));
@@ -219,6 +225,7 @@ async function load() {
   // A key may be limited to deciding: then the collection it was made for is typed by nobody, and `default` is offered.
   const names = await call("/collections?limit=1000").then((page) => page.items.map((item) => item.name), () => ["default"]);
   byId("collection").replaceChildren(...names.map((name) => new Option(name, name)));
+  byId("live").hidden = await call("/roles").then(() => false, () => true); // for keys that may read
   document.body.dataset.state = "ready";
 }
 
@@ -238,7 +245,7 @@ function guarded(action) {
   };
 }
 
-for (const [name, action] of Object.entries({ detect, verify, compare, identify, enroll })) byId(name).addEventListener("click", guarded(action));
+for (const [name, action] of Object.entries({ detect, verify, compare, identify, enroll, live })) byId(name).addEventListener("click", guarded(action));
 for (const name of ["probe", "reference"]) byId(name).addEventListener("change", guarded(() => draw(name)));
 byId("setup").addEventListener("submit", (event) => event.preventDefault());
 byId("key").addEventListener("change", guarded(load));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,33 @@ def test_a_score_can_be_given_instead_of_a_rate(page: Page, server: Server, phot
     page.set_input_files("#reference", photos["admiral"])
     page.click("#verify")
     expect(page.locator("#result h2")).to_contain_text("Match, score")
+
+
+def test_live_comparisons_are_shown_to_those_who_may_read(
+    page: Page, server: Server, photos: dict[str, Path], astronaut_jpeg: bytes, admiral_jpeg: bytes
+) -> None:
+    with server.client() as client:
+        names = [item["manifest"]["name"] for item in client.get("/v1/models").json()["items"] if item["loaded"]]
+        first, second = [name for name in names if "detector" not in name and "yunet" not in name][:2]
+        roles = {"champion": first, "challenger": second, "sample": 1.0}
+        client.put("/v1/roles", json=roles).raise_for_status()
+        for reference in (astronaut_jpeg, admiral_jpeg):
+            client.post("/v1/verify", files={"probe": astronaut_jpeg, "reference": reference}).raise_for_status()
+        until = time.monotonic() + WAIT / 1000
+        while client.get("/v1/comparisons").json()["cases"] < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    enter(page, server)
+    page.click("#live")
+    result = page.locator("#result")
+    expect(result.locator("h2").first).to_contain_text(f"{first}@1.0.0 decides, {second}@1.0.0 is tried on 100.0 %")
+    expect(result).to_contain_text("Agreement 100.0 %")
+    expect(result).to_contain_text("2 of 2")
+    decisions = result.locator("table").nth(0).locator("td").all_inner_texts()
+    assert decisions == [f"{first}@1.0.0 matches", "1", "0", "does not", "0", "1"]
+    latency = result.locator("table").nth(1).locator("tr")
+    expect(latency).to_have_count(3)
+    assert float(latency.nth(2).locator("td").nth(1).inner_text()) > 0
 
 
 def test_what_goes_wrong_is_said(page: Page, server: Server, photos: dict[str, Path]) -> None:

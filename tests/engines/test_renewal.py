@@ -1,0 +1,81 @@
+"""Templates added to people enrolled before, counted and dropped, on every kind of gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from service.gallery import Gallery, coverage, renewal
+from service.gallery.records import NewFace, new_id
+from service.reembedding.errors import ReembeddingRunning
+from service.reembedding.jobs import DONE, advance_job, end_job, find_job, latest_jobs, list_jobs, start_job
+from tests.engines.conftest import KINDS, Places
+from tests.gallery.vectors import people
+
+pytestmark = pytest.mark.engines
+OLD, NEW = "a" * 64, "b" * 64
+PEOPLE = 12
+VECTORS, OTHERS = people(PEOPLE, 1, 32), people(PEOPLE, 1, 24, seed=3)
+
+
+@pytest.fixture(params=KINDS)
+def gallery(request: pytest.FixtureRequest, places: Places) -> Iterator[Gallery]:
+    """People of the old model in `main`; every second one with a crop, which is no picture here."""
+    made = places(request.param)()
+    made.create_collection("main", keep_crops=True)
+    for number in range(PEOPLE):
+        crop = b"crop" if number % 2 else None
+        made.enroll("main", f"s{number}", [NewFace(new_id(), {OLD: VECTORS[number]}, crop=crop)])
+    yield made
+    made.close()
+
+
+def test_a_job_advances_with_its_templates_and_ends(gallery: Gallery) -> None:
+    job = gallery.write(partial(start_job, principal="test", model=NEW, collection="main", rate=5.0))
+    assert (job.total, job.left) == (PEOPLE // 2, PEOPLE // 2)
+    with pytest.raises(ReembeddingRunning):
+        gallery.write(partial(start_job, principal="test", model=NEW, collection=None, rate=5.0))
+    with gallery.engine.connect() as connection:
+        kept = renewal.crops_without(connection, NEW, "main", 0, 100)
+    rows = [crop.face_row for crop in kept]
+    made = {row: OTHERS[number] for number, row in enumerate(rows[:4])}
+    for _ in range(2):  # the second time nothing is lacking any more
+        advance = partial(advance_job, keyring=gallery.keyring, job=job, made=made, reached=rows[3], failed=0)
+        job = gallery.change(advance)
+    assert (job.made, job.reached, job.left) == (4, rows[3], 2)
+    hits = gallery.search("main", NEW, OTHERS[:4], 1)
+    assert [found[0].subject for found in hits] == ["s1", "s3", "s5", "s7"]
+    with gallery.engine.connect() as connection:
+        assert [crop.face_row for crop in renewal.crops_without(connection, NEW, "main", 0, 100)] == rows[4:]
+        (found,) = coverage.cover(connection, NEW, [NEW])
+    assert (found.faces, found.templates, found.from_crops) == (PEOPLE, 4, 2)
+    assert (found.out_of_reach, found.to_be_seen) == (PEOPLE - 4, PEOPLE // 2)
+    ended = gallery.write(partial(end_job, job_id=job.id, state=DONE))
+    assert ended.ended_at is not None
+    assert [each.id for each in list_jobs(gallery.engine).items] == [job.id]
+    with gallery.engine.connect() as connection:
+        assert latest_jobs(connection) == [find_job(connection, job.id)]
+    assert gallery.verify().sound
+
+
+def test_dropped_templates_leave_record_and_index_and_the_faces_stay(gallery: Gallery) -> None:
+    dropped = []
+    while some := gallery.change(partial(renewal.drop_some, digest=OLD, collection="main", limit=5)):
+        dropped.append(some)
+    assert dropped == [5, 5, 2]
+    assert gallery.count("main", OLD) == 0
+    with gallery.engine.connect() as connection:
+        (found,) = coverage.cover(connection, OLD, [OLD])
+    assert (found.faces, found.templates) == (PEOPLE, 0)
+
+
+def test_a_sighting_serves_faces_without_a_crop(gallery: Gallery) -> None:
+    subject = gallery.subject("main", "s0")
+    with gallery.engine.connect() as connection:
+        (row,) = renewal.faces_to_renew(connection, NEW, subject.id)
+        assert renewal.faces_to_renew(connection, NEW, gallery.subject("main", "s1").id) == []
+    add = partial(renewal.add_templates, keyring=gallery.keyring, digest=NEW, made={row: OTHERS[0], 10**9: OTHERS[1]})
+    assert gallery.change(add) == 1, "the face that is not there is passed over"
+    assert gallery.search("main", NEW, OTHERS[:1], 1)[0][0].subject == "s0"
