@@ -30,6 +30,7 @@ from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
+from service.gallery.records import Progress
 from service.keys import Keys
 from service.metrics import Metrics
 from service.models import Models
@@ -45,6 +46,7 @@ log = logging.getLogger("facet")
 
 STARTER = Path(__file__).parent / "starter"
 FIELDS_BESIDES_IMAGES = 16
+PROGRESS_SECONDS = 2.0
 
 
 def create_app(settings: Settings, announce: Callable[[str], None] | None = None) -> FastAPI:
@@ -116,7 +118,7 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         models.exercise()
         for manifest in (models.detector.manifest, *(embedder.manifest for embedder in models.embedders)):
             metrics.model(manifest)
-        gallery = stack.enter_context(closing(open_gallery(settings, observe=metrics.storage)))
+        gallery = stack.enter_context(closing(open_gallery(settings, _telling(), metrics.storage)))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
@@ -171,6 +173,25 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
             metrics=metrics,
             readiness=readiness,
         )
+
+
+def _telling() -> Callable[[Progress], None]:
+    """Logs how far a long start has come, every few seconds."""
+    told = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told >= PROGRESS_SECONDS:
+            told = time.monotonic()
+            log.info(
+                "reading templates of the collection %s from the %s: %d of %d",
+                progress.collection,
+                progress.source,
+                progress.done,
+                progress.total,
+            )
+
+    return tell
 
 
 def model_directories(settings: Settings) -> list[Path]:
