@@ -27,11 +27,6 @@ _ALL = sa.select(sa.func.count()).where(
 )
 
 
-def exact(connection: sa.Connection, place: Place) -> int:
-    """Templates of a collection and model in the record, all counted."""
-    return int(connection.scalar(_ALL, {"collection": place[0], "model": place[1]}) or 0)
-
-
 class Counts:
     """Exact below 5,000; from there on at most ten seconds old, which no threshold notices."""
 
@@ -48,7 +43,7 @@ class Counts:
         asked = {"collection": place[0], "model": place[1]}
         found = int(connection.scalar(_FEW, asked) or 0)
         if found == EXACT:
-            found = exact(connection, place)
+            found = int(connection.scalar(_ALL, asked) or 0)
             with self._lock:
                 self._kept[place] = (time.monotonic() + FRESH_SECONDS, found)
         return found

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.gallery import candidates, counts, outbox, queries, vectors
+from service.gallery import candidates, outbox, queries, vectors
 from service.gallery.counts import Counts
 from service.gallery.database import serialise, storage_errors
 from service.gallery.effects import Effect
@@ -96,10 +96,11 @@ class MilvusIndexes:
         """What Milvus shows and the record still has, and what is too fresh for it to show."""
         if self._waiting > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {self._waiting} changes to follow: searches go on when it has.")
+        has = self._has(place[1])
+        if not has and outbox.has_left(connection, place):
+            raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
         fresh = outbox.fresh(connection, place)
-        if not self._has(place[1]):
-            if counts.exact(connection, place) > len(fresh):
-                raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
+        if not has:
             return [candidates.best(fresh, probe, k) for probe in probes]
         found = [Found.nothing()] * len(probes)
         waiting = list(range(len(probes)))
@@ -236,10 +237,10 @@ class MilvusIndexes:
                     self._client.delete(self._name(model), ids=some, timeout=self._server.seconds)
 
     def _catch_up(self) -> None:
-        while self._waiting or self.carry():
+        self.carry()
+        while self._store.read(outbox.waiting):
             self.carry()
-            if self._waiting:
-                time.sleep(CARRY_EVERY / 5)
+            time.sleep(CARRY_EVERY / 5)  # another one may be at it
 
     def _run(self) -> None:
         pause = CARRY_EVERY

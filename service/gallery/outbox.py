@@ -109,5 +109,14 @@ def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
     return list(connection.execute(_FRESH, {"collection": place[0], "model": place[1]}))
 
 
+def has_left(connection: sa.Connection, place: Place) -> bool:
+    """Whether a collection and model has templates that are not here any more, for which the index must answer."""
+    here = sa.exists().where(outbox.c.template_row == templates.c.row, outbox.c.kind == "add").correlate(templates)
+    asked = sa.select(templates.c.row).where(
+        templates.c.collection_row == place[0], templates.c.model_row == place[1], ~here
+    )
+    return connection.scalar(asked.limit(1)) is not None
+
+
 def _noted(kind: Kind, collection: int, model: int | None = None, template: int | None = None) -> dict[str, Any]:
     return {"kind": str(kind), "collection_row": collection, "model_row": model, "template_row": template}
