@@ -36,6 +36,12 @@ ROUTES: list[tuple[str, str, Scope | None]] = [
     ("GET", "/v1/roles/history", Scope.READ),
     ("POST", "/v1/roles/promote", Scope.ADMIN),
     ("POST", "/v1/roles/rollback", Scope.ADMIN),
+    ("GET", "/v1/models/{name}/coverage", Scope.READ),
+    ("DELETE", "/v1/models/{name}/templates", Scope.ADMIN),
+    ("GET", "/v1/reembeddings", Scope.READ),
+    ("POST", "/v1/reembeddings", Scope.ADMIN),
+    ("GET", "/v1/reembeddings/{job_id}", Scope.READ),
+    ("DELETE", "/v1/reembeddings/{job_id}", Scope.ADMIN),
     ("GET", "/v1/comparisons", Scope.READ),
     ("GET", "/v1/comparisons/cases", Scope.READ),
     ("POST", "/v1/decisions/{request_id}/outcome", None),
@@ -54,7 +60,9 @@ def test_every_route_is_in_the_table(running: Running) -> None:
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 def test_a_route_asks_for_a_key_and_its_scope(running: Running, method: str, path: str, scope: Scope | None) -> None:
-    place = path.format(collection="not-there", subject="nobody", face_id="none", name="nonesuch", request_id="none")
+    place = path.format(
+        collection="not-there", subject="nobody", face_id="none", name="nonesuch", request_id="none", job_id="none"
+    )
 
     def code(headers: dict[str, str]) -> str:
         return str(running.client.request(method, place, headers=headers).json().get("code"))
