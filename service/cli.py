@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated, Any
 
 import cv2
@@ -58,6 +59,7 @@ def serve(
     logs.configure(settings)
     bound_heap()
     cv2.setNumThreads(1)  # requests are the parallelism; further threads inside one would only take turns with them
+    signal.signal(signal.SIGTERM, _end)
     address = address_of(settings)
     typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
     uvicorn.run(
@@ -70,6 +72,11 @@ def serve(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(settings.shutdown_seconds),
     )
+
+
+def _end(*_: object) -> None:
+    """uvicorn hands SIGTERM on when it has stopped in good order, which is a success and no death by a signal."""
+    raise SystemExit(0)
 
 
 @app.command()
