@@ -89,7 +89,7 @@ def few_rows(text: str, files: set[str]) -> str:
 @pytest.mark.data
 @pytest.mark.slow
 def test_every_step_from_the_archives_to_the_bundle(tmp_path: Path) -> None:
-    """The command itself, on a hundredth of the pictures and with runs of two steps."""
+    """The command itself, on a small part of the pictures and with runs of two steps."""
     (tmp_path / "shared" / "data").mkdir(parents=True)
     (tmp_path / "shared" / "models").symlink_to(SHARED / "models")
     for name in ARCHIVES:
