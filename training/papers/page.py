@@ -20,6 +20,15 @@ ALIGNMENT = {"nme": "mean error", "failures": "failure rate"}
 JUDGES = {"lfw accuracy": "LFW accuracy", "celeba tar 0.01": "CelebA TAR at FMR 0.01", "nme": "mean landmark error"}
 """The measures by which claims are judged; the others stand in the table."""
 
+HELD_APART = "Held on every measure, with intervals apart"
+HELD = "Held on every measure, though the rows' own intervals overlap"
+HALF = "Held on one measure, open on the other"
+REVERSED = "Reversed on every measure"
+AGAINST = "Reversed on one measure"
+OPEN = "Open: this budget cannot tell"
+NOT_RUN = "Not run"
+VERDICTS = (HELD_APART, HELD, HALF, REVERSED, AGAINST, OPEN, NOT_RUN)
+
 Json = Mapping[str, Any]
 
 
@@ -108,27 +117,24 @@ def _claims(claims: Sequence[Json]) -> str:
 
 
 def _verdict(claims: Sequence[Json]) -> str:
-    """The claims in four sentences: held, reversed, mixed, and what stays open."""
-    groups: dict[str, list[str]] = {}
+    """The claims by what became of them."""
+    groups: dict[str, list[str]] = {kind: [] for kind in VERDICTS}
     for claim in claims:
-        found = {gain["verdict"] for name, gain in claim["gains"].items() if name in JUDGES}
-        apart = bool(found) and all(not g["overlap"] for name, g in claim["gains"].items() if name in JUDGES)
+        judged = [gain for name, gain in claim["gains"].items() if name in JUDGES]
+        found = {gain["verdict"] for gain in judged}
         if not found:
-            kind = "Not run"
+            kind = NOT_RUN
         elif found == {"held"}:
-            kind = (
-                "Held on every measure, with intervals apart" if apart else "Held on every measure, intervals overlap"
-            )
-        elif found == {"reversed"}:
-            kind = "Reversed on every measure"
+            kind = HELD if any(gain["overlap"] for gain in judged) else HELD_APART
         elif found == {"open"}:
-            kind = "Open: this budget cannot tell"
+            kind = OPEN
         elif found == {"held", "open"}:
-            kind = "Held on one measure, open on the other"
+            kind = HALF
         else:
-            kind = "Against the claim on one measure at least"
-        groups.setdefault(kind, []).append(f"{claim['says']} (`{claim['row']}`)")
-    return "\n\n".join(f"**{kind}**\n\n" + "\n".join(f"- {line}" for line in lines) for kind, lines in groups.items())
+            kind = REVERSED if found == {"reversed"} else AGAINST
+        groups[kind].append(f"{claim['says']} (`{claim['row']}`)")
+    said = {kind: "\n".join(f"- {line}" for line in lines) for kind, lines in groups.items() if lines}
+    return "\n\n".join(f"**{kind}**\n\n{lines}" for kind, lines in said.items())
 
 
 def _data(data: Json) -> str:
