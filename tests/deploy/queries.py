@@ -49,18 +49,20 @@ def dashboard_queries() -> Iterator[Query]:
 
 
 def rules(kind: str) -> dict[str, str]:
-    """The expressions of rules of one kind, `record` or `alert`, by name."""
-    found = {}
-    for path in RULES:
-        for group in yaml.safe_load(path.read_text())["groups"]:
-            found.update({rule[kind]: rule["expr"] for rule in group["rules"] if kind in rule})
-    return found
+    """The expressions of rules of one kind, `record` or `alert`, by name: the last where several share one."""
+    return dict(rule_expressions(kind))
+
+
+def rule_expressions(kind: str) -> list[tuple[str, str]]:
+    """Name and expression of every rule of one kind."""
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    return [(rule[kind], rule["expr"]) for group in groups for rule in group["rules"] if kind in rule]
 
 
 def rule_queries() -> Iterator[Query]:
     """The expressions of all rules."""
     for kind in ("record", "alert"):
-        for name, expression in rules(kind).items():
+        for name, expression in rule_expressions(kind):
             yield Query(f"rule {name}", expression)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from service.bench.server import Server, make_key
 from tests.conftest import ROOT, encode
 from tests.deploy.prometheus import Prometheus, copy_configuration, watching
-from tests.deploy.queries import DEPLOY, Query, dashboard_queries, rule_queries, rules
+from tests.deploy.queries import DEPLOY, Query, dashboard_queries, rule_expressions, rule_queries, rules
 
 pytestmark = pytest.mark.engines
 
@@ -78,8 +78,8 @@ def prometheus(service: tuple[str, Use], tmp_path_factory: pytest.TempPathFactor
 
 def test_configuration_and_rules_pass_promtool() -> None:
     printed = run("promtool", "check", "config", "--lint-fatal", DEPLOY / "prometheus" / "prometheus.yml")
-    assert f"{len(rules('alert'))} rules found" in printed
-    assert f"{len(rules('record'))} rules found" in printed
+    for kind in ("alert", "record"):
+        assert f"{len(rule_expressions(kind))} rules found" in printed
 
 
 def test_alerts_fire_on_what_they_are_for() -> None:
@@ -118,7 +118,7 @@ def may_be_empty(query: Query) -> bool:
 def test_rules_are_healthy_and_nothing_fires(prometheus: Prometheus) -> None:
     groups = prometheus.client.get("/api/v1/rules").json()["data"]["groups"]
     known = [rule for group in groups for rule in group["rules"]]
-    assert len(known) == len(rules("record")) + len(rules("alert"))
+    assert len(known) == len(rule_expressions("record")) + len(rule_expressions("alert"))
     assert [rule["name"] for rule in known if rule["health"] == "err"] == []
     assert [rule["name"] for rule in known if rule.get("state") == "firing"] == []
 
