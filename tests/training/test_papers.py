@@ -83,8 +83,6 @@ def test_the_comparison_at_its_small_budget_is_killed_and_goes_on(tmp_path: Path
         for name, values in (sitting.measures or {}).items():
             assert len(values) == 1 + SMALL.rounds
             assert values[0] >= 0, name
-    # the teacher starts from a good network, so even two steps leave it better than a guess
-    assert (sat[0].measures or {})["lfw accuracy"][0] > 0.6
 
 
 def few(folder: Path, archive: Path, count: int) -> None:
