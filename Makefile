@@ -9,7 +9,7 @@ PIP := pip install --quiet --disable-pip-version-check -c requirements.lock
 RUN := $(DEV)/bin/python -m
 SHARED ?= ../shared
 
-.PHONY: serve test check test-data test-slow test-browser test-engines test-image starter lock format clean help
+.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter lock format clean help
 
 serve: $(SERVE)/.ready ## start the service; the first start creates and prints the admin key
 	@$(SERVE)/bin/facet serve
@@ -32,9 +32,13 @@ test-slow: $(DEV)/.ready ## the long ones: hostile inputs, durability, full reci
 test-browser: $(DEV)/.ready ## the page in a real Chromium
 	$(RUN) pytest -q -m browser
 
-test-engines: $(DEV)/.ready ## against real servers: PostgreSQL, Milvus, Prometheus
+test-engines: $(DEV)/.ready ## against real servers: PostgreSQL, haproxy, Prometheus
 	@$(DEV)/bin/$(PIP) -e '.[engines]'
-	$(RUN) pytest -q -m engines
+	$(RUN) pytest -q -m engines -k "not milvus"
+
+test-milvus: $(DEV)/.ready ## against a real Milvus, which wants two cores to itself
+	@$(DEV)/bin/$(PIP) -e '.[engines]'
+	$(RUN) pytest -q -m engines -k milvus
 
 test-image: $(DEV)/.ready ## build the container image and run it (root, buildah, debootstrap)
 	$(RUN) pytest -q -m image
