@@ -202,7 +202,7 @@ async function live() {
 function offerRates() {
   const chosen = models.find(({ manifest }) => `${manifest.name}@${manifest.version}` === byId("model").value);
   const rates = (chosen?.supported_fmr ?? []).map((rate) => new Option(`false match rate ${rate}`, rate));
-  const kept = byId("rate").value;
+  const kept = byId("rate").value || "0.001"; // the service's own default; the highest rate is offered first
   byId("rate").replaceChildren(...rates, new Option("a score of", "threshold"));
   if ([...byId("rate").options].some((option) => option.value === kept)) byId("rate").value = kept;
   offerThreshold();
