@@ -28,6 +28,11 @@ def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
     return found
 
 
+def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:
+    """Those of `rows` that the record still has."""
+    return set(connection.scalars(sa.select(templates.c.row).where(templates.c.row.in_(rows))))
+
+
 def best(candidates: Sequence[Any], probe: Vector, k: int) -> Found:
     """The best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
     if not candidates:

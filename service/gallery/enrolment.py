@@ -169,13 +169,14 @@ class Enroll:
         check = self._duplicate
         if check is None:
             return ()
-        known = (queries.model_row(turn.connection, digest) for digest in check.references or (check.digest,))
-        rows_of_models = [row for row in known if row is not None]
         probes = [face.templates[check.digest] for face in self._faces if check.digest in face.templates]
-        if not rows_of_models or not probes:
+        if not probes:
             return ()
         matrix = vectors.check(np.stack(probes), None)
+        # Before anything is read that counts: even that a model has no templates may have changed while we waited.
         serialise(turn.connection, f"collection {collection_row}")
+        known = (queries.model_row(turn.connection, digest) for digest in check.references or (check.digest,))
+        rows_of_models = [row for row in known if row is not None]
         found = [
             one
             for model_row in rows_of_models

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 CARRY_EVERY = 0.25
 SHOWN_AFTER = 20.0
-"""Seconds after which Milvus shows what it took: four times the five seconds by which `Bounded` may lag."""
+"""Seconds after which Milvus is asked whether it shows what it took: four times those by which `Bounded` may lag, so
+that what one of its replicas shows, all do."""
 MOST_WAITING = 20_000
 """Changes under way; with more, searches would spend their time on the outbox."""
 MOST_CANDIDATES = 16_384
@@ -98,10 +99,10 @@ class MilvusIndexes:
         if self._waiting > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {self._waiting} changes to follow: searches go on when it has.")
         has = self._has(place[1])
-        if not has and outbox.has_left(connection, place):
-            raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
-        fresh = outbox.fresh(connection, place)
+        fresh = outbox.fresh(connection, place)  # first: what leaves the outbox after this, Milvus shows already
         if not has:
+            if outbox.has_left(connection, place):
+                raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
             return [candidates.best(fresh, probe, k) for probe in probes]
         found = [Found.nothing()] * len(probes)
         waiting = list(range(len(probes)))
@@ -189,12 +190,26 @@ class MilvusIndexes:
             if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
                 return False
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-            outbox.forget(connection, SHOWN_AFTER)
+            ripe = outbox.ripe(connection, SHOWN_AFTER)
+            if ripe:
+                self._let_go(connection, ripe)
             entries = outbox.take(connection)
             for (kind, model), run in groupby(entries, lambda entry: (entry.kind, entry.model)):
                 self._follow(connection, kind, model, list(run))
             outbox.settle(connection, entries)
-            return bool(entries)
+            return bool(ripe or entries)
+
+    def _let_go(self, connection: sa.Connection, ripe: Sequence[Entry]) -> None:
+        """Rely on Milvus for what it was seen to show; carry again what it took and does not show."""
+        living = candidates.living(connection, [entry.template for entry in ripe])
+        lost: set[int] = set()
+        for model in {entry.model for entry in ripe if entry.model is not None}:
+            rows = living.intersection(entry.template for entry in ripe if entry.model == model)
+            lost |= rows - self._shown(model, rows)
+        outbox.forget(connection, [entry for entry in ripe if entry.template not in lost])
+        if lost:
+            log.warning("Milvus does not show %d templates that it took: they are carried again", len(lost))
+            outbox.repeat(connection, [entry for entry in ripe if entry.template in lost])
 
     def _follow(self, connection: sa.Connection, kind: Kind, model: int | None, run: list[Entry]) -> None:
         with _milvus_errors():
@@ -272,6 +287,20 @@ class MilvusIndexes:
                 timeout=self._server.seconds,
             )
         return [[int(hit["id"]) for hit in hits] for hits in answer]
+
+    def _shown(self, model: int, rows: set[int]) -> set[int]:
+        """Those of `rows` that searches of a model find now."""
+        if not rows:
+            return set()
+        with _milvus_errors():
+            found = self._client.query(
+                self._name(model),
+                filter=f"row in {sorted(rows)}",
+                output_fields=["row"],
+                consistency_level="Bounded",
+                timeout=self._server.seconds,
+            )
+        return {int(entry["row"]) for entry in found}
 
     def _all(self, model: int, condition: str, fields: list[str]) -> Iterator[dict[str, Any]]:
         """Everything under a condition, by ranges of rows: the client's own iterator overlooks the newest."""

@@ -1,7 +1,7 @@
 """Changes on their way to an index outside the record.
 
-They are written in the transaction that makes them and taken, in order, by one process at a time. An addition stays for
-a while after it was taken: until the index certainly shows it, searches read it from here.
+They are written in the transaction that makes them and taken, in order, by one process at a time. An addition stays
+after it was taken, until the index was seen to show it: so long, searches read it from here.
 """
 
 from __future__ import annotations
@@ -80,11 +80,13 @@ def waiting(connection: sa.Connection) -> int:
 
 def take(connection: sa.Connection) -> list[Entry]:
     """The oldest changes that the index has still to follow."""
-    asked = sa.select(outbox).where(outbox.c.applied_at.is_(None)).order_by(outbox.c.row).limit(SOME)
-    return [
-        Entry(found.row, Kind(found.kind), found.collection_row, found.model_row, found.template_row)
-        for found in connection.execute(asked)
-    ]
+    return _entries(connection, outbox.c.applied_at.is_(None))
+
+
+def ripe(connection: sa.Connection, seconds: float) -> list[Entry]:
+    """The oldest additions that the index took longer ago than this, by the database's own clock."""
+    old = sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return _entries(connection, outbox.c.applied_at < old)
 
 
 def settle(connection: sa.Connection, done: Sequence[Entry]) -> None:
@@ -98,10 +100,15 @@ def settle(connection: sa.Connection, done: Sequence[Entry]) -> None:
         connection.execute(sa.delete(outbox).where(outbox.c.row.in_(others)))
 
 
-def forget(connection: sa.Connection, seconds: float) -> None:
-    """Drop the additions that were taken longer ago than this, by the database's own clock."""
-    old = sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
-    connection.execute(sa.delete(outbox).where(outbox.c.applied_at < old))
+def forget(connection: sa.Connection, shown: Sequence[Entry]) -> None:
+    """Drop additions that the index shows: from here on searches rely on it for them."""
+    connection.execute(sa.delete(outbox).where(outbox.c.row.in_([entry.row for entry in shown])))
+
+
+def repeat(connection: sa.Connection, lost: Sequence[Entry]) -> None:
+    """Let the index follow these again, which it took and does not show."""
+    rows = [entry.row for entry in lost]
+    connection.execute(sa.update(outbox).where(outbox.c.row.in_(rows)).values(applied_at=None))
 
 
 def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
@@ -116,6 +123,11 @@ def has_left(connection: sa.Connection, place: Place) -> bool:
         templates.c.collection_row == place[0], templates.c.model_row == place[1], ~here
     )
     return connection.scalar(asked.limit(1)) is not None
+
+
+def _entries(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Entry]:
+    found = connection.execute(sa.select(outbox).where(condition).order_by(outbox.c.row).limit(SOME))
+    return [Entry(one.row, Kind(one.kind), one.collection_row, one.model_row, one.template_row) for one in found]
 
 
 def _noted(kind: Kind, collection: int, model: int | None = None, template: int | None = None) -> dict[str, Any]:
