@@ -171,7 +171,7 @@ def bench(
 
 
 def _bench_engine(engine: str, count: int, dim: int, seconds: float, data: Path | None) -> None:
-    parent = settings_for(data).data
+    parent = data or read_settings(index=engine).data
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix="bench-") as folder:
         settings = read_settings(data=Path(folder) / "data", index=engine)

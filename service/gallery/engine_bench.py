@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import faiss
@@ -121,7 +122,7 @@ def _write_archive(path: Path, crowd: Crowd) -> None:
     with ArchiveWriter(path) as archive:
         archive.write({"kind": "head", "id": new_id(), "store": "bench", "collections": [COLLECTION]})
         archive.write({"kind": "collection", "name": COLLECTION, "keep_crops": False, "metadata": {}, "created_at": at})
-        while some := [person for person, _ in zip(people, range(BLOCK), strict=False)]:
+        while some := list(islice(people, BLOCK)):
             block = {
                 "subjects_count": len(some),
                 "faces_count": len(some) * FACES,

@@ -6,7 +6,7 @@ import base64
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ class Moved:
             "faces": self.faces,
             "templates": self.templates,
         }
+
+    def add(self, other: Moved) -> None:
+        """Count another part."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 Told = Callable[[Moved], None]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import sqlalchemy as sa
 from service.gallery import changes, queries, vectors
 from service.gallery.archive import Block, read_blocks
 from service.gallery.effects import Added, Effect
-from service.gallery.errors import ArchiveConflict, ArchiveInvalid
+from service.gallery.errors import ArchiveConflict, ArchiveInvalid, GalleryBusy
 from service.gallery.exports import Moved, Told, inspect
 from service.gallery.gallery import Gallery
 from service.gallery.schema import collections, crops, faces, models, store, subjects, templates
 from service.gallery.sealing import Keyring, crop_place, template_place
 from service.gallery.writer import Turn
+
+PATIENCE = 600.0
+"""Seconds for which an import waits until a gallery that is busy takes the next block."""
 
 
 class Rule(StrEnum):
@@ -54,26 +58,29 @@ def restore(gallery: Gallery, path: Path, rule: Rule, told: Told | None = None) 
     moved = Moved()
     for number, block in enumerate(blocks, start=1):
         if number > done:
-            gallery.change(
-                partial(
-                    _restore_block,
-                    block=block,
-                    keyring=gallery.keyring,
-                    rule=rule,
-                    mark=mark,
-                    number=number,
-                    moved=moved,
-                )
+            restored = partial(
+                _restore_block, block=block, keyring=gallery.keyring, rule=rule, mark=mark, number=number
             )
+            moved.add(_patiently(gallery, restored))
             if told is not None:
                 told(moved)
     gallery.write(lambda c: c.execute(sa.delete(store).where(store.c.name == mark)))
     return moved
 
 
-def _restore_block(
-    turn: Turn[Effect], block: Block, keyring: Keyring, rule: Rule, mark: str, number: int, moved: Moved
-) -> None:
+def _patiently(gallery: Gallery, work: Callable[[Turn[Effect]], Moved]) -> Moved:
+    """Change the gallery, also where it takes changes only so fast: nobody waits for an answer here."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return gallery.change(work)
+        except GalleryBusy as busy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(busy.retry_after)
+
+
+def _restore_block(turn: Turn[Effect], block: Block, keyring: Keyring, rule: Rule, mark: str, number: int) -> Moved:
     part = Moved()
     if block["kind"] == "collection":
         found = turn.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
@@ -89,9 +96,7 @@ def _restore_block(
         _restore_subjects(turn, block["collection"], inside, block["subjects"], keyring, rule, part)
     turn.connection.execute(sa.delete(store).where(store.c.name == mark))
     turn.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
-    for name, value in part.totals().items():
-        setattr(moved, name, getattr(moved, name) + value)
-    moved.skipped += part.skipped
+    return part
 
 
 def _restore_subjects(
@@ -171,10 +176,11 @@ def _restore_faces(
     turn.connection.execute(sa.insert(faces), values)
     face_rows = dict(_rows(turn.connection, faces, [face["id"] for _, _, face in new]))
     held: list[dict[str, Any]] = []
+    model_of = cache(partial(_model, turn.connection))
     for subject, inside, face in new:
         for digest, text in face["templates"].items():
             blob = base64.b64decode(text)
-            model = _model(turn.connection, digest, len(blob) // 2)
+            model = model_of(digest, len(blob) // 2)
             held.append(
                 {
                     "face_row": face_rows[face["id"]],
