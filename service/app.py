@@ -126,6 +126,7 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         metrics.watch_load(executor.load)
         metrics.watch_gallery(gallery.sizes)
         metrics.watch_pool(gallery.engine.pool)
+        metrics.watch_backlog(lambda: gallery.waiting, lambda: gallery.backlog)
         if settings.database is None:
             metrics.watch_disk(settings.data)
         perception = Perception(

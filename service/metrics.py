@@ -26,7 +26,7 @@ from service.comparison.roles import Assignment
 from service.face.manifest import Manifest
 from service.face.quality import Quality
 from service.gallery.errors import StorageError
-from service.gallery.records import Size
+from service.gallery.records import Backlog, Size
 from service.reembedding.jobs import Job
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -186,6 +186,10 @@ class Metrics:
         if isinstance(pool, QueuePool):
             self.registry.register(_PoolCollector(pool))
 
+    def watch_backlog(self, waiting: Callable[[], int], backlog: Callable[[], Backlog]) -> None:
+        """Report the calls that wait for the record, and the changes that wait for the index, whenever asked."""
+        self.registry.register(_BacklogCollector(waiting, backlog))
+
     def watch_roles(
         self, roles: Callable[[], Assignment], name: Callable[[str], str], waiting: Callable[[], int]
     ) -> None:
@@ -331,6 +335,25 @@ class _PoolCollector(Collector):
         yield used
         limit = self._pool.size() + max(0, self._pool._max_overflow)
         yield GaugeMetricFamily("facet_storage_connections_limit", "Most connections to the record.", value=limit)
+
+
+class _BacklogCollector(Collector):
+    def __init__(self, waiting: Callable[[], int], backlog: Callable[[], Backlog]) -> None:
+        self._waiting, self._backlog = waiting, backlog
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "facet_storage_waiting",
+            "Calls that wait for the record: for a connection or their turn.",
+            value=self._waiting(),
+        )
+        backlog = self._backlog()
+        yield GaugeMetricFamily(
+            "facet_outbox_changes", "Changes that the index has still to follow.", value=backlog.changes
+        )
+        yield GaugeMetricFamily(
+            "facet_outbox_seconds", "How long the oldest of these changes has waited.", value=backlog.seconds
+        )
 
 
 class _RolesCollector(Collector):

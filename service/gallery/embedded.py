@@ -44,6 +44,11 @@ class EmbeddedStore:
         """Begin to write; `apply` brings committed effects to the indexes."""
         self._writer: Writer[Effect] = Writer(self.engine, apply, queue=queue)
 
+    @property
+    def waiting(self) -> int:
+        """Changes that wait for the one writing thread."""
+        return self._writer.waiting
+
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Beside the writer: readers see the last commit."""
         with storage_errors(), self.engine.connect() as connection:

@@ -18,6 +18,7 @@ from service.gallery.enrolment import Enroll, recall_reply
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
     AuditEntry,
+    Backlog,
     Collection,
     DuplicateCheck,
     Enrolment,
@@ -44,7 +45,8 @@ KEEP_REPLY = timedelta(hours=24)
 
 
 Observe = Callable[[str, float], None]
-"""Told what was done (`read`, `change`, `search`) and the seconds it took."""
+"""Told what was done and the seconds it took: `read`, `change` and `search` as a caller waits for them, `index` for the
+index's part of a search, `carry` for some changes brought to an index outside the record."""
 
 
 def unobserved(_: str, __: float) -> None:
@@ -80,6 +82,16 @@ class Gallery:
     def engine(self) -> sa.Engine:
         """For tables of other parts of the service. Their changes go through `write`."""
         return self._store.engine
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for the record at this moment."""
+        return self._store.waiting
+
+    @property
+    def backlog(self) -> Backlog:
+        """What the index has still to follow."""
+        return self._indexes.backlog
 
     @property
     def loaded(self) -> Loaded:
@@ -233,7 +245,9 @@ class Gallery:
                 sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
+            started = time.perf_counter()
             found = [] if model is None else self._indexes.search(connection, (row, model.row), matrix, k)
+            self._observe("index", time.perf_counter() - started)
             if not any(len(one.rows) for one in found):
                 present = queries.models_of(connection, templates.c.collection_row == row)
                 if present and digest not in present:

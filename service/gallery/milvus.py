@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -28,7 +28,7 @@ from service.gallery.errors import GalleryBusy, StorageError, StorageUnavailable
 from service.gallery.index import Found, Matrix, Rows
 from service.gallery.outbox import Entry, Kind
 from service.gallery.queries import Place
-from service.gallery.records import Loaded
+from service.gallery.records import Backlog, Loaded
 from service.gallery.schema import models, templates
 from service.gallery.sealing import Keyring
 from service.gallery.store import Store
@@ -64,7 +64,7 @@ class Server:
 class MilvusIndexes:
     """`Indexes` in a Milvus beside the record."""
 
-    def __init__(self, store: Store, server: Server) -> None:
+    def __init__(self, store: Store, server: Server, observe: Callable[[str, float], None]) -> None:
         """Connect; make collections that are missing and have them filled.
 
         Raises:
@@ -75,13 +75,16 @@ class MilvusIndexes:
         self._store, self._server = store, server
         self._counts = Counts()
         self._known: set[int] = set()
+        self._observe = observe
         self._waiting = 0
+        self._oldest: int | None = None
+        self._oldest_since = 0.0
         self._closing = threading.Event()
         started = time.perf_counter()
         self._client = _connect(server)
         self._id = store.read(queries.store_id).replace("-", "")[:12]
         store.change(lambda turn: self._complete(turn.connection))
-        total = store.read(lambda c: int(c.scalar(sa.select(sa.func.count()).select_from(templates)) or 0))
+        total = store.read(queries.count_templates)
         self.loaded = Loaded(total, 0, self._waiting, (), time.perf_counter() - started)
         self._thread = threading.Thread(target=self._run, name="gallery-outbox", daemon=True)
         self._thread.start()
@@ -160,8 +163,11 @@ class MilvusIndexes:
             raise StorageUnavailable(f"Milvus has {self._waiting} changes to follow.")
 
     def settle(self, *, thorough: bool = False) -> None:
-        """Let Milvus follow everything now."""
+        """Let Milvus follow everything now; thoroughly, also until searches rely on it alone."""
         self._catch_up()
+        while thorough and self._store.read(outbox.holds):
+            time.sleep(CARRY_EVERY)
+            self.carry()
 
     def reseal(self) -> None:
         """Nothing is sealed."""
@@ -173,9 +179,9 @@ class MilvusIndexes:
         self._client.close()
 
     @property
-    def waiting(self) -> int:
-        """Changes that Milvus has still to follow, as last counted."""
-        return self._waiting
+    def backlog(self) -> Backlog:
+        """As last counted; the age of the oldest change is since this process saw it first."""
+        return Backlog(self._waiting, 0.0 if self._oldest is None else time.monotonic() - self._oldest_since)
 
     # ---- carrying
 
@@ -186,10 +192,11 @@ class MilvusIndexes:
             StorageError: Milvus or the record does not answer; nothing is forgotten.
         """
         with storage_errors(), self._store.engine.connect() as connection, connection.begin():
-            self._waiting = outbox.waiting(connection)
+            self._look(connection)
             if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
                 return False
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            started = time.perf_counter()
             ripe = outbox.ripe(connection, SHOWN_AFTER)
             if ripe:
                 self._let_go(connection, ripe)
@@ -197,7 +204,14 @@ class MilvusIndexes:
             for (kind, model), run in groupby(entries, lambda entry: (entry.kind, entry.model)):
                 self._follow(connection, kind, model, list(run))
             outbox.settle(connection, entries)
+            if ripe or entries:
+                self._observe("carry", time.perf_counter() - started)
             return bool(ripe or entries)
+
+    def _look(self, connection: sa.Connection) -> None:
+        self._waiting, oldest = outbox.waiting(connection)
+        if oldest != self._oldest:
+            self._oldest, self._oldest_since = oldest, time.monotonic()
 
     def _let_go(self, connection: sa.Connection, ripe: Sequence[Entry]) -> None:
         """Rely on Milvus for what it was seen to show; carry again what it took and does not show."""
@@ -254,7 +268,7 @@ class MilvusIndexes:
 
     def _catch_up(self) -> None:
         self.carry()
-        while self._store.read(outbox.waiting):
+        while self._store.read(outbox.waiting)[0]:
             self.carry()
             time.sleep(CARRY_EVERY / 5)  # another one may be at it
 
@@ -322,7 +336,7 @@ class MilvusIndexes:
             for model in {place[1] for place, *_ in queries.places(connection)}:
                 if not self._exists(model):
                     outbox.write_all(connection, model)
-        self._waiting = outbox.waiting(connection)
+        self._look(connection)
 
     def _has(self, model: int) -> bool:
         """Whether a model's collection is there and can be searched."""

@@ -72,10 +72,17 @@ def write_all(connection: sa.Connection, model: int) -> None:
     connection.execute(sa.insert(outbox).from_select(columns, every.order_by(templates.c.row)))
 
 
-def waiting(connection: sa.Connection) -> int:
-    """Changes that the index has still to follow."""
-    asked = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.applied_at.is_(None))
-    return int(connection.scalar(asked) or 0)
+def waiting(connection: sa.Connection) -> tuple[int, int | None]:
+    """How many changes the index has still to follow, and the row of the oldest of them."""
+    count, oldest = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(outbox.c.row)).where(outbox.c.applied_at.is_(None))
+    ).one()
+    return int(count), oldest
+
+
+def holds(connection: sa.Connection) -> bool:
+    """Whether anything is here."""
+    return connection.scalar(sa.select(outbox.c.row).limit(1)) is not None
 
 
 def take(connection: sa.Connection) -> list[Entry]:

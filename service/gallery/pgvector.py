@@ -23,8 +23,8 @@ from service.gallery.effects import Added, Effect
 from service.gallery.errors import StorageUnavailable
 from service.gallery.index import Found, Matrix, Rows
 from service.gallery.queries import Place
-from service.gallery.records import Loaded, Vector
-from service.gallery.schema import models, templates
+from service.gallery.records import Backlog, Loaded, Vector
+from service.gallery.schema import models
 from service.gallery.sealing import Keyring
 from service.gallery.shelf import stored
 from service.gallery.store import Store
@@ -52,10 +52,12 @@ class PgvectorIndexes:
         started = time.perf_counter()
         store.change(lambda turn: _require(turn.connection))
         added = store.change(lambda turn: self._complete(turn.connection))
-        total = store.read(
-            lambda connection: int(connection.scalar(sa.select(sa.func.count()).select_from(templates)) or 0)
-        )
-        self.loaded = Loaded(total, 0, added, (), time.perf_counter() - started)
+        self.loaded = Loaded(store.read(queries.count_templates), 0, added, (), time.perf_counter() - started)
+
+    @property
+    def backlog(self) -> Backlog:
+        """Nothing: the vectors are committed with the record."""
+        return Backlog(0, 0.0)
 
     def stage(self, connection: sa.Connection, effects: Sequence[Effect]) -> None:
         """Put new templates into their tables; what was removed has left them already."""

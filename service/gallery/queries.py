@@ -186,6 +186,11 @@ def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
     return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(asked)]
 
 
+def count_templates(connection: sa.Connection) -> int:
+    """All templates, of whatever collection and model."""
+    return int(connection.scalar(sa.select(sa.func.count()).select_from(templates)) or 0)
+
+
 def template_rows(connection: sa.Connection, place: Place) -> Rows:
     """Rows of all templates of a collection and model, ascending."""
     asked = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])

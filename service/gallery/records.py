@@ -189,6 +189,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """Changes of the record that the index has still to follow, and the seconds for which the oldest of them waits."""
+
+    changes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """What the start did: templates by where they came from, files refused, and the seconds it took."""
 

@@ -40,6 +40,8 @@ class ReplicatedStore:
         self.engine = open_database(database)
         self._gate = threading.BoundedSemaphore(database.connections + database.queue)
         self._stage: Stage = _nothing
+        self._waiting = 0
+        self._counting = threading.Lock()
         try:
             with storage_errors():
                 upgrade(self.engine)
@@ -52,9 +54,14 @@ class ReplicatedStore:
         """Let `stage` bring the effects of each change to the index, in the same transaction."""
         self._stage = stage
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a connection."""
+        return self._waiting
+
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Each statement sees what was committed before it began, by whatever process."""
-        with self._admitted(), storage_errors(), self.engine.connect() as connection:
+        with self._admitted(), storage_errors(), self._connected() as connection:
             return work(connection)
 
     def change(self, work: Callable[[Turn[Effect]], T]) -> T:
@@ -99,12 +106,26 @@ class ReplicatedStore:
         self.engine.dispose()
 
     def _transact(self, work: Callable[[Turn[Effect]], T]) -> T:
-        with self.engine.connect() as connection, connection.begin():
+        with self._connected() as connection, connection.begin():
             turn: Turn[Effect] = Turn(connection, ())
             result = work(turn)
             if turn.effects:
                 self._stage(connection, turn.effects)
         return result
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        self._count(1)
+        try:
+            connection = self.engine.connect()
+        finally:
+            self._count(-1)
+        with connection:
+            yield connection
+
+    def _count(self, more: int) -> None:
+        with self._counting:
+            self._waiting += more
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -130,7 +151,7 @@ def open_replicated(
     """
     store = ReplicatedStore(database)
     try:
-        indexes = PgvectorIndexes(store) if milvus is None else MilvusIndexes(store, milvus)
+        indexes = PgvectorIndexes(store) if milvus is None else MilvusIndexes(store, milvus, observe)
     except BaseException:
         store.close()
         store.release()

@@ -19,7 +19,7 @@ from service.gallery import queries, vectors
 from service.gallery.effects import Added, Dropped, Effect, Removed
 from service.gallery.index import Found, Matrix, Rows
 from service.gallery.queries import Place
-from service.gallery.records import Loaded, Progress
+from service.gallery.records import Backlog, Loaded, Progress
 from service.gallery.schema import models, templates
 from service.gallery.sealing import Keyring, template_place
 from service.gallery.segment import BuildStopped
@@ -56,9 +56,8 @@ class Shelf:
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
         self.loaded = Loaded(0, 0, 0, (), 0.0)
-        cores = len(os.sched_getaffinity(0))
-        _prefer_matrix_products(cores)
-        self._helpers = ThreadPoolExecutor(cores - 1, "gallery-helper") if cores > 1 else None
+        prefer_matrix_products(len(os.sched_getaffinity(0)))
+        self._helpers = idle_cores()
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._settle, name="gallery-settling", daemon=True)
@@ -115,6 +114,11 @@ class Shelf:
             self._helpers.shutdown()
 
     # ---- use
+
+    @property
+    def backlog(self) -> Backlog:
+        """Nothing: a change is answered when the indexes have followed."""
+        return Backlog(0, 0.0)
 
     def get(self, place: Place) -> TieredIndex | None:
         """The index of a collection and model, if anything was ever added to it."""
@@ -226,7 +230,13 @@ class Shelf:
                 erased = time.monotonic()
 
 
-def _prefer_matrix_products(cores: int) -> None:
+def idle_cores() -> ThreadPoolExecutor | None:
+    """Threads for the cores that one search leaves idle, where there is more than one core."""
+    cores = len(os.sched_getaffinity(0))
+    return ThreadPoolExecutor(cores - 1, "gallery-helper") if cores > 1 else None
+
+
+def prefer_matrix_products(cores: int) -> None:
     """Let faiss compare several probes with BLAS: by default it does so only from probes * dimensions = 128,000 on.
 
     The value is faiss' own, one per process; it changes no result, and from 800 a core on the products are faster.

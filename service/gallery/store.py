@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from service.gallery.effects import Effect
 from service.gallery.index import Found, Matrix, Rows
 from service.gallery.queries import Place
-from service.gallery.records import Loaded
+from service.gallery.records import Backlog, Loaded
 from service.gallery.sealing import Keyring
 from service.gallery.writer import Turn
 
@@ -23,6 +23,11 @@ class Store(Protocol):
     @property
     def engine(self) -> sa.Engine:
         """For reads and small changes of tables that belong to other parts of the service."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn or for a connection, at this moment."""
         ...
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
@@ -74,6 +79,11 @@ class Indexes(Protocol):
     @property
     def models(self) -> Mapping[str, tuple[int, int]]:
         """Row and dimension of models known without asking the record, by digest; neither ever changes."""
+        ...
+
+    @property
+    def backlog(self) -> Backlog:
+        """What the index has still to follow; searches know of it all the same."""
         ...
 
     def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[Found]:
