@@ -1,8 +1,9 @@
-"""The gallery that the settings ask for."""
+"""The gallery that the settings ask for; only the engine in force is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -10,11 +11,12 @@ from service.gallery import Gallery
 from service.gallery.database import open_engine
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Observe, unobserved
-from service.gallery.milvus import Server
 from service.gallery.postgres import Database, open_database
 from service.gallery.records import Progress
-from service.gallery.replicated import open_replicated
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.gallery.milvus import Server
 
 
 def open_gallery(
@@ -24,6 +26,8 @@ def open_gallery(
     database = database_of(settings)
     if database is None:
         return open_embedded(settings.data, keyring=settings.keyring, progress=progress, observe=observe)
+    from service.gallery.replicated import open_replicated  # noqa: PLC0415 - most services are on one machine
+
     return open_replicated(database, milvus_of(settings), observe=observe)
 
 
@@ -53,6 +57,8 @@ def milvus_of(settings: Settings) -> Server | None:
     """The Milvus that searches, None when another index does."""
     if settings.milvus is None:
         return None
+    from service.gallery.milvus import Server  # noqa: PLC0415 - as above
+
     return Server(
         settings.milvus,
         settings.milvus_user,

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,11 +17,13 @@ from rich.table import Table
 from service.bench.batches import SIZES, measure_batches
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
-from service.bench.shadow import Shadowing, measure_shadow
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
 from service.settings import read_settings
 from service.version import VERSION
+
+if TYPE_CHECKING:
+    from service.bench.shadow import Shadowing
 
 RATIO_TARGET = 0.85
 GROWTH_TARGET = 0.05
@@ -78,6 +80,8 @@ def shadow(
     turns: Annotated[int, typer.Option(min=1, help="Times that the load runs without and with shadowing.")] = 6,
 ) -> None:
     """Latency of verify below saturation, without and with every decision compared with the challenger's, in turns."""
+    from service.bench.shadow import measure_shadow  # noqa: PLC0415 - loads what no other command needs
+
     with _measuring() as (console, folder):
         _print_shadow(console, measure_shadow(read_photos(photos), folder, seconds, turns, console.log))
 

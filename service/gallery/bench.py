@@ -7,12 +7,10 @@ them, a hard one about 0.35. Nothing here depends on a model or a photograph.
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from service.gallery.index import Matrix, Rows
 from service.gallery.records import NewFace, new_id
 from service.gallery.schema import collections, faces, models, now, subjects, templates
 from service.gallery.segment import BuildStopped
+from service.gallery.shelf import idle_cores, prefer_matrix_products
 from service.gallery.tiered import TieredIndex, Tiers
 
 FACES = 5
@@ -125,22 +124,21 @@ class Crowd:
 def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
     """The embedded index beside exact float32 flat search, in one run. faiss searches flat for one probe on one thread;
     the embedded index has the helpers that the gallery gives it."""
-    faiss.omp_set_num_threads(1)
-    faiss.cvar.distance_compute_blas_threshold = 800  # else faiss scans a batch probe by probe at common dimensions
+    prefer_matrix_products(1)
     crowd = Crowd(count // FACES, dim)
     easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
     before = _resident()
     started = time.perf_counter()
-    helpers = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
-    tiered = TieredIndex(dim, tiers, helpers=helpers)
-    for rows, groups, matrix in crowd.chunks():
-        tiered.add(rows, groups, matrix)
-        while tiered.fresh > (tiers or Tiers()).segment and tiered.settle():
+    with idle_cores() or nullcontext() as helpers:
+        tiered = TieredIndex(dim, tiers, helpers=helpers)
+        for rows, groups, matrix in crowd.chunks():
+            tiered.add(rows, groups, matrix)
+            while tiered.fresh > (tiers or Tiers()).segment and tiered.settle():
+                pass
+        while tiered.settle():
             pass
-    while tiered.settle():
-        pass
-    ours = _row("embedded", tiered, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
-    del tiered
+        ours = _row("embedded", tiered, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
+        del tiered
     started = time.perf_counter()
     before = _resident()
     flat = _Flat(dim)
@@ -217,9 +215,11 @@ def _row(
 
 def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow]:
     """Searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
-    faiss.omp_set_num_threads(1)
-    crowd = Crowd(count // FACES, dim)
-    index = TieredIndex(dim, helpers=ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1)))
+    with idle_cores() or nullcontext() as helpers:
+        return _stalls(TieredIndex(dim, helpers=helpers), Crowd(count // FACES, dim), seconds)
+
+
+def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
     for rows, groups, matrix in crowd.chunks():
         index.add(rows, groups, matrix)
         while index.settle():
@@ -232,7 +232,7 @@ def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow
         times: dict[str, list[float]] = {"search": [], "add": [], "remove": []}
         threads = [threading.Thread(target=_search_on, args=(index, probes, times["search"], done))]
         if beside == "rebuilding":
-            threads.append(threading.Thread(target=_rebuild_on, args=(index, count, done)))
+            threads.append(threading.Thread(target=_rebuild_on, args=(index, crowd.people * FACES, done)))
         for thread in threads:
             thread.start()
         end = time.monotonic() + seconds
@@ -295,15 +295,7 @@ def measure_enrolments(
         sa.event.listen(gallery.engine, "commit", lambda _: next(commits))
         for number in clients:
             before = next(commits)
-            times: list[list[float]] = [[] for _ in range(number)]
-            end = time.monotonic() + seconds
-
-            threads = [threading.Thread(target=_enrol_on, args=(gallery, dim, taken, end)) for taken in times]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            every = [value for taken in times for value in taken]
+            every = enrol_at_once(gallery, "rate", dim, number, seconds)
             shared = len(every) / max(1, next(commits) - before - 1)
             result.append(EnrolRow(number, len(every) / seconds, shared, _quantile(every, 0.5), _quantile(every, 0.99)))
     finally:
@@ -311,11 +303,23 @@ def measure_enrolments(
     return result
 
 
-def _enrol_on(gallery: Gallery, dim: int, taken: list[float], end: float) -> None:
+def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, seconds: float) -> list[float]:
+    """Milliseconds of every durable enrolment of one face that so many clients get done in this time."""
+    times: list[list[float]] = [[] for _ in range(clients)]
+    end = time.monotonic() + seconds
+    threads = [threading.Thread(target=_enrol_on, args=(gallery, collection, dim, taken, end)) for taken in times]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [value for taken in times for value in taken]
+
+
+def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], end: float) -> None:
     random = np.random.default_rng(threading.get_native_id())
     while time.monotonic() < end:
         vector = _unit(random.standard_normal((1, dim), np.float32))[0]
-        _timed(taken, gallery.enroll, "rate", new_id(), [NewFace(new_id(), {DIGEST: vector})])
+        _timed(taken, gallery.enroll, collection, new_id(), [NewFace(new_id(), {DIGEST: vector})])
 
 
 def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> None:

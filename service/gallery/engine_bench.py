@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from service.gallery import vectors
 from service.gallery.archive import ArchiveWriter, Block
-from service.gallery.bench import DIGEST, FACES, HARD, Crowd
+from service.gallery.bench import DIGEST, FACES, HARD, Crowd, enrol_at_once
 from service.gallery.gallery import Gallery
 from service.gallery.imports import Rule, restore
 from service.gallery.index import Matrix
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import new_id
 from service.gallery.schema import metadata, now
 from service.gallery.unhurried import unhurried
 
@@ -38,81 +37,98 @@ class EngineRow:
 
     engine: str
     templates: int
-    single: float
-    single_p99: float
+    p50: float
+    p95: float
     batch64: float
     hard: float
     of_exact: float
-    imported: float
-    """Templates a second, from an archive."""
+    filled: float
+    """Seconds until an archive of them was imported and the index had settled."""
     enrolled: float
     """Durable enrolments of one face a second, by eight clients."""
     record_bytes: float
     index_bytes: float
+    floor: float
+    """Median milliseconds of a search among the first thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityRow:
-    """What so many templates take if everything grows as it was measured: GiB, and milliseconds of one search."""
+    """What so many templates take if everything grows as it was measured: GiB, milliseconds of one search, hours until
+    an archive is imported."""
 
     engine: str
     templates: int
     record: float
     index: float
-    single: float
+    p50: float
+    hours: float
 
 
 def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: Path, seconds: float) -> EngineRow:
     """Fill a collection of its own, measure, and erase it. `folder` is for an archive meanwhile."""
     crowd = Crowd(count // FACES, dim)
-    archive = folder / "bench.facet"
-    _write_archive(archive, crowd)
-    started = time.perf_counter()
-    restore(gallery, archive, Rule.STOP)
-    imported = crowd.people * FACES / (time.perf_counter() - started)
-    archive.unlink()
+    total = crowd.people * FACES
+    persons, probes = crowd.probes(PROBES, HARD)
+    few = Crowd(BLOCK, dim)
     try:
-        gallery.compact()
+        _fill(gallery, few, folder)
+        floor = _latencies(gallery, few.probes(PROBES, HARD)[1])
+    finally:
+        gallery.delete_collection(COLLECTION)
+    started = time.perf_counter()
+    try:
+        _fill(gallery, crowd, folder)
+        filled = time.perf_counter() - started
         _analyse(gallery)
         record, index = _record_bytes(gallery), _index_bytes(gallery)
-        persons, probes = crowd.probes(PROBES, HARD)
         parts = (gallery.search(COLLECTION, DIGEST, probes[at : at + 50], 1) for at in range(0, PROBES, 50))
         found = [_person(hits[0].subject) for part in parts for hits in part]
         hard = float(np.mean(np.array(found) == persons))
         exact = float(np.mean(_exact(crowd, probes) == persons))
-        single = [_timed(gallery, probes[at : at + 1]) for at in range(200)]
+        single = _latencies(gallery, probes)
         batch = [_timed(gallery, probes[:64]) for _ in range(5)]
-        enrolled = _enrolments(gallery, dim, seconds)
+        enrolled = len(enrol_at_once(gallery, COLLECTION, dim, CLIENTS, seconds)) / seconds
     finally:
         gallery.delete_collection(COLLECTION)
-    total = crowd.people * FACES
     return EngineRow(
         engine,
         total,
         float(np.median(single)),
-        float(np.quantile(single, 0.99)),
+        float(np.quantile(single, 0.95)),
         float(np.median(batch)),
         hard,
         hard / exact,
-        imported,
+        filled,
         enrolled,
         record / total,
         index / total,
+        float(np.median(floor)),
     )
 
 
 def capacity(row: EngineRow, sizes: tuple[int, ...] = (1_000_000, 10_000_000, 50_000_000)) -> list[CapacityRow]:
-    """Every search reads every vector, so its time grows with them; more cores or machines divide it."""
+    """Every search reads every vector, so its time grows with them from that of a thousand on; more cores or machines
+    divide it."""
     return [
         CapacityRow(
             row.engine,
             size,
             size * row.record_bytes / 2**30,
             size * row.index_bytes / 2**30,
-            row.single * size / row.templates,
+            row.floor + max(0.0, row.p50 - row.floor) * size / row.templates,
+            row.filled * size / row.templates / 3600,
         )
         for size in sizes
     ]
+
+
+def _fill(gallery: Gallery, crowd: Crowd, folder: Path) -> None:
+    archive = folder / "bench.facet"
+    _write_archive(archive, crowd)
+    restore(gallery, archive, Rule.STOP)
+    archive.unlink()
+    gallery.compact()
 
 
 def _write_archive(path: Path, crowd: Crowd) -> None:
@@ -161,6 +177,10 @@ def _person(subject: str) -> int:
     return int(subject.removeprefix("person-"))
 
 
+def _latencies(gallery: Gallery, probes: Matrix) -> list[float]:
+    return [_timed(gallery, probes[at : at + 1]) for at in range(200)]
+
+
 def _timed(gallery: Gallery, probes: Matrix) -> float:
     started = time.perf_counter()
     gallery.search(COLLECTION, DIGEST, probes, 5)
@@ -178,26 +198,6 @@ def _exact(crowd: Crowd, probes: Matrix) -> NDArray[np.int64]:
         better = scores[:, 0] > best
         best[better], person[better] = scores[better, 0], persons[positions[better, 0]]
     return person
-
-
-def _enrolments(gallery: Gallery, dim: int, seconds: float) -> float:
-    done = [0] * CLIENTS
-    end = time.monotonic() + seconds
-
-    def enrol(number: int) -> None:
-        random = np.random.default_rng(number)
-        while time.monotonic() < end:
-            vector = random.standard_normal(dim).astype(np.float32)
-            face = NewFace(new_id(), {DIGEST: vector / np.linalg.norm(vector)})
-            gallery.enroll(COLLECTION, f"other-{number}-{done[number]}", [face])
-            done[number] += 1
-
-    threads = [threading.Thread(target=enrol, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(done) / seconds
 
 
 def _analyse(gallery: Gallery) -> None:

@@ -12,11 +12,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from service.gallery.database import serialise
 from service.gallery.errors import StorageUnavailable
 from service.gallery.unhurried import unhurried
-
-MIGRATING = 0x6661636574
-"""The lock of whoever migrates: replicas that start together take turns."""
 
 
 def take_steps(engine: sa.Engine) -> None:
@@ -31,8 +29,7 @@ def take_steps(engine: sa.Engine) -> None:
     scripts = ScriptDirectory.from_config(config)
     writing = engine.connect().execution_options(immediate=True)
     with writing as connection, connection.begin(), unhurried(connection):
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
+        serialise(connection, "migration")  # replicas that start together take turns
         context = MigrationContext.configure(
             connection, opts={"fn": lambda current, _: scripts._upgrade_revs("head", current)}
         )
