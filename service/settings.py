@@ -36,6 +36,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # it may be a password
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 serves every network interface.")

@@ -103,7 +103,7 @@ def storage_error(error: Exception) -> StorageError:
     if isinstance(cause, sa.exc.TimeoutError):
         return GalleryBusy()
     if hasattr(cause, "sqlstate"):
-        return _server_error(getattr(cause, "sqlstate", None))
+        return _server_error(getattr(cause, "sqlstate", None), str(cause))
     name = getattr(cause, "sqlite_errorname", None) or errno.errorcode.get(getattr(cause, "errno", None) or 0, "")
     for pattern, kind in _FAILURES.items():
         if re.match(pattern, name):
@@ -121,11 +121,16 @@ _FAILURES: dict[str, Callable[[], StorageError]] = {
 _DAMAGE = "SQLITE_CORRUPT|SQLITE_NOTADB"
 
 
-def _server_error(state: str | None) -> StorageError:
-    """The typed name of a failure of a database server, by its SQLSTATE. Its own words may name hosts and users."""
+def _server_error(state: str | None, words: str) -> StorageError:
+    """The typed name of a failure of a database server, by its SQLSTATE. Its own words may name hosts and users: they
+    are looked into, where there is no SQLSTATE because there was no connection, and not passed on."""
     for pattern, kind in _STATES.items():
         if re.match(pattern, state or ""):
             return kind()
+    if not state:
+        for pattern, what in _UNCONNECTED.items():
+            if re.search(pattern, words):
+                return StorageUnavailable(what)
     why = f"it answered {state}" if state else "no connection"
     return StorageUnavailable(f"The database cannot be used ({why}): the service goes on by itself when it can.")
 
@@ -135,6 +140,14 @@ _STATES: dict[str, Callable[[], StorageError]] = {
     "25006": StorageReadOnly,
     # Too many connections, a lock or a statement that took too long, one transaction too many in another's way.
     "53|55P03|57014|40": GalleryBusy,
+}
+
+
+_UNCONNECTED = {
+    "certificate|SSL|encryption": "The database and FACET_DATABASE_SSLMODE do not agree on TLS: does "
+    "FACET_DATABASE_SSLROOTCERT hold the authority of its certificate, and does this name the host in FACET_DATABASE?",
+    "authentication failed|no password supplied|role .* does not exist": "The database refuses the user in "
+    "FACET_DATABASE or FACET_DATABASE_PASSWORD.",
 }
 
 

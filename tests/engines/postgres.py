@@ -30,10 +30,18 @@ def binaries() -> Path:
     return Path(package.origin).parent / "pginstall18" / "bin"
 
 
+def debian() -> Path:
+    """The programs of Debian's PostgreSQL: it can do TLS and has no pgvector, the package's is the other way round."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert found, "apt-get install postgresql"
+    return found[-1]
+
+
 class Postgres:
     """One server; `start` may be called again after `stop`."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, programs: Path | None = None, **options: str) -> None:
+        self._programs = programs or binaries()
         # In memory where that can be: a kill loses nothing there either, and no other program's disk work slows it.
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="facet-postgres-", dir=memory if memory.is_dir() else None))
@@ -66,6 +74,18 @@ class Postgres:
     @property
     def pid(self) -> int:
         return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def give(self, source: Path, name: str) -> None:
+        """Copy a file into the data folder, for the server alone to read."""
+        target = self.data / name
+        shutil.copyfile(source, target)
+        target.chmod(0o600)
+        if os.getuid() == 0:
+            shutil.chown(target, self._user)
+
+    def allow(self, line: str) -> None:
+        """Let in whoever this line of `pg_hba.conf` names, and nobody else."""
+        (self.data / "pg_hba.conf").write_text(line + "\n")
 
     def start(self) -> None:
         self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-t", "60", "start")
@@ -109,7 +129,7 @@ class Postgres:
     def _run(self, program: str, *arguments: object) -> None:
         with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as the server runs
             done = subprocess.run(
-                [str(word) for word in (binaries() / program, *arguments)],
+                [str(word) for word in (self._programs / program, *arguments)],
                 user=self._user if os.getuid() == 0 else None,
                 group="nogroup" if os.getuid() == 0 else None,
                 cwd=self.folder,

@@ -1,0 +1,119 @@
+"""Milvus, or whoever brings changes to it, killed at the worst moment: nothing is lost, nothing erased is found."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from service.gallery import Gallery, errors
+from service.gallery.milvus import Server
+from service.gallery.records import NewFace, new_id
+from service.gallery.replicated import open_replicated
+from tests.conftest import ROOT
+from tests.engines.dying import ANN, BOB, DIGEST
+from tests.engines.milvus import Milvus
+from tests.engines.postgres import Postgres
+from tests.gallery.vectors import people
+
+pytestmark = pytest.mark.engines
+
+
+def found(gallery: Gallery, vector: np.ndarray, k: int = 5) -> list[str]:
+    return [hit.subject for hit in gallery.search("main", DIGEST, vector[None], k)[0]]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", ["upsert", "delete"])
+def test_whoever_carries_dies_and_the_next_goes_on(postgres: Postgres, milvus: Milvus, call: str, when: str) -> None:
+    database = postgres.database()
+    with closing(open_replicated(database, Server(milvus.address))) as gallery:
+        gallery.create_collection("main")
+        gallery.enroll("main", "Bob", [NewFace(new_id(), {DIGEST: BOB})])
+        gallery.compact()
+    died = subprocess.run(
+        [sys.executable, "-m", "tests.engines.dying", pickle.dumps(database).hex(), milvus.address, call, when],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert died.returncode == -9, died.stderr
+    with closing(open_replicated(database, Server(milvus.address))) as gallery:
+        expected = ["Bob", "Ann"] if call == "upsert" else []
+        for _ in range(2):  # first perhaps from the outbox, then certainly from Milvus
+            assert sorted(found(gallery, ANN)) == sorted(expected)
+            gallery.compact()
+        assert gallery.backlog.changes == 0
+        assert gallery.verify().problems == ()
+
+
+@pytest.fixture
+def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Milvus]:
+    """A Milvus for one test, which soon relies on it for what it took."""
+    monkeypatch.setattr("service.gallery.milvus.SHOWN_AFTER", 6.0)
+    server = Milvus()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def await_answer(gallery: Gallery, seconds: float = 240.0) -> None:
+    """Until searches are answered; what is refused before is refused with a reason."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            gallery.check()
+            found(gallery, ANN)
+            return
+        except errors.StorageUnavailable:
+            assert time.monotonic() < end
+            time.sleep(0.5)
+
+
+def test_milvus_dies_and_comes_back(postgres: Postgres, mortal: Milvus) -> None:
+    with closing(open_replicated(postgres.database(), Server(mortal.address, seconds=5.0))) as gallery:
+        gallery.create_collection("main")
+        vectors = people(60, 1, 32, seed=4)
+
+        def enrol(numbers: range) -> None:
+            for number in numbers:
+                gallery.enroll("main", f"s{number}", [NewFace(new_id(), {DIGEST: vectors[number]})])
+
+        def check(living: set[int], erased: set[int]) -> None:
+            for number in sorted(living | erased):
+                assert (f"s{number}" in found(gallery, vectors[number])) == (number in living), number
+
+        enrol(range(30))
+        gallery.compact()  # Milvus alone answers for these
+        enrol(range(30, 40))
+        gallery.delete_subject("main", "s0")
+        mortal.kill()
+        enrol(range(40, 50))
+        for number in (1, 35, 45):
+            gallery.delete_subject("main", f"s{number}")
+        with pytest.raises(errors.StorageUnavailable, match="by itself"):
+            found(gallery, ANN)
+        with pytest.raises(errors.StorageUnavailable):
+            gallery.check()
+        time.sleep(3)
+        assert gallery.backlog.changes >= 13
+        assert gallery.backlog.seconds > 2
+        mortal.start(240)
+        await_answer(gallery)
+        erased = {0, 1, 35, 45}
+        living = set(range(50)) - erased
+        check(living, erased)
+        gallery.compact()
+        check(living, erased)
+        assert gallery.backlog.changes == 0
+        assert gallery.verify().problems == ()
