@@ -16,7 +16,7 @@ from service.gallery.records import Progress
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.gallery.milvus import Server
+    from service.gallery.milvus_client import Server
 
 
 def open_gallery(
@@ -57,7 +57,7 @@ def milvus_of(settings: Settings) -> Server | None:
     """The Milvus that searches, None when another index does."""
     if settings.milvus is None:
         return None
-    from service.gallery.milvus import Server  # noqa: PLC0415 - as above
+    from service.gallery.milvus_client import Server  # noqa: PLC0415 - as above
 
     return Server(
         settings.milvus,

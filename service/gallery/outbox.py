@@ -123,12 +123,12 @@ def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
     return list(connection.execute(_FRESH, {"collection": place[0], "model": place[1]}))
 
 
-def has_left(connection: sa.Connection, place: Place) -> bool:
-    """Whether a collection and model has templates that are not here any more, for which the index must answer."""
+def has_left(connection: sa.Connection, model: int, collection: int | None = None) -> bool:
+    """Whether a model, or one collection of it, has templates that are not here any more: the index must answer."""
     here = sa.exists().where(outbox.c.template_row == templates.c.row, outbox.c.kind == "add").correlate(templates)
-    asked = sa.select(templates.c.row).where(
-        templates.c.collection_row == place[0], templates.c.model_row == place[1], ~here
-    )
+    asked = sa.select(templates.c.row).where(templates.c.model_row == model, ~here)
+    if collection is not None:
+        asked = asked.where(templates.c.collection_row == collection)
     return connection.scalar(asked.limit(1)) is not None
 
 

@@ -199,7 +199,13 @@ def template_rows(connection: sa.Connection, place: Place) -> Rows:
 
 def last_template_row(connection: sa.Connection) -> int:
     """The highest row that was ever given to a template."""
-    return int(connection.scalar(sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'templates'")) or 0)
+    postgresql = connection.dialect.name == "postgresql"
+    asked = (
+        "SELECT last_value FROM templates_row_seq"
+        if postgresql
+        else "SELECT seq FROM sqlite_sequence WHERE name = 'templates'"
+    )
+    return int(connection.scalar(sa.text(asked)) or 0)
 
 
 def store_id(connection: sa.Connection) -> str:

@@ -18,7 +18,8 @@ from service.gallery.deferred import Deferred
 from service.gallery.effects import Effect
 from service.gallery.errors import GalleryBusy
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
-from service.gallery.milvus import MilvusIndexes, Server
+from service.gallery.milvus import MilvusIndexes
+from service.gallery.milvus_client import Server
 from service.gallery.pgvector import PgvectorIndexes
 from service.gallery.postgres import Database, open_database
 from service.gallery.upgrades import upgrade

@@ -12,7 +12,8 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from service.gallery.milvus import MilvusIndexes, Server
+from service.gallery.milvus import MilvusIndexes
+from service.gallery.milvus_client import Server
 from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from tests.gallery.vectors import people
@@ -27,7 +28,7 @@ def main(database: str, address: str, call: str, when: str) -> None:
     gallery = open_replicated(pickle.loads(bytes.fromhex(database)), Server(address))
     indexes = gallery._indexes
     assert isinstance(indexes, MilvusIndexes)
-    reached = getattr(indexes._client, call)
+    reached = getattr(indexes.copy.client, call)
 
     def deadly(*args: Any, **given: Any) -> NoReturn:
         if when == "after":
@@ -35,13 +36,13 @@ def main(database: str, address: str, call: str, when: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
 
-    setattr(indexes._client, call, deadly)
+    setattr(indexes.copy.client, call, deadly)
     if call == "upsert":
         gallery.enroll("main", "Ann", [NewFace("ann", {DIGEST: ANN})])
     else:
         gallery.delete_subject("main", "Bob")
     print("acknowledged", flush=True)
-    indexes._thread.join()
+    indexes.carrier._thread.join()
 
 
 if __name__ == "__main__":

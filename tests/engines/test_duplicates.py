@@ -69,7 +69,7 @@ def test_of_two_who_are_a_models_first_one_gets_in(places: Places, kind: str) ->
 @pytest.fixture
 def lagging(places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gallery, MilvusIndexes]]:
     """A gallery whose Milvus is asked almost at once whether it shows what it took."""
-    monkeypatch.setattr("service.gallery.milvus.SHOWN_AFTER", 0.2)
+    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 0.2)
     gallery = places("milvus")()
     gallery.create_collection("main")
     indexes = gallery._indexes
@@ -87,14 +87,17 @@ def test_what_milvus_does_not_show_is_found_however_long_that_takes(
     lagging: tuple[Gallery, MilvusIndexes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gallery, indexes = lagging
-    upserts: list[int] = []
+    client = indexes.copy.client
+    reached, upserts = client.upsert, []
+
+    def upsert(name: str, data: list[Any], **given: Any) -> Any:
+        upserts.append(len(data))
+        return reached(name, data, **given)
+
     with monkeypatch.context() as blind:
-        carry_over = indexes._client.upsert
-        blind.setattr(indexes._client, "search", lambda *_, data, **__: [[] for _ in data])
-        blind.setattr(indexes._client, "query", lambda *_, **__: [])
-        blind.setattr(
-            indexes._client, "upsert", lambda *args, **given: (upserts.append(len(args[1])), carry_over(*args, **given))
-        )
+        blind.setattr(client, "search", lambda *_, data, **__: [[] for _ in data])
+        blind.setattr(client, "query", lambda *_, **__: [])
+        blind.setattr(client, "upsert", upsert)
         assert enrol(gallery, "Ann", 0)
         await_true(lambda: len(upserts) >= 3)  # taken, not shown, carried again
         assert not enrol(gallery, "Impostor", 1)
@@ -109,8 +112,7 @@ def test_what_nobody_carries_is_found(lagging: tuple[Gallery, MilvusIndexes]) ->
     gallery, indexes = lagging
     assert enrol(gallery, "Ann", 0)
     await_true(lambda: not noted(gallery))  # Milvus has its collection
-    indexes._closing.set()
-    indexes._thread.join()
+    indexes.carrier.close()
     assert enrol(gallery, "Bob", 10)
     assert not enrol(gallery, "Impostor", 11)
     gallery.delete_subject("main", "Ann")

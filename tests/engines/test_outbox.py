@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
 
 from service.gallery import Gallery, errors
-from service.gallery.milvus import Server
+from service.gallery.milvus import MilvusIndexes
+from service.gallery.milvus_client import Server
 from service.gallery.records import NewFace, new_id
 from service.gallery.replicated import open_replicated
 from tests.conftest import ROOT
@@ -55,10 +56,31 @@ def test_whoever_carries_dies_and_the_next_goes_on(postgres: Postgres, milvus: M
         assert gallery.verify().problems == ()
 
 
+def test_a_lost_collection_does_not_answer_from_a_part(postgres: Postgres, milvus: Milvus) -> None:
+    with closing(open_replicated(postgres.database(), Server(milvus.address))) as gallery:
+        gallery.create_collection("main")
+        gallery.enroll("main", "Bob", [NewFace(new_id(), {DIGEST: BOB})])
+        gallery.compact()
+        indexes = gallery._indexes
+        assert isinstance(indexes, MilvusIndexes)
+        indexes.copy.client.drop_collection(indexes.copy.name(1))
+        indexes.copy._loaded.clear()  # as in a replica that has not yet searched
+        with pytest.raises(errors.StorageUnavailable, match="not loaded"):
+            found(gallery, BOB)
+        gallery.enroll("main", "Ann", [NewFace(new_id(), {DIGEST: ANN})])
+        end = time.monotonic() + 30
+        while gallery.backlog.changes or time.monotonic() < end - 29:
+            with suppress(errors.StorageUnavailable):
+                assert sorted(found(gallery, BOB)) == ["Ann", "Bob"]
+            assert time.monotonic() < end
+        assert sorted(found(gallery, BOB)) == ["Ann", "Bob"]
+        assert gallery.verify().problems == ()
+
+
 @pytest.fixture
 def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Milvus]:
     """A Milvus for one test, which soon relies on it for what it took."""
-    monkeypatch.setattr("service.gallery.milvus.SHOWN_AFTER", 6.0)
+    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 6.0)
     server = Milvus()
     try:
         server.start()
