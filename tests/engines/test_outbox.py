@@ -26,6 +26,12 @@ from tests.gallery.vectors import people
 pytestmark = pytest.mark.engines
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus is asked soon whether it shows what it took."""
+    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 2.0)
+
+
 def found(gallery: Gallery, vector: np.ndarray, k: int = 5) -> list[str]:
     return [hit.subject for hit in gallery.search("main", DIGEST, vector[None], k)[0]]
 
@@ -78,9 +84,8 @@ def test_a_lost_collection_does_not_answer_from_a_part(postgres: Postgres, milvu
 
 
 @pytest.fixture
-def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Milvus]:
-    """A Milvus for one test, which soon relies on it for what it took."""
-    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 6.0)
+def mortal() -> Iterator[Milvus]:
+    """A Milvus for one test."""
     server = Milvus()
     try:
         server.start()
