@@ -108,7 +108,7 @@ def test_what_milvus_does_not_show_is_found_however_long_that_takes(
     assert gallery.verify().problems == ()
 
 
-def test_what_nobody_carries_is_found(lagging: tuple[Gallery, MilvusIndexes]) -> None:
+def test_what_nobody_carries_to_milvus_is_found(lagging: tuple[Gallery, MilvusIndexes]) -> None:
     gallery, indexes = lagging
     assert enrol(gallery, "Ann", 0)
     await_true(lambda: not noted(gallery))  # Milvus has its collection
