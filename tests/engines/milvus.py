@@ -13,6 +13,8 @@ from pathlib import Path
 
 from service.bench.server import free_port
 
+PASSWORD = "Milvus"
+"""Of `root`, before anybody changes it."""
 PARTS = ("proxy", "rootCoord", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
 PORTS = (
     "etcd",
@@ -29,9 +31,10 @@ PORTS = (
 
 
 class Milvus:
-    """One standalone server; `start` may be called again after `kill`."""
+    """One standalone server; `start` may be called again after `kill`. Guarded, it asks for `root`'s password."""
 
-    def __init__(self) -> None:
+    def __init__(self, guarded: bool = False) -> None:
+        self._guarded = guarded
         memory = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="facet-milvus-", dir=memory if memory.is_dir() else None))
         self._ports = {name: free_port() for name in PORTS}
@@ -49,7 +52,13 @@ class Milvus:
         ports = [word for name, port in self._ports.items() for word in (f"--{name}-port", str(port))]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [Path(sys.executable).parent / "milvus-server", "--data", self.folder, *local, *ports],
+                [
+                    Path(sys.executable).parent / "milvus-server",
+                    *("--data", self.folder),
+                    *("--authorization-enabled", str(self._guarded).lower()),
+                    *local,
+                    *ports,
+                ],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -57,7 +66,7 @@ class Milvus:
         end = time.monotonic() + seconds
         while True:
             try:
-                client = MilvusClient(self.address, timeout=5)
+                client = MilvusClient(self.address, user="root", password=PASSWORD, timeout=5)
                 client.list_collections(timeout=5)
                 client.close()
                 return
