@@ -55,7 +55,7 @@ class Milvus:
                 [
                     Path(sys.executable).parent / "milvus-server",
                     *("--data", self.folder),
-                    *("--authorization-enabled", str(self._guarded).lower()),
+                    *(("--authorization-enabled", "true") if self._guarded else ()),  # it takes any word for yes
                     *local,
                     *ports,
                 ],
