@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +13,7 @@ from service.gallery import Gallery, errors, queries
 from service.gallery.milvus import MilvusIndexes
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace, new_id
 from service.gallery.schema import faces, now, outbox
-from tests.engines.conftest import Places
+from tests.engines.conftest import Places, await_true
 from tests.gallery.vectors import people
 
 pytestmark = pytest.mark.engines
@@ -31,13 +30,6 @@ def enrol(gallery: Gallery, name: str, at: int, face_id: str | None = None) -> b
     except errors.DuplicateSubject:
         return False
     return True
-
-
-def await_true(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", ["pgvector", "milvus"])
