@@ -234,8 +234,9 @@ class Metrics:
 
     def quality(self, model: str, collection: str, quality: Quality) -> None:
         """Record how good one face was."""
+        place = self._place(collection)
         for measure, histogram in self._measures.items():
-            histogram.labels(model, self._place(collection)).observe(getattr(quality, measure))
+            histogram.labels(model, place).observe(getattr(quality, measure))
 
     def comparison(self, route: str, names: tuple[str, str], champion: Opinion, challenger: Opinion) -> None:
         """Record what champion and challenger, so named, made of one probe."""
