@@ -134,14 +134,10 @@ class Cases:
 
         Raises: CursorInvalid, StorageError.
         """
-        before = paging.decode(cursor) or 2**62
-        asked = _chosen(choice).where(table.c.row < before).order_by(table.c.row.desc()).limit(limit + 1)
+        asked = _chosen(choice)
         if disagreeing:
             asked = asked.where(table.c.agree == sa.false())
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            found = [Case(*row) for row in connection.execute(asked)]
-        more = paging.encode(found[limit - 1].row) if len(found) > limit else None
-        return Page(tuple(found[:limit]), more)
+        return paging.newest_first(self._gallery.engine, asked, table.c.row, Case, cursor, limit)
 
 
 def read_cases(engine: sa.Engine, choice: Choice) -> list[Case]:

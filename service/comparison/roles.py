@@ -139,12 +139,7 @@ class Roles:
 
     def history(self, cursor: str | None = None, limit: int = 100) -> Page[Assignment]:
         """All assignments ever made, the newest first. Raises: CursorInvalid, StorageError."""
-        before = paging.decode(cursor) or 2**62
-        asked = sa.select(table).where(table.c.row < before).order_by(table.c.row.desc()).limit(limit + 1)
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            found = [_assignment(row) for row in connection.execute(asked)]
-        more = paging.encode(found[limit - 1].row) if len(found) > limit else None
-        return Page(tuple(found[:limit]), more)
+        return paging.newest_first(self._gallery.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
 
     def _write(
         self,
@@ -180,13 +175,13 @@ class Roles:
     def _at(self, connection: sa.Connection, row: int) -> Assignment:
         if row == 0:
             return self._start
-        return _assignment(connection.execute(sa.select(table).where(table.c.row == row)).one())
+        return Assignment(*connection.execute(sa.select(*_COLUMNS).where(table.c.row == row)).one())
 
 
 def last_assignment(connection: sa.Connection) -> Assignment | None:
     """The roles that hold by the record; None when nobody has set any."""
-    row = connection.execute(sa.select(table).order_by(table.c.row.desc()).limit(1)).one_or_none()
-    return None if row is None else _assignment(row)
+    row = connection.execute(sa.select(*_COLUMNS).order_by(table.c.row.desc()).limit(1)).one_or_none()
+    return None if row is None else Assignment(*row)
 
 
 def _previous(last: Assignment, champion: str) -> int | None:
@@ -194,6 +189,4 @@ def _previous(last: Assignment, champion: str) -> int | None:
     return last.previous if last.champion == champion else last.row
 
 
-def _assignment(row: sa.Row[tuple[object, ...]]) -> Assignment:
-    fields = row._mapping
-    return Assignment(**{name: fields[name] for name in Assignment.__dataclass_fields__})
+_COLUMNS = [table.c[name] for name in Assignment.__dataclass_fields__]

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
+from service.gallery.database import storage_errors
 from service.gallery.errors import CursorInvalid
+from service.gallery.records import Page
+
+T = TypeVar("T")
+
+BEYOND = 2**62
+"""Above every row."""
 
 
 def encode(row: int) -> str:
@@ -28,3 +39,22 @@ def decode(cursor: str | None) -> int:
     if not text[:1] == b"r" or not text[1:].isdigit() or len(text) > 20:
         raise CursorInvalid
     return min(int(text[1:]), 2**63 - 1)
+
+
+def newest_first(
+    engine: sa.Engine,
+    asked: sa.Select[Any],
+    row: sa.Column[int],
+    made: Callable[..., T],
+    cursor: str | None,
+    limit: int,
+) -> Page[T]:
+    """A page of what `asked` selects, by the falling order of its column `row`, made of its columns by `made`.
+
+    Raises: CursorInvalid, StorageError.
+    """
+    some = asked.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
+    with storage_errors(), engine.connect() as connection:
+        found = connection.execute(some).all()
+    more = encode(found[limit - 1]._mapping[row]) if len(found) > limit else None
+    return Page(tuple(made(*one) for one in found[:limit]), more)

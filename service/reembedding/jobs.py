@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from service.gallery import paging, renewal
-from service.gallery.database import storage_errors
 from service.gallery.effects import Effect
 from service.gallery.records import Page, Vector, new_id
 from service.gallery.schema import now
@@ -128,12 +127,7 @@ def latest_jobs(connection: sa.Connection) -> list[Job]:
 
 def list_jobs(engine: sa.Engine, cursor: str | None = None, limit: int = 100) -> Page[Job]:
     """All jobs, newest first; also beside a running service. Raises: CursorInvalid, StorageError."""
-    before = paging.decode(cursor) or 2**62
-    asked = sa.select(*_COLUMNS).where(table.c.row < before).order_by(table.c.row.desc()).limit(limit + 1)
-    with storage_errors(), engine.connect() as connection:
-        found = [Job(*row) for row in connection.execute(asked)]
-    more = paging.encode(found[limit - 1].row) if len(found) > limit else None
-    return Page(tuple(found[:limit]), more)
+    return paging.newest_first(engine, sa.select(*_COLUMNS), table.c.row, Job, cursor, limit)
 
 
 def _update(connection: sa.Connection, job_id: str, **values: Any) -> None:
