@@ -12,6 +12,7 @@ from service.api import replies, requests
 from service.api.access import Caller, allow
 from service.api.contract import BODY, CALLER, STORE, body, problems, takes
 from service.api.errors import CollectionForbidden, ScopeMissing
+from service.api.paging import Cursor, Limit
 from service.api.services import Services, ServicesDep
 from service.comparison.cases import Case, Choice
 from service.comparison.errors import DecisionNotFound
@@ -74,8 +75,8 @@ def list_cases(
     services: ServicesDep,
     choice: Chosen,
     disagreeing: Annotated[bool, Query(description="Only cases on which the models disagree.")] = True,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Most items on a page.")] = 100,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> replies.Page[replies.Case]:
     """Cases one by one, the newest first: request ids, scores, thresholds, decisions, ranks and seconds."""
     page = services.cases.page(choice, disagreeing, cursor, limit)

@@ -11,6 +11,7 @@ from service.api.access import Caller, allow
 from service.api.contract import BODY, CALLER, STORE, body, problems, takes
 from service.api.errors import CollectionForbidden
 from service.api.ledger import note_erasure
+from service.api.paging import Cursor, Limit
 from service.api.services import ServicesDep
 from service.errors import FacetError
 from service.gallery import errors as gallery
@@ -21,8 +22,6 @@ router = APIRouter(prefix="/v1", tags=["gallery"])
 CollectionName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the collection.")]
 SubjectName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the subject.")]
 FaceId = Annotated[str, Path(min_length=1, max_length=64, description="Id of the face.")]
-Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most items on a page.")]
 
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 Enroller = Annotated[Caller, Depends(allow(Scope.ENROL))]

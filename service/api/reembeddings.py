@@ -11,6 +11,7 @@ from service.api.access import Caller, allow
 from service.api.contract import BODY, CALLER, STORE, body, problems, takes
 from service.api.errors import CollectionForbidden
 from service.api.ledger import note_templates
+from service.api.paging import Cursor, Limit
 from service.api.services import Services, ServicesDep
 from service.comparison.errors import CoverageMissing
 from service.errors import FacetError
@@ -98,8 +99,8 @@ def start_reembedding(
 def list_reembeddings(
     services: ServicesDep,
     caller: Reader,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Most items on a page.")] = 100,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> replies.Page[replies.Reembedding]:
     """Jobs with their progress, the newest first."""
     page = services.reembeddings.jobs(cursor, limit)

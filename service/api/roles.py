@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 
 from service.api import replies, requests
 from service.api.access import Caller, allow
 from service.api.contract import BODY, CALLER, STORE, body, problems, takes
 from service.api.errors import CollectionForbidden
 from service.api.ledger import note_roles
+from service.api.paging import Cursor, Limit
 from service.api.services import Services, ServicesDep
 from service.comparison import errors as comparison
 from service.comparison.roles import Assignment
@@ -94,8 +95,8 @@ def roll_back(request: Request, services: ServicesDep, caller: Admin) -> replies
 def list_roles(
     services: ServicesDep,
     caller: Reader,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Most items on a page.")] = 100,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> replies.Page[replies.Roles]:
     """Every assignment ever made, the newest first."""
     page = services.roles.history(cursor, limit)
