@@ -16,6 +16,7 @@ from service.gallery.database import is_taken, serialise
 from service.gallery.effects import Added, Effect
 from service.gallery.errors import CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid
 from service.gallery.index import Found, distinct
+from service.gallery.insertion import FaceRow, claim_model, insert_template, row_of
 from service.gallery.records import (
     DuplicateCheck,
     DuplicatePolicy,
@@ -27,8 +28,8 @@ from service.gallery.records import (
     Subject,
     new_id,
 )
-from service.gallery.schema import collections, crops, faces, models, now, replies, subjects, templates
-from service.gallery.sealing import crop_place, template_place
+from service.gallery.schema import collections, crops, faces, now, replies, subjects
+from service.gallery.sealing import crop_place
 from service.gallery.store import Indexes
 from service.gallery.writer import Turn
 
@@ -63,9 +64,7 @@ _TOUCH_SUBJECT = (
     .where(subjects.c.row == sa.bindparam("at_row"))
     .values(metadata=sa.bindparam("new_metadata"), updated_at=sa.bindparam("now"))
 )
-_MODEL = sa.select(models.c.row, models.c.dim).where(models.c.digest == sa.bindparam("digest"))
-_NEW_SUBJECT, _NEW_FACE, _NEW_TEMPLATE = sa.insert(subjects), sa.insert(faces), sa.insert(templates)
-_NEW_CROP, _NEW_MODEL = sa.insert(crops), sa.insert(models)
+_NEW_SUBJECT, _NEW_FACE, _NEW_CROP = sa.insert(subjects), sa.insert(faces), sa.insert(crops)
 
 
 class Enroll:
@@ -143,7 +142,7 @@ class Enroll:
                 "created_at": at,
                 "updated_at": at,
             }
-            return _row_of(connection.execute(_NEW_SUBJECT, values)), subject, True
+            return row_of(connection.execute(_NEW_SUBJECT, values)), subject, True
         metadata = found.metadata if self._metadata is None else dict(self._metadata)
         connection.execute(_TOUCH_SUBJECT, {"at_row": found.row, "new_metadata": metadata, "now": at})
         faces_now = found.faces + len(self._faces)
@@ -216,38 +215,18 @@ class Enroll:
             "source_sha256": face.source_sha256,
         }
         try:
-            face_row = _row_of(turn.connection.execute(_NEW_FACE, values))
+            face_row = row_of(turn.connection.execute(_NEW_FACE, values))
         except sa.exc.IntegrityError as error:
             if not is_taken(error):  # the subject or the collection is just being erased
                 raise
             raise FaceExists(face.id) from None
+        place = FaceRow(face_row, collection_row, subject_row)
         for digest, blob in packed.items():
-            vector = vectors.unpack([blob], len(blob) // 2)[0].astype(np.float32)
-            model_row = self._model(turn.connection, digest, len(vector))
-            values = {
-                "face_row": face_row,
-                "model_row": model_row,
-                "collection_row": collection_row,
-                "subject_row": subject_row,
-            }
-            values["vector"], values["key_id"] = self._indexes.keyring.seal(blob, template_place(face_row, model_row))
-            row = _row_of(turn.connection.execute(_NEW_TEMPLATE, values))
-            turn.effects.append(Added(collection_row, model_row, row, subject_row, vector))
+            model_row = claim_model(turn.connection, self._indexes.models, digest, len(blob) // 2)
+            insert_template(turn, self._indexes.keyring, place, model_row, blob)
         if keep_crop and face.crop is not None:
             data, key_id = self._indexes.keyring.seal(face.crop, crop_place(face_row))
             turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
-
-    def _model(self, connection: sa.Connection, digest: str, dim: int) -> int:
-        """The row of a model, made if it is new. Raises VectorInvalid if its templates have another dimension."""
-        found = self._indexes.models.get(digest)
-        if found is None:
-            stored = connection.execute(_MODEL, {"digest": digest}).one_or_none()
-            if stored is None:
-                return _row_of(connection.execute(_NEW_MODEL, {"digest": digest, "dim": dim}))
-            found = (int(stored.row), int(stored.dim))
-        if found[1] != dim:
-            raise VectorInvalid(f"The model's templates have {found[1]} dimensions, not {dim}.")
-        return found[0]
 
     def _keep(self, connection: sa.Connection, idempotency: Idempotency, reply: str) -> None:
         connection.execute(sa.delete(replies).where(replies.c.expires_at <= now()))
@@ -260,9 +239,3 @@ class Enroll:
                 expires_at=now() + self._keep_reply,
             )
         )
-
-
-def _row_of(inserted: sa.CursorResult[Any]) -> int:
-    key = inserted.inserted_primary_key
-    assert key is not None  # noqa: S101 - the tables have one
-    return int(key[0])

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from service.gallery import queries, vectors
 from service.gallery.changes import remove_templates
-from service.gallery.effects import Added, Effect
-from service.gallery.errors import VectorInvalid
+from service.gallery.effects import Effect
+from service.gallery.insertion import FaceRow, claim_model, insert_template
 from service.gallery.records import Vector
-from service.gallery.schema import crops, faces, models, subjects, templates
-from service.gallery.sealing import Keyring, crop_place, template_place
+from service.gallery.schema import crops, faces, subjects, templates
+from service.gallery.sealing import Keyring, crop_place
 from service.gallery.writer import Turn
 
 
@@ -84,29 +84,14 @@ def add_templates(turn: Turn[Effect], keyring: Keyring, digest: str, made: Mappi
     if not made:
         return 0
     packed = {row: vectors.pack(vectors.check(vector[None], None)[0]) for row, vector in made.items()}
-    model_row = _claim_model(turn.connection, digest, len(next(iter(made.values()))))
+    model_row = claim_model(turn.connection, {}, digest, len(next(iter(made.values()))))
     lacking = sa.select(faces.c.row, faces.c.collection_row, faces.c.subject_row).where(
         faces.c.row.in_(list(packed)), _lacks(turn.connection, digest)
     )
-    added = 0
-    for face in turn.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all():
-        vector, key_id = keyring.seal(packed[face.row], template_place(face.row, model_row))
-        inserted = turn.connection.execute(
-            sa.insert(templates).values(
-                face_row=face.row,
-                model_row=model_row,
-                collection_row=face.collection_row,
-                subject_row=face.subject_row,
-                key_id=key_id,
-                vector=vector,
-            )
-        ).inserted_primary_key
-        assert inserted is not None  # noqa: S101 - the table has one
-        blob = packed[face.row]
-        held = vectors.unpack([blob], len(blob) // 2)[0].astype("float32")
-        turn.effects.append(Added(face.collection_row, model_row, int(inserted[0]), face.subject_row, held))
-        added += 1
-    return added
+    found = turn.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
+    for row, collection, subject in found:
+        insert_template(turn, keyring, FaceRow(row, collection, subject), model_row, packed[row])
+    return len(found)
 
 
 def drop_some(turn: Turn[Effect], digest: str, collection: str | None, limit: int) -> int:
@@ -130,15 +115,3 @@ def _lacks(connection: sa.Connection, digest: str) -> sa.ColumnElement[bool]:
         return sa.true()
     held = sa.exists().where(templates.c.face_row == faces.c.row, templates.c.model_row == row)
     return ~held.correlate(faces)
-
-
-def _claim_model(connection: sa.Connection, digest: str, dim: int) -> int:
-    """The row of a model, made if it is new."""
-    found = connection.execute(sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)).one_or_none()
-    if found is None:
-        inserted = connection.execute(sa.insert(models).values(digest=digest, dim=dim)).inserted_primary_key
-        assert inserted is not None  # noqa: S101 - the table has one
-        return int(inserted[0])
-    if found.dim != dim:
-        raise VectorInvalid(f"The model's templates have {found.dim} dimensions, not {dim}.")
-    return int(found.row)

@@ -1,0 +1,70 @@
+"""A new template: the row of its model, its sealed bytes, and what the indexes are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from service.gallery import vectors
+from service.gallery.effects import Added, Effect
+from service.gallery.errors import VectorInvalid
+from service.gallery.schema import models, templates
+from service.gallery.sealing import Keyring, template_place
+from service.gallery.writer import Turn
+
+# Made once: an enrolment that built its statements anew would spend most of its time on that.
+_MODEL = sa.select(models.c.row, models.c.dim).where(models.c.digest == sa.bindparam("digest"))
+_NEW_MODEL, _NEW_TEMPLATE = sa.insert(models), sa.insert(templates)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRow:
+    """The row of a face, and those of what it belongs to."""
+
+    row: int
+    collection: int
+    subject: int
+
+
+def claim_model(connection: sa.Connection, known: Mapping[str, tuple[int, int]], digest: str, dim: int) -> int:
+    """The row of a model, made if it is new; `known` are rows and dimensions that need not be asked for.
+
+    Raises:
+        VectorInvalid: its templates have another dimension.
+    """
+    found = known.get(digest)
+    if found is None:
+        stored = connection.execute(_MODEL, {"digest": digest}).one_or_none()
+        if stored is None:
+            return row_of(connection.execute(_NEW_MODEL, {"digest": digest, "dim": dim}))
+        found = (int(stored.row), int(stored.dim))
+    if found[1] != dim:
+        raise VectorInvalid(f"The model's templates have {found[1]} dimensions, not {dim}.")
+    return found[0]
+
+
+def insert_template(turn: Turn[Effect], keyring: Keyring, face: FaceRow, model_row: int, packed: bytes) -> None:
+    """Seal and insert a packed template. The indexes get the vector as the record holds it."""
+    sealed, key_id = keyring.seal(packed, template_place(face.row, model_row))
+    values = {
+        "face_row": face.row,
+        "model_row": model_row,
+        "collection_row": face.collection,
+        "subject_row": face.subject,
+        "key_id": key_id,
+        "vector": sealed,
+    }
+    row = row_of(turn.connection.execute(_NEW_TEMPLATE, values))
+    vector = vectors.unpack([packed], len(packed) // 2)[0].astype(np.float32)
+    turn.effects.append(Added(face.collection, model_row, row, face.subject, vector))
+
+
+def row_of(inserted: sa.CursorResult[Any]) -> int:
+    """The row that an insert made."""
+    key = inserted.inserted_primary_key
+    assert key is not None  # noqa: S101 - the tables have one
+    return int(key[0])
