@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -88,10 +88,9 @@ class Models:
         """The calibrated thresholds of a loaded embedder."""
         return self._tables[embedder.digest]
 
-    def same_space(self, embedder: Embedder) -> tuple[str, ...]:
-        """Digests of the known embedders that share the embedder's space, its own first."""
-        others = (d for d, each in self.known.items() if each.space == embedder.space and d != embedder.digest)
-        return (embedder.digest, *others)
+    def same_space(self, model: Manifest) -> tuple[str, ...]:
+        """Digests of the known embedders that share a model's space, its own first."""
+        return digests_of_space(model, self.known.values())
 
     def calibration(self, probe: Embedder, references: Sequence[str]) -> tuple[Thresholds, Calibration]:
         """Thresholds for probes of one model against templates of others of its space, and whose they are.
@@ -126,3 +125,9 @@ class Models:
                 return embedder
         known = ", ".join(embedder.manifest.identity for embedder in self.embedders)
         raise ModelNotFound(f"model {name!r} is not loaded; loaded: {known}")
+
+
+def digests_of_space(model: Manifest, known: Iterable[Manifest]) -> tuple[str, ...]:
+    """Digests of the known embedders that share a model's space, its own first."""
+    others = (each.sha256 for each in known if each.space == model.space and each.sha256 != model.sha256)
+    return (model.sha256, *others)

@@ -113,7 +113,7 @@ class References:
 
     def _find(self, embedder: Embedder, collection: str, subject: str | None) -> Reach:
         present = self._gallery.models_in(collection, subject)
-        usable = [digest for digest in self._models.same_space(embedder) if digest in present]
+        usable = [digest for digest in self._models.same_space(embedder.manifest) if digest in present]
         chosen, missing = ([embedder.digest], 0) if not present else ([], 1)
         while usable and missing:
             # The probe's own model goes first; then whichever covers most of the faces that are left.

@@ -29,6 +29,11 @@ class Caller:
     principal: str
     key: Key | None
 
+    @property
+    def collections(self) -> frozenset[str] | None:
+        """The collections that the caller is limited to; None for all."""
+        return None if self.key is None else self.key.collections
+
     def require(self, collection: str) -> str:
         """Give back `collection`. Raises: CollectionForbidden when the key may not touch it."""
         if not self.reaches(collection):

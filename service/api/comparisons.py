@@ -42,14 +42,13 @@ def chosen(
 ) -> Choice:
     """The cases that the query asks for, among those that the key may see."""
     roles = services.roles.current()
-    reachable = None if caller.key is None else caller.key.collections
     return Choice(
         champion=roles.champion if champion is None else services.registry.find(champion).manifest.sha256,
         challenger=roles.challenger if challenger is None else services.registry.find(challenger).manifest.sha256,
         since=since and since.astimezone(UTC),
         until=until and until.astimezone(UTC),
         route=route,
-        collections=reachable if collection is None else frozenset({caller.require(collection)}),
+        collections=caller.collections if collection is None else frozenset({caller.require(collection)}),
     )
 
 

@@ -37,10 +37,7 @@ def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
 def read_coverage(services: ServicesDep, caller: Reader, name: ModelName) -> replies.Coverage:
     """How many enrolled faces a model reaches, collection by collection, and how the others could be reached."""
     manifest = services.registry.find(name).manifest
-    known = services.engine.models.known.values()
-    space = [each.sha256 for each in known if each.space is not None and each.space == manifest.space]
-    reachable = None if caller.key is None or caller.key.collections is None else sorted(caller.key.collections)
-    found = services.reembeddings.coverage(manifest.sha256, space, reachable)
+    found = services.reembeddings.coverage(manifest, caller.collections)
     items = [replies.CollectionCoverage.model_validate(each) for each in found]
     return replies.Coverage(model=replies.ModelRef.described(manifest), collections=items)
 
@@ -130,14 +127,14 @@ def cancel_reembedding(services: ServicesDep, caller: Admin, job_id: JobId) -> r
 
 
 def _reaches(caller: Caller, job: Job) -> bool:
-    return caller.key is None or caller.key.collections is None or job.collection in caller.key.collections
+    return caller.collections is None or job.collection in caller.collections
 
 
 def _reach(caller: Caller, collection: str | None) -> None:
     """Raises: CollectionForbidden when the key may not touch the collection, or not all of them where none is named."""
     if collection is not None:
         caller.require(collection)
-    elif caller.key is not None and caller.key.collections is not None:
+    elif caller.collections is not None:
         raise CollectionForbidden("this concerns every collection, and this key is limited to some: name one")
 
 

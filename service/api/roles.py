@@ -32,7 +32,7 @@ def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
 
 def everywhere(caller: Annotated[Caller, Depends(allow(Scope.ADMIN))]) -> Caller:
     """An admin of all collections: a role concerns every one. Raises: CollectionForbidden."""
-    if caller.key is not None and caller.key.collections is not None:
+    if caller.collections is not None:
         raise CollectionForbidden("roles concern every collection, and this key is limited to some")
     return caller
 

@@ -18,7 +18,7 @@ from service.comparison.roles import Roles
 from service.face.registry import Registry
 from service.gallery import coverage as covering
 from service.gallery.database import storage_errors
-from service.models import Models
+from service.models import Models, digests_of_space
 from service.reembedding.jobs import CANCELLED, Job, end_job, list_jobs, start_job
 from service.reembedding.reembeddings import Reembeddings
 from service.settings import Settings
@@ -38,7 +38,7 @@ def coverage(model: ModelArgument, data: DataOption = None) -> None:
     settings = settings_for(data)
     registry = Registry.scan(model_directories(settings))
     manifest = registry.find(model).manifest
-    space = [f.manifest.sha256 for f in registry.folders("embedder") if f.manifest.space == manifest.space]
+    space = digests_of_space(manifest, [folder.manifest for folder in registry.folders("embedder")])
     with _record(settings) as engine, storage_errors(), engine.connect() as connection:
         found = covering.cover(connection, manifest.sha256, space)
     table = Table("collection", "faces", "own templates", "by its space", "from crops", "out of reach", "to be seen")

@@ -169,7 +169,7 @@ class Roles:
         embedder = self._models.by_digest(champion)
         if embedder is None:
             raise ChampionUnavailable("the model that is to be champion is not loaded: load it first")
-        if missing := coverage.shortfalls(connection, self._models.same_space(embedder)):
+        if missing := coverage.shortfalls(connection, self._models.same_space(embedder.manifest)):
             raise CoverageMissing(embedder.manifest.identity, missing)
 
     def _at(self, connection: sa.Connection, row: int) -> Assignment:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import partial
 
 import sqlalchemy as sa
 
 from service.comparison.errors import CoverageMissing
 from service.comparison.roles import Roles
+from service.face.manifest import Manifest
 from service.gallery import coverage, renewal
 from service.gallery.changes import write_receipt
 from service.gallery.coverage import Coverage
@@ -59,10 +60,11 @@ class Reembeddings:
         with storage_errors(), self._gallery.engine.connect() as connection:
             return latest_jobs(connection)
 
-    def coverage(self, digest: str, space: Sequence[str], reachable: Sequence[str] | None = None) -> list[Coverage]:
-        """How far a model of a space reaches, collection by collection. Raises: StorageError."""
+    def coverage(self, model: Manifest, reachable: Collection[str] | None = None) -> list[Coverage]:
+        """How far a model reaches, in the collections named or in all. Raises: StorageError."""
+        names = None if reachable is None else sorted(reachable)
         with storage_errors(), self._gallery.engine.connect() as connection:
-            return coverage.cover(connection, digest, space, reachable)
+            return coverage.cover(connection, model.sha256, self._models.same_space(model), names)
 
     def drop(self, digest: str, collection: str | None) -> Receipt:
         """Remove all templates of a model from a collection, or from all. Nobody's face is removed.
@@ -92,6 +94,6 @@ class Reembeddings:
             raise TemplatesNeeded("the champion is not known here, so nobody can tell which templates it searches")
         if champion == digest:
             raise TemplatesNeeded(f"{manifest.identity} is the champion and searches these templates")
-        others = [d for d, each in self._models.known.items() if each.space == manifest.space and d != digest]
+        others = [other for other in self._models.same_space(manifest) if other != digest]
         if missing := coverage.shortfalls(connection, others, of=digest, collection=collection):
             raise CoverageMissing(manifest.identity, missing)

@@ -40,7 +40,7 @@ def test_the_bundled_models_of_one_space_are_calibrated_with_each_other() -> Non
     models = Models.load(Registry.scan([STARTER]))
     assert len(models.embedders) > 1
     for probe in models.embedders:
-        for reference in models.same_space(probe)[1:]:
+        for reference in models.same_space(probe.manifest)[1:]:
             table, whose = models.calibration(probe, [reference])
             assert whose == "pair"
             assert {1e-2, 1e-3, 1e-4} <= set(table.rates)
