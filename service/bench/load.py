@@ -27,9 +27,18 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Requests of independent callers, `gap` seconds apart in the mean. One seed gives one schedule."""
+
+    gap: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """What one run of the generator saw. Answers below 400, from 400 and from 500; connections lost or timed out;
-    seconds it took; latency percentiles in seconds; CPU seconds of the generator itself."""
+    seconds it took; latency percentiles in seconds; CPU seconds of the generator itself; every latency in rising order,
+    where the requests had a pace."""
 
     ok: int
     refused: int
@@ -40,6 +49,7 @@ class Load:
     p95: float
     p99: float
     generator_seconds: float
+    latencies: tuple[float, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -80,11 +90,11 @@ def send(
     connections: int,
     seconds: float | None = None,
     count: int | None = None,
-    pause: float | None = None,
+    pace: Pace | None = None,
 ) -> Load:
     """Send a plan's requests over and over on open connections, for `seconds` or until `count` answers.
 
-    With `pause` each connection rests for so many seconds in the mean before its next request.
+    Without `pace` each connection sends its next request as soon as it has an answer.
 
     Raises: BenchError.
     """
@@ -94,7 +104,7 @@ def send(
     span = "24h" if seconds is None else f"{max(1, round(seconds))}s"
     command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", span, "--timeout", "60s"]
     command += ["--script", str(SCRIPT), address, "--", str(plan), str(count or 0)]
-    command += [] if pause is None else [str(1000 * pause)]
+    command += [] if pace is None else [str(1000 * pace.gap), str(pace.seed)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, own words
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -111,4 +121,5 @@ def send(
         p95=seen["p95"] / 1e6,
         p99=seen["p99"] / 1e6,
         generator_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        latencies=tuple(microseconds / 1e6 for microseconds, count in seen["seen"] for _ in range(count)),
     )

@@ -1,10 +1,14 @@
-"""What shadow comparison costs the callers: latency without it and with every decision sampled, in turns."""
+"""What shadow comparison costs the callers: latency without it and with every decision sampled, in turns.
+
+Of a few hundred requests the 99th percentile is the third worst or so, and says little. So both halves of a turn get
+the same requests at the same moments, the percentiles are those of all turns together, and the interval comes from
+drawing whole turns anew.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-import statistics
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -12,14 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from service.bench.errors import BenchError
-from service.bench.load import Load, send, write_plan
+from service.bench.load import Load, Pace, send, write_plan
 from service.bench.server import Server, make_key
 from service.bench.throughput import all_served, verifications
 
 UTILISATION = 0.5
 """Share of the workers' time that the load asks for: below saturation, where latency is the service's and not the
 queue's."""
+CALLERS = 8
+"""Connections for each worker: enough that a request never waits for one."""
+DRAWS = 2000
 SETTLE_SECONDS = 1.5  # every process reads the roles within a second
 DRAIN_SECONDS = 60.0
 
@@ -33,36 +42,31 @@ class Turn:
     compared: int
     dropped: int
 
-    @property
-    def p50(self) -> float:
-        """Median latency with shadowing for that without."""
-        return self.on.p50 / self.off.p50
 
-    @property
-    def p99(self) -> float:
-        """The same of the 99th percentile."""
-        return self.on.p99 / self.off.p99
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A latency with shadowing for that without, and the 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class Shadowing:
-    """Turns of one run of a service; which models, on how many connections, and their mean pause in seconds."""
+    """Turns of one run of a service; which models, and the mean gap between two requests in seconds."""
 
     champion: str
     challenger: str
-    connections: int
-    pause: float
+    gap: float
     turns: tuple[Turn, ...]
 
-    @property
-    def p50(self) -> float:
-        """The median turn's ratio of medians."""
-        return statistics.median(turn.p50 for turn in self.turns)
-
-    @property
-    def p99(self) -> float:
-        """The median turn's ratio of 99th percentiles."""
-        return statistics.median(turn.p99 for turn in self.turns)
+    def ratio(self, share: float) -> Ratio:
+        """How the quantile of all turns' latencies below which `share` of them lie has changed."""
+        rng = np.random.default_rng(0)
+        drawn = rng.integers(0, len(self.turns), (DRAWS, len(self.turns)))
+        low, high = np.quantile([_ratio([self.turns[i] for i in some], share) for some in drawn], [0.025, 0.975])
+        return Ratio(_ratio(self.turns, share), float(low), float(high))
 
 
 def measure_shadow(
@@ -80,8 +84,7 @@ def measure_shadow(
         tell("warming up")
         alone = all_served(send(server.address, plan, 1, min(5.0, seconds)))
         workers = int(admin.sample("facet_workers"))
-        connections = 2 * workers
-        pause = alone.p50 * (connections / workers / UTILISATION - 1)
+        gap = alone.p50 / (workers * UTILISATION)
         made = []
         for number in range(turns):
             loads: dict[bool, Load] = {}
@@ -90,13 +93,20 @@ def measure_shadow(
                 tell(f"turn {number + 1} of {turns}: {'with' if shadowing else 'without'} shadowing")
                 admin.assign(champion, challenger, 1.0 if shadowing else 0.0)
                 before = admin.sample("facet_comparisons_total"), admin.sample("facet_shadow_dropped_total")
-                loads[shadowing] = all_served(send(server.address, plan, connections, seconds, pause=pause))
+                loads[shadowing] = all_served(
+                    send(server.address, plan, CALLERS * workers, seconds, pace=Pace(gap, seed=number))
+                )
                 admin.drain()
                 if shadowing:
                     compared = admin.sample("facet_comparisons_total") - before[0]
                     dropped = admin.sample("facet_shadow_dropped_total") - before[1]
             made.append(Turn(loads[False], loads[True], int(compared), int(dropped)))
-        return Shadowing(champion, challenger, connections, pause, tuple(made))
+        return Shadowing(champion, challenger, gap, tuple(made))
+
+
+def _ratio(turns: Sequence[Turn], share: float) -> float:
+    on, off = (np.concatenate(loads) for loads in zip(*((t.on.latencies, t.off.latencies) for t in turns), strict=True))
+    return float(np.quantile(on, share) / np.quantile(off, share))
 
 
 class _Admin:

@@ -1,12 +1,19 @@
--- The requests of a plan, in turn.   wrk -s wrk.lua URL -- PLAN [COUNT [PAUSE]]
+-- The requests of a plan, in turn.   wrk -s wrk.lua URL -- PLAN [COUNT [GAP SEED]]
 -- A line of PLAN is METHOD, PATH, CONTENT-TYPE, AUTHORIZATION and the file of the body, separated by tabs.
--- With COUNT above 0 the run ends after that many answers. With PAUSE, milliseconds, each connection rests between an
--- answer and its next request: so long in the mean, exponentially distributed, as independent callers would. Latency
--- counts from the sending. The summary is one line of JSON.
+-- With COUNT above 0 the run ends after that many answers. With GAP, milliseconds, requests come as those of
+-- independent callers do: so far apart in the mean, exponentially distributed, whatever became of those before, as long
+-- as a connection is free. One SEED gives one schedule. Latency counts from the sending. The summary is one line of
+-- JSON, in microseconds; with GAP it has every latency, and how often it was seen.
 local ffi = require("ffi")
-ffi.cdef("int getpid(void); int kill(int process, int signal);")
+ffi.cdef([[
+  int getpid(void);
+  int kill(int process, int signal);
+  struct timespec { long seconds; long nanoseconds; };
+  int clock_gettime(int clock, struct timespec *time);
+]])
 
 local INTERRUPT = 2 -- wrk's own early end: it stops, sums up and calls done
+local MONOTONIC = 1
 local threads = {}
 
 function setup(thread)
@@ -16,11 +23,14 @@ end
 function init(args)
   plan, sent, ok, refused, failed = {}, 0, 0, 0, 0
   limit = tonumber(args[2])
-  local pause = tonumber(args[3])
-  if pause then
-    math.randomseed(ffi.C.getpid())
-    delay = function() -- wrk asks for this global once init has run
-      return math.floor(0.5 - pause * math.log(1 - math.random()))
+  gap = tonumber(args[3])
+  if gap then
+    math.randomseed(tonumber(args[4]))
+    local due
+    delay = function() -- wrk asks for this global, once init has run, when a connection is free
+      local time = now()
+      due = (due or time) - gap * math.log(1 - math.random())
+      return math.max(0, math.floor(0.5 + due - time))
     end
   end
   for line in io.lines(args[1]) do
@@ -34,6 +44,12 @@ function init(args)
     end
     table.insert(plan, wrk.format(method, path, headers, body))
   end
+end
+
+function now() -- milliseconds
+  local time = ffi.new("struct timespec")
+  ffi.C.clock_gettime(MONOTONIC, time)
+  return 1e3 * tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e6
 end
 
 function request()
@@ -62,9 +78,13 @@ function done(summary, latency)
     refused = refused + thread:get("refused")
     failed = failed + thread:get("failed")
   end
-  local errors = summary.errors
+  local errors, seen = summary.errors, {}
+  for i = 1, threads[1]:get("gap") and #latency or 0 do -- slow where there are many
+    local microseconds, count = latency(i)
+    table.insert(seen, string.format("[%d, %d]", microseconds, count))
+  end
   io.write(string.format(
-    '\n{"ok": %d, "refused": %d, "failed": %d, "lost": %d, "microseconds": %d, "p50": %d, "p95": %d, "p99": %d}\n',
+    '\n{"ok": %d, "refused": %d, "failed": %d, "lost": %d, "microseconds": %d, "p50": %d, "p95": %d, "p99": %d, "seen": [%s]}\n',
     ok, refused, failed, errors.connect + errors.read + errors.write + errors.timeout, summary.duration,
-    latency:percentile(50), latency:percentile(95), latency:percentile(99)))
+    latency:percentile(50), latency:percentile(95), latency:percentile(99), table.concat(seen, ", ")))
 end
