@@ -255,10 +255,12 @@ reembeddings = sa.Table(
     sa.Column("made", sa.Integer, nullable=False),
     sa.Column("failed", sa.Integer, nullable=False),
     sa.Column("ended_at", Moment, nullable=True),
+    sa.Column("holder", sa.String(64), nullable=True),
+    sa.Column("held_until", Moment, nullable=True),
     sqlite_autoincrement=True,
 )
-"""Templates of a model made from kept crops, job by job. `reached` is the row of the last face looked at.
-`service.reembedding.jobs`.
+"""Templates of a model made from kept crops, job by job. `reached` is the row of the last face looked at;
+`holder` is the process that works on it, until `held_until`. `service.reembedding.jobs`.
 """
 
 outbox = sa.Table(

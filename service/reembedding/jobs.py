@@ -2,13 +2,17 @@
 
 What is left to do is never written down: it is the faces above `reached` that have a crop and no template. A job
 advances in the transaction that adds its templates, so a kill at any instant loses no more than the faces at hand.
+
+One process at a time works on a job. It claims the job for a while and claims it again as it goes on; where it dies or
+stands still, another takes over when that while has passed, and what the first may bring later is not taken. Clocks
+that differ between machines move that moment and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -49,6 +53,9 @@ class Job:
     made: int
     failed: int
     ended_at: datetime | None
+    holder: str | None
+    """The process that works on it, until `held_until` has passed."""
+    held_until: datetime | None
 
     @property
     def left(self) -> int:
@@ -81,18 +88,40 @@ def start_job(connection: sa.Connection, principal: str, model: str, collection:
     return find_job(connection, str(values["id"]))
 
 
+def claim_job(connection: sa.Connection, job_id: str, holder: str, lease: timedelta) -> Job | None:
+    """Work on a running job for so long from now; None when it has ended, or is another's for the moment.
+
+    In a transaction that writes; until its end nobody else can claim the job.
+    """
+    free = table.c.holder.is_(None) | (table.c.held_until < now())
+    claimed = _hold(connection, job_id, holder, lease, free | (table.c.holder == holder))
+    return find_job(connection, job_id) if claimed else None
+
+
+def release_jobs(connection: sa.Connection, holder: str) -> None:
+    """Leave one's jobs to others at once."""
+    connection.execute(sa.update(table).where(table.c.holder == holder).values(holder=None, held_until=None))
+
+
 def advance_job(
-    turn: Turn[Effect], keyring: Keyring, job: Job, made: Mapping[int, Vector], reached: int, failed: int
-) -> Job:
+    turn: Turn[Effect],
+    keyring: Keyring,
+    job: Job,
+    made: Mapping[int, Vector],
+    reached: int,
+    failed: int,
+    lease: timedelta,
+) -> Job | None:
     """Add templates by the faces' rows and note how far the job came, at once or not at all.
 
-    A job that no longer runs is left as it is, and nothing is added.
+    The job stays its holder's for so long from now. Where it has ended or is another's by now, nothing is added.
 
     Raises: VectorInvalid.
     """
-    if find_job(turn.connection, job.id).state == RUNNING:
-        added = renewal.add_templates(turn, keyring, job.model, made)
-        _update(turn.connection, job.id, reached=reached, made=table.c.made + added, failed=table.c.failed + failed)
+    if job.holder is None or not _hold(turn.connection, job.id, job.holder, lease, table.c.holder == job.holder):
+        return None
+    added = renewal.add_templates(turn, keyring, job.model, made)
+    _update(turn.connection, job.id, reached=reached, made=table.c.made + added, failed=table.c.failed + failed)
     return find_job(turn.connection, job.id)
 
 
@@ -101,7 +130,7 @@ def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:
     job = find_job(connection, job_id)
     if job.state != RUNNING:
         raise ReembeddingEnded(f"job {job_id} is {job.state} already")
-    _update(connection, job_id, state=state, ended_at=now())
+    _update(connection, job_id, state=state, ended_at=now(), holder=None, held_until=None)
     return find_job(connection, job_id)
 
 
@@ -128,6 +157,14 @@ def latest_jobs(connection: sa.Connection) -> list[Job]:
 def list_jobs(engine: sa.Engine, cursor: str | None = None, limit: int = 100) -> Page[Job]:
     """All jobs, newest first; also beside a running service. Raises: CursorInvalid, StorageError."""
     return paging.newest_first(engine, sa.select(*_COLUMNS), table.c.row, Job, cursor, limit)
+
+
+def _hold(
+    connection: sa.Connection, job_id: str, holder: str, lease: timedelta, allowed: sa.ColumnElement[bool]
+) -> bool:
+    mine = sa.update(table).where(table.c.id == job_id, table.c.state == RUNNING, allowed)
+    values = {"holder": holder, "held_until": now() + lease}
+    return connection.execute(mine.values(**values)).rowcount == 1
 
 
 def _update(connection: sa.Connection, job_id: str, **values: Any) -> None:

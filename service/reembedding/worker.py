@@ -1,7 +1,7 @@
 """The thread that makes templates from kept crops: one face after another, at the rate of the job, after the requests.
 
-Jobs stand in the record, so every process that reads it can take one up, and one that was killed is gone on with at
-the next start. Two processes at one job hinder nobody: a face gets its template from whoever comes first.
+Jobs stand in the record, so every process that reads it can take one up. It claims the job for a few seconds at a time:
+the others leave it alone meanwhile, and go on with it when its holder was killed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 import numpy as np
@@ -24,12 +26,13 @@ from service.gallery import renewal
 from service.gallery.database import storage_errors
 from service.gallery.errors import CollectionNotFound, StorageUnavailable
 from service.gallery.gallery import Gallery
-from service.gallery.records import Vector
+from service.gallery.records import Vector, new_id
 from service.gallery.renewal import KeptCrop
+from service.gallery.schema import now
 from service.metrics import Metrics
 from service.models import Models
 from service.priority import give_way
-from service.reembedding.jobs import DONE, Job, advance_job, end_job, running_jobs
+from service.reembedding.jobs import DONE, Job, advance_job, claim_job, end_job, release_jobs, running_jobs
 
 log = logging.getLogger("facet")
 
@@ -40,13 +43,23 @@ PARTS = 4
 LOOK_AGAIN_SECONDS = 1.0
 REST_SECONDS = 0.005
 CALM_SECONDS = 5.0
+LEASE = timedelta(seconds=10)
+"""How long a claim holds: no transaction of the worker takes so long, and nobody waits long for a holder that died."""
 
 
 class Reembedder:
-    """Works on the jobs of one record. `busy` says whether every worker has a request."""
+    """Works on the jobs of one record. `busy` says whether every worker has a request. A claim holds for `lease`."""
 
-    def __init__(self, models: Models, gallery: Gallery, metrics: Metrics, busy: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        gallery: Gallery,
+        metrics: Metrics,
+        busy: Callable[[], bool],
+        lease: timedelta = LEASE,
+    ) -> None:
         self._models, self._gallery, self._metrics, self._busy = models, gallery, metrics, busy
+        self._lease, self._name = lease, new_id()
         self._due: dict[str, float] = {}
         """When each job may go on."""
         self._stopping = threading.Event()
@@ -76,18 +89,35 @@ class Reembedder:
             except Exception:
                 log.exception("making templates failed")
                 self._stopping.wait(CALM_SECONDS)
+        if self._due:
+            with suppress(FacetError):  # then the claims run out by themselves
+                self._gallery.write(lambda connection: release_jobs(connection, self._name))
 
     def _advance(self) -> float:
         """Advance every job that its rate allows to; returns the seconds until there may be more to do."""
         with storage_errors(), self._gallery.engine.connect() as connection:
             jobs = running_jobs(connection)
         self._due = {job.id: self._due.get(job.id, 0.0) for job in jobs}
-        for job in jobs:
-            embedder = self._models.by_digest(job.model)
-            if embedder is not None and time.monotonic() >= self._due[job.id] and not self._stopping.is_set():
+        for found in jobs:
+            embedder = self._models.by_digest(found.model)
+            if embedder is None or self._stopping.is_set():
+                continue
+            job = self._claim(found)
+            if job is None:  # another's, and as new when it comes back
+                self._due[found.id] = 0.0
+            elif time.monotonic() >= self._due[job.id]:
                 begun = time.monotonic()
                 self._due[job.id] = begun + self._do_some(job, embedder) / job.rate
         return max(0.0, min([LOOK_AGAIN_SECONDS, *(due - time.monotonic() for due in self._due.values() if due)]))
+
+    def _claim(self, job: Job) -> Job | None:
+        """The job as it stands, if it is this process's to work on; claimed again when half of the time is over."""
+        if job.holder == self._name and job.held_until and job.held_until > now() + self._lease / 2:
+            return job
+        claimed = self._gallery.write(lambda connection: claim_job(connection, job.id, self._name, self._lease))
+        if claimed is not None and job.holder not in (None, self._name):
+            log.info("job %s goes on here: its holder has not been heard of for %s", job.id, self._lease)
+        return claimed
 
     def _do_some(self, job: Job, embedder: Embedder) -> int:
         """Make some templates, or end the job where there are none left to make. Returns the faces looked at."""
@@ -105,9 +135,11 @@ class Reembedder:
         if looked_at:
             reached, failed = kept[looked_at - 1].face_row, looked_at - len(made)
             keyring = self._gallery.keyring
-            advance = partial(advance_job, keyring=keyring, job=job, made=made, reached=reached, failed=failed)
-            added = self._gallery.change(advance).made - job.made
-            self._metrics.templates_made(embedder.manifest.identity, "crop", added)
+            advance = partial(
+                advance_job, keyring=keyring, job=job, made=made, reached=reached, failed=failed, lease=self._lease
+            )
+            if (advanced := self._gallery.change(advance)) is not None:
+                self._metrics.templates_made(embedder.manifest.identity, "crop", advanced.made - job.made)
         return looked_at
 
     def _embed(self, embedder: Embedder, kept: Sequence[KeptCrop]) -> tuple[dict[int, Vector], int]:

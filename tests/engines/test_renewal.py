@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.gallery import Gallery, coverage, renewal
 from service.gallery.records import NewFace, new_id
 from service.reembedding.errors import ReembeddingRunning
-from service.reembedding.jobs import DONE, advance_job, end_job, find_job, latest_jobs, list_jobs, start_job
+from service.reembedding.jobs import (
+    DONE,
+    Job,
+    advance_job,
+    claim_job,
+    end_job,
+    find_job,
+    latest_jobs,
+    list_jobs,
+    release_jobs,
+    start_job,
+)
 from tests.engines.conftest import KINDS, Places
 from tests.gallery.vectors import people
 
 pytestmark = pytest.mark.engines
 OLD, NEW = "a" * 64, "b" * 64
 PEOPLE = 12
+MINUTE = timedelta(minutes=1)
 VECTORS, OTHERS = people(PEOPLE, 1, 32), people(PEOPLE, 1, 24, seed=3)
 
 
@@ -32,6 +48,43 @@ def gallery(request: pytest.FixtureRequest, places: Places) -> Iterator[Gallery]
     made.close()
 
 
+def claim(gallery: Gallery, job: Job, holder: str, lease: timedelta = MINUTE) -> Job:
+    """The job in somebody's hands."""
+    claimed = gallery.write(partial(claim_job, job_id=job.id, holder=holder, lease=lease))
+    assert claimed is not None
+    return claimed
+
+
+def advance(gallery: Gallery, job: Job, made: dict[int, NDArray[np.float32]], reached: int) -> Job:
+    """The job, advanced by its holder."""
+    work = partial(advance_job, keyring=gallery.keyring, job=job, made=made, reached=reached, failed=0, lease=MINUTE)
+    advanced = gallery.change(work)
+    assert advanced is not None
+    return advanced
+
+
+def test_a_job_is_one_holders_until_its_time_is_over(gallery: Gallery) -> None:
+    job = gallery.write(partial(start_job, principal="test", model=NEW, collection="main", rate=5.0))
+    with gallery.engine.connect() as connection:
+        row, *_ = (crop.face_row for crop in renewal.crops_without(connection, NEW, "main", 0, 100))
+    with ThreadPoolExecutor(8) as pool:
+        tries = pool.map(
+            lambda name: gallery.write(partial(claim_job, job_id=job.id, holder=name, lease=MINUTE)), "abcdefgh"
+        )
+        (won,) = [claimed for claimed in tries if claimed is not None]
+    assert claim(gallery, job, won.holder or "", timedelta(0)).holder == won.holder, "one's own is claimed again"
+    other = claim(gallery, job, "other")
+    late = partial(advance_job, keyring=gallery.keyring, job=won, made={row: OTHERS[0]}, reached=row, failed=1)
+    assert gallery.change(partial(late, lease=MINUTE)) is None
+    with gallery.engine.connect() as connection:
+        assert find_job(connection, job.id) == other
+    assert advance(gallery, other, {row: OTHERS[0]}, row).made == 1
+    gallery.write(partial(release_jobs, holder="other"))
+    assert claim(gallery, job, "third").reached == row
+    gallery.write(partial(end_job, job_id=job.id, state=DONE))
+    assert gallery.write(partial(claim_job, job_id=job.id, holder="third", lease=MINUTE)) is None
+
+
 def test_a_job_advances_with_its_templates_and_ends(gallery: Gallery) -> None:
     job = gallery.write(partial(start_job, principal="test", model=NEW, collection="main", rate=5.0))
     assert (job.total, job.left) == (PEOPLE // 2, PEOPLE // 2)
@@ -41,9 +94,9 @@ def test_a_job_advances_with_its_templates_and_ends(gallery: Gallery) -> None:
         kept = renewal.crops_without(connection, NEW, "main", 0, 100)
     rows = [crop.face_row for crop in kept]
     made = {row: OTHERS[number] for number, row in enumerate(rows[:4])}
+    job = claim(gallery, job, "me")
     for _ in range(2):  # the second time nothing is lacking any more
-        advance = partial(advance_job, keyring=gallery.keyring, job=job, made=made, reached=rows[3], failed=0)
-        job = gallery.change(advance)
+        job = advance(gallery, job, made, rows[3])
     assert (job.made, job.reached, job.left) == (4, rows[3], 2)
     hits = gallery.search("main", NEW, OTHERS[:4], 1)
     assert [found[0].subject for found in hits] == ["s1", "s3", "s5", "s7"]
