@@ -1,7 +1,7 @@
 """Thresholds for probes of one model against templates of another of its space, as the service reads them.
 
-They come from the same people as the models' own thresholds do (`release.calibrate_on`), so that what a pair's decisions
-differ in is the pair. Accuracy is measured elsewhere, at thresholds of its own (`evaluate`): nothing here is its test.
+They come from the same people as the models' own thresholds do (`release.calibrate_on`), so that a pair differs in the
+models alone. Accuracy is measured elsewhere, at thresholds of its own (`evaluate`): nothing here is its test.
 """
 
 from __future__ import annotations

@@ -214,6 +214,8 @@ function offerThreshold() {
 
 async function load() {
   byId("message").textContent = "";
+  byId("live").hidden = true; // and nothing stays of what another key was shown
+  show();
   sessionStorage.setItem(KEY, byId("key").value.trim());
   const known = await call("/models");
   models = known.items.filter((model) => model.loaded && model.manifest.task === "embedder");

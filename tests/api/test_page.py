@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from service.gallery.database import open_engine
+from service.keys import Keys, Scope
 from tests.api.server import Server, serving
 
 pytestmark = pytest.mark.browser
@@ -55,8 +57,14 @@ def photos(tmp_path: Path, astronaut_jpeg: bytes, admiral_jpeg: bytes, cat_png: 
 
 def enter(page: Page, server: Server) -> None:
     page.goto(server.address)
-    page.fill("#key", server.key or "")
-    page.press("#key", "Tab")
+    use_key(page, server.key or "")
+
+
+def use_key(page: Page, key: str) -> None:
+    """Enter a key, and wait for what the page asks about it last."""
+    page.fill("#key", key)
+    with page.expect_response("**/v1/roles"):
+        page.press("#key", "Tab")
     page.wait_for_selector("body[data-state=ready]")
 
 
@@ -151,6 +159,31 @@ def test_live_comparisons_are_shown_to_those_who_may_read(
     latency = result.locator("table").nth(1).locator("tr")
     expect(latency).to_have_count(3)
     assert float(latency.nth(2).locator("td").nth(1).inner_text()) > 0
+
+
+def test_who_may_not_read_is_not_shown_what_another_key_was(page: Page, server: Server) -> None:
+    engine = open_engine(server.log.parent / "data")
+    deciding, reading = (Keys(engine).create(scope, [scope], ["default"])[1] for scope in (Scope.VERIFY, Scope.READ))
+    engine.dispose()
+    live, result = page.locator("#live"), page.locator("#result")
+    page.goto(server.address)
+    expect(live).to_be_hidden()
+    use_key(page, deciding)
+    expect(live).to_be_hidden()
+    use_key(page, reading)
+    live.click()
+    expect(result.locator("h2").first).to_contain_text("decides")
+    use_key(page, deciding)
+    expect(live).to_be_hidden()
+    expect(result).to_be_empty()
+    use_key(page, reading)
+    live.click()
+    expect(result.locator("h2").first).to_contain_text("decides")
+    page.fill("#key", "facet_wrong")
+    page.press("#key", "Tab")
+    expect(page.locator("#message")).to_contain_text("key_invalid")
+    expect(live).to_be_hidden()
+    expect(result).to_be_empty()
 
 
 def test_what_goes_wrong_is_said(page: Page, server: Server, photos: dict[str, Path]) -> None:
