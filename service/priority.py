@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 log = logging.getLogger("facet")
 
 NICE = 10
+LOOK_AGAIN_SECONDS = 0.005
 
 
 def give_way() -> None:
@@ -22,3 +24,9 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         except OSError as error:
             log.warning("a background thread keeps the normal priority: %s", error)
+
+
+def wait_while(busy: Callable[[], bool], stopping: threading.Event) -> None:
+    """Wait for room beside the requests, or until the thread is to stop."""
+    while busy() and not stopping.wait(LOOK_AGAIN_SECONDS):
+        pass

@@ -24,11 +24,9 @@ from service.comparison.trial import Trial
 from service.errors import FacetError
 from service.face.embed import Embedder
 from service.metrics import Metrics
-from service.priority import give_way
+from service.priority import give_way, wait_while
 
 log = logging.getLogger("facet")
-
-LOOK_AGAIN_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,7 @@ class Shadow:
     def _run(self) -> None:
         give_way()
         while (sampled := self._queue.get()) is not None and not self._stopping.is_set():
-            while self._busy() and not self._stopping.wait(LOOK_AGAIN_SECONDS):
-                pass
+            wait_while(self._busy, self._stopping)
             begun = time.thread_time()
             self._compare(sampled)
             self._stopping.wait((time.thread_time() - begun) * (1 / self._budget.cpu - 1))

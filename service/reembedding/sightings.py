@@ -29,12 +29,11 @@ from service.gallery.records import AuditEntry, Hit
 from service.metrics import Metrics
 from service.models import Models
 from service.perception import FaceFound
-from service.priority import give_way
+from service.priority import give_way, wait_while
 from service.references import Reach
 
 log = logging.getLogger("facet")
 
-REST_SECONDS = 0.005
 WAITING = 64
 """Sightings that may wait; the next is passed over: people come again."""
 
@@ -116,8 +115,7 @@ class Sightings:
     def _run(self) -> None:
         give_way()
         while (waiting := self._queue.get()) is not None and not self._stopping.is_set():
-            while self._busy() and not self._stopping.wait(REST_SECONDS):
-                pass
+            wait_while(self._busy, self._stopping)
             try:
                 self._renew(*waiting)
             except FacetError as error:

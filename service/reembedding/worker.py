@@ -31,7 +31,7 @@ from service.gallery.renewal import KeptCrop
 from service.gallery.schema import now
 from service.metrics import Metrics
 from service.models import Models
-from service.priority import give_way
+from service.priority import give_way, wait_while
 from service.reembedding.jobs import DONE, Job, advance_job, claim_job, end_job, release_jobs, running_jobs
 
 log = logging.getLogger("facet")
@@ -41,7 +41,6 @@ MOST = 32
 PARTS = 4
 """Transactions a second at least, where the rate allows several faces a second."""
 LOOK_AGAIN_SECONDS = 1.0
-REST_SECONDS = 0.005
 CALM_SECONDS = 5.0
 LEASE = timedelta(seconds=10)
 """How long a claim holds: no transaction of the worker takes so long, and nobody waits long for a holder that died."""
@@ -146,8 +145,7 @@ class Reembedder:
         """Templates by the rows of their faces, and how many crops were looked at before the end was asked for."""
         made: dict[int, Vector] = {}
         for number, crop in enumerate(kept):
-            while self._busy() and not self._stopping.wait(REST_SECONDS):
-                pass
+            wait_while(self._busy, self._stopping)
             if self._stopping.is_set():
                 return made, number
             try:
