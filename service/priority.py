@@ -11,7 +11,8 @@ from collections.abc import Callable
 log = logging.getLogger("facet")
 
 NICE = 10
-LOOK_AGAIN_SECONDS = 0.005
+LOOK_AGAIN_SECONDS = 0.02
+"""Not oftener: every look takes the interpreter's lock, and takes it while requests want it most."""
 
 
 def give_way() -> None:

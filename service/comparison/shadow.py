@@ -1,9 +1,9 @@
 """The challenger decides a share of live requests too: after their answers, in one thread of low priority.
 
-It may cost nothing that a caller could notice. The queue is short and what does not fit is dropped; the thread begins
-only while a worker is free, and rests after each case until its share of one core's time is kept. It runs at a lower
-priority than the workers, yet not the lowest: a thread that holds the interpreter's lock and is never scheduled would
-hold up the others.
+It may cost nothing that a caller could notice. The queue is short and what does not fit is dropped; the thread embeds
+only while a worker is free, a few faces at a time, and rests after each case until its share of one core's time is
+kept. It runs at a lower priority than the workers, yet not the lowest: a thread that holds the interpreter's lock and
+is never scheduled would hold up the others.
 """
 
 from __future__ import annotations
@@ -79,7 +79,6 @@ class Shadow:
     def _run(self) -> None:
         give_way()
         while (sampled := self._queue.get()) is not None and not self._stopping.is_set():
-            wait_while(self._busy, self._stopping)
             begun = time.thread_time()
             self._compare(sampled)
             self._stopping.wait((time.thread_time() - begun) * (1 / self._budget.cpu - 1))
@@ -104,7 +103,7 @@ class Shadow:
         if challenger is None or challenger.digest == sampled.opinions[0].model:
             return None
         try:
-            return self._trial.decide(sampled, challenger)
+            return self._trial.decide(sampled, challenger, lambda: wait_while(self._busy, self._stopping))
         except FacetError as error:
             self._metrics.shadow_dropped(error.code)
             return None

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from service.comparison.cases import Cases, Choice, Retention
-from service.comparison.opinion import VERIFY, Opinion, Sampled
+from service.comparison.opinion import IDENTIFY, VERIFY, Opinion, Sampled
 from service.comparison.roles import Roles
 from service.comparison.shadow import Budget, Shadow
 from service.comparison.trial import Trial
@@ -29,6 +29,7 @@ from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
+from service.gallery.records import NewFace, new_id
 from service.gallery.schema import comparisons, now
 from service.metrics import Metrics
 from service.models import Models
@@ -219,11 +220,25 @@ def test_only_the_champions_decisions_are_taken(stage: Stage) -> None:
         shadow.close()
 
 
+def test_many_faces_are_embedded_a_few_at_a_time_while_there_is_room(stage: Stage) -> None:
+    looks: list[int] = []
+    student, sampled = stage.models.embedder("student"), stage.sampled()
+    stage.gallery.create_collection("crew")
+    face = NewFace(new_id(), {student.digest: student.embed(sampled.crops[:1])[0]})
+    stage.gallery.enroll("crew", "somebody", [face])
+    crowd = np.repeat(sampled.crops[:1], 10, axis=0)
+    asked = replace(sampled, route=IDENTIFY, collection="crew", crops=crowd, opinions=sampled.opinions * 10)
+    opinions = Trial(stage.engine).decide(asked, student, lambda: looks.append(1))
+    assert len(opinions) == 10
+    assert all(opinion.score == pytest.approx(1.0, abs=1e-3) for opinion in opinions)
+    assert len(looks) == 3
+
+
 def test_a_score_given_by_the_caller_becomes_a_score_of_the_same_rate(stage: Stage) -> None:
     sampled = stage.sampled()
     student = stage.models.embedder("student")
     given = replace(sampled, ask=Ask(threshold=0.4))
-    (opinion,) = Trial(stage.engine).decide(given, student)
+    (opinion,) = Trial(stage.engine).decide(given, student, lambda: None)
     assert opinion.threshold == 0.45
     assert opinion.rate == pytest.approx(1e-3)
     assert opinion.seconds > 0
