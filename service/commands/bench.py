@@ -156,11 +156,11 @@ def _print_start(console: Console, found: Start) -> None:
 def _print_shadow(console: Console, found: Shadowing) -> None:
     about = f"{1000 * found.gap:.0f} ms between requests in the mean"
     table = Table(title=f"{found.champion}, with {found.challenger} in its shadow, ms; {about}")
-    for heading in ("turn", "/s", "p50 off", "p50 on", "p99 off", "p99 on", "requests", "compared", "dropped"):
+    for heading in ("turn", "/s", "p50 off", "p50 on", "p99 off", "p99 on", "compared", "dropped"):
         table.add_column(heading, justify="right")
     for number, turn in enumerate(found.turns, 1):
         times = (f"{1000 * value:.1f}" for value in (turn.off.p50, turn.on.p50, turn.off.p99, turn.on.p99))
-        counts = (str(turn.on.ok), str(turn.compared), str(turn.dropped))
+        counts = (str(turn.compared), str(turn.dropped))
         table.add_row(str(number), f"{turn.on.rate:.1f}", *times, *counts)
     console.print(table)
     tail = found.ratio(0.99)

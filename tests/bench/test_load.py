@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from service.bench.errors import BenchError
-from service.bench.load import Shot, form, send, write_plan
+from service.bench.load import Pace, Shot, form, send, write_plan
 
 
 def test_a_form_is_read_as_it_was_written() -> None:
@@ -93,6 +93,21 @@ def test_a_run_lasts_as_long_as_asked(recorder: ThreadingHTTPServer, tmp_path: P
     assert 0.9 < load.seconds < 3
     assert load.ok > 0
     assert load.refused == load.failed == load.lost == 0
+
+
+@pytest.mark.engines
+def test_requests_come_at_a_pace_of_their_own_and_a_seed_gives_it_again(
+    recorder: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    plan = write_plan([Shot("GET", "/200")], "facet_key", tmp_path / "plan")
+    address = f"http://127.0.0.1:{recorder.server_port}"
+    first, again, other = (send(address, plan, 4, seconds=2, pace=Pace(0.02, seed)) for seed in (1, 1, 3))
+    for load in (first, again, other):
+        assert len(load.latencies) == load.ok
+        assert list(load.latencies) == sorted(load.latencies)
+        assert load.latencies[load.ok // 2] == pytest.approx(load.p50, rel=0.1)
+        assert load.ok == pytest.approx(100, abs=40)  # four deviations of a Poisson count
+    assert first.ok == pytest.approx(again.ok, abs=2)
 
 
 @pytest.mark.engines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from service.bench.load import Load
 from service.bench.memory import Memory, mixed
 from service.bench.photos import read_photos
 from service.bench.server import make_key
+from service.bench.shadow import Shadowing, Turn
 from service.bench.start import fill_gallery
 from service.bench.throughput import Round, Throughput, verifications
 from service.cli import app
@@ -87,6 +89,18 @@ def test_growth_is_a_share_of_the_earlier_reading() -> None:
     assert Memory(ready=50, early=100, late=104, first=LOAD, rest=LOAD).growth == pytest.approx(0.04)
 
 
+def test_the_cost_of_shadowing_is_that_of_all_turns_together() -> None:
+    def load(*milliseconds: int) -> Load:
+        return replace(LOAD, latencies=tuple(value / 1000 for value in milliseconds))
+
+    calm = Turn(load(*range(10, 20)), load(*range(20, 40, 2)), 10, 0)
+    found = Shadowing("one", "two", 0.1, (calm, calm)).ratio(0.5)
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
+    wild = Turn(load(10, 10), load(1000, 1000), 2, 0)
+    mixed = Shadowing("one", "two", 0.1, (calm, calm, calm, wild)).ratio(0.5)
+    assert mixed.low <= 2.0 <= mixed.value < 3.0 < mixed.high
+
+
 @pytest.mark.engines
 @pytest.mark.parametrize(
     ("command", "printed"),
@@ -96,6 +110,10 @@ def test_growth_is_a_share_of_the_earlier_reading() -> None:
             ("served / floor, median of rounds: ", "connections", "32"),
         ),
         (("memory", "--few", "40", "--many", "80"), ("after 40", "after 80", "growth: ")),
+        (
+            ("shadow", "--seconds", "5", "--turns", "2"),
+            ("p50 on / off, all turns: ", "p99 on / off, all turns: "),
+        ),
         (("start", "--templates", "2000"), ("start with 2000 templates: ", "slower of both: ")),
     ],
 )
