@@ -66,6 +66,19 @@ def rule_queries() -> Iterator[Query]:
             yield Query(f"rule {name}", expression)
 
 
+def is_silent(query: Query) -> bool:
+    """Alerts are silent; nothing restarts; yesterday is out of reach; the gallery refused nothing; too few faces to
+    speak of drift.
+    """
+    alerting = query.source.removeprefix("rule ") in rules("alert") or query.expression.startswith("ALERTS")
+    return (
+        alerting
+        or "offset" in query.expression
+        or "facet:drift" in query.expression
+        or any(part in query.source for part in ("annotation", "Refused changes"))
+    )
+
+
 def metrics_in(expression: str) -> set[str]:
     """The metrics an expression reads, histograms by their family's name."""
     return {SERIES_SUFFIX.sub("", name) for name in METRIC.findall(expression)}
