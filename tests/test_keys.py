@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from service.gallery.database import open_engine
 from service.gallery.schema import keys as table
-from service.keys import KeyInvalid, KeyNotFound, Keys, Scope, TooManyGuesses, mask
+from service.keys import KeyInvalid, KeyNotFound, Keys, Scope, TooManyGuesses, _Shown, mask
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def count_hashes(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     check = keys._check_secret
 
-    def counted(key_id: str, secret: str, hashed: str) -> None:
-        seen.append(key_id)
-        check(key_id, secret, hashed)
+    def counted(shown: _Shown) -> None:
+        seen.append(shown.key.id)
+        check(shown)
 
     monkeypatch.setattr(keys, "_check_secret", counted)
     return seen
@@ -72,6 +72,20 @@ def test_revocation_by_another_process_counts_at_once(engine: sa.Engine, tmp_pat
     elsewhere.dispose()
     with pytest.raises(KeyInvalid):
         keys.verify(text)
+
+
+def test_recalling_takes_no_hash_and_no_unknown_secret(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(engine)
+    made, text = keys.create("door", [Scope.READ])
+    assert keys.recall(text) is None
+    keys.verify(text)
+    hashes = count_hashes(keys, monkeypatch)
+    assert keys.recall(text) == made
+    assert keys.recall(text[:-48] + "0" * 48) is None
+    assert not hashes
+    keys.revoke(made.id)
+    with pytest.raises(KeyInvalid):
+        keys.recall(text)
 
 
 def test_a_key_made_by_another_process_counts_at_once(engine: sa.Engine, tmp_path: Path) -> None:
