@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from service.gallery import queries
 from service.gallery.effects import Dropped, Effect, Removed
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
-from service.gallery.records import AuditEntry, Collection, Receipt, Subject, new_id
-from service.gallery.schema import audit, collections, faces, now, receipts, subjects, templates
+from service.gallery.records import Collection, Receipt, Subject, new_id
+from service.gallery.schema import collections, faces, now, receipts, subjects, templates
 from service.gallery.unhurried import unhurried
 from service.gallery.writer import Turn
 
@@ -107,22 +107,6 @@ def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
     removed = remove_templates(turn, templates.c.face_row == row)
     turn.connection.execute(sa.delete(faces).where(faces.c.row == row))
     return write_receipt(turn, "face", face_id, 1, removed)
-
-
-def write_audit(turn: Turn[Effect], entry: AuditEntry, at: Any) -> None:
-    """Append to the audit log."""
-    turn.connection.execute(
-        sa.insert(audit).values(
-            at=at,
-            request_id=entry.request_id,
-            principal=entry.principal,
-            action=entry.action,
-            collection=entry.collection,
-            model=entry.model,
-            threshold=entry.threshold,
-            outcome=entry.outcome,
-        )
-    )
 
 
 def remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:

@@ -33,10 +33,11 @@ from service.gallery.records import (
     Subject,
     Vector,
 )
-from service.gallery.schema import collections, crops, faces, models, now, templates
+from service.gallery.schema import collections, crops, faces, models, templates
 from service.gallery.schema import store as facts
 from service.gallery.sealing import Keyring, crop_place, template_place
 from service.gallery.store import Indexes, Store
+from service.gallery.trail import Trail
 from service.gallery.verification import Report, verify
 from service.gallery.writer import Turn
 
@@ -76,6 +77,7 @@ class Gallery:
             observe: Told how long each read, change and search took.
         """
         self._store, self._indexes = store, indexes
+        self._trail = Trail(store.defer)
         self._keep_reply, self._observe = keep_reply, observe
 
     @property
@@ -342,7 +344,7 @@ class Gallery:
 
     def audit(self, entry: AuditEntry) -> None:
         """Append to the audit log without waiting for the disk."""
-        self._store.defer(partial(changes.write_audit, entry=entry, at=now()))
+        self._trail.append(entry)
 
     def check(self) -> None:
         """Raises StorageError when the gallery cannot serve."""
