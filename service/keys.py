@@ -98,6 +98,7 @@ class Keys:
     def __init__(self, engine: Engine, now: Callable[[], datetime] | None = None) -> None:
         self._engine = engine
         self._writing = engine.execution_options(immediate=True)
+        self._finding = engine.execution_options(single=True)
         self._now = now or (lambda: datetime.now(UTC))
         # The secret is random, so the hash only has to make a stolen file useless: OWASP's lightest Argon2id.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -166,7 +167,7 @@ class Keys:
         if shape is None:
             raise KeyInvalid("this is not a key of this service: keys read facet_<id>_<secret>")
         key_id, secret = shape.groups()
-        with storage_errors(), self._engine.connect() as connection:
+        with storage_errors(), self._finding.connect() as connection:
             row = connection.execute(self._find, {"key_id": key_id}).one_or_none()
         if row is None:
             raise KeyInvalid("the key is unknown or no longer valid")

@@ -72,9 +72,10 @@ def _prepare(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    # A writer takes the lock at once: a transaction that reads first and writes later could not wait for its turn.
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("single", False):  # one statement by itself is a transaction
+        # A writer takes the lock at once: a transaction that reads first and writes later could not wait for its turn.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")
 
 
 def checkpoint(engine: sa.Engine) -> None:
