@@ -20,6 +20,7 @@ from service.face.session import ModelSession
 
 STRIDES = (8, 16, 32)
 HEADS = ("cls", "obj", "bbox", "kps")
+CLEARLY_LESS = 0.999  # than 1, so that rounding cannot lose a cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Detector:
         outputs = self._session.run(self._tensor(view))
         faces = decode(outputs, _padded(view.shape[0]), _padded(view.shape[1]), self._limits.min_score)
         zoom = np.array([width / view.shape[1], height / view.shape[0]], dtype=np.float32)
-        return suppress([_enlarged(face, zoom) for face in faces], self._limits.iou)
+        return [_enlarged(face, zoom) for face in suppress(faces, self._limits.iou)]
 
     def _tensor(self, view: NDArray[np.uint8]) -> NDArray[np.float32]:
         # OpenCV lets other threads run meanwhile, NumPy would not.
@@ -141,15 +142,19 @@ def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min
     for stride in STRIDES:
         columns = width // stride
         cls, obj, bbox, kps = (outputs[f"{head}_{stride}"][0] for head in HEADS)
-        scores = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
-        cells = np.flatnonzero(scores >= min_score)
+        # Clipping only lowers a score: what fails unclipped would fail clipped. NumPy lets other threads in at every
+        # pass over a large array, and waits to come back: few passes are made over all cells.
+        cells = np.flatnonzero(cls[:, 0] * obj[:, 0] >= CLEARLY_LESS * min_score**2)
+        scores = np.sqrt(np.clip(cls[cells, 0], 0, 1) * np.clip(obj[cells, 0], 0, 1))
+        enough = scores >= min_score
+        cells, scores = cells[enough], scores[enough]
         if not len(cells):
             continue
         corners = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
         sizes = np.exp(np.minimum(bbox[cells, 2:4], 10.0)) * stride
         boxes = np.hstack([(corners + bbox[cells, :2]) * stride - sizes / 2, sizes])
         landmarks = ((kps[cells].reshape(-1, 5, 2) + corners[:, None]) * stride).astype(np.float32)
-        found = zip(boxes.tolist(), scores[cells].tolist(), landmarks, strict=True)
+        found = zip(boxes.tolist(), scores.tolist(), landmarks, strict=True)
         faces += [Detection((x, y, w, h), score, points) for (x, y, w, h), score, points in found]
     return faces
 

@@ -17,6 +17,12 @@ GRID: NDArray[np.float64] = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.li
     -1, 2
 )
 GRID.setflags(write=False)
+FRAME = GRID[[0, 24, -25, -1]]  # its corners
+EDGES: NDArray[np.float64] = (
+    np.array([[0, 1, 2, 1, 0], [1, 0, -2, 0, 1], [2, -2, -8, -2, 2], [1, 0, -2, 0, 1], [0, 1, 2, 1, 0]]) / 16.0
+)
+"""The Laplacian of a 3x3 Gaussian, as one filter."""
+EDGES.setflags(write=False)
 
 
 class Reason(StrEnum):
@@ -79,11 +85,11 @@ def assess(
     `face` is in pixels of the decoded photograph of `photo_size` (width, height), which holds `scale` decoded
     pixels per original pixel; `crop` is its canonical crop, RGB uint8 (128, 128, 3).
     """
-    luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
+    luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY)
     means, deviations = cv2.meanStdDev(luma)
-    brightness, contrast = float(means[0, 0]), float(deviations[0, 0])
-    edges = cv2.Laplacian(cv2.GaussianBlur(luma, (3, 3), 0), cv2.CV_32F)
-    sharpness = cv2.norm(edges, cv2.NORM_L1) / edges.size / max(contrast, 1e-3)
+    brightness, contrast = float(means[0, 0]) / 255.0, float(deviations[0, 0]) / 255.0
+    edges = cv2.filter2D(luma, cv2.CV_32F, EDGES)
+    sharpness = cv2.norm(edges, cv2.NORM_L1) / 255.0 / edges.size / max(contrast, 1e-3)
     eyes = face.landmarks[1] - face.landmarks[0]
     distance = float(np.hypot(eyes[0], eyes[1]))
     middle = (face.landmarks[0] + face.landmarks[1]) / 2
@@ -106,6 +112,12 @@ def assess(
 
 def _share_outside(landmarks: NDArray[np.float32], size: tuple[int, int]) -> float:
     matrix = similarity(landmarks)
-    x, y = ((GRID - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).T
-    inside = (x >= -0.5) & (x <= size[0] - 0.5) & (y >= -0.5) & (y <= size[1] - 0.5)
-    return float(1.0 - inside.mean())
+    inverse = np.linalg.inv(matrix[:, :2]).T
+    if _inside((FRAME - matrix[:, 2]) @ inverse, size).all():
+        return 0.0  # with its corners the whole face lies inside
+    return float(1.0 - _inside((GRID - matrix[:, 2]) @ inverse, size).mean())
+
+
+def _inside(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
+    x, y = points.T
+    return np.asarray((x >= -0.5) & (x <= size[0] - 0.5) & (y >= -0.5) & (y <= size[1] - 0.5), dtype=np.bool_)
