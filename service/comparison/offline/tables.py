@@ -69,6 +69,9 @@ def report_markdown(made: Report, champion: str, challenger: str | None) -> str:
     """A report of live comparisons."""
     names = champion if challenger is None else f"{champion} and {challenger}"
     parts = [f"# {names} on live requests", f"{made.cases} cases."]
+    if not made.cases:
+        parts.append("`--champion` and `--challenger` name other models than those of now.")
+        return "\n\n".join(parts) + "\n"
     if made.challenger is not None:
         correlation = "-" if made.correlation is None else f"{made.correlation:.4f}"
         parts.append(f"Agreement {percent(made.agreement)}; correlation of scores {correlation}.")

@@ -85,7 +85,8 @@ def test_the_live_comparison_as_files(
     assert_drawn(tmp_path, "scores", "agreement", "seconds")
     assert "agree: 2" in (tmp_path / "scores.svg").read_text()
     alone = RUNNER.invoke(app, ["comparison", "report", "--champion", "student", "--challenger", "teacher"])
-    assert "0 cases." in alone.output
+    assert "0 cases.\n\n`--champion` and `--challenger`" in alone.output
+    assert "|" not in alone.output, "no empty tables"
 
 
 def test_wrong_arguments_say_what_to_do(environment: None, tmp_path: Path) -> None:
