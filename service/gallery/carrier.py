@@ -64,10 +64,18 @@ class Carrier:
         self._thread.join()
 
     def catch_up(self, *, thorough: bool = False) -> None:
-        """Carry all there is; thoroughly, also until searches rely on Milvus alone."""
+        """Carry all there is; thoroughly, also until Milvus has settled and searches rely on it alone."""
         self.carry()
-        while self._store.read(outbox.waiting)[0] or (thorough and self._store.read(outbox.holds)):
+        while self._store.read(outbox.waiting)[0]:
             time.sleep(CARRY_EVERY / 5)  # another process may be at it
+            self.carry()
+        if not thorough:
+            return
+        for model in self._store.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
+            if self._copy.exists(model):
+                self._copy.settle(model)
+        while self._store.read(outbox.holds):
+            time.sleep(CARRY_EVERY)
             self.carry()
 
     def carry(self) -> bool:

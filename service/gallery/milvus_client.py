@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PAGE = 8_192
+SETTLED_WITHIN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,15 @@ class MilvusCopy:
         """Forget templates; those that are not there are passed over."""
         with _milvus_errors():
             self.client.delete(self.name(model), ids=list(rows), timeout=self._seconds)
+
+    def settle(self, model: int) -> None:
+        """Have what a collection took sealed and indexed: until then Milvus scans it in small pieces."""
+        name = self.name(model)
+        end = time.monotonic() + SETTLED_WITHIN
+        with _milvus_errors():
+            self.client.flush(name, timeout=SETTLED_WITHIN)
+            while self.client.describe_index(name, "vector")["pending_index_rows"] and time.monotonic() < end:
+                time.sleep(0.5)
 
     def nearest(self, place: Place, probes: Matrix, reach: int) -> list[list[int]]:
         """Rows closest to each probe, closest first."""
