@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,16 @@ def measure_pace(
     Raises: what `fit` raises.
     """
     length = {"steps": steps * (turns + 1), "epochs": None, "checkpoint_every": steps}
-    recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update=length)})
-    folder = Path(tempfile.mkdtemp(prefix="pace-"))
+    roots.runs.mkdir(parents=True, exist_ok=True)
+    # a name of its own beside the other runs: the recipe may begin with one of them, and its targets lie there
+    folder = Path(tempfile.mkdtemp(prefix=f"{recipe.name}-pace-", dir=roots.runs))
+    schedule = recipe.schedule.model_copy(update=length)
+    recipe = recipe.model_copy(update={"name": folder.name, "schedule": schedule})
     try:
         passes = _Passes(recipe, kind, roots, accelerator)
-        own = replace(roots, runs=folder)
         loops, bares, waits = [], [], []
         for turn in range(turns + 1):
-            run = fit(recipe, kind, own, accelerator=accelerator, until=(turn + 1) * steps, progress=False)
+            run = fit(recipe, kind, roots, accelerator=accelerator, until=(turn + 1) * steps, progress=False)
             told: Mapping[str, float] = json.loads((run / "fit.json").read_text(encoding="utf-8"))
             loops.append(told["images_per_second"])
             waits.append(told["data_wait"])
