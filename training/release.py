@@ -42,12 +42,14 @@ from training.vectors import Model, embed, open_detector, open_model
 class Evidence:
     """What a model is measured on: folders of LFW View 1 and of scenes, and names of prepared sets.
 
-    `people` gives impostors for calibration and is never trained on; `groups` carries UTKFace's labels; `ranges` are
-    sets whose crops calibrate 8-bit graphs; `teacher` is enrolled in the cross-model comparison.
+    `detector` is the served one, which cuts the faces; `people` gives impostors for calibration and is never trained
+    on; `groups` carries UTKFace's labels; `ranges` are sets whose crops calibrate 8-bit graphs; `teacher` is enrolled
+    in the cross-model comparison.
     """
 
     view1: Path
     scenes: Path
+    detector: str
     people: str
     groups: str
     ranges: tuple[str, ...]
@@ -71,7 +73,7 @@ def release_embedder(run: str, what: Publication, roots: Roots, on: Evidence, ta
     form: Form = next(f for f in FORMS if f == what.form)
     export(folder, open_sets(roots.data, on.ranges), ("fp32", "fp16", "int8"))
     model = open_model(f"run:{run}:{form}", roots)
-    bench = Bench(open_detector(None, roots), roots.runs / "crops")
+    bench = Bench(open_detector(on.detector, roots), roots.runs / "crops")
     train, test = read_lfw_view1(on.view1, "Train"), read_lfw_view1(on.view1, "Test")
     reports = [evaluate_view1(bench, train, test, open_model(f"run:{run}:{f}", roots)) for f in FORMS]
     enrolled = open_model(on.teacher, roots)

@@ -29,6 +29,7 @@ ARCHIVES = (*FACES, "lfw_view1", "flickr_scenes")
 TEACHERS = {"yunet": "yunet_n_dynamic.onnx", "omz-0095": "omz_face_reid_retail_0095.onnx"}
 TILES = "detector-tiles"
 PEOPLE = "lfw-view1"
+SERVED = "facet-detector"
 RELEASES = ("detector", "facet-s", "facet-m")
 
 
@@ -60,6 +61,7 @@ def make_starter(
     evidence = Evidence(
         view1=work / "raw" / "lfw_view1",
         scenes=work / "raw" / "flickr_scenes",
+        detector=SERVED,
         people=PEOPLE,
         groups="utkface",
         ranges=FACES,
@@ -112,7 +114,7 @@ def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_COU
     if not (roots.data / PEOPLE).is_dir():
         # all of it is for testing: nothing may ever be trained on these people
         how = Preparation(which="centre", validation=0.0, test=1.0)
-        prepare(raw / "lfw_view1", roots.data / PEOPLE, how, open_detector("yunet", roots))
+        prepare(raw / "lfw_view1", roots.data / PEOPLE, how, open_detector(SERVED, roots))
     if not (roots.data / TILES).is_dir():
         photographs = split_photographs(raw / "flickr_scenes", raw / "lfw_view1")
         session = open_detecting_teacher(Registry.scan([roots.models]), "yunet").session
