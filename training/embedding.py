@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from service.face.manifest import InputSpec
+from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from training.augment import Augment
 from training.checkpoint import load_checkpoint
@@ -24,10 +25,11 @@ from training.crops import open_sets
 from training.errors import InitialisationFailed, RecipeInvalid, TeacherMismatch
 from training.heads import Head, HeadSpec
 from training.initialise import FromRun, Initialisation, Random, copy_weights
-from training.network import StudentSpec, build_student, example, load_student
+from training.network import StudentSpec, build_student, example, load_student, restore_student
 from training.recipe import Part, Recipe, Roots
 from training.samples import CropSource, DataSpec, Pool, gather
 from training.students import WEIGHTS
+from training.students.settle import settle
 from training.students.student import Student
 from training.task import Exported, Task, TaskKind
 from training.teachers import ModelTeacher, Teacher, TeacherSpec, open_teacher
@@ -67,7 +69,7 @@ class EmbeddingTask(Task):
         pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)
         self.student = build_student(recipe.student, recipe.input)
         teachers = {name: open_teacher(name, spec, roots) for name, spec in recipe.teachers.items()}
-        started = initialise(self.student, recipe, teachers, roots)
+        started = initialise(self.student, recipe, teachers, roots, pool)
         teaching = arrange(teachers, recipe.head, recipe.terms, recipe.view.teacher, pool, roots.runs / "targets")
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())
@@ -88,7 +90,7 @@ class EmbeddingTask(Task):
         self.terms = self._build_terms(roots)
         self.facts = {
             "initialisation": started,
-            "data": {crops.name: crops.digest for crops in pool.sets},
+            "data": _inherited(recipe, roots) | {crops.name: crops.digest for crops in pool.sets},
             "crops": len(pool),
             "classes": pool.classes if self.head is not None else (),
             "teachers": {name: teacher.embeds.digest for name, teacher in teachers.items()},
@@ -157,15 +159,21 @@ class EmbeddingTask(Task):
         return nn.ModuleList(terms)
 
 
-def initialise(student: Student, recipe: EmbeddingRecipe, teachers: Mapping[str, Teacher], roots: Roots) -> str:
+def initialise(
+    student: Student, recipe: EmbeddingRecipe, teachers: Mapping[str, Teacher], roots: Roots, pool: Pool
+) -> str:
     """Give the student its first weights; says what was done. Raises: InitialisationFailed, RecipeInvalid."""
     init = recipe.init
     if isinstance(init, Random):
         return "random"
     if isinstance(init, FromRun):
-        state = load_checkpoint(roots.runs / init.run).best
-        own = {name.removeprefix("student."): t for name, t in state.items() if name.startswith("student.")}
-        return str(copy_weights(student, own, init.minimum, init.run))
+        earlier, pixels = restore_student(load_checkpoint(roots.runs / init.run))
+        settled = ""
+        if init.settle is not None:
+            shown = np.random.default_rng(recipe.seed).permutation(len(pool))[: init.settle]
+            crops = np.asarray(pool.take([part.crops for part in pool.sets], shown), np.uint8)
+            settled = f", {settle(earlier, student, torch.from_numpy(to_tensor(crops, pixels)))} gates settled"
+        return str(copy_weights(student, earlier.state_dict(), init.minimum, init.run)) + settled
     if init.teacher not in teachers:
         raise RecipeInvalid(f"init: no teacher {init.teacher!r} is described in this recipe")
     teacher, spec = teachers[init.teacher], recipe.teachers[init.teacher]
@@ -179,6 +187,12 @@ def initialise(student: Student, recipe: EmbeddingRecipe, teachers: Mapping[str,
             f"init: the weights of teacher {init.teacher} cannot be read into a {recipe.student.kind} network"
         )
     return str(copy_weights(student, weights, init.minimum, f"teacher {init.teacher}"))
+
+
+def _inherited(recipe: EmbeddingRecipe, roots: Roots) -> dict[str, str]:
+    """The sets, by name, and their digests that the run whose weights are taken over was trained on."""
+    init = recipe.init
+    return dict(load_checkpoint(roots.runs / init.run).facts["data"]) if isinstance(init, FromRun) else {}
 
 
 def _build_head(recipe: EmbeddingRecipe, dim: int, pool: Pool, teaching: Teaching) -> Head | None:

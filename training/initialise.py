@@ -27,11 +27,15 @@ class Random(Part):
 
 
 class FromRun(Part):
-    """Weights of an earlier run's student, a name below the folder of runs."""
+    """Weights of an earlier run's student, a name below the folder of runs.
+
+    `settle`: gates that this student has no longer are replaced by their means over so many crops (null: left out).
+    """
 
     kind: Literal["checkpoint"]
     run: str
     minimum: float = Field(default=0.9, gt=0, le=1)
+    settle: int | None = Field(default=None, gt=0)
 
 
 class FromTeacher(Part):

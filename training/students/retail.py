@@ -131,20 +131,23 @@ def retail(
     outputs: Sequence[int] = (64, 128, 128),
     head: int = 512,
     dim: int = 256,
-    excite: bool = True,
+    excite: bool | Sequence[Sequence[bool]] = True,
 ) -> Student:
-    """The 0095 net at any input size that is a multiple of 16, with the ``hidden`` width of every block free.
+    """The 0095 net at any even input size, with the ``hidden`` width of every block free, and its gates (``excite``).
 
     Defaults give the published net: 1.107M parameters, pixels BGR.
     """
     stages: list[nn.Module] = [Stem(stem)]
-    inputs, side = stem, input_size // 2
-    for widths, width in zip(hidden, outputs, strict=True):
-        side //= 2
-        blocks = [Inverted(inputs, widths[0], width, side=side, stride=2, excite=excite)]
-        blocks += [Inverted(width, w, width, side=side, excite=excite) for w in widths[1:]]
+    inputs, side = stem, -(-input_size // 2)
+    gates = [[excite] * len(widths) for widths in hidden] if isinstance(excite, bool) else excite
+    for widths, gated, width in zip(hidden, gates, outputs, strict=True):
+        side = -(-side // 2)  # what a padded convolution of stride 2 makes of it
+        blocks = []
+        for number, (middle, gate) in enumerate(zip(widths, gated, strict=True)):
+            stride = 1 if number else 2
+            blocks.append(Inverted(inputs, middle, width, side=side, stride=stride, excite=gate))
+            inputs = width
         stages.append(nn.Sequential(*blocks))
-        inputs = width
     student = Student(stages, Head(inputs, head, side, dim), input_size=input_size, dim=dim)
     for module in student.modules():
         if isinstance(module, nn.Conv2d):

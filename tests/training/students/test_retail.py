@@ -51,6 +51,12 @@ def test_hidden_widths_are_free() -> None:
     assert not any(isinstance(m, Excite) for m in net.modules())
 
 
+@pytest.mark.parametrize("size", [24, 28, 30, 32])
+def test_any_even_input_size_will_do(size: int) -> None:
+    net = retail(size, hidden=((8,), (8,), (8,)), outputs=(8, 8, 8), stem=8, head=8, dim=4)
+    assert net(torch.rand(1, 3, size, size)).shape == (1, 4)
+
+
 @torch.no_grad()
 def test_equalising_changes_ranges_and_nothing_else() -> None:
     torch.manual_seed(1)
