@@ -38,7 +38,8 @@ test-engines: $(DEV)/.ready ## against real servers: PostgreSQL, haproxy, Promet
 
 test-milvus: $(DEV)/.ready ## against a real Milvus, which wants two cores to itself
 	@$(DEV)/bin/$(PIP) -e '.[engines]'
-	$(RUN) pytest -q -m engines -k milvus
+	$(RUN) pytest -q -m engines -k "milvus and not alone"
+	$(RUN) pytest -q -m engines -k "milvus and alone"
 
 test-image: $(DEV)/.ready ## build the container image and run it (root, buildah, debootstrap)
 	$(RUN) pytest -q -m image

@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from service.gallery.errors import StorageUnavailable
-from service.gallery.milvus_client import MilvusCopy
 from service.settings import Settings, SettingsInvalid, read_settings
-from service.storage import milvus_of, open_gallery, open_record
+from service.storage import open_gallery, open_record
 from tests.engines.certificates import Authority
-from tests.engines.milvus import PASSWORD as MILVUS_PASSWORD
-from tests.engines.milvus import Milvus
 from tests.engines.postgres import PASSWORD, Postgres, debian
 
 pytestmark = pytest.mark.engines
@@ -84,25 +80,6 @@ def test_what_does_not_fit_fails_clearly_and_tells_no_secret(
     told = "".join(traceback.format_exception(failed.value)) + caplog.text
     assert PASSWORD not in told
     assert PASSWORD not in (server.folder / "log").read_text()
-
-
-def test_milvus_is_told_the_password_and_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
-    guarded = Milvus(guarded=True)
-    try:
-        guarded.start()
-        named = {"milvus": guarded.address, "milvus_user": "root", "index": "milvus", "database": "postgresql://a@b/c"}
-        right = milvus_of(Settings(_env_file=None, **named, milvus_password=MILVUS_PASSWORD))  # type: ignore[call-arg, arg-type]
-        wrong = milvus_of(Settings(_env_file=None, **named, milvus_password="wr0ng-one"))  # type: ignore[call-arg, arg-type]
-        assert right is not None
-        assert wrong is not None
-        with closing(MilvusCopy(right, "store")) as copy:
-            copy.check()
-            assert not copy.exists(1)
-        with caplog.at_level(logging.DEBUG), pytest.raises(StorageUnavailable, match="Milvus cannot be used") as failed:
-            MilvusCopy(wrong, "store").check()
-        assert "wr0ng-one" not in "".join(traceback.format_exception(failed.value)) + caplog.text + repr(wrong)
-    finally:
-        guarded.remove()
 
 
 def test_settings_show_no_password(server: Postgres) -> None:
