@@ -1,4 +1,4 @@
-"""Whoever brings changes to Milvus killed at the worst moment, and Milvus emptied: nothing is lost or found too much."""
+"""Whoever brings changes to Milvus dies at the worst moment, or Milvus is emptied: nothing is lost, nothing comes back."""
 
 from __future__ import annotations
 
