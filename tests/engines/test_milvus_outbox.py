@@ -1,4 +1,4 @@
-"""Whoever brings changes to Milvus dies at the worst moment, or Milvus is emptied: nothing is lost, nothing comes back."""
+"""Whoever carries to Milvus dies at the worst moment, or Milvus is emptied: nothing is lost, nothing comes back."""
 
 from __future__ import annotations
 
