@@ -33,7 +33,7 @@ class Budget:
 
 BUDGETS: dict[str, Budget] = {
     "small": Budget("small", steps=2, batch=8, seeds=1, lessons=1, rounds=20, turns=2),
-    "real": Budget("real", steps=100, batch=32, seeds=3, lessons=3, rounds=300, turns=20),
+    "real": Budget("real", steps=300, batch=32, seeds=3, lessons=3, rounds=300, turns=20),
 }
 
 
