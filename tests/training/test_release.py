@@ -17,6 +17,7 @@ from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from tests.conftest import encode
 from tests.training.conftest import MakeRecipe, MakeSet
+from training import targets
 from training.checkpoint import load_checkpoint
 from training.cli import app
 from training.crops import open_set
@@ -118,7 +119,12 @@ def test_too_few_crops_to_calibrate(roots: Roots) -> None:
         export(roots.runs / "tiny", [six], amount=40)
 
 
-def test_targets_are_cached_flip_averaged_and_go_on_where_they_stopped(roots: Roots) -> None:
+def test_targets_are_cached_flip_averaged_and_go_on_where_they_stopped(
+    roots: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "CHUNK", 8)
+    monkeypatch.setattr(targets, "MARK_EVERY", 2)
+
     class Counting:
         def __init__(self, fails_after: int) -> None:
             self.teacher = open_teacher("t", RunTeacher(kind="run", run="tiny"), roots).embeds
@@ -134,9 +140,10 @@ def test_targets_are_cached_flip_averaged_and_go_on_where_they_stopped(roots: Ro
     six = open_set(roots.data / "six")
     folder = roots.runs / "targets-test"
     with pytest.raises(RuntimeError, match="power"):
-        compute_targets(folder, Counting(1), six, progress=False)
-    working = Counting(10)
+        compute_targets(folder, Counting(5), six, progress=False)
+    working = Counting(100)
     values = compute_targets(folder, working, six, progress=False)
+    assert working.calls == 2 * 4, "of six chunks two were kept"
     np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(values[5:9], flip_averaged(working.teacher, np.asarray(six.crops[5:9])), atol=1e-6)
     mirrored = flip_averaged(working.teacher, np.ascontiguousarray(six.crops[5:9, :, ::-1]))
