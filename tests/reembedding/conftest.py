@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,14 +17,20 @@ from service.face.registry import Registry
 from service.gallery import Gallery
 from service.gallery.embedded import open_embedded
 from service.gallery.records import NewFace, new_id
-from service.gallery.schema import faces, models, templates
+from service.gallery.schema import faces, templates
+from service.gallery.schema import models as table_of_models
 from service.gallery.sealing import Keyring, template_place
 from service.models import Models
+from service.reembedding.jobs import Job
+from service.reembedding.reembeddings import Reembeddings
 from tests.comparison.conftest import dim_portrait, other_portrait, portrait, start, zoo
 
 __all__ = ["dim_portrait", "other_portrait", "portrait", "start", "zoo"]
 
 KEYRING = "k:" + "A" * 43 + "="
+PEOPLE = 12
+"""In `gallery`."""
+PATIENCE = 60.0
 Load = Callable[..., Models]
 
 
@@ -43,6 +50,34 @@ def crop(load: Load, astronaut: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return align(astronaut, face.landmarks)
 
 
+@pytest.fixture
+def models(load: Load) -> Models:
+    """The teacher, who enrolled everybody, and a stranger to its space."""
+    return load("teacher", "stranger")
+
+
+@pytest.fixture
+def gallery(load: Load, crop: NDArray[np.uint8], tmp_path: Path) -> Iterator[Gallery]:
+    """Some people, with templates of the teacher and their crops."""
+    fill(tmp_path / "data", load, crop, PEOPLE)
+    with closing(open_embedded(tmp_path / "data", keyring=Keyring.parse(KEYRING))) as gallery:
+        yield gallery
+
+
+def await_that(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def ended(desk: Reembeddings, job: Job) -> Job:
+    """The job, once it runs no more."""
+    await_that(lambda: desk.job(job.id).state != "running")
+    return desk.job(job.id)
+
+
 def fill(data: Path, load: Load, crop: NDArray[np.uint8], count: int, keep_crops: bool = True) -> None:
     """Enrol people in `visitors`, sealed, with templates of the teacher only: one face, dimmed differently for each."""
     teacher = load("teacher").default
@@ -59,8 +94,8 @@ def stored_templates(gallery: Gallery, digest: str) -> dict[str, bytes]:
     asked = (
         sa.select(templates, faces.c.id)
         .join(faces, templates.c.face_row == faces.c.row)
-        .join(models, templates.c.model_row == models.c.row)
-        .where(models.c.digest == digest)
+        .join(table_of_models, templates.c.model_row == table_of_models.c.row)
+        .where(table_of_models.c.digest == digest)
     )
     with gallery.engine.connect() as connection:
         return {

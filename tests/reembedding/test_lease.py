@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
-import numpy as np
-import pytest
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from service.comparison.roles import Roles
 from service.gallery import Gallery
-from service.gallery.embedded import open_embedded
-from service.gallery.sealing import Keyring
 from service.metrics import Metrics
 from service.models import Models
-from service.reembedding.jobs import Job
 from service.reembedding.reembeddings import Reembeddings
 from service.reembedding.worker import Reembedder
-from tests.reembedding.conftest import KEYRING, Load, fill, stored_templates
+from tests.reembedding.conftest import PATIENCE, PEOPLE, await_that, ended, stored_templates
 
-PEOPLE = 12
 FAST = 1000.0
-PATIENCE = 60.0
-
-
-@pytest.fixture
-def models(load: Load) -> Models:
-    return load("teacher", "stranger")
-
-
-@pytest.fixture
-def gallery(load: Load, crop: NDArray[np.uint8], tmp_path: Path) -> Iterator[Gallery]:
-    fill(tmp_path / "data", load, crop, PEOPLE)
-    with closing(open_embedded(tmp_path / "data", keyring=Keyring.parse(KEYRING))) as gallery:
-        yield gallery
 
 
 class Replica:
@@ -66,18 +43,6 @@ class Replica:
     def close(self) -> None:
         self.free.set()
         self.worker.close()
-
-
-def await_that(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def ended(desk: Reembeddings, job: Job) -> Job:
-    await_that(lambda: desk.job(job.id).state != "running")
-    return desk.job(job.id)
 
 
 def test_of_two_workers_one_works_on_a_job(models: Models, gallery: Gallery) -> None:

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-import numpy as np
-import pytest
 import sqlalchemy as sa
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from service.comparison.roles import Roles
 from service.gallery import Gallery
-from service.gallery.embedded import open_embedded
 from service.gallery.schema import crops
-from service.gallery.sealing import Keyring
 from service.metrics import Metrics
 from service.models import Models
-from service.reembedding.jobs import Job
 from service.reembedding.reembeddings import Reembeddings
 from service.reembedding.worker import Reembedder
-from tests.reembedding.conftest import KEYRING, Load, fill, stored_templates
-
-PEOPLE = 12
-PATIENCE = 60.0
-
-
-@pytest.fixture
-def models(load: Load) -> Models:
-    return load("teacher", "stranger")
-
-
-@pytest.fixture
-def gallery(load: Load, crop: NDArray[np.uint8], tmp_path: Path) -> Iterator[Gallery]:
-    fill(tmp_path / "data", load, crop, PEOPLE)
-    with closing(open_embedded(tmp_path / "data", keyring=Keyring.parse(KEYRING))) as gallery:
-        yield gallery
+from tests.reembedding.conftest import PATIENCE, PEOPLE, ended, stored_templates
 
 
 def worker(models: Models, gallery: Gallery, busy: bool = False) -> closing[Reembedder]:
     return closing(Reembedder(models, gallery, Metrics(CollectorRegistry()), lambda: busy))
-
-
-def ended(desk: Reembeddings, job: Job) -> Job:
-    until = time.monotonic() + PATIENCE
-    while (read := desk.job(job.id)).state == "running":
-        assert time.monotonic() < until, read
-        time.sleep(0.01)
-    return read
 
 
 def test_no_more_faces_a_second_than_the_job_allows(models: Models, gallery: Gallery) -> None:
