@@ -69,7 +69,7 @@ class EmbeddingTask(Task):
         pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)
         self.student = build_student(recipe.student, recipe.input)
         teachers = {name: open_teacher(name, spec, roots) for name, spec in recipe.teachers.items()}
-        started = initialise(self.student, recipe, teachers, roots, pool)
+        started, inherited = initialise(self.student, recipe, teachers, roots, pool)
         teaching = arrange(teachers, recipe.head, recipe.terms, recipe.view.teacher, pool, roots.runs / "targets")
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())
@@ -90,7 +90,7 @@ class EmbeddingTask(Task):
         self.terms = self._build_terms(roots)
         self.facts = {
             "initialisation": started,
-            "data": _inherited(recipe, roots) | {crops.name: crops.digest for crops in pool.sets},
+            "data": inherited | {crops.name: crops.digest for crops in pool.sets},
             "crops": len(pool),
             "classes": pool.classes if self.head is not None else (),
             "teachers": {name: teacher.embeds.digest for name, teacher in teachers.items()},
@@ -161,19 +161,24 @@ class EmbeddingTask(Task):
 
 def initialise(
     student: Student, recipe: EmbeddingRecipe, teachers: Mapping[str, Teacher], roots: Roots, pool: Pool
-) -> str:
-    """Give the student its first weights; says what was done. Raises: InitialisationFailed, RecipeInvalid."""
+) -> tuple[str, dict[str, str]]:
+    """Give the student its first weights; says what was done, and which sets, with their digests, they come from.
+
+    Raises: InitialisationFailed, RecipeInvalid.
+    """
     init = recipe.init
     if isinstance(init, Random):
-        return "random"
+        return "random", {}
     if isinstance(init, FromRun):
-        earlier, pixels = restore_student(load_checkpoint(roots.runs / init.run))
+        run = load_checkpoint(roots.runs / init.run)
+        earlier, pixels = restore_student(run)
         settled = ""
         if init.settle is not None:
             shown = np.random.default_rng(recipe.seed).permutation(len(pool))[: init.settle]
             crops = np.asarray(pool.take([part.crops for part in pool.sets], shown), np.uint8)
             settled = f", {settle(earlier, student, torch.from_numpy(to_tensor(crops, pixels)))} gates settled"
-        return str(copy_weights(student, earlier.state_dict(), init.minimum, init.run)) + settled
+        copied = copy_weights(student, earlier.state_dict(), init.minimum, init.run)
+        return f"{copied}{settled}", dict(run.facts["data"])
     if init.teacher not in teachers:
         raise RecipeInvalid(f"init: no teacher {init.teacher!r} is described in this recipe")
     teacher, spec = teachers[init.teacher], recipe.teachers[init.teacher]
@@ -186,13 +191,7 @@ def initialise(
         raise InitialisationFailed(
             f"init: the weights of teacher {init.teacher} cannot be read into a {recipe.student.kind} network"
         )
-    return str(copy_weights(student, weights, init.minimum, f"teacher {init.teacher}"))
-
-
-def _inherited(recipe: EmbeddingRecipe, roots: Roots) -> dict[str, str]:
-    """The sets, by name, and their digests that the run whose weights are taken over was trained on."""
-    init = recipe.init
-    return dict(load_checkpoint(roots.runs / init.run).facts["data"]) if isinstance(init, FromRun) else {}
+    return str(copy_weights(student, weights, init.minimum, f"teacher {init.teacher}")), {}
 
 
 def _build_head(recipe: EmbeddingRecipe, dim: int, pool: Pool, teaching: Teaching) -> Head | None:
