@@ -20,7 +20,7 @@ def build_optimiser(module: nn.Module, schedule: Schedule) -> torch.optim.Optimi
     ]
     groups = [group for group in groups if group["params"]]
     if schedule.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=schedule.peak)
+        return torch.optim.AdamW(groups, lr=schedule.peak, fused=True)
     return torch.optim.SGD(groups, lr=schedule.peak, momentum=schedule.momentum)
 
 
