@@ -117,7 +117,7 @@ def _resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
     if not (folder / FILE).exists():
         return None
     earlier = load_checkpoint(folder)
-    if earlier.recipe != recipe.model_dump_json():
+    if not recipe.is_told_by(earlier.recipe):
         raise CheckpointInvalid(
             f"{folder} holds a run of another recipe of this name: rename the recipe, or delete the folder"
         )

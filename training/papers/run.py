@@ -26,7 +26,7 @@ from training.landmarks import LandmarkRecipe
 from training.papers.budget import Budget, cut, run_name
 from training.papers.exam import Exam, measure_points, point, recognise
 from training.papers.rows import ROWS, TEACHER, Row
-from training.recipe import Roots
+from training.recipe import Recipe, Roots
 from training.selection import choose_neurons
 from training.tasks import kind_of
 from training.terms.targets import Concat
@@ -85,7 +85,7 @@ def _sit(
     assert isinstance(recipe, EmbeddingRecipe)
     folder, kind = roots.runs / recipe.name, kind_of(recipe.task)
     graph, report = folder / "fp32.onnx", folder / "measured.json"
-    found = _read(report, recipe.model_dump_json(), budget.rounds)
+    found = _read(report, recipe, budget.rounds)
     if found is None and not train:
         return Sitting(row, seed, "not reached in the time there was; the command goes on from here")
     if found is None:
@@ -124,12 +124,12 @@ def _size(pixels: InputSpec) -> str:
     return f"{pixels.width}x{pixels.height}"
 
 
-def _read(report: Path, recipe: str, rounds: int) -> dict[str, Any] | None:
+def _read(report: Path, recipe: Recipe, rounds: int) -> dict[str, Any] | None:
     """What was measured before, if it was with this very recipe and bootstrap."""
     if not report.is_file():
         return None
     found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return found if (found["recipe"], found["rounds"]) == (recipe, rounds) else None
+    return found if recipe.is_told_by(found["recipe"]) and found["rounds"] == rounds else None
 
 
 def describe_data(roots: Roots, exam: Exam) -> dict[str, object]:
