@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from service.gallery.sealing import Keyring
 from service.metrics import Metrics
 from service.reembedding.reembeddings import Reembeddings
 from service.reembedding.worker import Reembedder
-from tests.reembedding.conftest import KEYRING, Load, fill
+from tests.reembedding.conftest import KEYRING, Load, ended, fill
 
 
 def facet(*words: str) -> str:
@@ -65,11 +64,9 @@ def test_a_job_is_asked_for_watched_and_its_old_templates_dropped(data: Path, lo
         closing(Reembedder(models, gallery, Metrics(CollectorRegistry()), lambda: False)),
     ):
         roles = Roles(models, gallery)
-        (job, _) = Reembeddings(models, gallery, roles).jobs().items
-        until = time.monotonic() + 60
-        while Reembeddings(models, gallery, roles).job(job.id).state == "running":
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        desk = Reembeddings(models, gallery, roles)
+        (job, _) = desk.jobs().items
+        ended(desk, job)
         roles.assign("test", "stranger", None, 0.0)
     assert row(facet("status"), "done")[4:8] == ["4", "4", "0", "0"]
     assert row(facet("coverage", "stranger"), "visitors")[1:] == ["4", "4", "0", "0", "0", "0"]

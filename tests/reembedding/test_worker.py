@@ -15,7 +15,7 @@ from service.metrics import Metrics
 from service.models import Models
 from service.reembedding.reembeddings import Reembeddings
 from service.reembedding.worker import Reembedder
-from tests.reembedding.conftest import PATIENCE, PEOPLE, ended, stored_templates
+from tests.reembedding.conftest import PEOPLE, await_that, ended, stored_templates
 
 
 def worker(models: Models, gallery: Gallery, busy: bool = False) -> closing[Reembedder]:
@@ -61,10 +61,7 @@ def test_people_erased_meanwhile_stay_erased(models: Models, gallery: Gallery) -
     desk = Reembeddings(models, gallery, Roles(models, gallery))
     job = desk.start("test", "stranger", "visitors", 4.0)
     with worker(models, gallery):
-        until = time.monotonic() + PATIENCE
-        while desk.job(job.id).made == 0:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        await_that(lambda: desk.job(job.id).made > 0)
         gallery.delete_collection("visitors")
         done = ended(desk, job)
     assert done.state == "done"
