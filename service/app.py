@@ -11,35 +11,36 @@ from pathlib import Path
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from service.api import comparisons, decisions, health, models, openapi, page, problems, records, reembeddings, sight
-from service.api import roles as role_routes
-from service.api.body import BodyLimits, Intake
-from service.api.edge import Edge
-from service.api.limits import RateLimit
+from service.api.http import openapi, problems
+from service.api.http.body import BodyLimits, Intake
+from service.api.http.limits import RateLimit
+from service.api.http.middleware import Edge
 from service.api.readiness import Readiness
-from service.api.requests import DEFAULT_COLLECTION, MAX_IMAGES
+from service.api.routes import backfill, comparisons, decisions, faces, gallery, health, models, web_page
+from service.api.routes import roles as role_routes
+from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
-from service.batching import Executor
-from service.comparison.cases import Cases, Retention
-from service.comparison.roles import Roles
-from service.comparison.shadow import Budget, Shadow
-from service.comparison.trial import Trial
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
+from service.executor import Executor
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
 from service.gallery.records import Progress
+from service.gallery_factory import open_gallery
 from service.keys import Keys
 from service.metrics import Metrics
 from service.models import Models
-from service.perception import Perception
-from service.reembedding.reembeddings import Reembeddings
-from service.reembedding.sightings import Sightings
-from service.reembedding.worker import Reembedder
+from service.pipeline import Perception
+from service.rollout.backfill.observed_templates import Sightings
+from service.rollout.backfill.reembeddings import Reembeddings
+from service.rollout.backfill.worker import Reembedder
+from service.rollout.decision_log import Cases, Retention
+from service.rollout.roles import Roles
+from service.rollout.shadow import Budget, Shadow
+from service.rollout.shadow_evaluation import Trial
 from service.settings import Settings
-from service.storage import open_gallery
 from service.version import VERSION
 
 log = logging.getLogger("facet")
@@ -79,18 +80,18 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     problems.install(app)
     for router in (
         decisions.router,
-        sight.router,
-        records.router,
+        faces.router,
+        gallery.router,
         models.router,
         role_routes.router,
         comparisons.router,
-        reembeddings.router,
+        backfill.router,
     ):
         app.include_router(router)
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.metrics_public))
-    app.include_router(page.router)
-    page.mount_files(app)
+    app.include_router(web_page.router)
+    web_page.mount_files(app)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 

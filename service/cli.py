@@ -12,10 +12,10 @@ from typer.core import TyperGroup
 
 from service import logs
 from service.app import create_app
-from service.commands import bench, comparison, gallery, keys, models, reembedding
+from service.commands import backfill, bench, gallery, keys, models, rollout
 from service.commands.settings import DataOption, settings_for
 from service.errors import FacetError
-from service.heap import bound_heap
+from service.malloc import bound_heap
 from service.settings import Settings, read_settings
 
 KEEP_ALIVE_SECONDS = 30
@@ -42,9 +42,9 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(bench.app, name="bench")
-app.add_typer(comparison.app, name="comparison")
-app.add_typer(reembedding.app, name="reembed")
-app.command()(comparison.compare)
+app.add_typer(rollout.app, name="comparison")
+app.add_typer(backfill.app, name="reembed")
+app.command()(rollout.compare)
 
 
 @app.command()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from service.face.cross_model import Thresholds
 from service.face.errors import ThresholdUnsupported
-from service.face.pairs import Thresholds
 from service.face.score import Threshold
 
 

@@ -23,10 +23,10 @@ from service.face.image import encode_png
 from service.face.score import Threshold, cosine
 from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, NewFace, new_id
+from service.gallery_models import Reach, References
 from service.models import Models
-from service.perception import FaceFound, Perception, Scene
-from service.references import Reach, References
-from service.stages import Stages
+from service.pipeline import FaceFound, Perception, Scene
+from service.timing import Stages
 
 FaceChoice = Literal["prominent", "single"]
 QualityChoice = Literal["enforce", "report"]

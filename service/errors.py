@@ -5,8 +5,8 @@
     FacetError
     |-- service.face.errors      images, faces, models, thresholds
     |-- service.gallery.errors   collections, subjects, storage
-    |-- service.comparison.errors  roles of models, outcomes of decisions
-    `-- service.keys, service.batching, service.api   who may ask, and how much
+    |-- service.rollout.errors  roles of models, outcomes of decisions
+    `-- service.keys, service.executor, service.api   who may ask, and how much
 
 Each concrete class carries a stable `code`; the HTTP edge maps classes to problem details in one table.
 """

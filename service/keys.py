@@ -24,9 +24,9 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 
+from service.database.schema import keys as table
+from service.database.sqlite import serialise, storage_errors
 from service.errors import FacetError
-from service.gallery.database import serialise, storage_errors
-from service.gallery.schema import keys as table
 
 SHAPE = re.compile(r"facet_([0-9a-f]{10})_([0-9a-f]{48})")
 MASK = re.compile(r"(facet_[0-9a-f]{10})_[0-9a-f]+")

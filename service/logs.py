@@ -7,7 +7,7 @@ import logging.config
 
 from pythonjsonlogger.json import JsonFormatter
 
-from service.api.trace import current_request_id
+from service.api.http.request_context import current_request_id
 from service.keys import mask
 from service.settings import Settings
 

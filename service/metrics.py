@@ -20,14 +20,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.pool import Pool, QueuePool
 
-from service.batching import Load
-from service.comparison.opinion import Opinion
-from service.comparison.roles import Assignment
+from service.executor import Load
 from service.face.manifest import Manifest
 from service.face.quality import Quality
 from service.gallery.errors import StorageError
 from service.gallery.records import Backlog, Size
-from service.reembedding.jobs import Job
+from service.rollout.backfill.jobs import Job
+from service.rollout.challenger_result import Opinion
+from service.rollout.roles import Assignment
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 STAGE_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)

@@ -8,11 +8,11 @@ from typing import Self
 import numpy as np
 
 from service.face.align import CROP
+from service.face.cross_model import Calibration, Strictest, Thresholds, read_pairs
 from service.face.detect import DetectionLimits, Detector
 from service.face.embed import Embedder
 from service.face.errors import ModelNotFound
 from service.face.manifest import Manifest
-from service.face.pairs import Calibration, Strictest, Thresholds, read_pairs
 from service.face.registry import Registry
 from service.face.score import ThresholdTable
 from service.face.session import Runtime

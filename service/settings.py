@@ -12,8 +12,8 @@ from limits import parse as parse_rate
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.database.encryption import Keyring
 from service.errors import FacetError
-from service.gallery.sealing import Keyring
 
 MIB = 1024 * 1024
 SECRETS = Path("/run/secrets")

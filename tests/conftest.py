@@ -12,7 +12,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.face.intake import add_model, read_spec
+from service.face.model_import import add_model, read_spec
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from service.gallery.database import open_engine
-from service.gallery.schema import keys as table
+from service.database.schema import keys as table
+from service.database.sqlite import open_engine
 from service.keys import KeyInvalid, KeyNotFound, Keys, Scope, TooManyGuesses, _Shown, mask
 
 

@@ -15,8 +15,8 @@ from training.commands.measure import calibrate_model, cost, evaluate
 from training.commands.papers import papers, papers_table
 from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import fit_recipe, pace
-from training.detection.commands import compose_tiles, evaluate_detector
 from training.errors import TrainingError
+from training.tasks.detection.commands import compose_tiles, evaluate_detector
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare_set,

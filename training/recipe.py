@@ -1,6 +1,6 @@
 """A recipe: one YAML file that says all there is to say about a training run.
 
-Every task derives its own recipe from `Recipe` (see `training.tasks`). Unknown keys are refused.
+Every task derives its own recipe from `Recipe` (see `training.tasks.registry`). Unknown keys are refused.
 `extends: other.yaml` starts from another recipe, whose top-level keys are replaced one by one.
 """
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from service.api.errors import NotReady
+from service.api.http.errors import NotReady
 from service.errors import FacetError
 
 FRESH_SECONDS = 1.0

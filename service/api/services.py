@@ -10,24 +10,24 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
-from service.api.body import BodyLimits, Intake
-from service.api.limits import RateLimit
+from service.api.http.body import BodyLimits, Intake
+from service.api.http.limits import RateLimit
+from service.api.http.request_context import current_request_id, trace_of
 from service.api.readiness import Readiness
-from service.api.trace import current_request_id, trace_of
-from service.batching import Executor
-from service.comparison.cases import Cases
-from service.comparison.roles import Roles
-from service.comparison.shadow import Shadow
 from service.engine import Engine
+from service.executor import Executor
 from service.face.registry import Registry
 from service.gallery import Gallery
 from service.keys import Keys
 from service.metrics import Metrics
-from service.reembedding.reembeddings import Reembeddings
-from service.reembedding.sightings import Sightings
-from service.reembedding.worker import Reembedder
+from service.rollout.backfill.observed_templates import Sightings
+from service.rollout.backfill.reembeddings import Reembeddings
+from service.rollout.backfill.worker import Reembedder
+from service.rollout.decision_log import Cases
+from service.rollout.roles import Roles
+from service.rollout.shadow import Shadow
 from service.settings import Settings
-from service.stages import Abandoned, Stages
+from service.timing import Abandoned, Stages
 
 T = TypeVar("T")
 

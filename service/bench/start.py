@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.api.requests import DEFAULT_COLLECTION
+from service.api.schemas.requests import DEFAULT_COLLECTION
 from service.bench.floor import load_models
 from service.bench.server import Server, make_key
 from service.gallery.embedded import open_embedded

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from service.bench.gallery.torture import torture as torment
 from service.commands.settings import DataOption, settings_for
-from service.gallery import exports, imports
+from service.gallery.archive import exports, imports
 from service.gallery.gallery import Gallery
 from service.gallery.records import Progress as Loading
-from service.gallery.torture import torture as torment
-from service.heap import bound_heap
+from service.gallery_factory import open_gallery, open_record
+from service.malloc import bound_heap
 from service.settings import read_settings
-from service.storage import open_gallery, open_record
 
 app = typer.Typer(help="Move, check, compact and measure what is enrolled.", no_args_is_help=True)
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The archive.")]
@@ -119,7 +119,7 @@ def bench(
 
     With --engine on servers it fills and erases a collection of its own; give it a database of its own all the same.
     """
-    from service.gallery import bench as measure  # noqa: PLC0415 - no other command needs it
+    from service.bench.gallery import load as measure  # noqa: PLC0415 - no other command needs it
 
     bound_heap()
     if engine is not None:
@@ -172,19 +172,19 @@ def bench(
 
 
 def _bench_engine(engine: str, count: int, dim: int, seconds: float, data: Path | None) -> None:
-    from service.gallery import engine_bench  # noqa: PLC0415 - as above
+    from service.bench.gallery import engines  # noqa: PLC0415 - as above
 
     parent = data or read_settings(index=engine).data
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix="bench-") as folder:
         settings = read_settings(data=Path(folder) / "data", index=engine)
         with closing(open_gallery(settings)) as gallery:
-            row = engine_bench.measure_engine(gallery, engine, count, dim, Path(folder), seconds)
+            row = engines.measure_engine(gallery, engine, count, dim, Path(folder), seconds)
     columns = ("engine", "templates", "p50 ms", "p95", "batch 64 ms", "hard", "of exact", "filled s", "enrol/s")
     _table((*columns, "record B", "index B", "among 1,000 ms"), [dataclasses.astuple(row)])
     _table(
         ("engine", "templates", "record GiB", "index GiB", "p50 ms", "filled h"),
-        [dataclasses.astuple(one) for one in engine_bench.capacity(row)],
+        [dataclasses.astuple(one) for one in engines.capacity(row)],
     )
 
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.commands.settings import DataOption, settings_for
+from service.gallery_factory import open_record
 from service.keys import Key, Keys, Scope
-from service.storage import open_record
 
 app = typer.Typer(help="Make, list and revoke keys; a running service follows at once.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from service.app import model_directories
 from service.commands.settings import DataOption, settings_for
 from service.face.download import download
 from service.face.errors import ModelError, ModelInvalid
-from service.face.intake import ModelSpec, add_model, known_specs, read_spec
+from service.face.model_import import ModelSpec, add_model, known_specs, read_spec
 from service.face.registry import ModelFolder, Registry
 
 app = typer.Typer(help="List, inspect, check, add and download models.", no_args_is_help=True)

@@ -1,11 +1,5 @@
 """Who is enrolled: records and templates behind one interface. No web, no inference, no threshold of its own."""
 
-import os
-
-# One search, one thread: a server's parallelism comes from its requests, and a team of threads for each of them would
-# spin for the same cores. OpenMP reads this once, when faiss is loaded; its call would hold for one thread.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 from service.gallery.gallery import Gallery
 
 __all__ = ["Gallery"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from service.database.schema import collections, faces, now, receipts, subjects, templates
+from service.database.timeouts import unhurried
+from service.database.writer import Turn
 from service.gallery import queries
-from service.gallery.effects import Dropped, Effect, Removed
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
 from service.gallery.records import Collection, Receipt, Subject, new_id
-from service.gallery.schema import collections, faces, now, receipts, subjects, templates
-from service.gallery.unhurried import unhurried
-from service.gallery.writer import Turn
+from service.index.changes import Dropped, Effect, Removed
 
 
 def check_name(kind: str, name: str) -> str:

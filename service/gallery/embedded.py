@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from service.gallery.database import DirectoryLock, checkpoint, open_engine, storage_errors
-from service.gallery.effects import Effect
+from service.database.encryption import Keyring
+from service.database.sqlite import DirectoryLock, checkpoint, open_engine, storage_errors
+from service.database.writer import Turn, Writer
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
 from service.gallery.records import Progress
-from service.gallery.sealing import Keyring
-from service.gallery.shelf import Shelf
-from service.gallery.tiered import Tiers
-from service.gallery.writer import Turn, Writer
+from service.index.changes import Effect
+from service.index.embedded.manager import Shelf
+from service.index.embedded.tiered import Tiers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.gallery import queries, vectors
+from service.database.encryption import crop_place
+from service.database.schema import collections, crops, faces, now, replies, subjects
+from service.database.sqlite import is_taken, serialise
+from service.database.writer import Turn
+from service.gallery import queries
 from service.gallery.changes import check_name
-from service.gallery.database import is_taken, serialise
-from service.gallery.effects import Added, Effect
-from service.gallery.errors import CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid
-from service.gallery.index import Found, distinct
+from service.gallery.errors import (
+    CollectionNotFound,
+    DuplicateSubject,
+    FaceExists,
+    IdempotencyConflict,
+    VectorInvalid,
+)
 from service.gallery.insertion import FaceRow, claim_model, insert_template, row_of
 from service.gallery.records import (
     DuplicateCheck,
@@ -28,10 +35,10 @@ from service.gallery.records import (
     Subject,
     new_id,
 )
-from service.gallery.schema import collections, crops, faces, now, replies, subjects
-from service.gallery.sealing import crop_place
 from service.gallery.store import Indexes
-from service.gallery.writer import Turn
+from service.index import vectors
+from service.index.base import Found, distinct
+from service.index.changes import Added, Effect
 
 DUPLICATES_SHOWN = 5
 

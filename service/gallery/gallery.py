@@ -12,8 +12,13 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.gallery import changes, coverage, paging, queries, rotation, vectors
-from service.gallery.effects import Effect
+from service.database import key_rotation, paging
+from service.database.audit_log import Trail
+from service.database.encryption import Keyring, crop_place, template_place
+from service.database.schema import collections, crops, faces, models, templates
+from service.database.schema import store as facts
+from service.database.writer import Turn
+from service.gallery import changes, queries, template_coverage
 from service.gallery.enrolment import Enroll, recall_reply
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
@@ -33,13 +38,10 @@ from service.gallery.records import (
     Subject,
     Vector,
 )
-from service.gallery.schema import collections, crops, faces, models, templates
-from service.gallery.schema import store as facts
-from service.gallery.sealing import Keyring, crop_place, template_place
 from service.gallery.store import Indexes, Store
-from service.gallery.trail import Trail
 from service.gallery.verification import Report, verify
-from service.gallery.writer import Turn
+from service.index import vectors
+from service.index.changes import Effect
 
 T = TypeVar("T")
 KEEP_REPLY = timedelta(hours=24)
@@ -307,11 +309,13 @@ class Gallery:
 
     def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
         """Digests of the models with templates there. Raises CollectionNotFound, SubjectNotFound."""
-        return self._read(partial(coverage.models_in, collection=collection, subject=subject))
+        return self._read(partial(template_coverage.models_in, collection=collection, subject=subject))
 
     def faces_without(self, collection: str, digests: Sequence[str], subject: str | None = None) -> int:
         """How many faces there have no template of any of these models. Raises CollectionNotFound, SubjectNotFound."""
-        return self._read(partial(coverage.faces_without, collection=collection, digests=digests, subject=subject))
+        return self._read(
+            partial(template_coverage.faces_without, collection=collection, digests=digests, subject=subject)
+        )
 
     # ---- the store itself
 
@@ -378,10 +382,10 @@ class Gallery:
             KeyMissing: the key of a value is not known.
         """
         done = 0
-        for kind in rotation.KINDS:
+        for kind in key_rotation.KINDS:
             rows = [0]
             while rows:
-                reseal = partial(rotation.reseal_some, keyring=self._indexes.keyring, kind=kind, after=rows[-1])
+                reseal = partial(key_rotation.reseal_some, keyring=self._indexes.keyring, kind=kind, after=rows[-1])
                 rows = self._store.change(reseal)
                 done += len(rows)
                 if told is not None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.gallery import vectors
-from service.gallery.effects import Added, Effect
+from service.database.encryption import Keyring, template_place
+from service.database.schema import models, templates
+from service.database.writer import Turn
 from service.gallery.errors import VectorInvalid
-from service.gallery.schema import models, templates
-from service.gallery.sealing import Keyring, template_place
-from service.gallery.writer import Turn
+from service.index import vectors
+from service.index.changes import Added, Effect
 
 # Made once: an enrolment that built its statements anew would spend most of its time on that.
 _MODEL = sa.select(models.c.row, models.c.dim).where(models.c.digest == sa.bindparam("digest"))

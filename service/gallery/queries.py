@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from service.database.schema import collections, faces, models, receipts, store, subjects, templates
 from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
-from service.gallery.index import Found, Rows
 from service.gallery.records import Collection, Face, Hit, Receipt, Subject
-from service.gallery.schema import collections, faces, models, receipts, store, subjects, templates
+from service.index.base import Found, Rows
 
 Place = tuple[int, int]
 """Rows of a collection and a model."""

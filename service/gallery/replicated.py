@@ -13,17 +13,17 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from service.gallery.database import serialise, storage_error, storage_errors
-from service.gallery.deferred import Deferred
-from service.gallery.effects import Effect
+from service.database.deferred import Deferred
+from service.database.postgres import Database, open_database
+from service.database.sqlite import serialise, storage_error, storage_errors
+from service.database.upgrades import upgrade
+from service.database.writer import Turn
 from service.gallery.errors import GalleryBusy
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
-from service.gallery.milvus import MilvusIndexes
-from service.gallery.milvus_client import Server
-from service.gallery.pgvector import PgvectorIndexes
-from service.gallery.postgres import Database, open_database
-from service.gallery.upgrades import upgrade
-from service.gallery.writer import Turn
+from service.index.changes import Effect
+from service.index.milvus.client import Server
+from service.index.milvus.index import MilvusIndexes
+from service.index.pgvector import PgvectorIndexes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -7,12 +7,12 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from service.gallery.effects import Effect
-from service.gallery.index import Found, Matrix, Rows
+from service.database.encryption import Keyring
+from service.database.writer import Turn
 from service.gallery.queries import Place
 from service.gallery.records import Backlog, Loaded
-from service.gallery.sealing import Keyring
-from service.gallery.writer import Turn
+from service.index.base import Found, Matrix, Rows
+from service.index.changes import Effect
 
 T = TypeVar("T")
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.gallery import queries, vectors
-from service.gallery.index import Rows
+from service.database.encryption import template_place
+from service.database.schema import crops, faces, subjects, templates
+from service.database.timeouts import unhurried
+from service.gallery import queries
 from service.gallery.queries import Place
-from service.gallery.schema import crops, faces, subjects, templates
-from service.gallery.sealing import template_place
 from service.gallery.store import Indexes
-from service.gallery.unhurried import unhurried
+from service.index import vectors
+from service.index.base import Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ import httpx
 import numpy as np
 import pytest
 
-from service.face.intake import add_model, read_spec
+from service.face.model_import import add_model, read_spec
 from tests.accuracy.lfw import Pair, read_pairs, unpack
 from tests.conftest import ROOT, SHARED, STARTER
-from training.metrics import accuracy, best_threshold
+from training.evaluation.metrics import accuracy, best_threshold
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(1200)]
 

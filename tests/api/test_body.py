@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api.body import Intake
+from service.api.http.body import Intake
 from service.app import create_app
-from service.batching import Overloaded
+from service.executor import Overloaded
 from tests.api.conftest import b64, settings_for
 
 BODY = 64 * 1024

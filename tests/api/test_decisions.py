@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from service.gallery.schema import audit
+from service.database.schema import audit
 from service.keys import Scope
 from tests.api.conftest import Running, b64
 from tests.conftest import encode

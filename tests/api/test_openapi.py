@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.api.body import FORM, JSON
+from service.api.http.body import FORM, JSON
 from tests.api.openapi import SNAPSHOT, current
 
 DOCUMENT: dict[str, Any] = json.loads(current())

@@ -12,8 +12,8 @@ import pytest
 from starlette.requests import Request
 
 import service
-from service.api.problems import FRAMEWORK, TABLE, respond, row_of
-from service.api.trace import Trace
+from service.api.http.problems import FRAMEWORK, TABLE, respond, row_of
+from service.api.http.request_context import Trace
 from service.errors import FacetError
 from service.face.errors import ModelInvalid
 from service.gallery.errors import StorageFull
@@ -22,7 +22,7 @@ from tests.api.conftest import Running
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 ROW = re.compile(r"^\| `([a-z_]+)` \| (\d{3}) \| (.+?) \| (.+) \|$", re.MULTILINE)
-OUTSIDE_THE_SERVER = ("service.bench", "service.comparison.offline")
+OUTSIDE_THE_SERVER = ("service.bench", "service.rollout.offline")
 """Packages whose errors only a command line ever sees."""
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from service.gallery import Gallery
 from service.gallery.embedded import open_embedded
-from service.gallery.milvus_client import Server
 from service.gallery.records import new_id
 from service.gallery.replicated import open_replicated
+from service.index.milvus.client import Server
 from tests.engines.milvus import Milvus
 from tests.engines.postgres import Postgres
 

@@ -12,10 +12,10 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-from service.gallery.milvus import MilvusIndexes
-from service.gallery.milvus_client import Server
 from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
+from service.index.milvus.client import Server
+from service.index.milvus.index import MilvusIndexes
 from tests.gallery.vectors import people
 
 DIGEST = "a" * 64

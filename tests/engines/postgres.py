@@ -17,7 +17,7 @@ import psycopg
 import sqlalchemy as sa
 
 from service.bench.server import free_port
-from service.gallery.postgres import Database
+from service.database.postgres import Database
 
 PASSWORD = "s3cret-" + secrets.token_hex(8)
 

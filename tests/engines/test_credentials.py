@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from service.gallery.errors import StorageUnavailable
+from service.gallery_factory import open_gallery, open_record
 from service.settings import Settings, SettingsInvalid, read_settings
-from service.storage import open_gallery, open_record
 from tests.engines.certificates import Authority
 from tests.engines.postgres import PASSWORD, Postgres, debian
 

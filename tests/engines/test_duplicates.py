@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from service.database.schema import faces, now, outbox
 from service.gallery import Gallery, errors, queries
-from service.gallery.milvus import MilvusIndexes
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace, new_id
-from service.gallery.schema import faces, now, outbox
+from service.index.milvus.index import MilvusIndexes
 from tests.engines.conftest import Places, await_true
 from tests.gallery.vectors import people
 
@@ -61,7 +61,7 @@ def test_of_two_who_are_a_models_first_one_gets_in(places: Places, kind: str) ->
 @pytest.fixture
 def lagging(places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gallery, MilvusIndexes]]:
     """A gallery whose Milvus is asked almost at once whether it shows what it took."""
-    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 0.2)
+    monkeypatch.setattr("service.index.milvus.relay.SHOWN_AFTER", 0.2)
     gallery = places("milvus")()
     gallery.create_collection("main")
     indexes = gallery._indexes

@@ -12,11 +12,11 @@ import pytest
 
 from service.gallery import Gallery
 from service.gallery.errors import StorageUnavailable
-from service.gallery.milvus_client import MilvusCopy, Server
 from service.gallery.records import NewFace, new_id
 from service.gallery.replicated import open_replicated
+from service.gallery_factory import milvus_of
+from service.index.milvus.client import MilvusCopy, Server
 from service.settings import Settings
-from service.storage import milvus_of
 from tests.engines.dying import ANN, DIGEST
 from tests.engines.milvus import PASSWORD, Milvus
 from tests.engines.postgres import Postgres
@@ -52,7 +52,7 @@ def test_milvus_is_told_the_password_and_nobody_else(caplog: pytest.LogCaptureFi
 def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Milvus]:
     """A Milvus for one test."""
     server = Milvus()
-    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 2.0)
+    monkeypatch.setattr("service.index.milvus.relay.SHOWN_AFTER", 2.0)
     try:
         server.start()
         yield server

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from service.gallery import Gallery, errors
-from service.gallery.milvus import MilvusIndexes
-from service.gallery.milvus_client import Server
 from service.gallery.records import NewFace, new_id
 from service.gallery.replicated import open_replicated
+from service.index.milvus.client import Server
+from service.index.milvus.index import MilvusIndexes
 from tests.conftest import ROOT
 from tests.engines.dying import ANN, BOB, DIGEST
 from tests.engines.milvus import Milvus
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.engines
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Milvus is asked soon whether it shows what it took."""
-    monkeypatch.setattr("service.gallery.carrier.SHOWN_AFTER", 2.0)
+    monkeypatch.setattr("service.index.milvus.relay.SHOWN_AFTER", 2.0)
 
 
 def found(gallery: Gallery, vector: np.ndarray, k: int = 5) -> list[str]:

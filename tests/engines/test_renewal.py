@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.gallery import Gallery, coverage, renewal
+from service.gallery import Gallery, template_coverage, template_update
 from service.gallery.records import NewFace, new_id
-from service.reembedding.errors import ReembeddingRunning
-from service.reembedding.jobs import (
+from service.rollout.backfill.errors import ReembeddingRunning
+from service.rollout.backfill.jobs import (
     DONE,
     Job,
     advance_job,
@@ -66,7 +66,7 @@ def advance(gallery: Gallery, job: Job, made: dict[int, NDArray[np.float32]], re
 def test_a_job_is_one_holders_until_its_time_is_over(gallery: Gallery) -> None:
     job = gallery.write(partial(start_job, principal="test", model=NEW, collection="main", rate=5.0))
     with gallery.engine.connect() as connection:
-        row, *_ = (crop.face_row for crop in renewal.crops_without(connection, NEW, "main", 0, 100))
+        row, *_ = (crop.face_row for crop in template_update.crops_without(connection, NEW, "main", 0, 100))
     with ThreadPoolExecutor(8) as pool:
         tries = pool.map(
             lambda name: gallery.write(partial(claim_job, job_id=job.id, holder=name, lease=MINUTE)), "abcdefgh"
@@ -91,7 +91,7 @@ def test_a_job_advances_with_its_templates_and_ends(gallery: Gallery) -> None:
     with pytest.raises(ReembeddingRunning):
         gallery.write(partial(start_job, principal="test", model=NEW, collection=None, rate=5.0))
     with gallery.engine.connect() as connection:
-        kept = renewal.crops_without(connection, NEW, "main", 0, 100)
+        kept = template_update.crops_without(connection, NEW, "main", 0, 100)
     rows = [crop.face_row for crop in kept]
     made = {row: OTHERS[number] for number, row in enumerate(rows[:4])}
     job = claim(gallery, job, "me")
@@ -101,8 +101,8 @@ def test_a_job_advances_with_its_templates_and_ends(gallery: Gallery) -> None:
     hits = gallery.search("main", NEW, OTHERS[:4], 1)
     assert [found[0].subject for found in hits] == ["s1", "s3", "s5", "s7"]
     with gallery.engine.connect() as connection:
-        assert [crop.face_row for crop in renewal.crops_without(connection, NEW, "main", 0, 100)] == rows[4:]
-        (found,) = coverage.cover(connection, NEW, [NEW])
+        assert [crop.face_row for crop in template_update.crops_without(connection, NEW, "main", 0, 100)] == rows[4:]
+        (found,) = template_coverage.cover(connection, NEW, [NEW])
     assert (found.faces, found.templates, found.from_crops) == (PEOPLE, 4, 2)
     assert (found.out_of_reach, found.to_be_seen) == (PEOPLE - 4, PEOPLE // 2)
     ended = gallery.write(partial(end_job, job_id=job.id, state=DONE))
@@ -115,20 +115,22 @@ def test_a_job_advances_with_its_templates_and_ends(gallery: Gallery) -> None:
 
 def test_dropped_templates_leave_record_and_index_and_the_faces_stay(gallery: Gallery) -> None:
     dropped = []
-    while some := gallery.change(partial(renewal.drop_some, digest=OLD, collection="main", limit=5)):
+    while some := gallery.change(partial(template_update.drop_some, digest=OLD, collection="main", limit=5)):
         dropped.append(some)
     assert dropped == [5, 5, 2]
     assert gallery.count("main", OLD) == 0
     with gallery.engine.connect() as connection:
-        (found,) = coverage.cover(connection, OLD, [OLD])
+        (found,) = template_coverage.cover(connection, OLD, [OLD])
     assert (found.faces, found.templates) == (PEOPLE, 0)
 
 
 def test_a_sighting_serves_faces_without_a_crop(gallery: Gallery) -> None:
     subject = gallery.subject("main", "s0")
     with gallery.engine.connect() as connection:
-        (row,) = renewal.faces_to_renew(connection, NEW, subject.id)
-        assert renewal.faces_to_renew(connection, NEW, gallery.subject("main", "s1").id) == []
-    add = partial(renewal.add_templates, keyring=gallery.keyring, digest=NEW, made={row: OTHERS[0], 10**9: OTHERS[1]})
+        (row,) = template_update.faces_to_renew(connection, NEW, subject.id)
+        assert template_update.faces_to_renew(connection, NEW, gallery.subject("main", "s1").id) == []
+    add = partial(
+        template_update.add_templates, keyring=gallery.keyring, digest=NEW, made={row: OTHERS[0], 10**9: OTHERS[1]}
+    )
     assert gallery.change(add) == 1, "the face that is not there is passed over"
     assert gallery.search("main", NEW, OTHERS[:1], 1)[0][0].subject == "s0"

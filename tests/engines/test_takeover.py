@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from service.face.image import encode_png
 from service.gallery.records import NewFace, new_id
 from service.gallery.replicated import open_replicated
-from service.reembedding.worker import LEASE
+from service.rollout.backfill.worker import LEASE
 from tests.api.server import Server, serving
-from tests.comparison.conftest import zoo
 from tests.engines.postgres import PASSWORD, Postgres
-from tests.reembedding.conftest import Load, crop, load, stored_templates
+from tests.rollout.backfill.conftest import Load, crop, load, stored_templates
+from tests.rollout.conftest import zoo
 
 __all__ = ["crop", "load", "zoo"]
 

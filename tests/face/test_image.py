@@ -12,13 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.face.errors import (
-    ImageCorrupt,
-    ImageError,
-    ImageTooLarge,
-    ImageTooManyPixels,
-    ImageUnsupported,
-)
+from service.face.errors import ImageCorrupt, ImageError, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
 from service.face.image import ImageLimits, decode, read_header
 from tests.conftest import encode
 

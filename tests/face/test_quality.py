@@ -11,8 +11,8 @@ import pytest
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits, Reason
 from service.face.registry import Registry
-from service.perception import Perception
-from service.stages import Stages
+from service.pipeline import Perception
+from service.timing import Stages
 from tests.conftest import encode
 
 

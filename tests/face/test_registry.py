@@ -14,8 +14,8 @@ import pytest
 
 from service.face.download import download
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
-from service.face.intake import ModelSpec, add_model, known_specs, parse_spec, read_spec
 from service.face.manifest import Manifest, dump_manifest, parse_manifest
+from service.face.model_import import ModelSpec, add_model, known_specs, parse_spec, read_spec
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.gallery.torture import torture
+from service.bench.gallery.torture import torture
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ import numpy as np
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import StorageError
 from service.gallery.records import NewFace, new_id
-from service.gallery.tiered import Tiers
+from service.index.embedded.tiered import Tiers
 
 directory, limit = Path(sys.argv[1]), int(sys.argv[2])
 random = np.random.default_rng(0)

@@ -15,7 +15,9 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.gallery import errors, paging
+from service.database import paging
+from service.database.schema import audit, metadata
+from service.gallery import errors
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.records import (
@@ -28,8 +30,7 @@ from service.gallery.records import (
     Vector,
     new_id,
 )
-from service.gallery.schema import audit, metadata
-from service.gallery.tiered import Tiers
+from service.index.embedded.tiered import Tiers
 from tests.gallery.rivals import admitted
 from tests.gallery.vectors import exact, people, unit
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.gallery import exports
-from service.gallery.archive import read_blocks
+from service.gallery.archive import exports
+from service.gallery.archive.exports import Moved, export, inspect
+from service.gallery.archive.format import read_blocks
+from service.gallery.archive.imports import Rule, restore
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
-from service.gallery.exports import Moved, export, inspect
 from service.gallery.gallery import Gallery
-from service.gallery.imports import Rule, restore
 from service.gallery.records import NewFace, new_id
 from tests.gallery.vectors import people
 

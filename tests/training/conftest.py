@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.align import align
-from training.augment import Augment, augment, move_points
-from training.crops import CropSet, Entry, open_set, writing_set
-from training.embedding import EmbeddingRecipe
+from training.data.augment import Augment, augment, move_points
+from training.data.crops import CropSet, Entry, open_set, writing_set
 from training.recipe import Roots, validate
+from training.tasks.embedding import EmbeddingRecipe
 
 ASTRONAUT = np.array([[203.4, 103.6], [247.5, 104.4], [224.1, 127.7], [204.0, 143.1], [242.9, 143.7]], np.float32)
 ADMIRAL = np.array([[224.3, 197.3], [306.8, 195.6], [265.4, 238.9], [229.8, 274.0], [304.4, 272.3]], np.float32)

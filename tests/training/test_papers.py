@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from service.face.intake import add_model, read_spec
+from service.face.model_import import add_model, read_spec
 from service.face.registry import Registry
 from tests.conftest import SHARED, STARTER
 from tests.training.conftest import MakeSet
-from training.checkpoint import load_checkpoint
-from training.crops import open_set
-from training.embedding import EmbeddingRecipe
-from training.fit import fit
+from training.data.crops import open_set
+from training.data.prepare import Preparation, prepare
+from training.engine.checkpoint import load_checkpoint
+from training.engine.fit import fit
+from training.papers.benchmark import prepare_exam
 from training.papers.budget import BUDGETS, cut
-from training.papers.exam import prepare_exam
 from training.papers.rows import ROWS, TEACHER
 from training.papers.run import run_rows
-from training.prepare import Preparation, prepare
 from training.recipe import Recipe, Roots, validate
-from training.tasks import kind_of
+from training.tasks.embedding import EmbeddingRecipe
+from training.tasks.registry import kind_of
 
 SMALL = BUDGETS["small"]
 SETS = SHARED / "data"

@@ -7,7 +7,7 @@ import yaml
 
 from tests.training.conftest import MakeRecipe
 from training.errors import RecipeInvalid
-from training.tasks import TASKS, read_recipe
+from training.tasks.registry import TASKS, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").rglob("*.yaml"))
 

@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
-from training.crops import open_set, open_sets
-from training.embedding import EmbeddingRecipe
+from training.data.crops import open_set, open_sets
+from training.data.prepare import Preparation, describe, prepare
+from training.distillation.selection import choose_neurons
+from training.distillation.targets import compute_targets, targets_path
+from training.distillation.teachers import open_teacher
 from training.errors import RecipeInvalid
-from training.prepare import Preparation, describe, prepare
+from training.evaluation.vectors import open_detector
 from training.recipe import Roots
-from training.selection import choose_neurons
-from training.targets import compute_targets, targets_path
-from training.tasks import read_recipe
-from training.teachers import open_teacher
-from training.vectors import open_detector
+from training.tasks.embedding import EmbeddingRecipe
+from training.tasks.registry import read_recipe
 
 
 def prepare_set(

@@ -9,22 +9,22 @@ import typer
 
 from service.face.errors import ModelNotFound
 from service.face.registry import MODEL
-from training.artefact import write_json
-from training.calibrate import Calibration
+from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
-from training.cost import race, yardstick
-from training.crops import open_set
+from training.data.crops import open_set
 from training.errors import ProtocolInvalid
-from training.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
-from training.openset import evaluate_openset
-from training.pairs import calibrate_pair, write_pair
-from training.plots import plot
-from training.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
+from training.evaluation.calibrate import Calibration
+from training.evaluation.cross_model import calibrate_pair, write_pair
+from training.evaluation.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
+from training.evaluation.openset import evaluate_openset
+from training.evaluation.plots import plot
+from training.evaluation.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
+from training.evaluation.report import Report, table
+from training.evaluation.subgroups import evaluate_groups
+from training.evaluation.vectors import open_detector, open_model
+from training.export.cost import race, yardstick
+from training.export.release import calibrate_on
 from training.recipe import Roots
-from training.release import calibrate_on
-from training.report import Report, table
-from training.subgroups import evaluate_groups
-from training.vectors import open_detector, open_model
 
 
 def evaluate(

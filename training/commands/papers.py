@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from training.artefact import write_json
+from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
-from training.cost import race
-from training.crops import open_set
+from training.data.crops import open_set
 from training.errors import ProtocolInvalid, RecipeInvalid
+from training.evaluation.vectors import open_detector
+from training.export.cost import race
+from training.papers.benchmark import prepare_exam
 from training.papers.budget import BUDGETS, run_name
-from training.papers.exam import prepare_exam
 from training.papers.page import write_page
 from training.papers.plot import draw_points
 from training.papers.results import assemble
 from training.papers.run import Sitting, describe_data, run_rows
 from training.recipe import Roots
-from training.vectors import open_detector
 
 DOCS = Path("docs")
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any, get_args
 import typer
 
 from training.commands.folders import DATA, RUNS, Data, Runs
-from training.crops import open_sets
+from training.data.crops import open_sets
 from training.errors import ExportFailed, PublishRefused
-from training.export import FORMS, Form, export
-from training.publish import publish
+from training.export.bundle import RELEASES, Rehearsal, make_starter
+from training.export.export import FORMS, Form, export
+from training.export.publish import publish
+from training.export.release import read_publication
 from training.recipe import STARTER
-from training.release import read_publication
-from training.starter import RELEASES, Rehearsal, make_starter
 
 
 def export_run(

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
-from training.fit import fit
-from training.pace import measure_pace
+from training.engine.fit import fit
+from training.engine.throughput import measure_pace
 from training.recipe import Roots
-from training.tasks import kind_of, read_recipe
+from training.tasks.registry import kind_of, read_recipe
 
 
 def fit_recipe(

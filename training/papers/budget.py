@@ -11,7 +11,7 @@ from typing import Any
 
 from training.papers.rows import TEACHER
 from training.recipe import Recipe, validate
-from training.tasks import kind_of, read_recipe
+from training.tasks.registry import kind_of, read_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "papers"
 

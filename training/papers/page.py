@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from training.artefact import write_text
+from training.atomic_folder import write_text
 
 RECOGNITION = {
     "lfw accuracy": "LFW accuracy",

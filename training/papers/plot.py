@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.artefact import whole_file
+from training.atomic_folder import whole_file
 
 MEASURE = "lfw accuracy"
 GAP = 0.011

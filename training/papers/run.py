@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 
 from service.errors import FacetError
 from service.face.manifest import InputSpec
-from training.artefact import digest_file, write_json
-from training.checkpoint import FILE, load_checkpoint
-from training.cost import count
-from training.crops import CropSet
-from training.embedding import EmbeddingRecipe
+from training.atomic_folder import digest_file, write_json
+from training.data.crops import CropSet
+from training.distillation.selection import choose_neurons
+from training.distillation.terms.targets import Concat
+from training.engine.checkpoint import FILE, load_checkpoint
+from training.engine.fit import fit
 from training.errors import TrainingError
-from training.export import OnnxNet
-from training.fit import fit
-from training.graphs import write_fp32
-from training.landmarks import LandmarkRecipe
+from training.export.cost import count
+from training.export.export import OnnxNet
+from training.export.graphs import write_fp32
+from training.papers.benchmark import Exam, measure_points, point, recognise
 from training.papers.budget import Budget, cut, run_name
-from training.papers.exam import Exam, measure_points, point, recognise
 from training.papers.rows import ROWS, TEACHER, Row
 from training.recipe import Recipe, Roots
-from training.selection import choose_neurons
-from training.tasks import kind_of
-from training.terms.targets import Concat
+from training.tasks.embedding import EmbeddingRecipe
+from training.tasks.landmarks import LandmarkRecipe
+from training.tasks.registry import kind_of
 
 BALANCE = 0.01
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from training.embedding import EmbeddingRecipe
 from training.papers.budget import BUDGETS, RECIPES, cut, run_name
 from training.papers.rows import CLAIMS, ROWS, TEACHER
 from training.recipe import Recipe
+from training.tasks.embedding import EmbeddingRecipe
 
 STEMS = [row.recipe for row in ROWS]
 REAL = BUDGETS["real"]

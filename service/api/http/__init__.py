@@ -1,0 +1,1 @@
+"""What every route shares: bodies, keys, limits, problem details, the OpenAPI document."""

@@ -1,0 +1,100 @@
+"""The outermost layer: request ids, security headers, the access log, metrics, and the last resort for faults."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from service.api.http.problems import respond
+from service.api.http.request_context import Trace, current_request_id, request_id_from
+from service.engine import EnrolmentRefused
+from service.face.errors import FaceUnfit, ImageCorrupt, ImageUnsupported, NoFace, SeveralFaces
+from service.metrics import Metrics
+
+access_log = logging.getLogger("facet.access")
+log = logging.getLogger("facet")
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Headers of every response, unless its route says otherwise."""
+
+NOT_ACQUIRED = frozenset(
+    kind.code for kind in (NoFace, SeveralFaces, FaceUnfit, ImageUnsupported, ImageCorrupt, EnrolmentRefused)
+)
+"""Codes of problems by which no usable face was acquired from what was sent."""
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        trace = Trace(request_id_from(Headers(scope=scope).get("x-request-id")))
+        scope.setdefault("state", {})["trace"] = trace
+        token = current_request_id.set(trace.request_id)
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = trace.request_id
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except Exception as error:
+            response = respond(Request(scope), error)
+            if status == 0:
+                await response(scope, receive, send_marked)
+        finally:
+            self._report(scope, trace, status, time.perf_counter() - begun)
+            current_request_id.reset(token)
+
+    def _report(self, scope: AsgiScope, trace: Trace, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if route != "unmatched" else ""
+        self._metrics.request(route, method, status, trace.model, seconds)
+        if trace.code:
+            self._metrics.rejection(trace.code, route)
+            if trace.collection is not None and trace.code in NOT_ACQUIRED:
+                self._metrics.acquisition(trace.model, trace.collection, trace.code)
+        if trace.fault is not None:
+            log.error("request failed", exc_info=trace.fault)
+        access_log.info(
+            "%s %s %d",
+            scope["method"],
+            route,
+            status,
+            extra={
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "milliseconds": round(seconds * 1000, 1),
+                "principal": trace.principal,
+                "model": trace.model,
+                "code": trace.code,
+            },
+        )

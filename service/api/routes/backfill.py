@@ -1,0 +1,142 @@
+"""A model's templates for people who are enrolled already: how far they reach, made from kept crops, dropped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from service.api.http.auth import Caller, allow
+from service.api.http.declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.http.errors import CollectionForbidden
+from service.api.http.pagination import Cursor, Limit
+from service.api.observers import note_templates
+from service.api.schemas import replies, requests
+from service.api.services import Services, ServicesDep
+from service.errors import FacetError
+from service.face.errors import ModelNotFound
+from service.gallery.errors import CollectionNotFound, CursorInvalid
+from service.keys import Scope
+from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning, TemplatesNeeded
+from service.rollout.backfill.jobs import Job
+from service.rollout.errors import CoverageMissing
+
+router = APIRouter(prefix="/v1", tags=["comparison"])
+
+Reader = Annotated[Caller, Depends(allow(Scope.READ))]
+Admin = Annotated[Caller, Depends(allow(Scope.ADMIN))]
+ModelName = Annotated[str, Path(min_length=1, max_length=80, description="`name` or `name@version`.")]
+JobId = Annotated[str, Path(min_length=1, max_length=64, description="Id of the job.")]
+
+
+def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
+    return problems(*CALLER, *STORE, *errors)
+
+
+@router.get("/models/{name}/coverage", summary="See whom a model can find", responses=_problems(ModelNotFound))
+def read_coverage(services: ServicesDep, caller: Reader, name: ModelName) -> replies.Coverage:
+    """How many enrolled faces a model reaches, collection by collection, and how the others could be reached."""
+    manifest = services.registry.find(name).manifest
+    found = services.reembeddings.coverage(manifest, caller.collections)
+    items = [replies.CollectionCoverage.model_validate(each) for each in found]
+    return replies.Coverage(model=replies.ModelRef.described(manifest), collections=items)
+
+
+@router.delete(
+    "/models/{name}/templates",
+    summary="Drop a model's templates",
+    responses=_problems(ModelNotFound, CollectionForbidden, CollectionNotFound, TemplatesNeeded, CoverageMissing),
+)
+def drop_templates(
+    request: Request,
+    services: ServicesDep,
+    caller: Admin,
+    name: ModelName,
+    collection: Annotated[str | None, Query(max_length=200, description="Only in this collection.")] = None,
+) -> replies.Receipt:
+    """Remove every template of a model that is no longer needed. People and faces stay, and this cannot be undone:
+    a rollback to a model that then lacks templates is refused.
+
+    Refused while the champion searches these templates. Unload the model, or new enrolments go on making them.
+    """
+    _reach(caller, collection)
+    digest = services.registry.find(name).manifest.sha256
+    receipt = services.reembeddings.drop(digest, collection)
+    services.engine.references.forget()
+    note_templates(request, services, caller, "drop_templates", digest, collection)
+    return replies.Receipt.model_validate(receipt)
+
+
+@router.post(
+    "/reembeddings",
+    status_code=202,
+    summary="Make templates from kept crops",
+    responses=_problems(*BODY, ModelNotFound, CollectionForbidden, CollectionNotFound, ReembeddingRunning),
+    openapi_extra=takes(requests.ReembeddingRequest, forms=False),
+)
+def start_reembedding(
+    request: Request,
+    services: ServicesDep,
+    caller: Admin,
+    asked: Annotated[requests.ReembeddingRequest, Depends(body(requests.ReembeddingRequest, forms=False))],
+) -> replies.Reembedding:
+    """Begin to make a loaded model's templates in the background, for faces that lack one and whose crop is kept.
+
+    It goes on after a restart. Requests go first, and all are answered as before until the model is promoted.
+    """
+    _reach(caller, asked.collection)
+    rate = asked.rate or services.settings.reembed_rate
+    job = services.reembeddings.start(caller.principal, asked.model, asked.collection, rate)
+    services.reembedder.wake()
+    note_templates(request, services, caller, "reembed", job.model, asked.collection)
+    return _told(services, job)
+
+
+@router.get("/reembeddings", summary="List jobs", responses=_problems(CursorInvalid))
+def list_reembeddings(
+    services: ServicesDep,
+    caller: Reader,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> replies.Page[replies.Reembedding]:
+    """Jobs with their progress, the newest first."""
+    page = services.reembeddings.jobs(cursor, limit)
+    items = [_told(services, job) for job in page.items if _reaches(caller, job)]
+    return replies.Page[replies.Reembedding](items=items, next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/reembeddings/{job_id}", summary="Read a job", responses=_problems(ReembeddingNotFound, CollectionForbidden)
+)
+def read_reembedding(services: ServicesDep, caller: Reader, job_id: JobId) -> replies.Reembedding:
+    """One job with its progress."""
+    job = services.reembeddings.job(job_id)
+    _reach(caller, job.collection)
+    return _told(services, job)
+
+
+@router.delete(
+    "/reembeddings/{job_id}",
+    summary="Cancel a job",
+    responses=_problems(ReembeddingNotFound, ReembeddingEnded, CollectionForbidden),
+)
+def cancel_reembedding(services: ServicesDep, caller: Admin, job_id: JobId) -> replies.Reembedding:
+    """End a job. The templates it made stay; a new job goes on with the faces that are left."""
+    _reach(caller, services.reembeddings.job(job_id).collection)
+    return _told(services, services.reembeddings.cancel(job_id))
+
+
+def _reaches(caller: Caller, job: Job) -> bool:
+    return caller.collections is None or job.collection in caller.collections
+
+
+def _reach(caller: Caller, collection: str | None) -> None:
+    """Raises: CollectionForbidden when the key may not touch the collection, or not all of them where none is named."""
+    if collection is not None:
+        caller.require(collection)
+    elif caller.collections is not None:
+        raise CollectionForbidden("this concerns every collection, and this key is limited to some: name one")
+
+
+def _told(services: Services, job: Job) -> replies.Reembedding:
+    return replies.Reembedding.of(job, services.engine.models)

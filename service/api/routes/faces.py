@@ -1,0 +1,61 @@
+"""Detect and embed: what an image shows, without deciding anything."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from service.api.http.auth import Caller, allow
+from service.api.http.declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
+from service.api.http.request_context import trace_of
+from service.api.observers import choose_model, note_faces
+from service.api.schemas import replies, requests
+from service.api.services import ServicesDep
+from service.face.errors import ModelNotFound
+from service.keys import Scope
+from service.rollout.errors import ChampionUnavailable
+
+router = APIRouter(prefix="/v1", tags=["sight"])
+
+
+@router.post(
+    "/detect",
+    summary="Which faces does an image show?",
+    responses=problems(*CALLER, *BODY, *IMAGE, *STORE),
+    openapi_extra=takes(requests.DetectRequest),
+)
+async def detect(
+    request: Request,
+    services: ServicesDep,
+    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
+    asked: Annotated[requests.DetectRequest, Depends(body(requests.DetectRequest))],
+) -> replies.Detection:
+    """Find faces, their landmarks and their quality, the most prominent face first. None is not an error."""
+    scene, seconds = await services.perform(
+        request, lambda stages: (services.engine.detect(asked.image, stages), stages.seconds)
+    )
+    note_faces(services, "detect", scene.faces, len(scene.faces))
+    return replies.Detection.of(scene, seconds, trace_of(request.scope).request_id)
+
+
+@router.post(
+    "/embed",
+    summary="Templates of the faces of an image",
+    responses=problems(*CALLER, *BODY, *IMAGE, *STORE, ModelNotFound, ChampionUnavailable),
+    openapi_extra=takes(requests.EmbedRequest),
+)
+async def embed(
+    request: Request,
+    services: ServicesDep,
+    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
+    asked: Annotated[requests.EmbedRequest, Depends(body(requests.EmbedRequest))],
+) -> replies.Embedding:
+    """Find faces and give back their templates: unit vectors, comparable by cosine within one model's space.
+
+    A template is biometric data: keep it as carefully as the image.
+    """
+    choose_model(request, services, asked.model)
+    result = await services.perform(request, lambda stages: services.engine.embed(asked.image, asked.model, stages))
+    note_faces(services, "embed", result.scene.faces, len(result.scene.faces))
+    return replies.Embedding.of(result, trace_of(request.scope).request_id)

@@ -1,0 +1,198 @@
+"""Collections, subjects and their faces as resources."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from service.api.http.auth import Caller, allow
+from service.api.http.declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.http.errors import CollectionForbidden
+from service.api.http.pagination import Cursor, Limit
+from service.api.observers import note_erasure
+from service.api.schemas import replies, requests
+from service.api.services import ServicesDep
+from service.errors import FacetError
+from service.gallery import errors as gallery
+from service.keys import Scope
+
+router = APIRouter(prefix="/v1", tags=["gallery"])
+
+CollectionName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the collection.")]
+SubjectName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the subject.")]
+FaceId = Annotated[str, Path(min_length=1, max_length=64, description="Id of the face.")]
+
+Reader = Annotated[Caller, Depends(allow(Scope.READ))]
+Enroller = Annotated[Caller, Depends(allow(Scope.ENROL))]
+Eraser = Annotated[Caller, Depends(allow(Scope.DELETE))]
+Admin = Annotated[Caller, Depends(allow(Scope.ADMIN))]
+
+
+def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
+    return problems(*CALLER, *STORE, CollectionForbidden, *errors)
+
+
+@router.get("/collections", summary="List collections", responses=_problems(gallery.CursorInvalid))
+def list_collections(
+    services: ServicesDep, caller: Reader, cursor: Cursor = None, limit: Limit = 100
+) -> replies.Page[replies.Collection]:
+    """Collections that the key may touch, in the order of their making."""
+    page = services.gallery.collections(cursor, limit)
+    items = [replies.Collection.model_validate(item) for item in page.items if caller.reaches(item.name)]
+    return replies.Page[replies.Collection](items=items, next_cursor=page.next_cursor)
+
+
+@router.post(
+    "/collections",
+    status_code=201,
+    summary="Make a collection",
+    responses=_problems(*BODY, gallery.CollectionExists, gallery.NameInvalid),
+    openapi_extra=takes(requests.CollectionRequest, forms=False),
+)
+def create_collection(
+    services: ServicesDep,
+    caller: Admin,
+    asked: Annotated[requests.CollectionRequest, Depends(body(requests.CollectionRequest, forms=False))],
+) -> replies.Collection:
+    """Make an empty collection."""
+    made = services.gallery.create_collection(
+        caller.require(asked.name), keep_crops=asked.keep_crops, metadata=asked.metadata
+    )
+    return replies.Collection.model_validate(made)
+
+
+@router.get("/collections/{collection}", summary="Read a collection", responses=_problems(gallery.CollectionNotFound))
+def read_collection(services: ServicesDep, caller: Reader, collection: CollectionName) -> replies.Collection:
+    """One collection."""
+    return replies.Collection.model_validate(services.gallery.collection(caller.require(collection)))
+
+
+@router.delete(
+    "/collections/{collection}", summary="Erase a collection", responses=_problems(gallery.CollectionNotFound)
+)
+def delete_collection(
+    request: Request, services: ServicesDep, caller: Admin, collection: CollectionName
+) -> replies.Receipt:
+    """Erase a collection with every subject, face and template in it."""
+    receipt = services.gallery.delete_collection(caller.require(collection))
+    note_erasure(request, services, caller, "collection", collection)
+    return replies.Receipt.model_validate(receipt)
+
+
+@router.get(
+    "/collections/{collection}/subjects",
+    summary="List subjects",
+    responses=_problems(gallery.CollectionNotFound, gallery.CursorInvalid),
+)
+def list_subjects(
+    services: ServicesDep,
+    caller: Reader,
+    collection: CollectionName,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+    prefix: Annotated[str, Query(max_length=200, description="Only subjects whose name begins so.")] = "",
+) -> replies.Page[replies.Subject]:
+    """Subjects of a collection, oldest first."""
+    page = services.gallery.subjects(caller.require(collection), cursor, limit, prefix)
+    items = [replies.Subject.model_validate(item) for item in page.items]
+    return replies.Page[replies.Subject](items=items, next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/collections/{collection}/subjects/{subject}",
+    summary="Read a subject",
+    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound),
+)
+def read_subject(
+    services: ServicesDep, caller: Reader, collection: CollectionName, subject: SubjectName
+) -> replies.Subject:
+    """One subject."""
+    return replies.Subject.model_validate(services.gallery.subject(caller.require(collection), subject))
+
+
+@router.patch(
+    "/collections/{collection}/subjects/{subject}",
+    summary="Rename a subject or change its metadata",
+    responses=_problems(
+        *BODY, gallery.CollectionNotFound, gallery.SubjectNotFound, gallery.SubjectExists, gallery.NameInvalid
+    ),
+    openapi_extra=takes(requests.SubjectRequest, forms=False),
+)
+def update_subject(
+    services: ServicesDep,
+    caller: Enroller,
+    collection: CollectionName,
+    subject: SubjectName,
+    asked: Annotated[requests.SubjectRequest, Depends(body(requests.SubjectRequest, forms=False))],
+) -> replies.Subject:
+    """Give a subject a new name, new metadata, or both."""
+    changed = services.gallery.update_subject(caller.require(collection), subject, asked.name, asked.metadata)
+    return replies.Subject.model_validate(changed)
+
+
+@router.delete(
+    "/collections/{collection}/subjects/{subject}",
+    summary="Erase a subject",
+    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound),
+)
+def delete_subject(
+    request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, subject: SubjectName
+) -> replies.Receipt:
+    """Erase a subject with all faces and templates."""
+    receipt = services.gallery.delete_subject(caller.require(collection), subject)
+    note_erasure(request, services, caller, "subject", collection)
+    return replies.Receipt.model_validate(receipt)
+
+
+@router.get(
+    "/collections/{collection}/subjects/{subject}/faces",
+    summary="List the faces of a subject",
+    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound, gallery.CursorInvalid),
+)
+def list_faces(
+    services: ServicesDep,
+    caller: Reader,
+    collection: CollectionName,
+    subject: SubjectName,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> replies.Page[replies.StoredFace]:
+    """Faces of a subject, oldest first."""
+    page = services.gallery.faces(caller.require(collection), subject, cursor, limit)
+    items = [replies.StoredFace.model_validate(item) for item in page.items]
+    return replies.Page[replies.StoredFace](items=items, next_cursor=page.next_cursor)
+
+
+@router.get(
+    "/collections/{collection}/faces/{face_id}",
+    summary="Read a face",
+    responses=_problems(gallery.CollectionNotFound, gallery.FaceNotFound),
+)
+def read_face(services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId) -> replies.StoredFace:
+    """One enrolled face, without image and template."""
+    return replies.StoredFace.model_validate(services.gallery.face(caller.require(collection), face_id))
+
+
+@router.delete(
+    "/collections/{collection}/faces/{face_id}",
+    summary="Erase a face",
+    responses=_problems(gallery.CollectionNotFound, gallery.FaceNotFound),
+)
+def delete_face(
+    request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, face_id: FaceId
+) -> replies.Receipt:
+    """Erase one face with its templates; its subject stays."""
+    receipt = services.gallery.delete_face(caller.require(collection), face_id)
+    note_erasure(request, services, caller, "face", collection)
+    return replies.Receipt.model_validate(receipt)
+
+
+@router.get("/receipts", summary="List receipts of erasures", responses=_problems(gallery.CursorInvalid))
+def list_receipts(
+    services: ServicesDep, caller: Admin, cursor: Cursor = None, limit: Limit = 100
+) -> replies.Page[replies.Receipt]:
+    """Proofs of all erasures, oldest first."""
+    page = services.gallery.receipts(cursor, limit)
+    items = [replies.Receipt.model_validate(item) for item in page.items]
+    return replies.Page[replies.Receipt](items=items, next_cursor=page.next_cursor)

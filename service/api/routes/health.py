@@ -1,0 +1,51 @@
+"""Whether the service lives, whether it can answer, and how it is doing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Response
+from fastapi.params import Depends as DependsMarker
+from prometheus_client.exposition import choose_encoder
+
+from service.api.http.auth import allow
+from service.api.http.declarations import STORE, problems
+from service.api.http.errors import NotReady
+from service.api.schemas import replies
+from service.api.services import ServicesDep
+from service.keys import Scope
+from service.version import VERSION
+
+router = APIRouter(tags=["health"])
+metrics_router = APIRouter(tags=["health"])
+"""Apart, because a setting says whether it asks for a key."""
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> replies.Health:
+    """Answers as long as the process serves requests at all."""
+    return replies.Health(status="alive", version=VERSION)
+
+
+@router.get("/readyz", summary="Can the service answer?", responses=problems(NotReady))
+async def readyz(services: ServicesDep) -> replies.Health:
+    """Runs every loaded model once and asks the gallery. At most once a second: in between, the last good answer."""
+    await services.readiness.probe()
+    return replies.Health(status="ready", version=VERSION)
+
+
+@metrics_router.get(
+    "/metrics",
+    summary="Series for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, **problems(*STORE)},
+)
+def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
+    """All series, in the text format that the Accept header asks for."""
+    encode, media_type = choose_encoder(accept)
+    return Response(encode(services.metrics.registry), media_type=media_type)
+
+
+def metrics_access(public: bool) -> list[DependsMarker]:
+    """Dependencies of /metrics: none, or a key that may read."""
+    return [] if public else [Depends(allow(Scope.READ))]

@@ -1,0 +1,54 @@
+"""The models: what they are, what they may be used for, and at which rates they decide."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from fastapi.responses import PlainTextResponse
+
+from service.api.http.auth import Caller, allow
+from service.api.http.declarations import CALLER, STORE, problems
+from service.api.schemas import replies
+from service.api.services import Services, ServicesDep
+from service.face.errors import ModelNotFound
+from service.face.registry import ModelFolder
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+ModelName = Annotated[str, Path(min_length=1, max_length=80, description="`name` or `name@version`.")]
+Anyone = Annotated[Caller, Depends(allow(None))]
+
+
+@router.get("/models", summary="List models", responses=problems(*CALLER, *STORE))
+def list_models(services: ServicesDep, caller: Anyone) -> replies.ModelList:
+    """Every model that the service knows, with its manifest. Those loaded answer requests."""
+    return replies.ModelList(items=[_described(services, folder) for folder in services.registry.folders()])
+
+
+@router.get("/models/{name}", summary="Read a model", responses=problems(*CALLER, *STORE, ModelNotFound))
+def read_model(services: ServicesDep, caller: Anyone, name: ModelName) -> replies.Model:
+    """One model with its manifest: licence, origin, cost, measured results and calibrated thresholds."""
+    return _described(services, services.registry.find(name))
+
+
+@router.get(
+    "/models/{name}/card",
+    summary="Read a model's card",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/markdown": {}}}, **problems(*CALLER, *STORE, ModelNotFound)},
+)
+def read_card(services: ServicesDep, caller: Anyone, name: ModelName) -> PlainTextResponse:
+    """The model card, for people, in Markdown."""
+    return PlainTextResponse(services.registry.find(name).card(), media_type="text/markdown")
+
+
+def _described(services: Services, folder: ModelFolder) -> replies.Model:
+    models, manifest = services.engine.models, folder.manifest
+    embedder = models.by_digest(manifest.sha256)
+    return replies.Model(
+        loaded=embedder is not None or models.detector.manifest.sha256 == manifest.sha256,
+        default=manifest.sha256 == services.roles.current().champion,
+        supported_fmr=[row.fmr for row in manifest.thresholds],
+        manifest=manifest,
+    )

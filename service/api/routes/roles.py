@@ -1,0 +1,108 @@
+"""Champion and challenger: read, set, promoted, rolled back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from service.api.http.auth import Caller, allow
+from service.api.http.declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.http.errors import CollectionForbidden
+from service.api.http.pagination import Cursor, Limit
+from service.api.observers import note_roles
+from service.api.schemas import replies, requests
+from service.api.services import Services, ServicesDep
+from service.errors import FacetError
+from service.face.errors import ModelNotFound
+from service.gallery.errors import CursorInvalid
+from service.keys import Scope
+from service.rollout import errors as comparison
+from service.rollout.roles import Assignment
+
+router = APIRouter(prefix="/v1", tags=["comparison"])
+
+Reader = Annotated[Caller, Depends(allow(Scope.READ))]
+CHANGING = (comparison.CoverageMissing, comparison.ChampionUnavailable, CollectionForbidden)
+
+
+def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
+    return problems(*CALLER, *STORE, *errors)
+
+
+def everywhere(caller: Annotated[Caller, Depends(allow(Scope.ADMIN))]) -> Caller:
+    """An admin of all collections: a role concerns every one. Raises: CollectionForbidden."""
+    if caller.collections is not None:
+        raise CollectionForbidden("roles concern every collection, and this key is limited to some")
+    return caller
+
+
+Admin = Annotated[Caller, Depends(everywhere)]
+
+
+@router.get("/roles", summary="Read the roles", responses=_problems())
+def read_roles(services: ServicesDep, caller: Reader) -> replies.Roles:
+    """Which model answers where none is named, and which is tried beside it."""
+    return _told(services, services.roles.current())
+
+
+@router.put(
+    "/roles",
+    summary="Set the roles",
+    responses=_problems(*BODY, *CHANGING, comparison.RolesInvalid, ModelNotFound),
+    openapi_extra=takes(requests.RolesRequest, forms=False),
+)
+def set_roles(
+    request: Request,
+    services: ServicesDep,
+    caller: Admin,
+    asked: Annotated[requests.RolesRequest, Depends(body(requests.RolesRequest, forms=False))],
+) -> replies.Roles:
+    """Name champion, challenger and sample. Every replica follows within a second.
+
+    A new champion is refused while anybody is enrolled whom it could not find.
+    """
+    made = services.roles.assign(caller.principal, asked.champion, asked.challenger, asked.sample)
+    note_roles(request, services, caller, made)
+    return _told(services, made)
+
+
+@router.post(
+    "/roles/promote",
+    summary="Promote the challenger",
+    responses=_problems(*CHANGING, comparison.ChallengerMissing),
+)
+def promote(request: Request, services: ServicesDep, caller: Admin) -> replies.Roles:
+    """The challenger becomes champion, and the champion its challenger. Nobody is enrolled again."""
+    made = services.roles.promote(caller.principal)
+    note_roles(request, services, caller, made)
+    return _told(services, made)
+
+
+@router.post(
+    "/roles/rollback",
+    summary="Go back to the champion before",
+    responses=_problems(*CHANGING, comparison.NothingToRollBack),
+)
+def roll_back(request: Request, services: ServicesDep, caller: Admin) -> replies.Roles:
+    """The roles as they were before the champion last changed; called again, one change further back."""
+    made = services.roles.rollback(caller.principal)
+    note_roles(request, services, caller, made)
+    return _told(services, made)
+
+
+@router.get("/roles/history", summary="List past roles", responses=_problems(CursorInvalid))
+def list_roles(
+    services: ServicesDep,
+    caller: Reader,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> replies.Page[replies.Roles]:
+    """Every assignment ever made, the newest first."""
+    page = services.roles.history(cursor, limit)
+    items = [_told(services, made) for made in page.items]
+    return replies.Page[replies.Roles](items=items, next_cursor=page.next_cursor)
+
+
+def _told(services: Services, roles: Assignment) -> replies.Roles:
+    return replies.Roles.of(roles, services.engine.models)

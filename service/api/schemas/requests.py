@@ -1,0 +1,218 @@
+"""What callers may send: one model per request, read from a multipart form or from JSON alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import from_json
+
+from service.api.http.body import Image
+from service.decision import Ask
+from service.gallery.records import DuplicatePolicy
+
+MAX_IMAGES = 20
+MAX_TOP_K = 100
+DEFAULT_COLLECTION = "default"
+
+
+def _addressable(value: str) -> str:
+    """Names stand in addresses: a slash or a name of dots would not come through."""
+    if "/" in value or "\\" in value or value in (".", "..") or not value.isprintable() or value != value.strip():
+        raise ValueError("must be printable, without slashes, not dots alone, and without space at either end")
+    return value
+
+
+def _json_in_form(value: object, info: ValidationInfo) -> object:
+    """A form's field is text: metadata is read from it as JSON."""
+    if isinstance(value, str) and (info.context or {}).get("form"):
+        return from_json(value, allow_inf_nan=False)
+    return value
+
+
+NameText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\]+$")]
+Name = Annotated[NameText, AfterValidator(_addressable)]
+Scalar = Annotated[str, Field(max_length=1000)] | bool | int | float | None
+Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=100)], Scalar],
+    Field(max_length=50),
+    BeforeValidator(_json_in_form),
+]
+ModelText = Annotated[str, Field(min_length=1, max_length=80)]
+ModelName = Annotated[
+    ModelText,
+    Field(
+        description="Model that embeds the faces, as `name` or `name@version`. Unset: the service's default.",
+    ),
+]
+Faces = Annotated[
+    Literal["prominent", "single"],
+    Field(
+        description="`prominent` takes the largest, most central face; `single` refuses images with several.",
+    ),
+]
+QualityGate = Annotated[
+    Literal["enforce", "report"],
+    Field(description="`enforce` refuses unfit faces; `report` only names the reasons."),
+]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Score = Annotated[float, Field(ge=-1, le=1)]
+
+
+class Request(BaseModel):
+    """What all requests share: unknown fields and non-finite numbers are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _Asking(Request):
+    model: ModelName | None = None
+    fmr: Rate | None = Field(
+        None,
+        description="False match rate to decide at; the model's calibrated table gives the threshold. For a search it "
+        "is the rate at which a stranger matches anybody. Not together with threshold.",
+        examples=[0.001],
+    )
+    threshold: Score | None = Field(
+        None, description="Score (a cosine) to decide at, instead of a rate. Not together with fmr.", examples=[0.4]
+    )
+
+    @model_validator(mode="after")
+    def _one_of_rate_and_score(self) -> Self:
+        if self.fmr is not None and self.threshold is not None:
+            raise ValueError("give fmr or threshold, not both")
+        return self
+
+    @property
+    def ask(self) -> Ask:
+        """What to decide by."""
+        return Ask(self.model, self.fmr, self.threshold)
+
+
+class VerifyRequest(_Asking):
+    """A probe, and what it is compared with: a reference image, or a stored subject."""
+
+    probe: Image = Field(description="Image of the person to verify.")
+    reference: Image | None = Field(None, description="Image to compare with.")
+    subject: Name | None = Field(None, description="Name of a stored subject to compare with, instead of an image.")
+    collection: Name | None = Field(None, description="Collection of the subject. Unset: `default`.")
+    faces: Faces = "prominent"
+    quality: QualityGate = "report"
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> Self:
+        if (self.reference is None) == (self.subject is None):
+            raise ValueError("give a reference image or a subject, exactly one of them")
+        if self.collection is not None and self.subject is None:
+            raise ValueError("collection belongs to subject; with a reference image leave it out")
+        return self
+
+
+class IdentifyRequest(_Asking):
+    """An image to search a collection with."""
+
+    image: Image = Field(description="Image of the person to identify.")
+    collection: Name = Field(DEFAULT_COLLECTION, description="Collection to search.")
+    top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="Most candidates to return, each subject once.")
+    faces: Literal["prominent", "single", "all"] = Field(
+        "prominent",
+        description="`prominent` takes the largest, most central face; `single` refuses images with several; `all` "
+        "identifies every face.",
+    )
+    quality: QualityGate = "report"
+
+
+class EnrollRequest(_Asking):
+    """A person to enrol, from one image or several. Fit images are kept, the others are reported."""
+
+    subject: Name = Field(description="Name of the person; made when new.")
+    images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES, description="Images of the person.")
+    collection: Name = Field(DEFAULT_COLLECTION, description="Collection to enrol in.")
+    metadata: Metadata | None = Field(
+        None, description="Facts to keep with the subject; in a form, a JSON object as text. Replaces earlier ones."
+    )
+    duplicate: DuplicatePolicy = Field(
+        DuplicatePolicy.ALLOW,
+        description="What to do when a face already belongs to another subject: `allow` does not look, `warn` enrols "
+        "and names them, `reject` refuses. `model`, `fmr` and `threshold` say how it is looked for.",
+    )
+    faces: Faces = "single"
+    quality: QualityGate = "enforce"
+
+    def fingerprint(self) -> str:
+        """A digest that tells this request from others: SHA-256 over its fields and the digests of its images."""
+        text = json.dumps(self.model_dump(), default=_digest_of_bytes, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class DetectRequest(Request):
+    """An image to look for faces in."""
+
+    image: Image = Field(description="Image to look at.")
+
+
+class EmbedRequest(Request):
+    """An image whose faces become templates."""
+
+    image: Image = Field(description="Image to look at.")
+    model: ModelName | None = None
+
+
+class CollectionRequest(Request):
+    """A new collection."""
+
+    name: Name = Field(description="Name of the collection.")
+    keep_crops: bool = Field(
+        False, description="Keep the aligned face crops, so that new models can be applied to people already enrolled."
+    )
+    metadata: Metadata = Field({}, description="Facts to keep with the collection.")
+
+
+class SubjectRequest(Request):
+    """Changes of a subject."""
+
+    name: Name | None = Field(None, description="New name of the subject.")
+    metadata: Metadata | None = Field(None, description="New metadata; replaces the old.")
+
+    @model_validator(mode="after")
+    def _something_to_change(self) -> Self:
+        if self.name is None and self.metadata is None:
+            raise ValueError("give a new name, new metadata or both")
+        return self
+
+
+class RolesRequest(Request):
+    """Which model answers, and which is tried beside it."""
+
+    champion: ModelText = Field(description="Loaded model that answers where a request names none.")
+    challenger: ModelText | None = Field(None, description="Loaded model that is tried on live requests; null: none.")
+    sample: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the champion's decisions kept and compared with the challenger's.",
+    )
+
+
+class ReembeddingRequest(Request):
+    """A model whose templates are to be made from kept crops."""
+
+    model: ModelText = Field(description="Loaded model, as `name` or `name@version`.")
+    collection: Name | None = Field(None, description="Collection to do it in; null: all that keep crops.")
+    rate: float | None = Field(None, gt=0, le=10_000, description="Most faces a second. Unset: the service's default.")
+
+
+class OutcomeRequest(Request):
+    """What was true of a past decision."""
+
+    outcome: Literal["genuine", "impostor"] = Field(
+        description="`genuine`: it was the person in question, the reference, the subject or rank 1. `impostor`: it "
+        "was not."
+    )
+    face: int = Field(0, ge=0, description="Which face of an identification, from 0 in the order of the answer.")
+
+
+def _digest_of_bytes(value: Any) -> str:
+    return hashlib.sha256(value).hexdigest()

@@ -1,0 +1,399 @@
+"""Measures the gallery on synthetic people: recall and latency of the index, stalls, starts, and enrolments per second.
+
+People are random directions; a person's templates have cosine about 0.6 with each other, an easy probe about 0.6 with
+them, a hard one about 0.35. Nothing here depends on a model or a photograph.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from service.database.schema import collections, faces, models, now, subjects, templates
+from service.gallery.embedded import open_embedded
+from service.gallery.gallery import Gallery
+from service.gallery.records import NewFace, new_id
+from service.index import vectors
+from service.index.base import Matrix, Rows
+from service.index.embedded.manager import idle_cores, prefer_matrix_products
+from service.index.embedded.segment import BuildStopped
+from service.index.embedded.tiered import TieredIndex, Tiers
+
+FACES = 5
+CHUNK = 10_000
+EASY, HARD = 0.6, 0.35
+DIGEST = "be" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One index at one size. Times in milliseconds; recalls are of the true person at rank 1; memory in MiB."""
+
+    index: str
+    templates: int
+    single: float
+    single_p99: float
+    batch64: float
+    easy: float
+    hard: float
+    memory: float
+    build_seconds: float
+    add: float
+    remove: float
+
+
+@dataclass(frozen=True, slots=True)
+class StallRow:
+    """Latency of one kind of call, in milliseconds, while something else goes on."""
+
+    call: str
+    beside: str
+    calls: int
+    p50: float
+    p99: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartRow:
+    """One start of a gallery: how many templates, from where, and the seconds until it answers."""
+
+    templates: int
+    source: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolRow:
+    """Acknowledged enrolments per second of so many clients, how many of them shared one sync of the disk, and what one
+    client sees, in milliseconds."""
+
+    clients: int
+    per_second: float
+    per_commit: float
+    p50: float
+    p99: float
+
+
+class Crowd:
+    """Synthetic people, made again from their seed whenever they are needed, so that they take no memory."""
+
+    def __init__(self, people: int, dim: int, seed: int = 7) -> None:
+        self.people, self.dim, self._seed = people, dim, seed
+
+    def centres(self, persons: NDArray[np.int64]) -> Matrix:
+        """The directions of some persons."""
+        found = np.empty((len(persons), self.dim), np.float32)
+        for chunk in np.unique(persons // (CHUNK // FACES)):
+            here = persons // (CHUNK // FACES) == chunk
+            found[here] = self._chunk_centres(int(chunk))[persons[here] % (CHUNK // FACES)]
+        return found
+
+    def chunks(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
+        """All templates: rows from 1 on, persons, and vectors rounded as the record rounds them."""
+        for chunk in range(-(-self.people * FACES // CHUNK)):
+            centres = np.repeat(self._chunk_centres(chunk), FACES, axis=0)
+            noise = _unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
+            matrix = _unit(np.sqrt(0.6) * centres + np.sqrt(0.4) * noise)
+            rows = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.people * FACES))
+            yield rows + 1, rows // FACES, matrix[: len(rows)].astype(np.float16).astype(np.float32)
+
+    def probes(self, count: int, cosine: float) -> tuple[NDArray[np.int64], Matrix]:
+        """Probes of random persons with about this cosine with their templates."""
+        random = np.random.default_rng((self._seed, count, int(100 * cosine)))
+        persons = random.integers(0, self.people, count)
+        noise = _unit(random.standard_normal((count, self.dim), np.float32))
+        along = cosine / np.sqrt(0.6)
+        return persons, _unit(along * self.centres(persons) + np.sqrt(1 - along**2) * noise)
+
+    def _chunk_centres(self, chunk: int) -> Matrix:
+        random = np.random.default_rng((self._seed, chunk, 0))
+        return _unit(random.standard_normal((CHUNK // FACES, self.dim), np.float32))
+
+
+def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
+    """The embedded index beside exact float32 flat search, in one run. faiss searches flat for one probe on one thread;
+    the embedded index has the helpers that the gallery gives it."""
+    prefer_matrix_products(1)
+    crowd = Crowd(count // FACES, dim)
+    easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
+    before = _resident()
+    started = time.perf_counter()
+    with idle_cores() or nullcontext() as helpers:
+        tiered = TieredIndex(dim, tiers, helpers=helpers)
+        for rows, groups, matrix in crowd.chunks():
+            tiered.add(rows, groups, matrix)
+            while tiered.fresh > (tiers or Tiers()).segment and tiered.settle():
+                pass
+        while tiered.settle():
+            pass
+        ours = _row("embedded", tiered, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
+        del tiered
+    started = time.perf_counter()
+    before = _resident()
+    flat = _Flat(dim)
+    for _, groups, matrix in crowd.chunks():
+        flat.add(groups, matrix)
+    exact = _row("exact float32", flat, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
+    return [exact, ours]
+
+
+class _Flat:
+    """faiss' exact index, as the yardstick."""
+
+    def __init__(self, dim: int) -> None:
+        self.index = faiss.IndexFlatIP(dim)
+        self.groups: list[Rows] = []
+
+    def add(self, groups: Rows, matrix: Matrix) -> None:
+        self.index.add(matrix)
+        self.groups.append(groups)
+
+    def best(self, probes: Matrix) -> Rows:
+        _, positions = self.index.search(probes, 1)
+        return np.concatenate(self.groups)[positions[:, 0]]
+
+
+def _row(
+    name: str,
+    index: TieredIndex | _Flat,
+    crowd: Crowd,
+    probes: tuple[tuple[NDArray[np.int64], Matrix], tuple[NDArray[np.int64], Matrix]],
+    build: float,
+    memory: float,
+) -> IndexRow:
+    def best(asked: Matrix) -> Rows:
+        if isinstance(index, _Flat):
+            return index.best(asked)
+        return np.array([found.groups[0] for found in index.search(asked, 1)])
+
+    def look(asked: Matrix) -> None:
+        index.index.search(asked, 1) if isinstance(index, _Flat) else index.search(asked, 1)
+
+    (easy_persons, easy), (hard_persons, hard) = probes
+    recalls = [
+        float(np.mean(np.concatenate([best(asked[at : at + 64]) for at in range(0, len(asked), 64)]) == persons))
+        for persons, asked in ((easy_persons, easy), (hard_persons, hard))
+    ]
+    single: list[float] = []
+    for at in range(min(200, len(hard))):
+        _timed(single, look, hard[at : at + 1])
+    batch: list[float] = []
+    for _ in range(5):
+        _timed(batch, look, hard[:64])
+    add: list[float] = []
+    remove: list[float] = []
+    if isinstance(index, TieredIndex):
+        last, fresh = crowd.people * FACES, crowd.probes(200, EASY)[1]
+        for at in range(200):
+            _timed(add, index.add, *_one(last + 1 + at, fresh[at]))
+            _timed(remove, index.remove, np.array([1 + 37 * at]))
+    return IndexRow(
+        name,
+        crowd.people * FACES,
+        _quantile(single, 0.5),
+        _quantile(single, 0.99),
+        _quantile(batch, 0.5),
+        recalls[0],
+        recalls[1],
+        memory,
+        build,
+        _quantile(add, 0.5),
+        _quantile(remove, 0.5),
+    )
+
+
+def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow]:
+    """Searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
+    with idle_cores() or nullcontext() as helpers:
+        return _stalls(TieredIndex(dim, helpers=helpers), Crowd(count // FACES, dim), seconds)
+
+
+def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
+    for rows, groups, matrix in crowd.chunks():
+        index.add(rows, groups, matrix)
+        while index.settle():
+            pass
+    _, probes = crowd.probes(500, HARD)
+    result = []
+    last = crowd.people * FACES
+    for beside in ("nothing", "rebuilding"):
+        done = threading.Event()
+        times: dict[str, list[float]] = {"search": [], "add": [], "remove": []}
+        threads = [threading.Thread(target=_search_on, args=(index, probes, times["search"], done))]
+        if beside == "rebuilding":
+            threads.append(threading.Thread(target=_rebuild_on, args=(index, crowd.people * FACES, done)))
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            last += 1
+            _timed(times["add"], index.add, *_one(last, probes[last % 500]))
+            _timed(times["remove"], index.remove, np.array([last]))
+            time.sleep(0.002)
+        done.set()
+        for thread in threads:
+            thread.join()
+        result += [
+            StallRow(call, beside, len(taken), _quantile(taken, 0.5), _quantile(taken, 0.99), max(taken))
+            for call, taken in times.items()
+        ]
+    return result
+
+
+def _search_on(index: TieredIndex, probes: Matrix, taken: list[float], done: threading.Event) -> None:
+    while not done.is_set():
+        _timed(taken, index.search, probes[len(taken) % 500][None], 5)
+
+
+def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
+    random = np.random.default_rng(1)
+    while not done.is_set():
+        index.remove(random.integers(1, count, 3))
+        with suppress(BuildStopped):
+            index.settle(done.is_set, thorough=True)
+
+
+def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
+    """Starts of a gallery of `count` templates: from the record alone, then from its snapshot."""
+    fill(directory, count, dim)
+    result = []
+    gallery = open_embedded(directory)
+    try:
+        result.append(StartRow(count, "record", gallery.loaded.seconds))
+        gallery.compact()
+    finally:
+        gallery.close()
+    started = time.perf_counter()
+    gallery = open_embedded(directory)
+    whole = time.perf_counter() - started
+    source = f"snapshot ({gallery.loaded.from_snapshot} of {gallery.loaded.templates})"
+    gallery.close()
+    result.append(StartRow(count, source, whole))
+    return result
+
+
+def measure_enrolments(
+    directory: Path, dim: int, clients: tuple[int, ...] = (1, 8, 32), seconds: float = 5.0
+) -> list[EnrolRow]:
+    """Durable enrolments of one face each, by several clients at once."""
+    gallery = open_embedded(directory)
+    result = []
+    try:
+        gallery.create_collection("rate")
+        commits = itertools.count()
+        sa.event.listen(gallery.engine, "commit", lambda _: next(commits))
+        for number in clients:
+            before = next(commits)
+            every = enrol_at_once(gallery, "rate", dim, number, seconds)
+            shared = len(every) / max(1, next(commits) - before - 1)
+            result.append(EnrolRow(number, len(every) / seconds, shared, _quantile(every, 0.5), _quantile(every, 0.99)))
+    finally:
+        gallery.close()
+    return result
+
+
+def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, seconds: float) -> list[float]:
+    """Milliseconds of every durable enrolment of one face that so many clients get done in this time."""
+    times: list[list[float]] = [[] for _ in range(clients)]
+    end = time.monotonic() + seconds
+    threads = [threading.Thread(target=_enrol_on, args=(gallery, collection, dim, taken, end)) for taken in times]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [value for taken in times for value in taken]
+
+
+def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], end: float) -> None:
+    random = np.random.default_rng(threading.get_native_id())
+    while time.monotonic() < end:
+        vector = _unit(random.standard_normal((1, dim), np.float32))[0]
+        _timed(taken, gallery.enroll, collection, new_id(), [NewFace(new_id(), {DIGEST: vector})])
+
+
+def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> None:
+    """Write a gallery of `count` templates straight into the record, as fast as the disk allows."""
+    gallery = open_embedded(directory)
+    try:
+        gallery.create_collection(collection)
+        crowd = Crowd(count // FACES, dim)
+
+        def prepare(connection: sa.Connection) -> tuple[int, int]:
+            connection.execute(sa.insert(models).values(digest=DIGEST, dim=dim))
+            row = connection.scalar(sa.select(collections.c.row).where(collections.c.name == collection))
+            model = connection.scalar(sa.select(models.c.row).where(models.c.digest == DIGEST))
+            return int(row or 0), int(model or 0)
+
+        place = gallery.write(prepare)
+        for rows, persons, matrix in crowd.chunks():
+            gallery.write(lambda c, rows=rows, persons=persons, matrix=matrix: _insert(c, place, rows, persons, matrix))  # type: ignore[misc]
+    finally:
+        gallery.close()
+
+
+def _insert(connection: sa.Connection, place: tuple[int, int], rows: Rows, persons: Rows, matrix: Matrix) -> None:
+    collection, model = place
+    at = now()
+    people = [
+        {
+            "row": int(person) + 1,
+            "id": new_id(),
+            "collection_row": collection,
+            "name": f"person-{person}",
+            "metadata": {},
+        }
+        for person in np.unique(persons)
+    ]
+    connection.execute(sa.insert(subjects).values(created_at=at, updated_at=at), people)
+    connection.execute(
+        sa.insert(faces).values(
+            collection_row=collection, created_at=at, quality={}, box=[], landmarks=[], source_sha256=""
+        ),
+        [
+            {"row": int(row), "id": new_id(), "subject_row": int(person) + 1}
+            for row, person in zip(rows, persons, strict=True)
+        ],
+    )
+    connection.execute(
+        sa.insert(templates).values(model_row=model, collection_row=collection, key_id=None),
+        [
+            {"row": int(row), "face_row": int(row), "subject_row": int(person) + 1, "vector": vectors.pack(vector)}
+            for row, person, vector in zip(rows, persons, matrix, strict=True)
+        ],
+    )
+
+
+def _one(row: int, vector: Matrix) -> tuple[Rows, Rows, Matrix]:
+    return np.array([row]), np.array([row]), vector[None]
+
+
+def _unit(values: Matrix) -> Matrix:
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
+
+
+def _timed(taken: list[float], call: Callable[..., object], *arguments: object) -> None:
+    """Append the milliseconds of one call."""
+    started = time.perf_counter()
+    call(*arguments)
+    taken.append(1000 * (time.perf_counter() - started))
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return float(np.quantile(values, share)) if values else float("nan")
+
+
+def _resident() -> float:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096 / 2**20

@@ -1,1 +1,0 @@
-"""Models compared on live traffic, and changed without enrolling anybody again."""

@@ -1,0 +1,60 @@
+"""Opaque cursors for lists in the order of their rows."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from service.database.sqlite import storage_errors
+from service.gallery.errors import CursorInvalid
+from service.gallery.records import Page
+
+T = TypeVar("T")
+
+BEYOND = 2**62
+"""Above every row."""
+
+
+def encode(row: int) -> str:
+    """The cursor of what comes after `row`."""
+    return base64.urlsafe_b64encode(b"r%d" % row).decode().rstrip("=")
+
+
+def decode(cursor: str | None) -> int:
+    """The row after which a list goes on; 0 is the beginning.
+
+    Raises:
+        CursorInvalid: not a cursor.
+    """
+    if cursor is None:
+        return 0
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise CursorInvalid from None
+    if not text[:1] == b"r" or not text[1:].isdigit() or len(text) > 20:
+        raise CursorInvalid
+    return min(int(text[1:]), 2**63 - 1)
+
+
+def newest_first(
+    engine: sa.Engine,
+    asked: sa.Select[Any],
+    row: sa.Column[int],
+    made: Callable[..., T],
+    cursor: str | None,
+    limit: int,
+) -> Page[T]:
+    """A page of what `asked` selects, by the falling order of its column `row`, made of its columns by `made`.
+
+    Raises: CursorInvalid, StorageError.
+    """
+    some = asked.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
+    with storage_errors(), engine.connect() as connection:
+        found = connection.execute(some).all()
+    more = encode(found[limit - 1]._mapping[row]) if len(found) > limit else None
+    return Page(tuple(made(*one) for one in found[:limit]), more)

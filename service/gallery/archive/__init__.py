@@ -1,0 +1,1 @@
+"""A gallery as a file: written, read back, inspected."""

@@ -1,0 +1,203 @@
+"""A gallery out into an archive, subject by subject; an export that was interrupted goes on."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.database.encryption import Keyring, crop_place, template_place
+from service.database.schema import collections, crops, faces, models, subjects, templates
+from service.database.sqlite import storage_errors
+from service.gallery import queries
+from service.gallery.archive.format import ArchiveWriter, Block, read_blocks
+from service.gallery.errors import ArchiveInvalid, CollectionNotFound
+from service.gallery.records import new_id
+
+BLOCK = 200
+"""Subjects in a block: one transaction at the import."""
+
+
+@dataclass(slots=True)
+class Moved:
+    """How much was exported, read or imported; `skipped` subjects or faces were there already."""
+
+    collections: int = 0
+    subjects: int = 0
+    faces: int = 0
+    templates: int = 0
+    skipped: int = 0
+
+    def totals(self) -> dict[str, int]:
+        """All but what was skipped."""
+        return {
+            "collections": self.collections,
+            "subjects": self.subjects,
+            "faces": self.faces,
+            "templates": self.templates,
+        }
+
+    def add(self, other: Moved) -> None:
+        """Count another part."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+Told = Callable[[Moved], None]
+
+
+def export(
+    engine: sa.Engine,
+    path: Path,
+    only: Sequence[str] | None = None,
+    told: Told | None = None,
+    *,
+    keyring: Keyring | None = None,
+) -> Moved:
+    """Write collections to an archive. May run beside a serving gallery: each subject is exported as it is when read.
+
+    Args:
+        engine: The record.
+        path: A new file. Where an earlier export to it was interrupted, it goes on.
+        only: Names of collections; None is all.
+        told: Called after each block.
+        keyring: Opens templates and crops that are sealed; they leave in the clear.
+
+    Raises:
+        CollectionNotFound, KeyMissing, ArchiveInvalid (the interrupted file is of another gallery), StorageError.
+    """
+    moved = Moved()
+    with storage_errors(), ArchiveWriter(path) as archive, engine.connect() as connection:
+        chosen = list(connection.execute(sa.select(collections).order_by(collections.c.row)))
+        for name in only or ():
+            if name not in {entry.name for entry in chosen}:
+                raise CollectionNotFound(name)
+        chosen = [entry for entry in chosen if only is None or entry.name in only]
+        after = _continue(archive, queries.store_id(connection), [entry.name for entry in chosen], moved)
+        for entry in chosen:
+            if entry.name not in after:
+                archive.write(
+                    {
+                        "kind": "collection",
+                        "name": entry.name,
+                        "keep_crops": entry.keep_crops,
+                        "metadata": entry.metadata,
+                        "created_at": entry.created_at.isoformat(),
+                    }
+                )
+                moved.collections += 1
+            last = after.get(entry.name, 0)
+            while rows := list(
+                connection.scalars(
+                    sa.select(subjects.c.row)
+                    .where(subjects.c.collection_row == entry.row, subjects.c.row > last)
+                    .order_by(subjects.c.row)
+                    .limit(BLOCK)
+                )
+            ):
+                block = {"kind": "subjects", "collection": entry.name, "last": rows[-1]}
+                block |= _count(people := list(_read_subjects(connection, keyring or Keyring.empty(), rows)))
+                archive.write(block | {"subjects": people})
+                _add(moved, block)
+                last = rows[-1]
+                if told is not None:
+                    told(moved)
+        archive.write({"kind": "end", **moved.totals()})
+        archive.finish()
+    return moved
+
+
+def inspect(path: Path) -> Moved:
+    """Read a whole archive, check it, and count.
+
+    Raises:
+        ArchiveInvalid: damaged, cut short, or not an archive of this version.
+    """
+    moved = Moved()
+    end: Block = {}
+    for block in read_blocks(path):
+        if block["kind"] == "collection":
+            moved.collections += 1
+        elif block["kind"] == "subjects":
+            _add(moved, _count(block["subjects"]))
+        end = block
+    if {"kind": "end", **moved.totals()} != end:
+        raise ArchiveInvalid(f"Archive {path.name} does not hold what its end says: it is damaged.")
+    return moved
+
+
+def _continue(archive: ArchiveWriter, store_id: str, names: list[str], moved: Moved) -> dict[str, int]:
+    """The last subject row exported already, by collection; writes the head of a new archive."""
+    if not archive.blocks:
+        archive.write({"kind": "head", "id": new_id(), "store": store_id, "collections": names})
+        return {}
+    head, *rest = archive.blocks
+    if head.get("store") != store_id or head.get("collections") != names:
+        raise ArchiveInvalid(
+            "The interrupted export is of another gallery or choice of collections: delete its .part file."
+        )
+    after: dict[str, int] = {}
+    for block in rest:
+        if block["kind"] == "collection":
+            moved.collections += 1
+            after[block["name"]] = 0
+        elif block["kind"] == "subjects":
+            after[block["collection"]] = block["last"]
+            _add(moved, block)
+    return after
+
+
+def _read_subjects(connection: sa.Connection, keyring: Keyring, rows: Sequence[int]) -> Iterator[Block]:
+    by_face: dict[int, dict[str, str]] = defaultdict(dict)
+    asked = sa.select(templates, models.c.digest).join(models)
+    for entry in connection.execute(asked.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
+        place = template_place(entry.face_row, entry.model_row)
+        by_face[entry.face_row][entry.digest] = _text(keyring.open(entry.vector, entry.key_id, place))
+    by_subject: dict[int, list[Block]] = defaultdict(list)
+    found = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
+    for entry in connection.execute(found.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
+        sealed = entry.data
+        crop = None if sealed is None else _text(keyring.open(sealed, entry.key_id, crop_place(entry.row)))
+        by_subject[entry.subject_row].append(
+            {
+                "id": entry.id,
+                "created_at": entry.created_at.isoformat(),
+                "quality": entry.quality,
+                "box": entry.box,
+                "landmarks": entry.landmarks,
+                "source_sha256": entry.source_sha256,
+                "templates": by_face[entry.row],
+                "crop": crop,
+            }
+        )
+    for entry in connection.execute(sa.select(subjects).where(subjects.c.row.in_(rows)).order_by(subjects.c.row)):
+        yield {
+            "id": entry.id,
+            "name": entry.name,
+            "metadata": entry.metadata,
+            "created_at": entry.created_at.isoformat(),
+            "updated_at": entry.updated_at.isoformat(),
+            "faces": by_subject[entry.row],
+        }
+
+
+def _count(people: Sequence[Block]) -> dict[str, int]:
+    every = list(itertools.chain.from_iterable(person["faces"] for person in people))
+    held = sum(len(face["templates"]) for face in every)
+    return {"subjects_count": len(people), "faces_count": len(every), "templates_count": held}
+
+
+def _add(moved: Moved, block: dict[str, Any]) -> None:
+    moved.subjects += block["subjects_count"]
+    moved.faces += block["faces_count"]
+    moved.templates += block["templates_count"]
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

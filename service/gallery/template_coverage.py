@@ -1,0 +1,128 @@
+"""Which enrolled faces have a template of which models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from service.database.schema import collections, crops, faces, models, templates
+from service.gallery import queries
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How far a model reaches in one collection, in faces."""
+
+    collection: str
+    faces: int
+    templates: int
+    """Faces with a template of the model itself."""
+    shared: int
+    """Faces without one, and with one of another model of its space."""
+    from_crops: int
+    """Faces without a template of the model itself whose crop is kept: one can be made."""
+    out_of_reach: int
+    """Faces without any template of its space: no probe of the model finds them."""
+    to_be_seen: int
+    """Those among them without a crop: only a new photograph brings them into reach."""
+
+
+def cover(
+    connection: sa.Connection, digest: str, space: Sequence[str], reachable: Sequence[str] | None = None
+) -> list[Coverage]:
+    """How far a model reaches in every collection, or in those named. Reads every face.
+
+    Args:
+        connection: To the record.
+        digest: The model.
+        space: Digests of all models of its space, its own too.
+        reachable: Names of the collections to look at; None for all.
+    """
+    own, near = _held(connection, [digest]), _held(connection, space)
+    kept = sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces)
+
+    def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+
+    asked = (
+        sa.select(
+            collections.c.name,
+            sa.func.count(faces.c.row),
+            count(own),
+            count(~own & near),
+            count(~own & kept),
+            count(~near),
+            count(~near & ~kept),
+        )
+        .join(faces, faces.c.collection_row == collections.c.row)
+        .group_by(collections.c.row, collections.c.name)
+        .order_by(collections.c.row)
+    )
+    if reachable is not None:
+        asked = asked.where(collections.c.name.in_(reachable))
+    return [Coverage(name, *map(int, counts)) for name, *counts in connection.execute(asked)]
+
+
+def models_in(connection: sa.Connection, collection: str, subject: str | None = None) -> tuple[str, ...]:
+    """Digests of the models with templates in a collection, or of one of its subjects.
+
+    Raises:
+        CollectionNotFound, SubjectNotFound: there is none.
+    """
+    if subject is None:
+        inside = templates.c.collection_row == queries.collection_row(connection, collection)
+        return queries.models_of(connection, inside)
+    row = queries.subject_row(connection, collection, subject)
+    return queries.models_of(connection, templates.c.face_row.in_(sa.select(faces.c.row).where(_of_subject(row))))
+
+
+def faces_without(
+    connection: sa.Connection, collection: str, digests: Sequence[str], subject: str | None = None
+) -> int:
+    """How many faces of a collection, or of one of its subjects, have no template of any of these models.
+
+    Reads every face: the larger the collection, the longer it takes.
+
+    Raises:
+        CollectionNotFound, SubjectNotFound: there is none.
+    """
+    if subject is None:
+        inside = faces.c.collection_row == queries.collection_row(connection, collection)
+    else:
+        inside = _of_subject(queries.subject_row(connection, collection, subject))
+    lacking = sa.select(sa.func.count()).select_from(faces).where(inside, ~_held(connection, digests))
+    return int(connection.scalar(lacking) or 0)
+
+
+def shortfalls(
+    connection: sa.Connection, digests: Sequence[str], of: str | None = None, collection: str | None = None
+) -> dict[str, int]:
+    """Collections in which faces lack a template of all these models, and how many faces do.
+
+    With `of`, only faces that have a template of that model count; with `collection`, only those of that collection.
+    """
+    asked = (
+        sa.select(collections.c.name, sa.func.count())
+        .join(faces, faces.c.collection_row == collections.c.row)
+        .where(~_held(connection, digests))
+        .group_by(collections.c.row, collections.c.name)
+        .order_by(collections.c.row)
+    )
+    if of is not None:
+        asked = asked.where(_held(connection, [of]))
+    if collection is not None:
+        asked = asked.where(collections.c.name == collection)
+    return {name: int(count) for name, count in connection.execute(asked)}
+
+
+def _held(connection: sa.Connection, digests: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Whether a face has a template of any of these models."""
+    rows = list(connection.scalars(sa.select(models.c.row).where(models.c.digest.in_(digests))))
+    held = sa.exists().where(templates.c.face_row == faces.c.row, templates.c.model_row.in_(rows))
+    return held.correlate(faces)
+
+
+def _of_subject(row: int) -> sa.ColumnElement[bool]:
+    return faces.c.subject_row == row

@@ -1,0 +1,151 @@
+"""Which enrolled templates a probe may be compared with: its own model's, or those of models of the same space.
+
+A model that regresses a teacher's embedding lives in the teacher's space, so people enrolled with the teacher need
+no new templates for it. Nobody enrolled may be overlooked either: where the probe's own model has templates of some
+faces only, the models that have the others are searched as well. Another space is a refusal, never a score.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.face.cross_model import Calibration, Thresholds
+from service.face.embed import Embedder
+from service.face.errors import SpaceMismatch
+from service.face.manifest import Manifest
+from service.gallery.errors import TemplateMissing
+from service.gallery.gallery import Gallery
+from service.gallery.records import Hit, Vector
+from service.models import Models
+
+FRESH_SECONDS = 1.0
+MOST_SHARE = 0.01  # of one thread's time that looking up what a collection holds may take
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one model's probes are compared with, in a collection or in one of its subjects."""
+
+    gallery: Gallery
+    collection: str
+    subject: str | None
+    models: tuple[Manifest, ...]
+    """Models whose templates are compared, the probe's own first if it has any."""
+    thresholds: Thresholds
+    calibration: Calibration
+    unreachable: int
+    """Faces without a template of any of these models: no probe of this model can find them."""
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Digests of the models."""
+        return tuple(model.sha256 for model in self.models)
+
+    def comparisons(self) -> int:
+        """Templates that one search is compared with. Raises: CollectionNotFound."""
+        return sum(self.gallery.count(self.collection, digest) for digest in self.digests)
+
+    def search(self, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """For each of (N, D) unit probes the k best subjects, each once, best first. Raises: GalleryError."""
+        if len(self.digests) == 1:
+            return self.gallery.search(self.collection, self.digests[0], probes, k)
+        ranked: list[list[Hit]] = [[] for _ in probes]
+        for digest in self.digests:
+            with suppress(TemplateMissing):  # the last of that model's templates may just have been erased
+                found = self.gallery.search(self.collection, digest, probes, k)
+                ranked = [hits + more for hits, more in zip(ranked, found, strict=True)]
+        return [_distinct(hits)[:k] for hits in ranked]
+
+    def compare(self, probe: Vector) -> Hit:
+        """The best of the subject's faces for a (D,) unit probe. Raises: GalleryError."""
+        subject = self.subject or ""
+        if len(self.digests) == 1:
+            return self.gallery.compare(self.collection, subject, self.digests[0], probe)
+        hits: list[Hit] = []
+        for digest in self.digests:
+            with suppress(TemplateMissing):
+                hits.append(self.gallery.compare(self.collection, subject, digest, probe))
+        if not hits:
+            raise TemplateMissing(f"Subject '{subject}'", self.digests[0])
+        return max(hits, key=lambda hit: hit.score)
+
+
+class References:
+    """Finds the reach of models. What a collection holds is looked up again after a second, or later where that
+    would take more than a hundredth of a thread; what is enrolled meanwhile has the loaded models' templates anyway.
+    """
+
+    def __init__(self, models: Models, gallery: Gallery) -> None:
+        self._models = models
+        self._gallery = gallery
+        self._kept: dict[tuple[str, str], tuple[float, Reach]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, embedder: Embedder, collection: str, subject: str | None = None) -> Reach:
+        """The reach of a model's probes.
+
+        Raises: CollectionNotFound, SubjectNotFound, TemplateMissing, SpaceMismatch.
+        """
+        if subject is not None:
+            return self._find(embedder, collection, subject)
+        place = (collection, embedder.digest)
+        with self._lock:
+            until, kept = self._kept.get(place, (0.0, None))
+        begun = time.monotonic()
+        if kept is not None and begun < until:
+            return kept
+        found = self._find(embedder, collection, None)
+        ended = time.monotonic()
+        with self._lock:
+            self._kept[place] = (ended + max(FRESH_SECONDS, (ended - begun) / MOST_SHARE), found)
+        return found
+
+    def forget(self) -> None:
+        """Look everything up again: what a collection holds has changed at one stroke."""
+        with self._lock:
+            self._kept.clear()
+
+    def _find(self, embedder: Embedder, collection: str, subject: str | None) -> Reach:
+        present = self._gallery.models_in(collection, subject)
+        usable = [digest for digest in self._models.same_space(embedder.manifest) if digest in present]
+        chosen, missing = ([embedder.digest], 0) if not present else ([], 1)
+        while usable and missing:
+            # The probe's own model goes first; then whichever covers most of the faces that are left.
+            candidates = usable[:1] if usable[0] == embedder.digest else usable
+            left = {d: self._gallery.faces_without(collection, [*chosen, d], subject) for d in candidates}
+            best = min(candidates, key=lambda digest: left[digest])
+            usable.remove(best)
+            if not chosen or left[best] < missing:
+                chosen.append(best)
+                missing = left[best]
+        if not chosen:
+            raise self._refusal(embedder, collection, subject, present)
+        thresholds, calibration = self._models.calibration(embedder, chosen)
+        manifests = tuple(self._models.known[digest] for digest in chosen)
+        return Reach(self._gallery, collection, subject, manifests, thresholds, calibration, missing)
+
+    def _refusal(
+        self, embedder: Embedder, collection: str, subject: str | None, present: tuple[str, ...]
+    ) -> SpaceMismatch | TemplateMissing:
+        where = f"Collection '{collection}'" if subject is None else f"Subject '{subject}'"
+        others = [self._models.known[digest].identity for digest in present if digest in self._models.known]
+        if not others:
+            return TemplateMissing(where, embedder.digest, present)
+        return SpaceMismatch(
+            f"{where} has templates of {', '.join(others)} only, and {embedder.manifest.identity} embeds into another "
+            "space: ask with model= one of those, or enrol again with this model"
+        )
+
+
+def _distinct(hits: list[Hit]) -> list[Hit]:
+    """Each subject once, with its best face, best first."""
+    best: dict[str, Hit] = {}
+    for hit in sorted(hits, key=lambda hit: hit.score, reverse=True):
+        best.setdefault(hit.subject_id, hit)
+    return list(best.values())

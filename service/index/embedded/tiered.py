@@ -1,0 +1,328 @@
+"""The embedded index: an exact block for what is fresh, compressed segments for what has settled."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.index.base import Found, Matrix, Rows, distinct
+from service.index.embedded.block import SMALLEST, Block, find
+from service.index.embedded.segment import CHUNK, BuildStopped, Part, Segment, Settled, build
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """Sizes at which vectors change their place, and how deep the compressed part is searched."""
+
+    exact: int = 65_536
+    """Up to so many vectors every search is exact and nothing is compressed."""
+    fresh: int = 8_192
+    """Beyond that, fresh vectors that gather before they settle. They cost a search more than settled ones."""
+    segment: int = 131_072
+    """Vectors of a full segment: what one rebuild works on, and by how much memory grows meanwhile."""
+    shortlist: int = 1_024
+    """Closest codes that are scored again, in all segments together."""
+    dead: float = 0.2
+    """Share of removed vectors at which a segment is rebuilt without them."""
+
+
+class SegmentFiles(Protocol):
+    """Where segments are kept between runs."""
+
+    def write(self, segment: Segment) -> Path | None:
+        """Keep a segment; None when it could not be, which costs only time at the next start."""
+        ...
+
+    def remove(self, file: Path) -> None:
+        """Forget a segment."""
+        ...
+
+    def clear(self) -> None:
+        """Forget all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One consistent state; searches keep the one they began with."""
+
+    settled: Settled
+    fresh: Block
+    living: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The living candidates for one probe, how many dead took places in the short list, and the best that the rest
+    could score."""
+
+    rows: Rows
+    groups: Rows
+    scores: NDArray[np.float32]
+    dead: int
+    unseen: float
+
+
+class TieredIndex:
+    """A `VectorIndex`. Reads take no lock: they work on the last published view.
+
+    Changes of one thread and rebuilds of another may go on beside searches of any number of threads.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        tiers: Tiers | None = None,
+        *,
+        files: SegmentFiles | None = None,
+        segments: Sequence[Segment] = (),
+        room: int = SMALLEST,
+        helpers: Executor | None = None,
+    ) -> None:
+        """An index of `segments`, or of nothing; `files` is where later segments are kept.
+
+        `room` is made for so many fresh vectors; more find theirs, at the price of a copy. `helpers` take part in
+        searches of many segments while they are idle.
+        """
+        self.dim = dim
+        self._tiers = tiers or Tiers()
+        self._files = files
+        self._helpers = helpers
+        settled = Settled.of(segments)
+        self._view = View(settled, Block.empty(dim, max(room, SMALLEST)), int(np.count_nonzero(settled.alive)))
+        self._change = threading.Lock()
+        self._settling = threading.Lock()
+        self._gone = False
+
+    def add(self, rows: Rows, groups: Rows, vectors: Matrix) -> None:
+        """Append to the fresh block; found by every search that begins after the return."""
+        with self._change:
+            view = self._view
+            self._view = replace(view, fresh=view.fresh.extended(rows, groups, vectors), living=view.living + len(rows))
+
+    def remove(self, rows: Rows) -> int:
+        """Clear the flags of `rows`; no search that begins after the return gives them back."""
+        with self._change:
+            view = self._view
+            positions = view.fresh.positions(rows)
+            view.fresh.alive[positions] = False
+            removed = len(positions) + view.settled.clear(rows)
+            fresh = view.fresh
+            if len(positions):
+                dead = fresh.length - int(np.count_nonzero(fresh.alive[: fresh.length]))
+                if dead > max(1024, fresh.length // 4):
+                    fresh = fresh.without(np.empty(0, np.int64))
+            self._view = replace(view, fresh=fresh, living=view.living - removed)
+        return removed
+
+    def search(self, probes: Matrix, k: int) -> list[Found]:
+        """Exact over the fresh block, short-listed over the settled; deeper until k groups are found or all is seen."""
+        view = self._view
+        nothing = np.empty(0, np.int64)
+        found = [Found(nothing, nothing, np.empty(0, np.float32))] * len(probes)
+        total = view.fresh.length + len(view.settled.rows)
+        waiting = np.arange(len(probes))
+        reach = min(k + 8, total)
+        while len(waiting) and reach:
+            deeper = []
+            for place, seen in zip(waiting, self._look(view, probes[waiting], reach), strict=True):
+                best = distinct(seen.rows, seen.groups, seen.scores, k)
+                found[place] = best
+                enough = len(best.rows) == k and best.scores[-1] >= seen.unseen
+                if reach < total and (not enough or 2 * seen.dead > reach):
+                    deeper.append(place)
+            waiting = np.array(deeper, np.int64)
+            reach = min(4 * reach, total)
+        return found
+
+    def rows(self) -> Rows:
+        """All living rows, ascending."""
+        view = self._view
+        fresh = view.fresh.rows[: view.fresh.length][view.fresh.alive[: view.fresh.length]]
+        return np.sort(np.concatenate([view.settled.rows[view.settled.alive], fresh]))
+
+    def entries(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
+        """All living entries in parts: rows, groups, vectors as they are searched."""
+        view = self._view
+        fresh = np.flatnonzero(view.fresh.alive[: view.fresh.length])
+        sources: list[Part] = [
+            (part.rows, part.groups, part.vectors, np.flatnonzero(part.alive)) for part in view.settled.segments
+        ]
+        for rows, groups, vectors, living in [
+            *sources,
+            (view.fresh.rows, view.fresh.groups, view.fresh.vectors, fresh),
+        ]:
+            for start in range(0, len(living), CHUNK):
+                chosen = living[start : start + CHUNK]
+                yield rows[chosen], groups[chosen], vectors[chosen].astype(np.float32)
+
+    def __len__(self) -> int:
+        return self._view.living
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all parts."""
+        view = self._view
+        return view.fresh.memory + sum(segment.memory for segment in view.settled.segments)
+
+    @property
+    def fresh(self) -> int:
+        """Vectors that have not settled, the dead among them included."""
+        return self._view.fresh.length
+
+    @property
+    def segments(self) -> int:
+        """Segments at this moment."""
+        return len(self._view.settled.segments)
+
+    def _look(self, view: View, probes: Matrix, reach: int) -> list[_Seen]:
+        """The `reach` best of each tier, for each probe."""
+        tiers: list[tuple[Block | Settled, Matrix, Rows]] = []
+        if view.fresh.length:
+            tiers.append((view.fresh, *view.fresh.nearest(probes, reach)))
+        if view.settled.segments:
+            tiers.append((view.settled, *view.settled.nearest(probes, reach, self._tiers.shortlist, self._helpers)))
+        result = []
+        for number in range(len(probes)):
+            rows, groups, scores, dead, unseen = [], [], [], 0, -np.inf
+            for part, tier_scores, tier_positions in tiers:
+                positions, values = tier_positions[number], tier_scores[number]
+                kept = positions >= 0
+                held = int(np.count_nonzero(kept))
+                if held < len(part.rows):
+                    unseen = max(unseen, float(values[held - 1]))
+                kept[kept] = part.alive[positions[kept]]
+                if part is view.settled:  # the fresh part is searched exactly: its dead crowd nobody out
+                    dead += held - int(np.count_nonzero(kept))
+                rows.append(part.rows[positions[kept]])
+                groups.append(part.groups[positions[kept]])
+                scores.append(values[kept])
+            result.append(_Seen(np.concatenate(rows), np.concatenate(groups), np.concatenate(scores), dead, unseen))
+        return result
+
+    def discard(self) -> None:
+        """The collection is gone: forget everything, the files too; a rebuild under way ends without effect."""
+        with self._change:
+            self._gone = True
+            self._view = View(Settled.of(()), Block.empty(self.dim), 0)
+        if self._settling.acquire(blocking=False):
+            self._clear_files()
+            self._settling.release()
+
+    def _clear_files(self) -> None:
+        if self._files is not None:
+            self._files.clear()
+
+    # ---- settling
+
+    def settle(self, stopped: Callable[[], bool] = lambda: False, *, thorough: bool = False) -> bool:
+        """Do the most pressing piece of rebuilding, if any, beside searches and changes; True when something was done.
+
+        Args:
+            stopped: Asked now and then; True ends the work without effect.
+            thorough: Also drop the last dead vector, from memory and from file.
+
+        Raises:
+            BuildStopped: `stopped` said so.
+        """
+        with self._settling:
+            try:
+                return self._settle(stopped, thorough)
+            except BuildStopped:
+                if not self._gone:
+                    raise
+                self._clear_files()
+                return False
+
+    def _settle(self, stopped: Callable[[], bool], thorough: bool) -> bool:
+        view = self._view
+        plan = self._plan(view, thorough)
+        if plan is None:
+            return False
+        first, last, with_fresh = plan
+        old = view.settled.segments[first:last]
+        parts: list[Part] = [
+            (segment.rows, segment.groups, segment.vectors, np.flatnonzero(segment.alive)) for segment in old
+        ]
+        if with_fresh:
+            fresh = view.fresh
+            room = max(0, self._tiers.segment - sum(len(part[3]) for part in parts))
+            wanted = np.flatnonzero(fresh.alive[: fresh.length])[:room]
+            parts.append((fresh.rows, fresh.groups, fresh.vectors, wanted))
+        new: Segment | None = None
+        if sum(len(part[3]) for part in parts):
+            new = build(parts, self.dim, lambda: self._gone or stopped())
+            if self._files is not None:
+                new = replace(new, file=self._files.write(new))
+        if not self._swap(first, last, new, with_fresh):
+            raise BuildStopped
+        for segment in old:
+            if segment.file is not None and self._files is not None:
+                self._files.remove(segment.file)
+        return True
+
+    def rewrite(self) -> None:
+        """Write every segment to a new file and delete the old one."""
+        with self._settling:
+            if self._files is None or self._gone:
+                return
+            for number, segment in enumerate(self._view.settled.segments):
+                renewed = replace(segment, file=self._files.write(segment))
+                if not self._swap(number, number + 1, renewed, False):
+                    self._clear_files()
+                    return
+                if segment.file is not None:
+                    self._files.remove(segment.file)
+
+    @property
+    def wants_settling(self) -> bool:
+        """Whether `settle` would do something."""
+        return self._plan(self._view, False) is not None
+
+    def _plan(self, view: View, thorough: bool) -> tuple[int, int, bool] | None:
+        """Which segments, from first to before last, become one new one, and whether fresh vectors join them."""
+        segments = view.settled.segments
+        tiers = self._tiers
+        fresh = int(np.count_nonzero(view.fresh.alive[: view.fresh.length]))
+        if fresh > (tiers.fresh if segments else tiers.exact):
+            # The youngest segment is built again together with fresh vectors until it is full: few segments, and no
+            # vector is handled more than segment / fresh times.
+            count = len(segments)
+            grows = bool(segments) and int(np.count_nonzero(segments[-1].alive)) <= tiers.segment - tiers.fresh
+            return count - grows, count, True
+        living = [int(np.count_nonzero(segment.alive)) for segment in segments]
+        for number, segment in enumerate(segments):
+            dead = len(segment.rows) - living[number]
+            if dead > (0 if thorough else tiers.dead * len(segment.rows)):
+                last = number + 1
+                if last < len(segments) and living[number] + living[last] <= tiers.segment:
+                    last += 1
+                return number, last, False
+        return None
+
+    def _swap(self, first: int, last: int, new: Segment | None, with_fresh: bool) -> bool:
+        with self._change:
+            if self._gone:
+                return False
+            view = self._view
+            segments = list(view.settled.segments)
+            fresh = view.fresh
+            if new is not None:  # something may have been removed while it was built
+                present = [segment.rows[segment.alive] for segment in segments[first:last]]
+                if with_fresh:
+                    present.append(fresh.rows[: fresh.length][fresh.alive[: fresh.length]])
+                still = find(new.rows, new.alive, np.concatenate(present))
+                new.alive[:] = False
+                new.alive[still] = True
+            segments[first:last] = [] if new is None else [new]
+            if with_fresh:
+                fresh = fresh.without(new.rows if new is not None else np.empty(0, np.int64))
+            self._view = View(Settled.of(segments), fresh, view.living)
+            return True

@@ -1,0 +1,196 @@
+"""Brings the record's changes to Milvus, in order, one process at a time; a change may be brought twice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import numpy as np
+import sqlalchemy as sa
+
+from service.database.schema import models, templates
+from service.database.sqlite import serialise, storage_errors
+from service.database.timeouts import unhurried
+from service.gallery import queries
+from service.gallery.errors import StorageError
+from service.gallery.records import Backlog
+from service.gallery.store import Store
+from service.index import candidates, vectors
+from service.index.milvus import outbox
+from service.index.milvus.client import MilvusCopy
+from service.index.milvus.outbox import Entry, Kind
+
+log = logging.getLogger(__name__)
+CARRY_EVERY = 0.25
+SHOWN_AFTER = 20.0
+"""Seconds after which Milvus is asked whether it shows what it took: four times those by which `Bounded` may lag, so
+that what one of its replicas shows, all do."""
+CARRYING = 0x6361727279
+"""The lock of the process that carries."""
+
+
+class Carrier:
+    """One thread of each process; whichever comes first carries, the others see that there is nothing to do."""
+
+    def __init__(self, store: Store, copy: MilvusCopy, observe: Callable[[str, float], None]) -> None:
+        """Note what Milvus lacks altogether, and begin to carry.
+
+        Args:
+            store: The record, with the outbox.
+            copy: Follows it.
+            observe: Told how long it took to carry some changes.
+
+        Raises:
+            StorageError: Milvus or the record does not answer.
+        """
+        self._store, self._copy, self._observe = store, copy, observe
+        self._waiting = 0
+        self._oldest: int | None = None
+        self._oldest_since = 0.0
+        self._closing = threading.Event()
+        store.change(lambda turn: self._complete(turn.connection))
+        self._thread = threading.Thread(target=self._run, name="gallery-outbox", daemon=True)
+        self._thread.start()
+
+    @property
+    def backlog(self) -> Backlog:
+        """As last counted; the age of the oldest change is since this process saw it first."""
+        return Backlog(self._waiting, 0.0 if self._oldest is None else time.monotonic() - self._oldest_since)
+
+    def close(self) -> None:
+        """Stop carrying; another process, or the next start, goes on."""
+        self._closing.set()
+        self._thread.join()
+
+    def catch_up(self, *, thorough: bool = False) -> None:
+        """Carry all there is; thoroughly, also until Milvus has settled and searches rely on it alone."""
+        self.carry()
+        while self._store.read(outbox.waiting)[0]:
+            time.sleep(CARRY_EVERY / 5)  # another process may be at it
+            self.carry()
+        if not thorough:
+            return
+        for model in self._store.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
+            if self._copy.exists(model):
+                self._copy.settle(model)
+        while self._store.read(outbox.holds):
+            time.sleep(CARRY_EVERY)
+            self.carry()
+
+    def carry(self) -> bool:
+        """Let Milvus follow some changes; False when there are none, or another process is at it.
+
+        Raises:
+            StorageError: Milvus or the record does not answer; nothing is forgotten.
+        """
+        with storage_errors(), self._store.engine.connect() as connection, connection.begin():
+            self._look(connection)
+            if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
+                return False
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            started = time.perf_counter()
+            ripe = outbox.ripe(connection, SHOWN_AFTER)
+            if ripe:
+                self._let_go(connection, ripe)
+            entries = outbox.take(connection)
+            if self._begins_anew(connection, entries):
+                return True
+            for (kind, model), run in groupby(entries, lambda entry: (entry.kind, entry.model)):
+                self._follow(connection, kind, model, list(run))
+            outbox.settle(connection, entries)
+            if ripe or entries:
+                self._observe("carry", time.perf_counter() - started)
+            return bool(ripe or entries)
+
+    def _begins_anew(self, connection: sa.Connection, entries: Sequence[Entry]) -> bool:
+        """Whether Milvus lost a model's collection: then all of it is noted before a new one can answer from a part."""
+        models_of = {entry.model for entry in entries if entry.kind is Kind.ADD and entry.model is not None}
+        lost = [model for model in models_of if not self._copy.exists(model) and outbox.has_left(connection, model)]
+        for model in lost:
+            log.warning("Milvus has lost a collection: it is filled again")
+            outbox.write_all(connection, model)
+        return bool(lost)
+
+    def _look(self, connection: sa.Connection) -> None:
+        self._waiting, oldest = outbox.waiting(connection)
+        if oldest != self._oldest:
+            self._oldest, self._oldest_since = oldest, time.monotonic()
+
+    def _let_go(self, connection: sa.Connection, ripe: Sequence[Entry]) -> None:
+        """Rely on Milvus for what it was seen to show; carry again what it took and does not show."""
+        living = candidates.living(connection, [entry.template for entry in ripe])
+        lost: set[int] = set()
+        for model in {entry.model for entry in ripe if entry.model is not None}:
+            rows = living.intersection(entry.template for entry in ripe if entry.model == model)
+            lost |= rows - self._copy.shown(model, rows)
+        outbox.forget(connection, [entry for entry in ripe if entry.template not in lost])
+        if lost:
+            log.warning("Milvus does not show %d templates that it took: they are carried again", len(lost))
+            outbox.repeat(connection, [entry for entry in ripe if entry.template in lost])
+
+    def _follow(self, connection: sa.Connection, kind: Kind, model: int | None, run: list[Entry]) -> None:
+        rows = [entry.template for entry in run if entry.template is not None]
+        if kind is Kind.DROP or model is None:
+            for entry in run:
+                self._drop(connection, entry.collection)
+        elif kind is Kind.ADD:
+            self._add(connection, model, rows)
+        elif self._copy.exists(model):
+            self._copy.delete(model, rows)
+
+    def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
+        """Upsert what the record still has: carried over twice, it is there once."""
+        asked = sa.select(
+            templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
+        ).where(templates.c.row.in_(rows))
+        found = connection.execute(asked).all()
+        if not found:
+            return
+        dim = len(found[0].vector) // 2
+        self._copy.provide(model, dim)
+        matrix = vectors.unpack([entry.vector for entry in found], dim).astype(np.float32)
+        data = [
+            {
+                "row": entry.row,
+                "collection_row": entry.collection_row,
+                "subject_row": entry.subject_row,
+                "vector": vector,
+            }
+            for entry, vector in zip(found, matrix, strict=True)
+        ]
+        self._copy.upsert(model, data)
+
+    def _drop(self, connection: sa.Connection, collection: int) -> None:
+        last = queries.last_template_row(connection)
+        for model in connection.scalars(sa.select(models.c.row)):
+            if self._copy.exists(model):
+                found = self._copy.all(model, last, f"collection_row == {collection}", ["row"])
+                rows = [int(entry["row"]) for entry in found]
+                for start in range(0, len(rows), outbox.SOME):
+                    self._copy.delete(model, rows[start : start + outbox.SOME])
+
+    def _complete(self, connection: sa.Connection) -> None:
+        """Have every model's collection filled that Milvus does not know."""
+        with unhurried(connection):
+            serialise(connection, "milvus")
+            for model in {place[1] for place, *_ in queries.places(connection)}:
+                if not self._copy.exists(model):
+                    outbox.write_all(connection, model)
+        self._look(connection)
+
+    def _run(self) -> None:
+        pause = CARRY_EVERY
+        while not self._closing.wait(pause):
+            try:
+                while self.carry() and not self._closing.is_set():
+                    pass
+                pause = CARRY_EVERY
+            except StorageError as error:
+                log.warning("changes wait for Milvus: %s", error)
+                pause = min(10.0, 2 * pause)
+            except Exception:  # the thread must not end: changes would gather unnoticed
+                log.exception("carrying changes to Milvus failed")
+                pause = 10.0

@@ -1,0 +1,99 @@
+"""What an operator asks for: make a model's templates, see how far it reaches, drop those no longer needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from functools import partial
+
+import sqlalchemy as sa
+
+from service.database.sqlite import storage_errors
+from service.database.writer import Turn
+from service.face.manifest import Manifest
+from service.gallery import template_coverage, template_update
+from service.gallery.changes import write_receipt
+from service.gallery.gallery import Gallery
+from service.gallery.records import Page, Receipt
+from service.gallery.template_coverage import Coverage
+from service.index.changes import Effect
+from service.models import Models
+from service.rollout.backfill.errors import TemplatesNeeded
+from service.rollout.backfill.jobs import CANCELLED, Job, end_job, find_job, latest_jobs, list_jobs, start_job
+from service.rollout.errors import CoverageMissing
+from service.rollout.roles import Roles
+
+DROPPED_AT_ONCE = 2000
+"""Templates in one transaction: other changes wait no longer than these take."""
+
+
+class Reembeddings:
+    """Jobs, coverage and dropping for one record. Safe to call from many threads at once."""
+
+    def __init__(self, models: Models, gallery: Gallery, roles: Roles) -> None:
+        self._models, self._gallery, self._roles = models, gallery, roles
+        self._dropping = threading.Lock()  # two models that each count on the other's templates
+
+    def start(self, principal: str, model: str, collection: str | None, rate: float) -> Job:
+        """Begin to make templates of a loaded model from kept crops, in the background.
+
+        Raises: ModelNotFound (not loaded), CollectionNotFound, ReembeddingRunning, StorageError.
+        """
+        digest = self._models.embedder(model).digest
+        return self._gallery.write(lambda connection: start_job(connection, principal, digest, collection, rate))
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job; the templates it made stay. Raises: ReembeddingNotFound, ReembeddingEnded, StorageError."""
+        return self._gallery.write(lambda connection: end_job(connection, job_id, CANCELLED))
+
+    def job(self, job_id: str) -> Job:
+        """One job. Raises: ReembeddingNotFound, StorageError."""
+        with storage_errors(), self._gallery.engine.connect() as connection:
+            return find_job(connection, job_id)
+
+    def jobs(self, cursor: str | None = None, limit: int = 100) -> Page[Job]:
+        """All jobs, newest first. Raises: CursorInvalid, StorageError."""
+        return list_jobs(self._gallery.engine, cursor, limit)
+
+    def latest(self) -> list[Job]:
+        """The newest job of each model and collection. Raises: StorageError."""
+        with storage_errors(), self._gallery.engine.connect() as connection:
+            return latest_jobs(connection)
+
+    def coverage(self, model: Manifest, reachable: Collection[str] | None = None) -> list[Coverage]:
+        """How far a model reaches, in the collections named or in all. Raises: StorageError."""
+        names = None if reachable is None else sorted(reachable)
+        with storage_errors(), self._gallery.engine.connect() as connection:
+            return template_coverage.cover(connection, model.sha256, self._models.same_space(model), names)
+
+    def drop(self, digest: str, collection: str | None) -> Receipt:
+        """Remove all templates of a model from a collection, or from all. Nobody's face is removed.
+
+        Refused while the champion searches them: templates of its own, or those by which alone it reaches somebody.
+        When the champion changes in the middle the rest is checked again.
+
+        Raises: TemplatesNeeded, CoverageMissing, CollectionNotFound, StorageError.
+        """
+        checked: str | None = None
+
+        def some(turn: Turn[Effect]) -> int:
+            nonlocal checked
+            champion = self._roles.held(turn.connection).champion
+            if champion != checked:
+                self._check(turn.connection, champion, digest, collection)
+                checked = champion
+            return template_update.drop_some(turn, digest, collection, DROPPED_AT_ONCE)
+
+        with self._dropping:
+            removed = sum(iter(lambda: self._gallery.change(some), 0))
+            return self._gallery.change(partial(write_receipt, kind="model", target=digest, lost=0, removed=removed))
+
+    def _check(self, connection: sa.Connection, champion: str, digest: str, collection: str | None) -> None:
+        manifest = self._models.known.get(champion)
+        if manifest is None:
+            raise TemplatesNeeded("the champion is not known here, so nobody can tell which templates it searches")
+        if champion == digest:
+            raise TemplatesNeeded(f"{manifest.identity} is the champion and searches these templates")
+        others = [other for other in self._models.same_space(manifest) if other != digest]
+        if missing := template_coverage.shortfalls(connection, others, of=digest, collection=collection):
+            raise CoverageMissing(manifest.identity, missing)

@@ -1,0 +1,220 @@
+"""Models measured on photographs: perceived once, embedded by each, timed in turns."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.face.embed import Embedder
+from service.face.errors import FaceError, ImageError
+from service.pipeline import Perception
+from service.rollout.offline.accuracy import decide_by_folds, true_match_rate
+from service.rollout.offline.errors import PhotographsInvalid
+from service.rollout.offline.photographs import Photographs
+from service.rollout.report import Share
+from service.timing import Stages
+
+RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+TIMED_FACES = 200
+MOST_COMPARED = 4000
+"""Photographs compared each with each; beyond it an even selection of them."""
+PART = 20_000
+"""Comparisons scored at once: bounds the memory."""
+NO_FACE = np.float32(-1)
+"""The score of a pair in which a face was not found: it never matches."""
+
+Vectors = NDArray[np.float32]
+Rates = dict[float, tuple[Share, float]]
+"""By false match rate: the true match rate and its threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One model. `accuracy` is of the pairs; `rates` of all comparisons of photographs where persons are known."""
+
+    name: str
+    digest: str
+    space: str
+    bytes: int
+    accuracy: Share
+    rates: Rates
+    milliseconds: float
+    """Median time to embed one face on one thread."""
+    faces_per_second: float
+    """On all cores, one face at a time on each."""
+    memory: int
+    """Resident bytes that a process gains by loading and running it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Two models: pairs decided alike, Pearson's correlation of their scores, and, where they share a space, the
+    rates of probes by `first` against templates by `second`.
+    """
+
+    first: str
+    second: str
+    alike: Share
+    correlation: float
+    crossed: Rates | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What came of all. Failures to acquire are photographs without a readable image or a face."""
+
+    photographs: int
+    failures: int
+    genuine_pairs: int
+    impostor_pairs: int
+    impostor_comparisons: int
+    cores: int
+    models: tuple[Measured, ...]
+    agreements: tuple[Agreement, ...]
+
+
+def measure(
+    photographs: Photographs,
+    perception: Perception,
+    embedders: Sequence[Embedder],
+    footprints: Mapping[str, int],
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Measurement:
+    """Measure every embedder. `footprints` is their memory in bytes, by digest; `progress` is told what is done, how
+    much, and of how much.
+
+    Raises: PhotographsInvalid when no face is found anywhere, InferenceFailed.
+    """
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(cores) as pool:
+        seen = pool.map(lambda file: _crop(perception, file.read_bytes()), photographs.files)
+        crops = [crop for crop, _ in zip(seen, _counting("faces", len(photographs.files), progress), strict=True)]
+        found = np.array([crop is not None for crop in crops])
+        stack = [crop for crop in crops if crop is not None]
+        if not stack:
+            raise PhotographsInvalid("no photograph shows a face")
+        vectors, speeds = [], []
+        for embedder in embedders:
+            begun = time.perf_counter()
+            made = pool.map(lambda crop, embedder=embedder: embedder.embed(crop[None])[0], stack)
+            counting = _counting(embedder.manifest.identity, len(stack), progress)
+            rows = np.stack([row for row, _ in zip(made, counting, strict=True)])
+            speeds.append(len(stack) / (time.perf_counter() - begun))
+            vectors.append(_placed(rows, found))
+    times = _time_in_turns(embedders, stack[:TIMED_FACES])
+    genuine = np.array([pair.genuine for pair in photographs.pairs])
+    every = _Comparisons(photographs, found)
+    scores = [_pair_scores(each, photographs, found) for each in vectors]
+    decided = [decide_by_folds(each, genuine) for each in scores]
+    models = tuple(
+        Measured(
+            embedder.manifest.identity,
+            embedder.digest,
+            embedder.space,
+            embedder.manifest.cost.bytes,
+            Share(int(np.count_nonzero(matches == genuine)), len(genuine)),
+            every.rates(own, own),
+            milliseconds,
+            speed,
+            footprints[embedder.digest],
+        )
+        for embedder, own, matches, milliseconds, speed in zip(embedders, vectors, decided, times, speeds, strict=True)
+    )
+    agreements = tuple(
+        Agreement(
+            models[a].name,
+            models[b].name,
+            Share(int(np.count_nonzero(decided[a] == decided[b])), len(genuine)),
+            float(np.corrcoef(scores[a], scores[b])[0, 1]),
+            every.rates(vectors[a], vectors[b]) if models[a].space == models[b].space else None,
+        )
+        for a, b in itertools.permutations(range(len(models)), 2)
+        if a < b or models[a].space == models[b].space
+    )
+    return Measurement(
+        photographs=len(photographs.files),
+        failures=int(np.count_nonzero(~found)),
+        genuine_pairs=int(np.count_nonzero(genuine)),
+        impostor_pairs=int(np.count_nonzero(~genuine)),
+        impostor_comparisons=every.impostors,
+        cores=cores,
+        models=models,
+        agreements=agreements,
+    )
+
+
+class _Comparisons:
+    """Comparisons of each with each where persons are known, else of the pairs alone; pairs without a face left out."""
+
+    def __init__(self, photographs: Photographs, found: NDArray[np.bool_]) -> None:
+        if photographs.persons is None:
+            held = [pair for pair in photographs.pairs if found[pair.first] and found[pair.second]]
+            self._places = np.arange(len(found))
+            self._rows = np.array([pair.first for pair in held], dtype=np.int64)
+            self._columns = np.array([pair.second for pair in held], dtype=np.int64)
+            self._genuine = np.array([pair.genuine for pair in held], dtype=np.bool_)
+        else:
+            places = np.flatnonzero(found)
+            if len(places) > MOST_COMPARED:
+                places = places[np.linspace(0, len(places) - 1, MOST_COMPARED).astype(np.int64)]
+            persons = np.unique(np.array(photographs.persons), return_inverse=True)[1][places]
+            self._places = places
+            self._rows, self._columns = np.triu_indices(len(places), 1)
+            self._genuine = persons[self._rows] == persons[self._columns]
+        self.impostors = int(np.count_nonzero(~self._genuine))
+
+    def rates(self, probes: Vectors, references: Vectors) -> Rates:
+        """The rates that the comparisons support, of (N, D) templates by one model against those by another."""
+        probes, references = probes[self._places], references[self._places]
+        parts = (slice(start, start + PART) for start in range(0, max(1, len(self._rows)), PART))
+        scores = np.concatenate(
+            [np.einsum("nd,nd->n", probes[self._rows[part]], references[self._columns[part]]) for part in parts]
+        )
+        genuine, impostor = scores[self._genuine], scores[~self._genuine]
+        found = {fmr: true_match_rate(genuine, impostor, fmr) for fmr in RATES}
+        return {fmr: rate for fmr, rate in found.items() if rate is not None}
+
+
+def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
+    try:
+        return perception.look(data, Stages()).prominent().crop
+    except (ImageError, FaceError):
+        return None
+
+
+def _placed(rows: Vectors, found: NDArray[np.bool_]) -> Vectors:
+    """Templates at the places of their photographs; zeros where no face was found."""
+    placed = np.zeros((len(found), rows.shape[1]), dtype=np.float32)
+    placed[found] = rows
+    return placed
+
+
+def _pair_scores(vectors: Vectors, photographs: Photographs, found: NDArray[np.bool_]) -> NDArray[np.float32]:
+    first = np.array([pair.first for pair in photographs.pairs])
+    second = np.array([pair.second for pair in photographs.pairs])
+    scores = np.einsum("nd,nd->n", vectors[first], vectors[second])
+    return np.where(found[first] & found[second], scores, NO_FACE)
+
+
+def _time_in_turns(embedders: Sequence[Embedder], crops: Sequence[NDArray[np.uint8]]) -> list[float]:
+    """Median milliseconds of one face on one thread. Models take turns, so that a busy moment hits them alike."""
+    seconds: list[list[float]] = [[] for _ in embedders]
+    for crop in crops:
+        for embedder, taken in zip(embedders, seconds, strict=True):
+            begun = time.perf_counter()
+            embedder.embed(crop[None])
+            taken.append(time.perf_counter() - begun)
+    return [float(np.median(taken)) * 1000 for taken in seconds]
+
+
+def _counting(what: str, total: int, progress: Callable[[str, int, int], None]) -> Iterator[int]:
+    for done in range(1, total + 1):
+        yield done
+        progress(what, done, total)

@@ -1,0 +1,99 @@
+"""The challenger's turn: the same crops, the same question, decided by the rules of the live decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.decision import Ask, Outcome, decide_open_set, threshold_for
+from service.engine import Engine
+from service.face.cross_model import Thresholds
+from service.face.embed import Embedder
+from service.face.errors import ThresholdUnsupported
+from service.face.score import Threshold, cosine
+from service.rollout.challenger_result import VERIFY, Opinion, Sampled, promised
+
+AT_ONCE = 4
+"""Faces embedded before the next look at whether requests wait: one by one they cost more, many would hold those up."""
+
+
+class Trial:
+    """Decides sampled requests again with another model."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def decide(self, sampled: Sampled, model: Embedder, wait: Callable[[], None]) -> tuple[Opinion, ...]:
+        """The model's opinions, one for each of the champion's. `wait` returns when there is room to embed some faces.
+
+        Raises: ModelError, GalleryError.
+        """
+        decide = self._verify if sampled.route == VERIFY else self._identify
+        return decide(sampled, model, wait)
+
+    def _verify(self, sampled: Sampled, model: Embedder, wait: Callable[[], None]) -> tuple[Opinion, ...]:
+        subjects: tuple[str, ...] = ()
+        if sampled.collection is not None and sampled.subject is not None:
+            reach = self._engine.references.of(model, sampled.collection, sampled.subject)
+            threshold = self._threshold(sampled, reach.thresholds)
+            (probe,), seconds = _embed(model, sampled.crops, wait)
+            begun = time.perf_counter()
+            hit = reach.compare(probe)
+            score, subjects = hit.score, (hit.subject_id,)
+        else:
+            threshold = self._threshold(sampled, self._engine.models.thresholds(model))
+            (probe, reference), seconds = _embed(model, sampled.crops, wait)
+            begun = time.perf_counter()
+            score = cosine(probe, reference)
+        seconds += time.perf_counter() - begun
+        decision = Outcome.MATCH if score >= threshold.value else Outcome.NO_MATCH
+        return (Opinion(model.digest, score, threshold.value, threshold.fmr, decision, subjects, seconds),)
+
+    def _identify(self, sampled: Sampled, model: Embedder, wait: Callable[[], None]) -> tuple[Opinion, ...]:
+        reach = self._engine.references.of(model, sampled.collection or "")
+        comparisons = reach.comparisons()
+        threshold = self._threshold(sampled, reach.thresholds, comparisons)
+        probes, seconds = _embed(model, sampled.crops, wait)
+        begun = time.perf_counter()
+        ranked = reach.search(probes, max(2, sampled.depth))
+        seconds = (seconds + time.perf_counter() - begun) / len(ranked)
+        margin = self._engine.limits.ambiguous_margin
+        return tuple(
+            Opinion(
+                model=model.digest,
+                score=hits[0].score if hits else None,
+                threshold=threshold.value,
+                rate=promised(threshold, comparisons),
+                decision=decide_open_set(hits, threshold, margin)[0],
+                subjects=tuple(hit.subject_id for hit in hits[: sampled.depth]),
+                seconds=seconds,
+            )
+            for hits in ranked
+        )
+
+    def _threshold(self, sampled: Sampled, table: Thresholds, comparisons: int | None = None) -> Threshold:
+        """The threshold for what was asked. A score means something else to each model, so a score given by the
+        caller becomes the score at the same false match rate, where both models' calibrations know it.
+        """
+        ask, default = sampled.ask, self._engine.limits.default_fmr
+        rate = sampled.opinions[0].rate
+        if ask.threshold is None or rate is None:
+            return threshold_for(ask, table, default, comparisons)
+        try:
+            return threshold_for(Ask(fmr=rate), table, default, comparisons)
+        except ThresholdUnsupported:
+            return threshold_for(ask, table, default, comparisons)
+
+
+def _embed(model: Embedder, crops: NDArray[np.uint8], wait: Callable[[], None]) -> tuple[NDArray[np.float32], float]:
+    """Templates (N, D) of crops, and the seconds that the network took for them."""
+    vectors, seconds = [], 0.0
+    for first in range(0, len(crops), AT_ONCE):
+        wait()
+        begun = time.perf_counter()
+        vectors.append(model.embed(crops[first : first + AT_ONCE]))
+        seconds += time.perf_counter() - begun
+    return np.concatenate(vectors), seconds

@@ -1,0 +1,166 @@
+"""The writer: many jobs in one commit, a failed one without its neighbours, and an end to every wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from service.database.schema import store
+from service.database.sqlite import open_engine
+from service.database.writer import Turn, Writer
+from service.gallery.errors import GalleryBusy, StorageUnavailable
+
+
+class Desk:
+    """A writer on a real file, with what it applied and how often it committed."""
+
+    def __init__(self, directory: Path, **options: int) -> None:
+        self.engine = open_engine(directory, busy_seconds=0.2)
+        self.applied: list[str] = []
+        self.commits = 0
+        self.explode = False
+        sa.event.listen(self.engine, "commit", self._count)
+        self.writer: Writer[str] = Writer(self.engine, self._apply, **options)
+
+    def _count(self, _: sa.Connection) -> None:
+        self.commits += 1
+
+    def _apply(self, effects: object) -> None:
+        if self.explode:
+            raise RuntimeError("index broken")
+        self.applied += list(effects)  # type: ignore[call-overload]
+
+    def put(self, name: str, fail: bool = False) -> str:
+        def work(turn: Turn[str]) -> str:
+            turn.connection.execute(sa.insert(store), {"name": name, "value": ""})
+            turn.effects.append(name)
+            if fail:
+                raise KeyError(name)
+            return name
+
+        return self.writer.submit(work)
+
+    def names(self) -> set[str]:
+        with self.engine.connect() as connection:
+            return set(connection.scalars(sa.select(store.c.name))) - {"id"}
+
+    def close(self) -> None:
+        self.writer.close()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.close()
+
+
+class Gate:
+    """Holds the writer inside a job until it is opened, so that others gather behind it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.inside, self.open = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=lambda: desk.writer.submit(self._wait))
+        self.thread.start()
+        assert self.inside.wait(10)
+
+    def _wait(self, _: Turn[str]) -> None:
+        self.inside.set()
+        assert self.open.wait(10)
+
+    def release(self) -> None:
+        self.open.set()
+        self.thread.join()
+
+
+def test_jobs_that_wait_together_share_a_commit_and_failures_stay_alone(desk: Desk) -> None:
+    gate = Gate(desk)
+    before = desk.commits
+    with ThreadPoolExecutor(40) as pool:
+        futures = [pool.submit(desk.put, f"n{number}", number % 7 == 3) for number in range(40)]
+        while desk.writer.waiting < 40:
+            time.sleep(0.001)
+        gate.release()
+        outcomes = [future.exception() for future in futures]
+    assert desk.commits - before == 2  # the gate's and one for all forty
+    for number, outcome in enumerate(outcomes):
+        assert (type(outcome) is KeyError) == (number % 7 == 3)
+    expected = {f"n{number}" for number in range(40) if number % 7 != 3}
+    assert desk.names() == expected
+    assert sorted(desk.applied) == sorted(expected)
+
+
+def test_a_constraint_that_fails_inside_a_batch_does_not_end_the_batch(desk: Desk) -> None:
+    gate = Gate(desk)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(desk.put, name) for name in ("same", "same", "other")]
+        while desk.writer.waiting < 3:
+            time.sleep(0.001)
+        gate.release()
+        failures = [future.exception() for future in futures]
+    assert sum(isinstance(failure, sa.exc.IntegrityError) for failure in failures) == 1
+    assert desk.names() == {"same", "other"}
+
+
+def test_a_full_queue_is_refused_at_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, queue=2)
+    gate = Gate(desk)
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(desk.put, name) for name in "ab"]
+        while desk.writer.waiting < 2:
+            time.sleep(0.001)
+        with pytest.raises(GalleryBusy) as busy:
+            desk.put("c")
+        assert busy.value.retry_after > 0
+        gate.release()
+        assert [future.result() for future in futures] == ["a", "b"]
+    desk.close()
+
+
+def test_deferred_work_is_done_soon_and_at_the_latest_by_the_close(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.writer.defer(lambda turn: turn.connection.execute(sa.insert(store), {"name": "later", "value": ""}))
+    deadline = time.monotonic() + 10
+    while desk.names() != {"later"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for number in range(50):
+        name = f"last{number}"
+        desk.writer.defer(
+            lambda turn, name=name: turn.connection.execute(sa.insert(store), {"name": name, "value": ""})
+        )  # type: ignore[misc]
+    desk.writer.close()
+    assert len(desk.names()) == 51
+    with pytest.raises(StorageUnavailable, match="closing"):
+        desk.put("too late")
+    desk.engine.dispose()
+
+
+def test_an_index_that_fails_stops_the_writer_rather_than_serve_a_difference(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.put("good")
+    desk.explode = True
+    with pytest.raises(StorageUnavailable, match="restart"):
+        desk.put("bad")
+    with pytest.raises(StorageUnavailable, match="restart"):
+        desk.put("after")
+    with pytest.raises(StorageUnavailable):
+        desk.writer.check()
+    desk.engine.dispose()
+
+
+def test_another_process_that_holds_the_store_makes_it_busy_not_broken(desk: Desk) -> None:
+    other = desk.engine.raw_connection()
+    other.cursor().execute("BEGIN IMMEDIATE")
+    with pytest.raises(GalleryBusy):
+        desk.put("blocked")
+    other.cursor().execute("ROLLBACK")
+    other.close()
+    assert desk.put("free") == "free"

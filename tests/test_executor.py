@@ -1,0 +1,164 @@
+"""Every admitted request ends exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.executor import Executor, Overloaded, Stopping
+
+Cancelled = Callable[[], bool]
+
+
+@given(
+    plan=st.lists(st.tuples(st.sampled_from(["work", "fail", "cancel"]), st.integers(0, 3)), max_size=40),
+    workers=st.integers(1, 3),
+    queue=st.integers(0, 8),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_admitted_request_ends_exactly_once(plan: list[tuple[str, int]], workers: int, queue: int) -> None:
+    executor = Executor(workers, queue)
+    ended: list[int] = []
+    refused = 0
+
+    async def one(number: int, kind: str, delay: int) -> None:
+        nonlocal refused
+
+        def work(cancelled: Cancelled) -> int:
+            time.sleep(delay / 2000)
+            if kind == "fail":
+                raise ValueError(number)
+            return number
+
+        task = asyncio.ensure_future(executor.run(work))
+        if kind == "cancel":
+            await asyncio.sleep(delay / 4000)
+            task.cancel()
+        outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(outcome, Overloaded):
+            refused += 1
+            assert outcome.retry_after >= 1
+            return
+        ended.append(number)
+        if kind == "work":
+            assert outcome == number
+        elif kind == "fail":
+            assert isinstance(outcome, ValueError)
+            assert outcome.args == (number,)
+        else:
+            assert outcome == number or isinstance(outcome, asyncio.CancelledError)
+
+    async def everything() -> None:
+        await asyncio.gather(*(one(number, kind, delay) for number, (kind, delay) in enumerate(plan)))
+
+    asyncio.run(everything())
+    executor.close()
+    assert len(ended) == len(set(ended))
+    assert len(ended) + refused == len(plan)
+    load = executor.load()
+    assert (load.queued, load.running) == (0, 0)
+
+
+def test_refuses_beyond_the_queue_and_admits_again() -> None:
+    executor = Executor(workers=1, queue_limit=1)
+    gate = threading.Event()
+
+    async def scenario() -> None:
+        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(5)))
+        second = asyncio.ensure_future(executor.run(lambda _: "second"))
+        await asyncio.sleep(0.02)
+        assert executor.load().queued == 1
+        assert executor.load().running == 1
+        with pytest.raises(Overloaded) as refused:
+            await executor.run(lambda _: "third")
+        assert 1 <= refused.value.retry_after <= 30
+        with pytest.raises(Overloaded):
+            executor.check()
+        gate.set()
+        assert await first is True
+        assert await second == "second"
+        assert await executor.run(lambda _: "fourth") == "fourth"
+
+    asyncio.run(scenario())
+    executor.close()
+
+
+def test_dropped_work_never_runs_and_lets_go_of_its_data() -> None:
+    class Image:
+        pass
+
+    executor = Executor(workers=1, queue_limit=4)
+    gate = threading.Event()
+    ran: list[str] = []
+
+    async def scenario() -> None:
+        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(5)))
+        image = Image()
+        alive = weakref.ref(image)
+        queued = asyncio.ensure_future(executor.run(lambda _, held=image: ran.append("queued")))
+        del image
+        await asyncio.sleep(0.02)
+        queued.cancel()
+        await asyncio.gather(queued, return_exceptions=True)
+        del queued
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert alive() is None, "the image of dropped work is still held"
+        assert executor.load().queued == 0
+        gate.set()
+        await first
+
+    asyncio.run(scenario())
+    executor.close()
+    assert ran == []
+
+
+def test_running_work_is_told_that_nobody_waits() -> None:
+    executor = Executor(workers=1, queue_limit=0)
+    started, told = threading.Event(), threading.Event()
+
+    def work(cancelled: Cancelled) -> None:
+        started.set()
+        deadline = time.monotonic() + 5
+        while not cancelled() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if cancelled():
+            told.set()
+
+    async def scenario() -> None:
+        task = asyncio.ensure_future(executor.run(work))
+        await asyncio.to_thread(started.wait, 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+    executor.close()
+    assert told.is_set()
+
+
+def test_closing_finishes_what_was_admitted_and_admits_nothing_more() -> None:
+    executor = Executor(workers=1, queue_limit=8)
+    done: list[int] = []
+
+    async def scenario() -> None:
+        def work(number: int) -> None:
+            time.sleep(0.01)
+            done.append(number)
+
+        tasks = [asyncio.ensure_future(executor.run(lambda _, n=n: work(n))) for n in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(executor.close)
+        with pytest.raises(Stopping):
+            await executor.run(lambda _: None)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scenario())
+    assert done == [0, 1, 2, 3, 4]

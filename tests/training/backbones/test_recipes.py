@@ -1,0 +1,23 @@
+"""The recipes of the shipped embedders can be read, and describe networks that exist."""
+
+from pathlib import Path
+
+import pytest
+
+import training
+from training.backbones.network import build_student
+from training.tasks.embedding import EmbeddingRecipe
+from training.tasks.registry import read_recipe
+
+RECIPES = Path(training.__file__).parent / "recipes"
+
+
+@pytest.mark.parametrize("name", ["facet-s-first", "facet-s-second", "facet-s", "facet-m"])
+def test_recipe_builds_its_student(name: str) -> None:
+    recipe = read_recipe(RECIPES / f"{name}.yaml")
+    assert isinstance(recipe, EmbeddingRecipe)
+    assert recipe.name == name
+    student = build_student(recipe.student, recipe.input)
+    assert student.dim == 256
+    assert recipe.terms
+    assert recipe.data.split == "all"

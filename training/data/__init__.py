@@ -1,0 +1,1 @@
+"""Prepared sets of crops, and how a run samples and augments them."""

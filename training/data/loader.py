@@ -1,0 +1,66 @@
+"""Batches, prepared ahead of the loop on threads.
+
+The work in a batch (memory-mapped reads, OpenCV, NumPy) releases the GIL, so threads are enough and nothing is copied
+between processes. The batch of a step depends on seed and step alone: any number of workers gives the same run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import RecipeInvalid
+from training.tasks.base import Batch, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which samples make up which step, for one of `world` equal ranks."""
+
+    source: Source
+    seed: int
+    size: int
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch. Raises: RecipeInvalid when there is not even one."""
+        samples = len(self.source.order(0, self.seed))
+        if samples < self.size or self.size % self.world:
+            raise RecipeInvalid(
+                f"a batch of {self.size} cannot be made of {samples} samples on {self.world} devices: "
+                f"choose a batch that is smaller, or divisible by the number of devices"
+            )
+        return samples // self.size
+
+    def batch(self, step: int, order: NDArray[np.int64], per_epoch: int) -> Batch:
+        """This rank's share of the batch of `step`, given its epoch's order."""
+        first = (step % per_epoch) * self.size
+        indices = order[first : first + self.size][self.rank :: self.world]
+        return self.source.batch(indices, np.random.default_rng([self.seed, step, self.rank]))
+
+
+def batches(plan: Plan, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    """Yield the batches of steps `start` to `stop`, in order, `workers` threads working ahead."""
+    per_epoch = plan.steps_per_epoch
+    epoch, order = -1, np.empty(0, np.int64)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+    waiting: deque[Future[Batch]] = deque()
+    try:
+        for step in range(start, stop):
+            if step // per_epoch != epoch:
+                epoch = step // per_epoch
+                order = plan.source.order(epoch, plan.seed)
+            waiting.append(pool.submit(plan.batch, step, order, per_epoch))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

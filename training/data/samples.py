@@ -1,0 +1,152 @@
+"""Samples of the embedding tasks: which crops make up an epoch, and what a batch of them holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from service.face.manifest import InputSpec
+from service.face.preprocess import to_tensor
+from training.data.augment import Augment, augment, move_points
+from training.data.crops import CropSet
+from training.errors import SetInvalid
+from training.recipe import Part
+from training.distillation.targets import Embeds
+from training.tasks.base import Batch
+
+
+class DataSpec(Part):
+    """`sets`: prepared sets and how often an epoch shows each of their crops (0.5: a random half of them).
+
+    `labelled` leaves out crops without identity. `per_identity` puts that many crops of one person next to each other
+    (for triplets); an epoch then holds only people with at least two.
+    """
+
+    sets: dict[str, float] = Field(min_length=1)
+    split: Literal["train", "all"] = "train"
+    labelled: bool = False
+    per_identity: int | None = Field(default=None, ge=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The chosen crops of several sets: set number, row in the set, class (-1 = unknown), and weight of the set."""
+
+    sets: tuple[CropSet, ...]
+    owner: NDArray[np.int64]
+    row: NDArray[np.int64]
+    label: NDArray[np.int64]
+    weights: tuple[float, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def take(self, arrays: Sequence[NDArray[np.generic]], indices: NDArray[np.int64]) -> NDArray[np.generic]:
+        """Rows of per-set arrays for pool indices, in the order of the indices."""
+        owners, rows = self.owner[indices], self.row[indices]
+        out = np.empty((len(indices), *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+        for number, array in enumerate(arrays):
+            here = owners == number
+            out[here] = array[rows[here]]
+        return out
+
+
+def gather(sets: Sequence[CropSet], spec: DataSpec) -> Pool:
+    """Choose the crops a recipe asks for and number the identities. Raises: SetInvalid when nothing is left."""
+    names = [[f"{crops.name}/{identity}" if identity else "" for identity in crops.identities] for crops in sets]
+    rows = [crops.rows(spec.split) for crops in sets]
+    if spec.labelled:
+        rows = [r[[bool(names[i][j]) for j in r]] if len(r) else r for i, r in enumerate(rows)]
+    classes = tuple(sorted({names[i][j] for i, r in enumerate(rows) for j in r} - {""}))
+    number = {name: position for position, name in enumerate(classes)}
+    owner = np.concatenate([np.full(len(r), i) for i, r in enumerate(rows)]).astype(np.int64)
+    row = np.concatenate(rows).astype(np.int64)
+    label = np.array([number.get(names[i][j], -1) for i, j in zip(owner, row, strict=True)], dtype=np.int64)
+    if not len(row):
+        raise SetInvalid(f"{', '.join(spec.sets)}: no crop is left in the split {spec.split!r}")
+    return Pool(tuple(sets), owner, row, label, tuple(spec.sets.values()), classes)
+
+
+class CropSource:
+    """Batches of `x` (the student's input), `label`, and per teacher `target.<name>` and `view.<name>`.
+
+    `cached` holds per teacher one array of targets per set; `asked` teachers are run on the augmented crops;
+    `views` are input specs of open networks, which run inside the loop. With `points`, five landmarks come along,
+    in units of the crop, -0.5..0.5 about its centre.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        pixels: InputSpec,
+        spec: Augment,
+        *,
+        per_identity: int | None = None,
+        cached: Mapping[str, Sequence[NDArray[np.float32]]] | None = None,
+        asked: Mapping[str, Embeds] | None = None,
+        views: Mapping[str, InputSpec] | None = None,
+        points: bool = False,
+    ) -> None:
+        self._pool, self._pixels, self._augment = pool, pixels, spec
+        self._per_identity = per_identity
+        self._cached, self._asked, self._views = cached or {}, asked or {}, views or {}
+        self._points = _landmarks(pool) if points else None
+
+    def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
+        """A shuffled epoch: every set as often as its weight says, or groups of one identity each."""
+        rng = np.random.default_rng([seed, 7, epoch])
+        if self._per_identity is not None:
+            return self._groups(rng, self._per_identity)
+        parts = []
+        for number, weight in enumerate(self._pool.weights):
+            own = np.flatnonzero(self._pool.owner == number)
+            whole, rest = int(weight), round((weight - int(weight)) * len(own))
+            parts += [own] * whole + [rng.permutation(own)[:rest]]
+        return rng.permutation(np.concatenate(parts))
+
+    def _groups(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+        order = np.argsort(self._pool.label, kind="stable")
+        labels = self._pool.label[order]
+        starts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]])
+        groups = []
+        for members in np.split(order, starts[1:]):
+            if self._pool.label[members[0]] < 0 or len(members) < 2:
+                continue
+            shuffled = rng.permutation(members)
+            # everybody fills whole groups: the last is completed with faces that were already shown
+            shuffled = np.resize(shuffled, -(-len(shuffled) // size) * size)
+            groups.append(shuffled.reshape(-1, size))
+        if not groups:
+            raise SetInvalid("per_identity: nobody in these sets has two crops")
+        return rng.permutation(np.concatenate(groups)).reshape(-1)
+
+    def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
+        """The arrays of one batch."""
+        pool = self._pool
+        clean = np.asarray(pool.take([crops.crops for crops in pool.sets], indices), np.uint8)
+        crops, warps = augment(clean, self._augment, rng)
+        out: Batch = {"x": to_tensor(crops, self._pixels), "label": pool.label[indices]}
+        for name, arrays in self._cached.items():
+            out[f"target.{name}"] = pool.take(arrays, indices)
+        for name, teacher in self._asked.items():
+            out[f"target.{name}"] = teacher.embed(crops)
+        for name, pixels in self._views.items():
+            out[f"view.{name}"] = to_tensor(crops, pixels)
+        if self._points is not None:
+            size = crops.shape[1]
+            moved = move_points(np.asarray(pool.take(self._points, indices), np.float32), warps)
+            out["points"] = ((moved - (size - 1) / 2) / size).reshape(len(indices), 10).astype(np.float32)
+        return out
+
+
+def _landmarks(pool: Pool) -> list[NDArray[np.float32]]:
+    for crops in pool.sets:
+        if crops.landmarks is None:
+            raise SetInvalid(f"{crops.name} has no landmarks: prepare it with --landmarks")
+    return [crops.landmarks for crops in pool.sets if crops.landmarks is not None]

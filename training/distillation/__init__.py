@@ -1,0 +1,1 @@
+"""Teachers, their targets, and the losses by which a student learns from them."""

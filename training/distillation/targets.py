@@ -1,0 +1,93 @@
+"""Teacher embeddings of whole prepared sets, computed once.
+
+A crop's target is the unit mean of the teacher's embeddings of the crop and of its mirror image, so it serves a
+mirrored view as well. Files are named by the digests of teacher and data; an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from training.atomic_folder import digest_text, write_json
+from training.data.crops import CropSet
+from training.errors import SetInvalid, TeacherMismatch
+
+CHUNK = 8
+"""Crops in one call: a teacher's maps of more than a few do not stay in a core's cache (64 at once took 1.4x)."""
+MARK_EVERY = 256
+
+
+class Embeds(Protocol):
+    """What a teacher is to this step; `service.face.embed.Embedder` is one."""
+
+    @property
+    def dim(self) -> int:
+        """Length of the embedding."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """RGB uint8 (N, 128, 128, 3) -> float32 (N, dim), unit rows."""
+
+
+def targets_path(folder: Path, teacher: Embeds, crops: CropSet) -> Path:
+    """Where a teacher's targets for a set lie."""
+    return folder / f"{crops.name}-{digest_text(teacher.digest, crops.digest)[:16]}.npy"
+
+
+def compute_targets(folder: Path, teacher: Embeds, crops: CropSet, *, progress: bool = True) -> NDArray[np.float32]:
+    """Return float32 (N, dim) targets of a whole set, unit rows, from the cache or computed into it.
+
+    Raises: TeacherMismatch when the teacher's output has another size than it says; SetInvalid for a damaged cache.
+    """
+    path = targets_path(folder, teacher, crops)
+    if not path.exists():
+        _compute(path, teacher, crops, progress)
+    try:
+        values: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise SetInvalid(f"{path}: {error}; delete it and compute it again") from error
+    if values.shape != (len(crops), teacher.dim):
+        raise TeacherMismatch(f"{path} holds {values.shape}, expected {(len(crops), teacher.dim)}")
+    return values
+
+
+def flip_averaged(teacher: Embeds, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Unit mean of the embeddings of crops (N, 128, 128, 3) and of their mirror images."""
+    both = teacher.embed(crops) + teacher.embed(np.ascontiguousarray(crops[:, :, ::-1]))
+    return np.asarray(both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+
+
+def _compute(path: Path, teacher: Embeds, crops: CropSet, progress: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, mark = path.with_suffix(".part.npy"), path.with_suffix(".part.json")
+    shape = (len(crops), teacher.dim)
+    if part.exists() and mark.exists():
+        values = np.lib.format.open_memmap(part, mode="r+")
+        done = int(json.loads(mark.read_text())["done"])
+    else:
+        values = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
+        done = 0
+    bar = tqdm(total=len(crops), initial=done, desc=f"targets {crops.name}", unit="crop", disable=not progress)
+    for start in range(done, len(crops), CHUNK):
+        chunk = np.ascontiguousarray(crops.crops[start : start + CHUNK])
+        vectors = flip_averaged(teacher, chunk)
+        if vectors.shape[1] != teacher.dim:
+            raise TeacherMismatch(f"the teacher gave {vectors.shape[1]} values, it says {teacher.dim}")
+        values[start : start + len(chunk)] = vectors
+        bar.update(len(chunk))
+        if (start // CHUNK) % MARK_EVERY == MARK_EVERY - 1:
+            values.flush()
+            write_json(mark, {"done": start + len(chunk)})
+    bar.close()
+    values.flush()
+    part.replace(path)
+    mark.unlink(missing_ok=True)

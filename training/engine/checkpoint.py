@@ -1,0 +1,56 @@
+"""What a run leaves on disk: `<runs>/<name>/checkpoint.pt`, from which it resumes and from which it is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.atomic_folder import whole_file
+from training.errors import CheckpointInvalid
+
+FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state after `step` of `total` steps.
+
+    `recipe` is the recipe's canonical JSON; `model` the task's state dict, `average` its moving average where one is
+    kept; `facts` what the task recorded (digests of data and teachers, class names).
+    """
+
+    recipe: str
+    step: int
+    total: int
+    model: Mapping[str, Tensor]
+    average: Mapping[str, Tensor] | None
+    optimiser: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+    @property
+    def best(self) -> Mapping[str, Tensor]:
+        """The weights to use: the average where there is one."""
+        return self.average if self.average is not None else self.model
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint, whole or not at all."""
+    values = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    with whole_file(folder / FILE) as draft:
+        torch.save(values, draft)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a run's checkpoint onto the CPU. Raises: CheckpointInvalid when there is none or it is damaged."""
+    path = folder / FILE
+    if not path.is_file():
+        raise CheckpointInvalid(f"{folder} holds no {FILE}: run `facet-train fit` first")
+    try:
+        return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises many classes for a damaged file
+        raise CheckpointInvalid(f"{path} cannot be read ({type(error).__name__}); delete it to start again") from error

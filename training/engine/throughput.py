@@ -1,0 +1,91 @@
+"""How near a whole training step comes to the bare network's forward and backward pass.
+
+The loop as `fit` runs it, with its data, optimiser, average and logs, against the same task on one batch again and
+again, in turns, so that whatever else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+
+from training.data.loader import Plan
+from training.engine.fit import fit
+from training.recipe import Recipe, Roots
+from training.tasks.base import TaskKind
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Median images per second of the loop and of the bare passes, and the loop's share of time spent on waiting."""
+
+    loop: float
+    bare: float
+    data_wait: float
+
+    @property
+    def ratio(self) -> float:
+        return self.loop / self.bare
+
+
+def measure_pace(
+    recipe: Recipe, kind: TaskKind[Any], roots: Roots, *, steps: int = 20, turns: int = 5, accelerator: str = "cpu"
+) -> Pace:
+    """Run `turns` times `steps` steps of each, after one turn that is not counted. Keeps no run.
+
+    Raises: what `fit` raises.
+    """
+    length = {"steps": steps * (turns + 1), "epochs": None, "checkpoint_every": steps}
+    roots.runs.mkdir(parents=True, exist_ok=True)
+    # a name of its own beside the other runs: the recipe may begin with one of them, and its targets lie there
+    folder = Path(tempfile.mkdtemp(prefix=f"{recipe.name}-pace-", dir=roots.runs))
+    schedule = recipe.schedule.model_copy(update=length)
+    recipe = recipe.model_copy(update={"name": folder.name, "schedule": schedule})
+    try:
+        passes = _Passes(recipe, kind, roots, accelerator)
+        loops, bares, waits = [], [], []
+        for turn in range(turns + 1):
+            run = fit(recipe, kind, roots, accelerator=accelerator, until=(turn + 1) * steps, progress=False)
+            told: Mapping[str, float] = json.loads((run / "fit.json").read_text(encoding="utf-8"))
+            loops.append(told["images_per_second"])
+            waits.append(told["data_wait"])
+            bares.append(passes.images_per_second(steps))
+        return Pace(*(float(np.median(values[1:])) for values in (loops, bares, waits)))
+    finally:
+        shutil.rmtree(folder)
+
+
+class _Passes:
+    """Forward and backward of a recipe's task on one batch, set up as the loop sets it up."""
+
+    def __init__(self, recipe: Recipe, kind: TaskKind[Any], roots: Roots, accelerator: str) -> None:
+        schedule = recipe.schedule
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=schedule.precision)
+        fabric.launch()
+        torch.manual_seed(recipe.seed)
+        task = kind.build(recipe, roots)
+        layout = torch.channels_last if schedule.channels_last else torch.contiguous_format
+        task.to(memory_format=layout)  # type: ignore[call-overload]
+        plan = Plan(task.source, recipe.seed, schedule.batch)
+        batch = plan.batch(0, task.source.order(0, recipe.seed), plan.steps_per_epoch)
+        self._fabric, self._module, self._size = fabric, fabric.setup(task), schedule.batch
+        self._batch = fabric.to_device({name: torch.from_numpy(array) for name, array in batch.items()})
+        self._module.train()
+
+    def images_per_second(self, steps: int) -> float:
+        began = time.perf_counter()
+        for _ in range(steps):
+            losses = self._module(self._batch)
+            self._fabric.backward(torch.stack(list(losses.values())).sum())
+            self._module.zero_grad(set_to_none=True)
+        return self._size * steps / (time.perf_counter() - began)

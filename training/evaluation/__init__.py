@@ -1,0 +1,1 @@
+"""Protocols, rates, thresholds and reports."""

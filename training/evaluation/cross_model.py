@@ -1,0 +1,60 @@
+"""Thresholds for probes of one model against templates of another of its space, as the service reads them.
+
+They come from the same people as the models' own thresholds do (`release.calibrate_on`), so that a pair differs in the
+models alone. Accuracy is measured elsewhere, at thresholds of its own (`evaluate`): nothing here is its test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from service.face.cross_model import PAIRS, PairThresholds
+from service.face.errors import SpaceMismatch
+from service.face.registry import Registry
+from training.atomic_folder import write_json
+from training.data.crops import open_set
+from training.errors import PublishRefused
+from training.evaluation.calibrate import Calibration, calibrate
+from training.evaluation.vectors import Model, embed, open_model
+from training.recipe import Roots
+
+
+def calibrate_pair(
+    probe: Model, reference: Model, roots: Roots, people: str, fmrs: Sequence[float] | None = None
+) -> Calibration:
+    """Calibrate on a prepared set that neither was trained on. Raises: SpaceMismatch, RateUnsupported, SetMissing."""
+    if probe.space != reference.space:
+        raise SpaceMismatch(f"{probe.name} and {reference.name} embed into different spaces")
+    crops = open_set(roots.data / people)
+    probes, templates = embed(probe.embeds, crops.crops), embed(reference.embeds, crops.crops)
+    return calibrate(probes, crops.identities, fmrs, templates=templates)
+
+
+def write_pair(path: Path, reference: str, found: Calibration) -> None:
+    """Write a pair's thresholds into a `pairs.json`, in place of those there were for this reference's digest.
+
+    Raises: PublishRefused when the file is there and is none.
+    """
+    kind = TypeAdapter(tuple[PairThresholds, ...])
+    try:
+        known = kind.validate_json(path.read_bytes()) if path.exists() else ()
+    except (OSError, ValidationError) as error:
+        raise PublishRefused(f"{path} is not a list of pair thresholds: {error}") from error
+    pairs = {pair.reference: pair for pair in (*known, PairThresholds(reference=reference, thresholds=found.rows))}
+    write_json(path, [pairs[digest].model_dump() for digest in sorted(pairs)])
+
+
+def calibrate_all(models: Path, roots: Roots, people: str) -> list[Path]:
+    """Calibrate every two embedders of one space in a folder of models, each way. Returns the files written."""
+    folders = Registry.scan([models]).folders("embedder")
+    opened = [(folder.path, open_model(str(folder.path), roots)) for folder in folders]
+    written = []
+    for (path, probe), (_, reference) in itertools.permutations(opened, 2):
+        if probe.space == reference.space:
+            write_pair(path / PAIRS, reference.embeds.digest, calibrate_pair(probe, reference, roots, people))
+            written.append(path / PAIRS)
+    return written

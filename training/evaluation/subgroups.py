@@ -1,0 +1,148 @@
+"""False match rates by subgroup, as NIST reports them (NISTIR 8280), from UTKFace's labels.
+
+UTKFace names nobody. Two different pictures are taken for two people, which overstates the FMR: some people appear more
+than once, and a group that holds them looks worse than it is. Rates are given at one threshold for all, within each
+group and between groups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.face.score import wilson
+from training.data.crops import CropSet
+from training.errors import ProtocolInvalid
+from training.evaluation.metrics import Estimate
+from training.evaluation.report import Report, row
+from training.evaluation.vectors import Model, embed
+
+GENDERS = ("male", "female")
+RACES = ("White", "Black", "Asian", "Indian", "Other")
+BANDS = ((0, 17), (18, 34), (35, 49), (50, 64), (65, 120))
+NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
+BLOCK = 1024
+MOST = 1000  # pictures of a group of one gender and race: half a million comparisons within it
+NOTE = "identities are unknown in UTKFace: different pictures are taken for different people, so rates are upper bounds"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """FMR between pictures of two groups (or within one) at the common threshold, with its Wilson interval."""
+
+    first: str
+    second: str
+    false_matches: int
+    trials: int
+
+    @property
+    def fmr(self) -> float:
+        return self.false_matches / self.trials
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return wilson(self.false_matches, self.trials)
+
+
+def read_labels(files: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+    """Groups of each picture from names `age_gender_race_date`: `gender and race`, and `age`; '' where unreadable.
+
+    Raises: ProtocolInvalid when no name can be read.
+    """
+    kinds: dict[str, list[str]] = {"gender and race": [], "age": []}
+    for file in files:
+        match = NAME.match(file.rsplit("/", 1)[-1])
+        if match is None:
+            for values in kinds.values():
+                values.append("")
+            continue
+        age, gender, race = (int(value) for value in match.groups())
+        kinds["gender and race"].append(f"{GENDERS[gender]}, {RACES[race]}")
+        band = next(((low, high) for low, high in BANDS if low <= age <= high), BANDS[-1])
+        kinds["age"].append(f"{band[0]} to {band[1]}")
+    if not any(kinds["age"]):
+        raise ProtocolInvalid("no file is named age_gender_race_date as in UTKFace, so there are no subgroups")
+    return {kind: np.array(values) for kind, values in kinds.items()}
+
+
+def draw_evenly(names: NDArray[np.str_], most: int, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of at most `most` members of every group, in order; '' belongs to none."""
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(names == name))[:most] for name in np.unique(names[names != ""])]
+    return np.sort(np.concatenate(chosen))
+
+
+def measure_groups(
+    vectors: NDArray[np.float32],
+    labels: Mapping[str, NDArray[np.str_]],
+    threshold: float,
+) -> dict[str, list[Group]]:
+    """FMR within and between the groups of every kind."""
+    return {kind: _measure(vectors, names, threshold) for kind, names in labels.items()}
+
+
+def overall_threshold(vectors: NDArray[np.float32], fmr: float, *, most: int = 6000, seed: int = 0) -> float:
+    """The threshold at which all pictures together have this FMR."""
+    rng = np.random.default_rng(seed)
+    chosen = vectors[rng.permutation(len(vectors))[:most]]
+    scores = (chosen @ chosen.T)[np.triu_indices(len(chosen), 1)]
+    keep = int(np.floor(fmr * len(scores)))
+    return float(np.nextafter(np.partition(scores, len(scores) - 1 - keep)[len(scores) - 1 - keep], np.float32(2)))
+
+
+def evaluate_groups(name: str, crops: CropSet, fmr: float, model: Model, *, progress: bool = True) -> Report:
+    """FMR by subgroup at the threshold where all pictures together have `fmr`; the table stands in the details.
+
+    Raises: ProtocolInvalid when the files carry no labels.
+    """
+    everything = read_labels(crops.files)
+    chosen = draw_evenly(everything["gender and race"], MOST)
+    labels = {kind: names[chosen] for kind, names in everything.items()}
+    vectors = embed(model.embeds, crops.crops[chosen], progress=progress)
+    threshold = overall_threshold(vectors, fmr)
+    kinds = measure_groups(vectors, labels, threshold)
+    protocol = f"{name}, FMR {fmr:g} overall"
+    rows = [
+        row(protocol, f"FMR within {group.first}", Estimate(group.fmr, group.ci95, group.trials))
+        for groups in kinds.values()
+        for group in groups
+        if group.first == group.second
+    ]
+    details = {"threshold": threshold, "note": NOTE, "table": describe_groups(kinds, threshold)}
+    return Report(model.name, model.embeds.digest, protocol, tuple(rows), details)
+
+
+def _measure(vectors: NDArray[np.float32], names: NDArray[np.str_], threshold: float) -> list[Group]:
+    members = {str(name): vectors[names == name] for name in np.unique(names[names != ""])}
+    groups = []
+    ordered = list(members)
+    for i, first in enumerate(ordered):
+        for second in ordered[i:]:
+            matches = _matches(members[first], members[second], threshold)
+            trials = len(members[first]) * len(members[second])
+            if first == second:  # every pair was seen twice, and every picture met itself
+                matches, trials = (matches - len(members[first])) // 2, (trials - len(members[first])) // 2
+            if trials:
+                groups.append(Group(first, second, matches, trials))
+    return groups
+
+
+def _matches(a: NDArray[np.float32], b: NDArray[np.float32], threshold: float) -> int:
+    return int(sum((a[start : start + BLOCK] @ b.T >= threshold).sum() for start in range(0, len(a), BLOCK)))
+
+
+def describe_groups(kinds: Mapping[str, Sequence[Group]], threshold: float) -> str:
+    """A Markdown table of the rates within each group, and the range between groups."""
+    lines = [f"At the score {threshold:.4f}; {NOTE}.", ""]
+    for kind, groups in kinds.items():
+        lines += [f"| {kind} | FMR within | 95 % interval | trials |", "|---|---|---|---|"]
+        within = [group for group in groups if group.first == group.second]
+        lines += [f"| {g.first} | {g.fmr:.2e} | {g.ci95[0]:.2e} .. {g.ci95[1]:.2e} | {g.trials} |" for g in within]
+        between = [group.fmr for group in groups if group.first != group.second]
+        if between:
+            lines += ["", f"Between groups of {kind}: {min(between):.2e} to {max(between):.2e}.", ""]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,121 @@
+"""The bundled models, made again from the folder of research data: every step from the archives to the bundle.
+
+What is there already is kept: unpacked archives, prepared sets and targets stay, and runs resume where they stopped.
+Only the published folders are replaced, each whole.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.face.model_import import add_model, read_spec
+from service.face.registry import Registry
+from training.data.prepare import Preparation, prepare
+from training.engine.fit import fit
+from training.errors import SetMissing
+from training.evaluation.cross_model import calibrate_all
+from training.evaluation.vectors import open_detector
+from training.export.release import Evidence, read_publication, release_detector, release_embedder
+from training.recipe import Roots
+from training.tasks.detection.prepare import TILES_COUNT, prepare_tiles, split_photographs
+from training.tasks.detection.teacher import open_detector as open_detecting_teacher
+from training.tasks.registry import kind_of, read_recipe
+
+HERE = Path(__file__).parents[1]
+FACES = ("utkface", "celeba", "glint24")
+ARCHIVES = (*FACES, "lfw_view1", "flickr_scenes")
+TEACHERS = {"yunet": "yunet_n_dynamic.onnx", "omz-0095": "omz_face_reid_retail_0095.onnx"}
+TILES = "detector-tiles"
+PEOPLE = "lfw-view1"
+SERVED = "facet-detector"
+RELEASES = ("detector", "facet-s", "facet-m")
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """How far a rehearsal goes: steps of every run, and tiles of the detector's set. Its models are worth nothing."""
+
+    steps: int = 2
+    tiles: int = 64
+
+
+def make_starter(
+    shared: Path,
+    work: Path,
+    target: Path,
+    releases: tuple[str, ...] = RELEASES,
+    rehearsal: Rehearsal | None = None,
+) -> list[Path]:
+    """Make the bundle from `shared` (its `data` archives and `models`) into `target`, working in `work`.
+
+    A `rehearsal` takes every step, and few of each.
+
+    Raises: SetMissing when an archive is not there, and whatever a step raises.
+    """
+    roots = Roots(work / "sets", work / "models", work / "runs")
+    unpack(shared / "data", work / "raw")
+    register(shared / "models", roots.models)
+    prepare_sets(shared / "data", work / "raw", roots, rehearsal.tiles if rehearsal else TILES_COUNT)
+    evidence = Evidence(
+        view1=work / "raw" / "lfw_view1",
+        scenes=work / "raw" / "flickr_scenes",
+        detector=SERVED,
+        people=PEOPLE,
+        groups="utkface",
+        ranges=FACES,
+        teacher="omz-0095",
+        detecting_teacher="yunet",
+    )
+    made = []
+    for name in releases:
+        what = read_publication(HERE / "releases" / f"{name}.json")
+        for recipe_name in what.recipes:
+            recipe = read_recipe(HERE / "recipes" / f"{recipe_name}.yaml")
+            if rehearsal is not None:
+                short = recipe.schedule.model_copy(update={"steps": rehearsal.steps, "epochs": None})
+                recipe = recipe.model_copy(update={"schedule": short})
+            run = fit(recipe, kind_of(recipe.task), roots)
+        release = release_detector if name == "detector" else release_embedder
+        made.append(release(run.name, what, roots, evidence, target))
+    calibrate_all(target, roots, PEOPLE)
+    return made
+
+
+def unpack(archives: Path, raw: Path) -> None:
+    """Unpack every archive into a folder of its name, once. Raises: SetMissing."""
+    for name in ARCHIVES:
+        folder, archive = raw / name, archives / f"{name}.tar"
+        if folder.is_dir():
+            continue
+        if not archive.is_file():
+            raise SetMissing(f"{archive} is not there: the starter is trained on {', '.join(ARCHIVES)}")
+        draft = raw / f".{name}"
+        with tarfile.open(archive) as tar:
+            tar.extractall(draft, filter="data")
+        draft.rename(folder)
+
+
+def register(files: Path, models: Path) -> None:
+    """Take the teachers into the folder of models, once."""
+    models.mkdir(parents=True, exist_ok=True)
+    known = {folder.manifest.name for folder in Registry.scan([models]).folders()}
+    for name, file in TEACHERS.items():
+        if name not in known:
+            add_model(files / file, read_spec(name), models)
+
+
+def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_COUNT) -> None:
+    """Prepare the sets of crops, the people of LFW's development view, and the detector's tiles, each once."""
+    for name in FACES:
+        if not (roots.data / name).is_dir():
+            prepare(archives / f"{name}.tar", roots.data / name, Preparation(aligned=True), None)
+    if not (roots.data / PEOPLE).is_dir():
+        # all of it is for testing: nothing may ever be trained on these people
+        how = Preparation(which="centre", validation=0.0, test=1.0)
+        prepare(raw / "lfw_view1", roots.data / PEOPLE, how, open_detector(SERVED, roots))
+    if not (roots.data / TILES).is_dir():
+        photographs = split_photographs(raw / "flickr_scenes", raw / "lfw_view1")
+        session = open_detecting_teacher(Registry.scan([roots.models]), "yunet").session
+        prepare_tiles(roots.data / TILES, photographs, [raw / name for name in FACES], session, count=tiles)

@@ -1,0 +1,101 @@
+"""Torch networks as ONNX graphs: in single precision, in half precision, and with 8-bit integers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from training.atomic_folder import whole_file
+from training.tasks.base import Exported
+
+OPSET = 17
+
+
+def write_fp32(exported: Exported, path: Path) -> None:
+    """Write the network with a free batch axis, batch norms folded."""
+    names = ("input", *exported.outputs)
+    module = exported.module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with whole_file(path) as draft, warnings.catch_warnings():
+        # torch's newer exporter takes half a minute for such a graph and says the same
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (exported.example,),
+            draft,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=list(exported.outputs),
+            dynamic_axes={name: dict(exported.free) for name in names},
+        )
+        onnx.checker.check_model(str(draft))
+
+
+def write_fp16(single: Path, path: Path) -> None:
+    """Convert a graph's weights and arithmetic to half precision; input and output stay float32."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells of every number below half precision's smallest
+        model = convert_float_to_float16(onnx.load(single), keep_io_types=True)
+    with whole_file(path) as draft:
+        onnx.save(model, draft)
+
+
+def write_int8(single: Path, path: Path, calibration: NDArray[np.float32]) -> None:
+    """Quantise a graph statically: weights per channel to int8, activations to uint8.
+
+    `calibration` is float32 (N, 3, H, W), network inputs of ordinary crops; an activation's range is what all but
+    0.001 % of its values on them stay within.
+    """
+    silence = contextlib.redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft, silence:
+        ready = Path(folder) / "ready.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.getLogger().setLevel(logging.ERROR)  # the quantiser writes to the root logger
+            quant_pre_process(str(single), str(ready), skip_symbolic_shape=True)
+            quantize_static(
+                str(ready),
+                str(draft),
+                _Reader(calibration),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Percentile,
+                reduce_range=True,  # without VNNI, eight-bit products overflow their sixteen-bit sums
+            )
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands calibration inputs to the quantiser in small batches."""
+
+    def __init__(self, inputs: NDArray[np.float32]) -> None:
+        size = min(16, len(inputs))  # histograms want batches of one size, so a rest is left out
+        starts = range(0, len(inputs) - size + 1, size)
+        self._parts: Sequence[NDArray[np.float32]] = [inputs[start : start + size] for start in starts]
+        self._next = 0
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        if self._next >= len(self._parts):
+            return None
+        self._next += 1
+        return {"input": self._parts[self._next - 1]}

@@ -1,0 +1,190 @@
+"""`facet-train publish`: an exported graph becomes a model folder: graph, manifest and card, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from service.face.errors import ModelError
+from service.face.manifest import (
+    CalibratedThreshold,
+    Cost,
+    InputSpec,
+    Licence,
+    Manifest,
+    OutputSpec,
+    Provenance,
+    Result,
+    dump_manifest,
+)
+from service.face.model_import import probe, read_spec
+from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder
+from training.atomic_folder import whole_folder
+from training.engine.checkpoint import load_checkpoint
+from training.errors import PublishRefused
+from training.export.embedding_space import teacher_space
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a person decides about a model: its name and version, its terms, what it is for and where it fails.
+
+    `form` is the exported graph to publish; `recipes` are fitted in this order, and the last one's run is published.
+    """
+
+    name: str
+    version: str
+    licence: Licence
+    made_by: str
+    about: str
+    limits: str
+    form: str = "fp32"
+    recipes: tuple[str, ...] = ()
+
+
+def publish(
+    run: Path,
+    what: Publication,
+    target: Path,
+    *,
+    reports: Sequence[Mapping[str, Any]] = (),
+    calibration: Mapping[str, Any] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Publish one exported form of a run to `target/<name>-<version>`; returns that folder.
+
+    `reports` are entries of `report.json`, of this very file (their digest must be the graph's); `calibration` is what
+    `facet-train calibrate` wrote.
+
+    Raises: PublishRefused, CheckpointInvalid.
+    """
+    exported = _exported(run, what.form)
+    form, digest = exported["form"], exported["form"]["sha256"]
+    for entry in (*reports, *([calibration] if calibration is not None else [])):
+        if entry["digest"] != digest:
+            raise PublishRefused(
+                f"a measurement is of {entry['digest'][:12]}..., the {what.form} graph is {digest[:12]}...: "
+                f"measure this one"
+            )
+    checkpoint = load_checkpoint(run)
+    recipe = json.loads(checkpoint.recipe)
+    embeds = "input" in recipe
+    folder = target / f"{what.name}-{what.version}"
+    if folder.exists() and not replace:
+        raise PublishRefused(f"{folder} exists already: raise the version, or replace it explicitly")
+    manifest = Manifest(
+        schema=1,
+        name=what.name,
+        version=what.version,
+        task="embedder" if embeds else "detector",
+        sha256=digest,
+        space=(teacher_space(checkpoint) or digest) if embeds else None,
+        input=InputSpec.model_validate(recipe["input"]) if embeds else read_spec("yunet").input,
+        output=OutputSpec(dim=exported["dim"], normalised=False) if embeds else None,
+        licence=what.licence,
+        provenance=Provenance(
+            teachers=tuple(sorted({*checkpoint.facts["teachers"].values()})),
+            recipe=recipe["name"],
+            data=tuple(f"{name} (digest {d[:12]})" for name, d in checkpoint.facts["data"].items()),
+            made_by=what.made_by,
+        ),
+        cost=Cost(parameters=exported["parameters"], multiply_adds=exported["multiply_adds"], bytes=form["bytes"]),
+        results=tuple(Result.model_validate(row) for report in reports for row in report["results"]),
+        thresholds=tuple(CalibratedThreshold.model_validate(row) for row in (calibration or {}).get("thresholds", ())),
+    )
+    with whole_folder(folder) as draft:
+        shutil.copyfile(run / "export" / form["file"], draft / MODEL)
+        (draft / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
+        (draft / CARD).write_text(write_card(manifest, what, exported, reports, calibration), encoding="utf-8")
+        try:
+            ModelFolder(manifest, draft).verify()
+            probe(manifest, draft / MODEL)
+        except ModelError as error:
+            raise PublishRefused(f"{what.name}: {error}") from error
+    return folder
+
+
+def write_card(
+    manifest: Manifest,
+    what: Publication,
+    exported: Mapping[str, Any],
+    reports: Sequence[Mapping[str, Any]],
+    calibration: Mapping[str, Any] | None,
+) -> str:
+    """The model card, Markdown, from the template beside this module."""
+    use = {True: "allowed", False: "not allowed", None: "not stated"}[what.licence.commercial_use]
+    form = exported["form"]
+    return Template((Path(__file__).parent / "card.md").read_text(encoding="utf-8")).substitute(
+        identity=manifest.identity,
+        about=what.about,
+        data="\n".join(f"- {line}" for line in manifest.provenance.data) or "- not recorded",
+        recipe=manifest.provenance.recipe,
+        teachers="\n".join(f"- `{digest}`" for digest in manifest.provenance.teachers) or "- none",
+        space=_space(manifest),
+        licence=what.licence.id,
+        use=use,
+        note=what.licence.note,
+        results=_results(manifest),
+        thresholds=_thresholds(manifest, calibration),
+        groups="\n\n".join(r["details"]["table"] for r in reports if "table" in r["details"]) or "Not measured.\n",
+        parameters=f"{manifest.cost.parameters:,}",
+        adds=f"{manifest.cost.multiply_adds:,}" if manifest.cost.multiply_adds is not None else "size-dependent",
+        bytes=f"{manifest.cost.bytes:,}",
+        form=what.form,
+        milliseconds=f"{form['milliseconds']:.2f}",
+        verdict=form["verdict"],
+        cosine=f"{form['cosine_mean']:.4f}",
+        sha256=manifest.sha256,
+        limits=what.limits,
+        made_by=what.made_by,
+    )
+
+
+def _space(manifest: Manifest) -> str:
+    if manifest.space is None:
+        return "none; it finds faces and does not tell them apart"
+    if manifest.space == manifest.sha256:
+        return "its own; templates of other models cannot be compared with its"
+    return f"that of its teacher `{manifest.space}`; templates of both can be compared"
+
+
+def _exported(run: Path, form: str) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads((run / "export" / "export.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PublishRefused(f"{run} has no readable export/export.json: run `facet-train export` first") from error
+    forms = {entry["form"]: entry for entry in values["forms"]}
+    if form not in forms:
+        raise PublishRefused(f"{run} was exported as {', '.join(forms)}, not as {form}")
+    return values | {"form": forms[form]}
+
+
+def _results(manifest: Manifest) -> str:
+    if not manifest.results:
+        return "Not measured.\n"
+    lines = ["| protocol | metric | value | 95 % interval | trials |", "|---|---|---|---|---|"]
+    for row in manifest.results:
+        interval = f"{row.ci95[0]:.4f} .. {row.ci95[1]:.4f}" if row.ci95 is not None else ""
+        lines.append(f"| {row.protocol} | {row.metric} | {row.value:.4f} | {interval} | {row.trials} |")
+    return "\n".join(lines)
+
+
+def _thresholds(manifest: Manifest, calibration: Mapping[str, Any] | None) -> str:
+    if calibration is None or not manifest.thresholds:
+        return "None."
+    lines = [
+        f"From {calibration['impostors']} comparisons between {calibration['people']} people of {calibration['set']}; "
+        f"FNMR on {calibration['genuine']} genuine ones.",
+        "",
+        "| FMR | threshold | 95 % interval of the FMR | FNMR |",
+        "|---|---|---|---|",
+    ]
+    for row, fnmr in zip(manifest.thresholds, calibration["fnmr"], strict=True):
+        interval = f"{row.ci95[0]:.1e} .. {row.ci95[1]:.1e}"
+        lines.append(f"| {row.fmr:g} | {row.threshold:.4f} | {interval} | {fnmr:.4f} |")
+    return "\n".join(lines)

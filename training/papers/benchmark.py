@@ -1,0 +1,129 @@
+"""What every row is measured on: LFW View 1, and people of CelebA whom nobody was trained on.
+
+Each measure is a vector: its value, then its value in every round of one bootstrap over people. All rows share the same
+rounds, so that two rows can be compared round by round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.face.detect import Detector
+from service.face.preprocess import to_tensor
+from training.data.augment import Augment, augment, move_points
+from training.data.crops import CropSet
+from training.errors import SetInvalid
+from training.evaluation.metrics import best_threshold
+from training.evaluation.protocols import Pairs, read_lfw_view1
+from training.evaluation.report import scores_of
+from training.evaluation.vectors import cut_crops, embed
+from training.export.export import OnnxNet
+from training.papers.trials import compare, draw, tar
+
+FMRS = (1e-2, 1e-3)
+MOVES = Augment(shift=8, scale=0.15, rotate=20)
+FAILED = 0.1
+"""A face whose mean landmark error exceeds this share of the distance between the eyes is a failure."""
+
+Measures = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Crops uint8 (N, 128, 128, 3), the person 0..P-1 of each, and how often people count in each round (1 + R, P)."""
+
+    crops: NDArray[np.uint8]
+    person: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """`chosen` are devTrain's pairs, on which thresholds are found, `pairs` devTest's; `lfw` and `celeba` their faces.
+
+    `moved` holds the faces of CelebA under random similarities with their landmarks (M, 5, 2), in crop pixels.
+    """
+
+    chosen: Pairs
+    chosen_crops: NDArray[np.uint8]
+    pairs: Pairs
+    lfw: Faces
+    celeba: Faces
+    moved: NDArray[np.uint8]
+    points: NDArray[np.float32]
+
+
+def prepare_exam(view1: Path, celeba: CropSet, detector: Detector, cache: Path, rounds: int) -> Exam:
+    """Cut LFW's faces with `detector` (cached), and take the held-out people of a prepared CelebA.
+
+    Raises: ProtocolInvalid, SetInvalid when there are no landmarks or no held-out people.
+    """
+    chosen, pairs = read_lfw_view1(view1, "Train"), read_lfw_view1(view1, "Test")
+    rows = np.concatenate([celeba.rows("validation"), celeba.rows("test")])
+    rows = rows[[bool(celeba.identities[i]) for i in rows]] if len(rows) else rows
+    if not len(rows) or celeba.landmarks is None:
+        raise SetInvalid(f"{celeba.name}: held-out people with landmarks are needed: prepare it with --landmarks")
+    crops = np.asarray(celeba.crops[rows])
+    moved, warps = augment(crops, MOVES, np.random.default_rng(0))
+    return Exam(
+        chosen,
+        cut_crops(chosen.pictures, detector, cache).crops,
+        pairs,
+        _faces(cut_crops(pairs.pictures, detector, cache).crops, [p.person for p in pairs.pictures], rounds),
+        _faces(crops, [celeba.identities[i] for i in rows], rounds),
+        moved,
+        move_points(np.asarray(celeba.landmarks[rows]), warps),
+    )
+
+
+def recognise(network: OnnxNet, exam: Exam) -> Measures:
+    """Accuracy on View 1 (threshold from devTrain, accuracy on devTest), and TAR at FMR on both sets of people."""
+    vectors = embed(network, exam.chosen_crops, progress=False)
+    scores = scores_of(vectors[exam.chosen.left], vectors[exam.chosen.right], exam.chosen.same)[0]
+    threshold = best_threshold(scores, exam.chosen.same)
+    vectors = embed(network, exam.lfw.crops, progress=False)
+    measures: Measures = {"lfw accuracy": _accuracy(vectors, threshold, exam)}
+    for name, faces in (("lfw", exam.lfw), ("celeba", exam.celeba)):
+        trials = compare(embed(network, faces.crops, progress=False) if name == "celeba" else vectors, faces.person)
+        for fmr in FMRS:
+            measures[f"{name} tar {fmr:g}"] = np.array([tar(trials, fmr, drawn) for drawn in faces.drawn])
+    return measures
+
+
+def point(network: OnnxNet, exam: Exam) -> Measures:
+    """Mean landmark error in units of the distance between the eyes, and the share of faces that failed."""
+    parts = np.array_split(exam.moved, max(1, len(exam.moved) // 64))
+    given = np.concatenate([network.run(to_tensor(part, network.input)) for part in parts]).reshape(-1, 5, 2)
+    # the network counts from the crop's edge in units of the crop, pixels from the centre of the first
+    size = exam.moved.shape[1]
+    return measure_points(given * size - 0.5, exam.points, exam.celeba)
+
+
+def measure_points(given: NDArray[np.float32], wanted: NDArray[np.float32], faces: Faces) -> Measures:
+    """Landmark error of points (N, 5, 2) in any unit, eyes first."""
+    eyes = np.linalg.norm(wanted[:, 0] - wanted[:, 1], axis=1)
+    error = np.linalg.norm(given - wanted, axis=2).mean(axis=1) / eyes
+    weight = faces.drawn[:, faces.person].astype(np.float64)
+    share = weight / weight.sum(axis=1, keepdims=True)
+    return {"nme": share @ error, "failures": share @ (error > FAILED)}
+
+
+def _accuracy(vectors: NDArray[np.float32], threshold: float, exam: Exam) -> NDArray[np.float64]:
+    """Mean of the shares of genuine and of impostor pairs decided rightly, which View 1 has as many of."""
+    pairs, drawn = exam.pairs, exam.lfw.drawn
+    right = (scores_of(vectors[pairs.left], vectors[pairs.right], pairs.same)[0] >= threshold) == pairs.same
+    left_person, right_person = exam.lfw.person[pairs.left], exam.lfw.person[pairs.right]
+    # one person of a genuine pair is drawn once, two of an impostor pair each
+    weight = np.where(pairs.same, drawn[:, left_person], drawn[:, left_person] * drawn[:, right_person])
+    shares = [(weight[:, kind] @ right[kind]) / weight[:, kind].sum(axis=1) for kind in (pairs.same, ~pairs.same)]
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def _faces(crops: NDArray[np.uint8], names: Sequence[str], rounds: int) -> Faces:
+    _, person = np.unique(np.array(names), return_inverse=True)
+    return Faces(crops, person.astype(np.int64), draw(int(person.max()) + 1, rounds))

@@ -1,0 +1,1 @@
+"""What a run learns: an embedding, landmarks, or detection."""

@@ -1,0 +1,94 @@
+"""Two commands of `facet-train` that only the detector needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from service.face.registry import Registry
+from service.face.session import ModelSession
+from training.atomic_folder import write_json
+from training.tasks.detection.evaluate import DetectionReport, Question, close_views, compare, time_ratio, views
+from training.tasks.detection.prepare import TILES_COUNT, Photographs, prepare_tiles, split_photographs
+from training.tasks.detection.robustness import survive
+from training.tasks.detection.teacher import open_detector
+
+Scenes = Annotated[Path, typer.Argument(help="Folder of ordinary photographs.")]
+Portraits = Annotated[Path, typer.Argument(help="Folder of photographs, one folder per person.")]
+Models = Annotated[Path, typer.Option(envvar="FACET_TRAIN_MODELS", help="Folder of registered models.")]
+Teacher = Annotated[str, typer.Option(help="Detector in the folder of models to learn from and to compare with.")]
+
+
+def compose_tiles(
+    scenes: Scenes,
+    portraits: Portraits,
+    crops: Annotated[list[Path], typer.Argument(help="Folders of aligned crops.")],
+    name: Annotated[str, typer.Option(help="Name of the tile set.")] = "detector-tiles",
+    data: Annotated[Path, typer.Option(envvar="FACET_TRAIN_DATA", help="Folder of prepared sets.")] = Path("data/sets"),
+    models: Models = Path("data/models"),
+    teacher: Teacher = "yunet",
+    count: int = TILES_COUNT,
+    seed: int = 7,
+) -> None:
+    """Compose the tiles a detector learns from; what is held out for measuring stays out."""
+    session = open_detector(Registry.scan([models]), teacher).session
+    photographs = split_photographs(scenes, portraits)
+    prepare_tiles(data / name, photographs, crops, session, seed=seed, count=count, watch=tqdm)
+    typer.echo(data / name)
+
+
+def evaluate_detector(
+    student: Annotated[str, typer.Argument(help="A detector in the folder of models, or the path of a graph.")],
+    scenes: Scenes,
+    portraits: Portraits,
+    models: Models = Path("data/models"),
+    teacher: Teacher = "yunet",
+    score: Annotated[float, typer.Option(help="The student's operating score.")] = 0.6,
+    doubt: Annotated[float, typer.Option(help="Score down to which a teacher's detection excuses one of ours.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers here, as JSON.")] = None,
+) -> None:
+    """Compare a detector with its teacher on held-out photographs: recall, false alarms, landmarks, speed."""
+    registry = Registry.scan([models])
+    reference = open_detector(registry, teacher).session
+    path = Path(student)
+    session = ModelSession(path) if path.is_file() else open_detector(registry, student).session
+    photographs = split_photographs(scenes, portraits)
+    numbers: dict[str, object] = {}
+    for name, report in _protocol(session, reference, photographs, Question(score, doubt_score=doubt)):
+        typer.echo("\n".join([f"{name}, {report.images} images", *report.lines(), ""]))
+        numbers[name] = report.summary()
+    typer.echo("spoiled portraits, faces that the teacher finds in the good ones")
+    for damage, (mine, theirs) in survive(
+        session, reference, views(photographs.held_portraits), Question(score, doubt_score=doubt)
+    ).items():
+        typer.echo(f"{damage:<12} found {mine}; teacher {theirs}")
+        numbers[damage] = {"student": asdict(mine), "teacher": asdict(theirs)}
+    typer.echo()
+    speed = time_ratio(session, reference)
+    typer.echo(f"640x480, one thread: {json.dumps(speed)}")
+    if out is not None:
+        write_json(out, {"score": score, "doubt": doubt, "sets": numbers, "speed": speed})
+
+
+def _protocol(
+    student: ModelSession, teacher: ModelSession, held: Photographs, ask: Question
+) -> Iterator[tuple[str, DetectionReport]]:
+    """Scenes as they are and enlarged, portraits as they are and reduced, and faces that fill the view."""
+    scenes, portraits = held.held_scenes, held.held_portraits
+    sets = {
+        "scenes": views(scenes),
+        "scenes x2": views(scenes, 2.0),
+        "portraits": views(portraits),
+        "portraits x0.35": views(portraits, 0.35),
+        "faces filling 160 px": close_views(teacher, portraits, 160),
+        "faces filling 320 px": close_views(teacher, portraits, 320),
+        "faces filling 480 px": close_views(teacher, portraits[:100], 480),
+    }
+    for name, images in sets.items():
+        yield name, compare(student, teacher, images, ask)

@@ -1,0 +1,120 @@
+"""Tile sets: composed once, memory mapped while training, labelled by the teacher at every step.
+
+A tile set is a folder::
+
+    tiles.npy   uint8 (N, S, S, 3), BGR
+    set.json    the seed, what it was composed of, what was held out, and the digest
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.atomic_folder import whole_folder
+from training.errors import RecipeInvalid, SetInvalid, SetMissing
+from training.tasks.base import Batch
+from training.tasks.detection.composites import Sources, compose_tile
+from training.tasks.detection.corruptions import spoil
+from training.tasks.detection.teacher import DenseTeacher
+
+
+@dataclass(frozen=True, slots=True)
+class TileSet:
+    """`tiles`: uint8 (N, S, S, 3), BGR."""
+
+    name: str
+    digest: str
+    tiles: NDArray[np.uint8]
+
+
+def write_tiles(
+    folder: Path,
+    sources: Sources,
+    *,
+    seed: int,
+    count: int,
+    size: int = 320,
+    about: Mapping[str, Any] | None = None,
+    watch: Callable[[range], Any] = iter,
+) -> None:
+    """Compose tiles 0 to `count` into `folder`, which appears only when complete. `watch` may wrap the loop (tqdm).
+
+    Raises: SetInvalid for an image that cannot be decoded.
+    """
+    with whole_folder(folder) as draft:
+        tiles = np.lib.format.open_memmap(draft / "tiles.npy", "w+", np.uint8, (count, size, size, 3))
+        digest = hashlib.sha256()
+        for index in watch(range(count)):
+            tiles[index] = compose_tile(sources, seed, index, size)
+            digest.update(tiles[index].tobytes())
+        tiles.flush()
+        told = {
+            "schema": 1,
+            "digest": digest.hexdigest(),
+            "seed": seed,
+            "tiles": count,
+            "size": size,
+            "scenes": len(sources.scenes),
+            "empty": len(sources.empty),
+            "crops": len(sources.crops),
+            **(about or {}),
+        }
+        (draft / "set.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def open_tiles(folder: Path) -> TileSet:
+    """Open a tile set. Raises: SetMissing, SetInvalid."""
+    if not (folder / "set.json").is_file():
+        raise SetMissing(f"{folder} is not a tile set: run `facet-train detector-tiles` into it first")
+    try:
+        about = json.loads((folder / "set.json").read_text(encoding="utf-8"))
+        tiles = np.load(folder / "tiles.npy", mmap_mode="r")
+        digest, count, size = str(about["digest"]), int(about["tiles"]), int(about["size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SetInvalid(f"{folder}: {error}; prepare the tiles again") from error
+    if tiles.dtype != np.uint8 or tiles.shape != (count, size, size, 3):
+        raise SetInvalid(f"{folder}: tiles.npy is {tiles.dtype} {tiles.shape}, set.json says {count} of {size} px")
+    return TileSet(folder.name, digest, tiles)
+
+
+class TileSource:
+    """Batches of `x`, float32 (N, 3, C, C) BGR 0-255, and `rows`, what the teacher answers to these pixels.
+
+    Each time a tile is shown it is cut, mirrored and re-lit anew. With probability `degrade` the student then sees
+    it worse than its teacher: what a face is stays known when light or camera hide it from the teacher as well.
+    """
+
+    def __init__(self, tiles: TileSet, teacher: DenseTeacher, crop: int, degrade: float = 0.0) -> None:
+        """Raises: RecipeInvalid when tiles cannot be cut to `crop`."""
+        side = tiles.tiles.shape[1]
+        if crop % 32 or not 32 <= crop <= side:
+            raise RecipeInvalid(f"crop: {crop} px must be a multiple of 32 and at most the tiles' {side}")
+        self._tiles, self._teacher, self._crop, self._degrade = tiles.tiles, teacher, crop, degrade
+
+    def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
+        """A shuffled epoch."""
+        return np.random.default_rng([seed, 7, epoch]).permutation(len(self._tiles))
+
+    def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
+        """The arrays of one batch."""
+        cuts = np.stack([self._cut(self._tiles[index], rng) for index in indices])
+        seen = np.stack([spoil(cut, rng) if rng.random() < self._degrade else cut for cut in cuts])
+        return {"x": np.ascontiguousarray(seen.transpose(0, 3, 1, 2), np.float32), "rows": self._teacher.rows(cuts)}
+
+    def _cut(self, tile: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        top, left = rng.integers(0, tile.shape[0] - self._crop + 1, 2)
+        cut = tile[top : top + self._crop, left : left + self._crop]
+        if rng.random() < 0.5:
+            cut = cut[:, ::-1]
+        gain, lift = rng.uniform(0.7, 1.3), rng.uniform(-25, 25)
+        if rng.random() < 0.5:
+            cut = np.clip(cut.astype(np.float32) * gain + lift, 0, 255).astype(np.uint8)
+        return cut

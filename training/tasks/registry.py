@@ -1,0 +1,33 @@
+"""Every kind of task there is. To add one: write its recipe and its `Task`, and add a line here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from training.errors import RecipeInvalid
+from training.recipe import Recipe, read_mapping, validate
+from training.tasks.base import TaskKind
+from training.tasks.detection.task import DETECTOR
+from training.tasks.embedding import EMBEDDING
+from training.tasks.landmarks import LANDMARKS
+
+TASKS: dict[str, TaskKind[Any]] = {
+    "detector": DETECTOR,
+    "embedding": EMBEDDING,
+    "landmarks": LANDMARKS,
+}
+
+
+def kind_of(task: object) -> TaskKind[Any]:
+    """Look a task up. Raises: RecipeInvalid, naming what there is."""
+    if task not in TASKS:
+        raise RecipeInvalid(f"task: no task {task!r}; known: {', '.join(TASKS)}")
+    return TASKS[str(task)]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe of any task. Raises: RecipeInvalid."""
+    values = read_mapping(path)
+    recipe: Recipe = validate(kind_of(values.get("task")).recipe, values, str(path))
+    return recipe
