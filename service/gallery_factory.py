@@ -9,9 +9,8 @@ import sqlalchemy as sa
 
 from service.database.postgres import Database, open_database
 from service.database.sqlite import open_engine
-from service.gallery import Gallery
 from service.gallery.embedded import open_embedded
-from service.gallery.gallery import Observe, unobserved
+from service.gallery.gallery import Gallery, Observe, unobserved
 from service.gallery.records import Progress
 from service.settings import Settings
 

@@ -17,7 +17,7 @@ from service.api.readiness import Readiness
 from service.engine import Engine
 from service.executor import Executor
 from service.face.registry import Registry
-from service.gallery import Gallery
+from service.gallery.gallery import Gallery
 from service.keys import Keys
 from service.metrics import Metrics
 from service.rollout.backfill.observed_templates import Sightings

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import pytest
 
-from service.gallery import Gallery
 from service.gallery.embedded import open_embedded
+from service.gallery.gallery import Gallery
 from service.gallery.records import new_id
 from service.gallery.replicated import open_replicated
 from service.index.milvus.client import Server

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from service.gallery import Gallery, errors
+from service.gallery import errors
+from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace, Vector, new_id
 from tests.engines.conftest import KINDS, Open, Places
 from tests.gallery.rivals import admitted

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from service.database.schema import faces, now, outbox
-from service.gallery import Gallery, errors, queries
+from service.gallery import errors, queries
+from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace, new_id
 from service.index.milvus.index import MilvusIndexes
 from tests.engines.conftest import Places, await_true

@@ -10,8 +10,8 @@ from contextlib import closing
 
 import pytest
 
-from service.gallery import Gallery
 from service.gallery.errors import StorageUnavailable
+from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace, new_id
 from service.gallery.replicated import open_replicated
 from service.gallery_factory import milvus_of

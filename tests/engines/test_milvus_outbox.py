@@ -11,7 +11,8 @@ from contextlib import closing, suppress
 import numpy as np
 import pytest
 
-from service.gallery import Gallery, errors
+from service.gallery import errors
+from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace, new_id
 from service.gallery.replicated import open_replicated
 from service.index.milvus.client import Server

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.gallery import Gallery, template_coverage, template_update
+from service.gallery import template_coverage, template_update
+from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace, new_id
 from service.rollout.backfill.errors import ReembeddingRunning
 from service.rollout.backfill.jobs import (

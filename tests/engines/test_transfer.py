@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from service.gallery import Gallery
 from service.gallery.archive import exports, imports
 from service.gallery.archive.format import read_blocks
+from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
 from tests.engines.conftest import KINDS, Places
 from tests.gallery.vectors import people

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from service.gallery import Gallery, errors
+from service.gallery import errors
+from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace, new_id
 from tests.gallery.vectors import Matrix
 

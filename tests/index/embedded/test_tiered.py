@@ -253,7 +253,7 @@ def test_helpers_change_no_result() -> None:
 def test_a_search_on_any_thread_uses_that_thread_alone() -> None:
     """In a process of its own: OpenMP reads its setting once, when faiss is loaded."""
     asked = (
-        "import concurrent.futures as f, service.gallery, faiss;"
+        "import concurrent.futures as f, service.index.embedded, faiss;"
         "print(f.ThreadPoolExecutor(1).submit(faiss.omp_get_max_threads).result())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

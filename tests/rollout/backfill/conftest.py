@@ -17,8 +17,8 @@ from service.database.schema import faces, templates
 from service.database.schema import models as table_of_models
 from service.face.image import encode_png
 from service.face.registry import Registry
-from service.gallery import Gallery
 from service.gallery.embedded import open_embedded
+from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace, new_id
 from service.models import Models
 from service.rollout.backfill.jobs import Job

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
-from service.gallery import Gallery
+from service.gallery.gallery import Gallery
 from service.metrics import Metrics
 from service.models import Models
 from service.rollout.backfill.reembeddings import Reembeddings

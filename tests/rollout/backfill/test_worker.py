@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
 from service.database.schema import crops
-from service.gallery import Gallery
+from service.gallery.gallery import Gallery
 from service.metrics import Metrics
 from service.models import Models
 from service.rollout.backfill.reembeddings import Reembeddings
