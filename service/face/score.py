@@ -107,13 +107,3 @@ def require_same_space(probe: Manifest, reference: Manifest) -> None:
     """Raises: SpaceMismatch unless both models embed into one space."""
     if probe.space is None or probe.space != reference.space:
         raise SpaceMismatch(f"{probe.identity} and {reference.identity} embed into different spaces")
-
-
-def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927), 95 % by default."""
-    if trials <= 0 or not 0 <= successes <= trials:
-        raise ValueError("trials must be positive and successes within 0..trials")
-    share, spread = successes / trials, z * z / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, centre - half), min(1.0, centre + half)

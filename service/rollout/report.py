@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.decision import Outcome
-from service.face.score import wilson
+from service.measures.intervals import wilson
 from service.rollout.challenger_result import IDENTIFY, VERIFY, Route
 from service.rollout.decision_log import Case
 

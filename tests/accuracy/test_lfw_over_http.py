@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from service.face.model_import import add_model, read_spec
+from service.measures.thresholds import accuracy, best_threshold
 from tests.accuracy.lfw import Pair, read_pairs, unpack
 from tests.conftest import ROOT, SHARED, STARTER
-from training.evaluation.metrics import accuracy, best_threshold
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(1200)]
 

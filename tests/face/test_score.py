@@ -12,7 +12,8 @@ from scipy.stats import norm
 
 from service.face.errors import ThresholdUnsupported
 from service.face.manifest import CalibratedThreshold
-from service.face.score import ThresholdTable, corrected_fmr, cosine, wilson
+from service.face.score import ThresholdTable, corrected_fmr, cosine
+from service.measures.intervals import wilson
 
 
 def row(fmr: float, threshold: float) -> CalibratedThreshold:

@@ -11,19 +11,13 @@ from numpy.typing import NDArray
 from service.face.detect import Detector
 from service.face.errors import SpaceMismatch
 from service.face.manifest import Result
-from service.face.score import wilson
-from training.evaluation.metrics import (
-    Estimate,
-    accuracy,
-    accuracy_folded,
-    area,
-    best_threshold,
-    bootstrap_tar,
-    equal_error,
-    tar_at,
-)
+from service.measures.all_pairs import score_pairs
+from service.measures.bootstrap import bootstrap_tar
+from service.measures.curves import area, equal_error
+from service.measures.intervals import Estimate
+from service.measures.thresholds import accuracy, best_threshold, decide_by_folds, tar_at
 from training.evaluation.protocols import Pairs, Templates, pool_templates
-from training.evaluation.report import Report, row, scores_of
+from training.evaluation.report import Report, row
 from training.evaluation.vectors import Model, cut_crops, embed
 
 FMRS = (1e-2, 1e-3)
@@ -62,18 +56,17 @@ class Bench:
             raise SpaceMismatch(f"{reference.name} and {probe.name} embed into different spaces")
         right, missed = self.vectors(pairs, probe, pairs.aligned)
         left = right if reference is None else self.vectors(pairs, reference, pairs.aligned)[0]
-        return scores_of(left[pairs.left], right[pairs.right], pairs.same)[0], missed
+        return score_pairs(left[pairs.left], right[pairs.right]), missed
 
 
 def evaluate_pairs(bench: Bench, pairs: Pairs, model: Model, reference: Model | None = None) -> Report:
     """LFW View 2 or a `.bin` pack: cross-validated accuracy, AUC, EER, TAR at FMR."""
     scores, missed = bench.scores(pairs, model, reference)
     genuine, impostor = scores[pairs.same], scores[~pairs.same]
-    folded = accuracy_folded(scores, pairs.same, pairs.fold)
+    folded = decide_by_folds(scores, pairs.same, pairs.fold)
     name = _protocol(pairs.name, reference)
-    right = round(folded.mean * len(scores))
     rows = [
-        row(name, "accuracy", Estimate(folded.mean, wilson(right, len(scores)), len(scores))),
+        row(name, "accuracy", folded.accuracy),
         row(name, "accuracy standard deviation", Estimate(folded.deviation, None, len(folded.accuracies))),
         *_common(name, scores, pairs),
     ]
@@ -98,7 +91,8 @@ def evaluate_templates(bench: Bench, protocol: Templates, model: Model) -> Repor
     pooled = pool_templates(vectors, protocol.template, protocol.medium)
     left = np.stack([pooled[int(t)] for t in protocol.left])
     right = np.stack([pooled[int(t)] for t in protocol.right])
-    _, genuine, impostor = scores_of(left, right, protocol.same)
+    scores = score_pairs(left, right)
+    genuine, impostor = scores[protocol.same], scores[~protocol.same]
     rows = [
         row(protocol.name, "AUC", Estimate(area(genuine, impostor), None, len(protocol.same))),
         row(protocol.name, "EER", Estimate(equal_error(genuine, impostor), None, len(protocol.same))),

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.score import wilson
+from service.measures.intervals import Estimate, wilson
+from service.measures.thresholds import threshold_at
 from training.data.crops import CropSet
 from training.errors import ProtocolInvalid
-from training.evaluation.metrics import Estimate, threshold_at
 from training.evaluation.report import Report, row
 from training.evaluation.vectors import Model, embed
 
@@ -71,7 +71,7 @@ def evaluate_openset(
         strangers, _ = _best(vectors[parts.nonmated], gallery)
         protocol = f"{name}, gallery {len(gallery)}"
         hits = int(right.sum())
-        rows.append(row(protocol, "rank-1", Estimate(hits / len(right), wilson(hits, len(right)), len(right))))
+        rows.append(row(protocol, "rank-1", Estimate.of_share(hits, len(right))))
         for fpir in FPIRS:
             if fpir * len(strangers) >= 1:
                 found = int((right & (best >= threshold_at(strangers, fpir))).sum())

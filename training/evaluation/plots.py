@@ -9,8 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from service.measures.curves import curve
 from training.atomic_folder import whole_file
-from training.evaluation.metrics import curve
 from training.evaluation.report import Report
 
 

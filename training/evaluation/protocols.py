@@ -9,17 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.measures.lfw import LfwListInvalid, LfwPhotograph, parse_lfw_pairs
+from service.measures.thresholds import FOLDS
 from training.data.sources import read_bin
 from training.errors import ProtocolInvalid
-
-FOLDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +57,12 @@ class Pairs:
 
 def read_lfw_view2(root: Path, pairs: Path | None = None) -> Pairs:
     """LFW View 2 from `pairs.txt` (default: in `root`). Raises: ProtocolInvalid."""
-    path = pairs or _beside(root, "pairs.txt")
-    lines = _lines(path)
-    head = lines[0].split()
-    if len(head) != 2:
-        raise ProtocolInvalid(f"{path}: the first line of View 2 gives folds and pairs, as in '10 300'")
-    folds, each = int(head[0]), int(head[1])
-    return _lfw("lfw-view2", root, path, lines[1:], [each] * (2 * folds), folds)
+    return _read_lfw("lfw-view2", root, pairs or _beside(root, "pairs.txt"), 2)
 
 
 def read_lfw_view1(root: Path, part: str) -> Pairs:
     """LFW View 1, `part` being Train or Test. Raises: ProtocolInvalid."""
-    path = _beside(root, f"pairsDev{part}.txt")
-    lines = _lines(path)
-    if len(lines[0].split()) != 1:
-        raise ProtocolInvalid(f"{path}: the first line of View 1 gives the number of pairs")
-    each = int(lines[0])
-    return _lfw(f"lfw-view1-dev{part.lower()}", root, path, lines[1:], [each, each], 1)
+    return _read_lfw(f"lfw-view1-dev{part.lower()}", root, _beside(root, f"pairsDev{part}.txt"), 1)
 
 
 def read_pack(path: Path) -> Pairs:
@@ -152,33 +142,24 @@ def pool_templates(
     return pooled
 
 
-def _lfw(name: str, root: Path, path: Path, lines: Sequence[str], blocks: Sequence[int], folds: int) -> Pairs:
-    """Blocks alternate: genuine pairs 'name i j', impostor pairs 'name i name j'."""
-    if len(lines) != sum(blocks):
-        raise ProtocolInvalid(f"{path}: {len(lines)} pairs, its first line announces {sum(blocks)}")
-    number: dict[tuple[str, int], int] = {}
-    left, right, same = [], [], []
-    for line in lines:
-        cells = line.split()
-        try:
-            first = (cells[0], int(cells[1]))
-            second = (cells[0], int(cells[2])) if len(cells) == 3 else (cells[2], int(cells[3]))
-        except (IndexError, ValueError) as error:
-            raise ProtocolInvalid(f"{path}: cannot read the pair {line!r}") from error
-        left.append(number.setdefault(first, len(number)))
-        right.append(number.setdefault(second, len(number)))
-        same.append(len(cells) == 3)
-    fold = np.repeat(np.arange(folds), sum(blocks) // folds)
-    pictures = tuple(_lfw_picture(root, person, index) for person, index in number)
-    return Pairs(name, pictures, np.array(left), np.array(right), np.array(same), fold)
+def _read_lfw(name: str, root: Path, path: Path, view: Literal[1, 2]) -> Pairs:
+    try:
+        listed = parse_lfw_pairs("\n".join(_lines(path)), view)
+    except LfwListInvalid as error:
+        raise ProtocolInvalid(f"{path}: {error}") from error
+    number: dict[LfwPhotograph, int] = {}
+    places = [[number.setdefault(photograph, len(number)) for photograph in pair] for pair in listed.pairs]
+    left, right = np.array(places, dtype=np.int64).T
+    folds = listed.folds if listed.folds is not None else np.zeros(len(left), dtype=np.int64)
+    return Pairs(name, tuple(_lfw_picture(root, each) for each in number), left, right, listed.genuine, folds)
 
 
-def _lfw_picture(root: Path, person: str, index: int) -> Picture:
+def _lfw_picture(root: Path, photograph: LfwPhotograph) -> Picture:
     for suffix in (".jpg", ".png", ".jpeg"):
-        path = root / person / f"{person}_{index:04d}{suffix}"
+        path = root / f"{photograph.stem}{suffix}"
         if path.is_file():
-            return Picture(path.name, person, path.read_bytes)
-    raise ProtocolInvalid(f"{root / person / f'{person}_{index:04d}.jpg'} is in the list of pairs and does not exist")
+            return Picture(path.name, photograph.person, path.read_bytes)
+    raise ProtocolInvalid(f"{root / photograph.stem}.jpg is in the list of pairs and does not exist")
 
 
 def _points(path: Path) -> dict[str, NDArray[np.float32]]:

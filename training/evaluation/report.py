@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.face.manifest import Result
-from training.evaluation.metrics import Estimate, Scores
+from service.measures.intervals import Estimate
+from service.measures.thresholds import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,3 @@ def table(reports: Sequence[Report]) -> str:
             )
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
-
-
-def scores_of(
-    left: NDArray[np.float32], right: NDArray[np.float32], same: NDArray[np.bool_]
-) -> tuple[Scores, Scores, Scores]:
-    """Cosines of paired unit vectors (N, D): all, the genuine ones, the impostor ones."""
-    scores = np.einsum("nd,nd->n", left.astype(np.float64), right.astype(np.float64))
-    return scores, scores[same], scores[~same]

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.score import wilson
+from service.measures.all_pairs import count_matches
+from service.measures.intervals import Estimate, wilson
+from service.measures.thresholds import threshold_at
 from training.data.crops import CropSet
 from training.errors import ProtocolInvalid
-from training.evaluation.metrics import Estimate
 from training.evaluation.report import Report, row
 from training.evaluation.vectors import Model, embed
 
@@ -25,7 +26,6 @@ GENDERS = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 BANDS = ((0, 17), (18, 34), (35, 49), (50, 64), (65, 120))
 NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
-BLOCK = 1024
 MOST = 1000  # pictures of a group of one gender and race: half a million comparisons within it
 NOTE = "identities are unknown in UTKFace: different pictures are taken for different people, so rates are upper bounds"
 
@@ -90,8 +90,7 @@ def overall_threshold(vectors: NDArray[np.float32], fmr: float, *, most: int = 6
     rng = np.random.default_rng(seed)
     chosen = vectors[rng.permutation(len(vectors))[:most]]
     scores = (chosen @ chosen.T)[np.triu_indices(len(chosen), 1)]
-    keep = int(np.floor(fmr * len(scores)))
-    return float(np.nextafter(np.partition(scores, len(scores) - 1 - keep)[len(scores) - 1 - keep], np.float32(2)))
+    return threshold_at(scores, fmr)
 
 
 def evaluate_groups(name: str, crops: CropSet, fmr: float, model: Model, *, progress: bool = True) -> Report:
@@ -122,17 +121,13 @@ def _measure(vectors: NDArray[np.float32], names: NDArray[np.str_], threshold: f
     ordered = list(members)
     for i, first in enumerate(ordered):
         for second in ordered[i:]:
-            matches = _matches(members[first], members[second], threshold)
+            matches = count_matches(members[first], members[second], threshold)
             trials = len(members[first]) * len(members[second])
             if first == second:  # every pair was seen twice, and every picture met itself
                 matches, trials = (matches - len(members[first])) // 2, (trials - len(members[first])) // 2
             if trials:
                 groups.append(Group(first, second, matches, trials))
     return groups
-
-
-def _matches(a: NDArray[np.float32], b: NDArray[np.float32], threshold: float) -> int:
-    return int(sum((a[start : start + BLOCK] @ b.T >= threshold).sum() for start in range(0, len(a), BLOCK)))
 
 
 def describe_groups(kinds: Mapping[str, Sequence[Group]], threshold: float) -> str:

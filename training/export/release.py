@@ -14,8 +14,8 @@ from typing import Any
 from service.face.detect import DetectionLimits
 from service.face.manifest import Licence, Result
 from service.face.registry import Registry
-from service.face.score import wilson
 from service.face.session import ModelSession
+from service.measures.intervals import wilson
 from training.atomic_folder import digest_file, whole_folder, write_json
 from training.data.crops import open_set, open_sets
 from training.engine.checkpoint import load_checkpoint

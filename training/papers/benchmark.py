@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from service.face.detect import Detector
 from service.face.preprocess import to_tensor
+from service.measures.all_pairs import score_pairs
+from service.measures.thresholds import best_threshold
 from training.data.augment import Augment, augment, move_points
 from training.data.crops import CropSet
 from training.errors import SetInvalid
-from training.evaluation.metrics import best_threshold
 from training.evaluation.protocols import Pairs, read_lfw_view1
-from training.evaluation.report import scores_of
 from training.evaluation.vectors import cut_crops, embed
 from training.export.export import OnnxNet
 from training.papers.trials import compare, draw, tar
@@ -84,7 +84,7 @@ def prepare_exam(view1: Path, celeba: CropSet, detector: Detector, cache: Path, 
 def recognise(network: OnnxNet, exam: Exam) -> Measures:
     """Accuracy on View 1 (threshold from devTrain, accuracy on devTest), and TAR at FMR on both sets of people."""
     vectors = embed(network, exam.chosen_crops, progress=False)
-    scores = scores_of(vectors[exam.chosen.left], vectors[exam.chosen.right], exam.chosen.same)[0]
+    scores = score_pairs(vectors[exam.chosen.left], vectors[exam.chosen.right])
     threshold = best_threshold(scores, exam.chosen.same)
     vectors = embed(network, exam.lfw.crops, progress=False)
     measures: Measures = {"lfw accuracy": _accuracy(vectors, threshold, exam)}
@@ -116,7 +116,7 @@ def measure_points(given: NDArray[np.float32], wanted: NDArray[np.float32], face
 def _accuracy(vectors: NDArray[np.float32], threshold: float, exam: Exam) -> NDArray[np.float64]:
     """Mean of the shares of genuine and of impostor pairs decided rightly, which View 1 has as many of."""
     pairs, drawn = exam.pairs, exam.lfw.drawn
-    right = (scores_of(vectors[pairs.left], vectors[pairs.right], pairs.same)[0] >= threshold) == pairs.same
+    right = (score_pairs(vectors[pairs.left], vectors[pairs.right]) >= threshold) == pairs.same
     left_person, right_person = exam.lfw.person[pairs.left], exam.lfw.person[pairs.right]
     # one person of a genuine pair is drawn once, two of an impostor pair each
     weight = np.where(pairs.same, drawn[:, left_person], drawn[:, left_person] * drawn[:, right_person])

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.measures.all_pairs import compare_all
+from service.measures.bootstrap import draw_people
+from service.measures.thresholds import count_allowed
+
 KEPT = 0.05
-BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +24,19 @@ class Trials:
     """Genuine scores with their person; the highest impostor scores, falling, with both people; crops per person."""
 
     genuine: NDArray[np.float64]
-    owner: NDArray[np.int64]
+    owner: NDArray[np.int32]
     impostor: NDArray[np.float64]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
     crops: NDArray[np.int64]
 
 
 def compare(vectors: NDArray[np.float32], person: NDArray[np.int64]) -> Trials:
     """Compare unit vectors (N, D) of people 0..P-1 with each other, every pair once."""
-    genuine, owner, highest = [], [], []
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK] @ vectors[start:].T
-        rows, columns = np.triu_indices(len(block), 1, block.shape[1])
-        a, b, scores = person[start + rows], person[start + columns], block[rows, columns].astype(np.float64)
-        same = a == b
-        genuine.append(scores[same])
-        owner.append(a[same])
-        scores, a, b = scores[~same], a[~same], b[~same]
-        highest.append((scores, a, b))
-    scores, left, right = (np.concatenate(part) for part in zip(*highest, strict=True))
-    top = np.argsort(-scores, kind="stable")[: max(1, round(KEPT * len(scores)))]
+    pairs = compare_all(vectors, person)
+    top = np.argsort(-pairs.impostor, kind="stable")[: max(1, round(KEPT * len(pairs.impostor)))]
     crops = np.bincount(person)
-    return Trials(np.concatenate(genuine), np.concatenate(owner), scores[top], left[top], right[top], crops)
+    return Trials(pairs.genuine, pairs.owner, pairs.impostor[top], pairs.left[top], pairs.right[top], crops)
 
 
 def tar(trials: Trials, fmr: float, drawn: NDArray[np.int64]) -> float:
@@ -54,7 +47,7 @@ def tar(trials: Trials, fmr: float, drawn: NDArray[np.int64]) -> float:
     faces = drawn * trials.crops
     total = (int(faces.sum()) ** 2 - int((faces**2).sum())) / 2
     matches = np.cumsum(drawn[trials.left] * drawn[trials.right])
-    allowed = int(np.searchsorted(matches, fmr * total + 1e-9, side="right"))
+    allowed = int(np.searchsorted(matches, count_allowed(fmr, total), side="right"))
     threshold = trials.impostor[min(allowed, len(trials.impostor) - 1)]
     weight = drawn[trials.owner]
     if not weight.sum():
@@ -64,7 +57,4 @@ def tar(trials: Trials, fmr: float, drawn: NDArray[np.int64]) -> float:
 
 def draw(people: int, rounds: int, seed: int = 0) -> NDArray[np.int64]:
     """How often each person counts, (1 + rounds, people): once in the first row, then drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    rows = [np.ones(people, np.int64)]
-    rows += [np.bincount(rng.integers(0, people, people), minlength=people) for _ in range(rounds)]
-    return np.stack(rows)
+    return np.stack([np.ones(people, np.int64), *draw_people(people, rounds, seed)])

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from service.face.embed import Embedder
 from service.face.errors import FaceError, ImageError
+from service.measures.all_pairs import compare_all, score_pairs
+from service.measures.thresholds import Scores, decide_by_folds
 from service.pipeline import Perception
-from service.rollout.offline.accuracy import decide_by_folds, true_match_rate
+from service.rollout.offline.accuracy import share_of, true_match_rate
 from service.rollout.offline.errors import PhotographsInvalid
 from service.rollout.offline.photographs import Photographs
 from service.rollout.report import Share
@@ -25,9 +27,7 @@ RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TIMED_FACES = 200
 MOST_COMPARED = 4000
 """Photographs compared each with each; beyond it an even selection of them."""
-PART = 20_000
-"""Comparisons scored at once: bounds the memory."""
-NO_FACE = np.float32(-1)
+NO_FACE = -1.0
 """The score of a pair in which a face was not found: it never matches."""
 
 Vectors = NDArray[np.float32]
@@ -112,26 +112,28 @@ def measure(
     genuine = np.array([pair.genuine for pair in photographs.pairs])
     every = _Comparisons(photographs, found)
     scores = [_pair_scores(each, photographs, found) for each in vectors]
-    decided = [decide_by_folds(each, genuine) for each in scores]
+    decided = [decide_by_folds(each, genuine, photographs.folds) for each in scores]
     models = tuple(
         Measured(
             embedder.manifest.identity,
             embedder.digest,
             embedder.space,
             embedder.manifest.cost.bytes,
-            Share(int(np.count_nonzero(matches == genuine)), len(genuine)),
+            share_of(decisions.right),
             every.rates(own, own),
             milliseconds,
             speed,
             footprints[embedder.digest],
         )
-        for embedder, own, matches, milliseconds, speed in zip(embedders, vectors, decided, times, speeds, strict=True)
+        for embedder, own, decisions, milliseconds, speed in zip(
+            embedders, vectors, decided, times, speeds, strict=True
+        )
     )
     agreements = tuple(
         Agreement(
             models[a].name,
             models[b].name,
-            Share(int(np.count_nonzero(decided[a] == decided[b])), len(genuine)),
+            share_of(decided[a].matches == decided[b].matches),
             float(np.corrcoef(scores[a], scores[b])[0, 1]),
             every.rates(vectors[a], vectors[b]) if models[a].space == models[b].space else None,
         )
@@ -154,32 +156,32 @@ class _Comparisons:
     """Comparisons of each with each where persons are known, else of the pairs alone; pairs without a face left out."""
 
     def __init__(self, photographs: Photographs, found: NDArray[np.bool_]) -> None:
+        self._person: NDArray[np.int64] | None = None
         if photographs.persons is None:
             held = [pair for pair in photographs.pairs if found[pair.first] and found[pair.second]]
-            self._places = np.arange(len(found))
-            self._rows = np.array([pair.first for pair in held], dtype=np.int64)
-            self._columns = np.array([pair.second for pair in held], dtype=np.int64)
+            self._left = np.array([pair.first for pair in held], dtype=np.int64)
+            self._right = np.array([pair.second for pair in held], dtype=np.int64)
             self._genuine = np.array([pair.genuine for pair in held], dtype=np.bool_)
+            self.impostors = int(np.count_nonzero(~self._genuine))
         else:
             places = np.flatnonzero(found)
             if len(places) > MOST_COMPARED:
                 places = places[np.linspace(0, len(places) - 1, MOST_COMPARED).astype(np.int64)]
-            persons = np.unique(np.array(photographs.persons), return_inverse=True)[1][places]
             self._places = places
-            self._rows, self._columns = np.triu_indices(len(places), 1)
-            self._genuine = persons[self._rows] == persons[self._columns]
-        self.impostors = int(np.count_nonzero(~self._genuine))
+            self._person = np.unique(np.array(photographs.persons), return_inverse=True)[1][places]
+            each = np.bincount(self._person)
+            self.impostors = (int(each.sum()) ** 2 - int((each**2).sum())) // 2
 
     def rates(self, probes: Vectors, references: Vectors) -> Rates:
-        """The rates that the comparisons support, of (N, D) templates by one model against those by another."""
-        probes, references = probes[self._places], references[self._places]
-        parts = (slice(start, start + PART) for start in range(0, max(1, len(self._rows)), PART))
-        scores = np.concatenate(
-            [np.einsum("nd,nd->n", probes[self._rows[part]], references[self._columns[part]]) for part in parts]
-        )
-        genuine, impostor = scores[self._genuine], scores[~self._genuine]
-        found = {fmr: true_match_rate(genuine, impostor, fmr) for fmr in RATES}
-        return {fmr: rate for fmr, rate in found.items() if rate is not None}
+        """Compute the rates that the comparisons support, of (N, D) templates by one model against another's."""
+        if self._person is None:
+            scores = score_pairs(probes[self._left], references[self._right])
+            genuine, impostor = scores[self._genuine], scores[~self._genuine]
+        else:
+            pairs = compare_all(probes[self._places], self._person, references[self._places])
+            genuine, impostor = pairs.genuine, pairs.impostor
+        rates = {fmr: true_match_rate(genuine, impostor, fmr) for fmr in RATES}
+        return {fmr: rate for fmr, rate in rates.items() if rate is not None}
 
 
 def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
@@ -196,10 +198,10 @@ def _placed(rows: Vectors, found: NDArray[np.bool_]) -> Vectors:
     return placed
 
 
-def _pair_scores(vectors: Vectors, photographs: Photographs, found: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _pair_scores(vectors: Vectors, photographs: Photographs, found: NDArray[np.bool_]) -> Scores:
     first = np.array([pair.first for pair in photographs.pairs])
     second = np.array([pair.second for pair in photographs.pairs])
-    scores = np.einsum("nd,nd->n", vectors[first], vectors[second])
+    scores = score_pairs(vectors[first], vectors[second])
     return np.where(found[first] & found[second], scores, NO_FACE)
 
 

@@ -6,9 +6,14 @@ import csv
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from service.measures.lfw import LfwListInvalid, LfwPhotograph, parse_lfw_pairs
+from service.measures.thresholds import assign_folds
 from service.rollout.offline.errors import PhotographsInvalid
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -28,11 +33,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Photographs:
-    """Files, the person each shows where that is known, and the pairs to decide."""
+    """Files, the person each shows where that is known, the pairs to decide, and the fold of each pair, (N,)."""
 
     files: tuple[Path, ...]
     persons: tuple[str, ...] | None
     pairs: tuple[Pair, ...]
+    folds: NDArray[np.int64] = field(compare=False)
 
 
 def read_people(root: Path) -> Photographs:
@@ -59,23 +65,25 @@ def read_people(root: Path) -> Photographs:
         if files[first][1] != files[second][1]:
             strangers.add((first, second))
     pairs = [Pair(*pair, True) for pair in genuine] + [Pair(*pair, False) for pair in sorted(strangers)]
-    return Photographs(tuple(file for file, _ in files), tuple(person for _, person in files), tuple(pairs))
+    return Photographs(
+        tuple(file for file, _ in files), tuple(person for _, person in files), tuple(pairs), _assign_folds(pairs)
+    )
 
 
 def read_pairs(path: Path) -> Photographs:
-    """A list of pairs. Either LFW's layout, lines of `person i j` and `person i other j` split by tabs, with the
-    photographs at `person/person_0001.jpg` beside the list; or CSV with the columns `first`, `second` (files, relative
-    to the list) and `genuine` (1 or 0).
+    """A list of pairs. Either LFW's layout, lines of `person i j` and `person i other j`, with the photographs at
+    `person/person_0001.jpg` beside the list; or CSV with the columns `first`, `second` (files, relative to the list)
+    and `genuine` (1 or 0). Folds are the list's own, or else the i-th genuine and impostor pair go to fold i mod 10.
 
     Raises: PhotographsInvalid.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PhotographsInvalid(f"{path} cannot be read: {error}") from error
-    if lines and "," in lines[0]:
-        return _listed(path, lines)
-    return _lfw(path, lines)
+    if "," in text.partition("\n")[0]:
+        return _listed(path, text.splitlines())
+    return _lfw(path, text)
 
 
 def _listed(path: Path, lines: Sequence[str]) -> Photographs:
@@ -90,29 +98,29 @@ def _listed(path: Path, lines: Sequence[str]) -> Photographs:
     return _gathered(path, rows, None)
 
 
-def _lfw(path: Path, lines: Sequence[str]) -> Photographs:
-    rows: list[tuple[Path, Path, bool]] = []
+def _lfw(path: Path, text: str) -> Photographs:
+    try:
+        listed = parse_lfw_pairs(text)
+    except LfwListInvalid as error:
+        raise PhotographsInvalid(f"{path} is neither CSV nor LFW's layout: {error}") from error
     persons: dict[Path, str] = {}
 
-    def file(person: str, number: str) -> Path:
-        if not number.isdigit():
-            raise PhotographsInvalid(f"{path} is neither CSV nor LFW's layout: {number!r} is not a number")
-        found = path.parent / person / f"{person}_{int(number):04d}.jpg"
-        persons[found] = person
-        return found
+    def file(photograph: LfwPhotograph) -> Path:
+        place = path.parent / f"{photograph.stem}.jpg"
+        persons[place] = photograph.person
+        return place
 
-    for line in lines[1:]:  # the first one counts the pairs
-        match line.split("\t"):
-            case [person, first, second]:
-                rows.append((file(person, first), file(person, second), True))
-            case [person, first, other, second]:
-                rows.append((file(person, first), file(other, second), False))
-            case _:
-                raise PhotographsInvalid(f"{path} is neither CSV nor LFW's layout: {line!r}")
-    return _gathered(path, rows, persons)
+    pairs = zip(listed.pairs, listed.genuine.tolist(), strict=True)
+    rows = [(file(first), file(second), genuine) for (first, second), genuine in pairs]
+    return _gathered(path, rows, persons, listed.folds)
 
 
-def _gathered(path: Path, rows: Sequence[tuple[Path, Path, bool]], persons: dict[Path, str] | None) -> Photographs:
+def _gathered(
+    path: Path,
+    rows: Sequence[tuple[Path, Path, bool]],
+    persons: dict[Path, str] | None,
+    folds: NDArray[np.int64] | None = None,
+) -> Photographs:
     if len({genuine for *_, genuine in rows}) < 2:
         raise PhotographsInvalid(f"{path} needs genuine pairs and impostor pairs")
     places: dict[Path, int] = {}
@@ -121,11 +129,17 @@ def _gathered(path: Path, rows: Sequence[tuple[Path, Path, bool]], persons: dict
         places.setdefault(second, len(places))
     if missing := [file for file in places if not file.is_file()]:
         raise PhotographsInvalid(f"{path} names {len(missing)} files that are not there, {missing[0]} for one")
+    pairs = tuple(Pair(places[first], places[second], genuine) for first, second, genuine in rows)
     return Photographs(
         tuple(places),
         None if persons is None else tuple(persons[file] for file in places),
-        tuple(Pair(places[first], places[second], genuine) for first, second, genuine in rows),
+        pairs,
+        folds if folds is not None else _assign_folds(pairs),
     )
+
+
+def _assign_folds(pairs: Sequence[Pair]) -> NDArray[np.int64]:
+    return assign_folds(np.array([pair.genuine for pair in pairs], dtype=np.bool_))
 
 
 def _images(folder: Path) -> list[Path]:

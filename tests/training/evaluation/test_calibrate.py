@@ -3,8 +3,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.score import ThresholdTable
+from service.measures.all_pairs import compare_across, compare_all
 from training.errors import RateUnsupported
-from training.evaluation.calibrate import calibrate, compare_across, compare_all
+from training.evaluation.calibrate import calibrate
 
 
 def people(count: int, each: int, spread: float = 0.6, seed: int = 0) -> tuple[NDArray[np.float32], list[str]]:
@@ -20,7 +21,7 @@ def people(count: int, each: int, spread: float = 0.6, seed: int = 0) -> tuple[N
 def test_every_pair_is_compared_once_and_people_are_kept_apart() -> None:
     vectors, names = people(5, 3)
     person = np.array([int(name[1:]) for name in names])
-    impostor, left, right, genuine = compare_all(vectors, person)
+    impostor, left, right, genuine, _ = compare_all(vectors, person)
     expected = [(float(vectors[i] @ vectors[j]), person[i], person[j]) for i in range(15) for j in range(i + 1, 15)]
     assert len(impostor) + len(genuine) == len(expected)
     np.testing.assert_allclose(sorted(impostor), sorted(s for s, a, b in expected if a != b), atol=1e-6)
@@ -32,7 +33,7 @@ def test_thresholds_hold_the_rate_they_name() -> None:
     vectors, names = people(60, 4)
     found = calibrate(vectors, names)
     person = np.array([int(name[1:]) for name in names])
-    impostor, _, _, genuine = compare_all(vectors, person)
+    impostor, _, _, genuine, _ = compare_all(vectors, person)
     assert [row.fmr for row in found.rows] == [1e-1, 1e-2]
     assert found.refused == (1e-3, 1e-4, 1e-5, 1e-6)
     for row, fnmr in zip(found.rows, found.fnmr, strict=True):
@@ -70,7 +71,7 @@ def test_probes_of_one_model_meet_all_templates_of_another_but_their_own() -> No
     probes, names = people(40, 3, seed=1)
     templates, _ = people(40, 3, spread=0.7, seed=1)
     person = np.array([int(name[1:]) for name in names])
-    impostor, left, right, genuine = compare_across(probes, templates, person)
+    impostor, left, right, genuine, _ = compare_across(probes, templates, person)
     scores = probes @ templates.T
     same = person[:, None] == person[None, :]
     np.testing.assert_allclose(np.sort(impostor), np.sort(scores[~same]), atol=1e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.metrics import tar_at
+from service.measures.thresholds import tar_at
 from training.papers.trials import compare, draw, tar
 
 

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.detect import Detection, decode, overlap, suppress
-from service.face.score import wilson
 from service.face.session import ModelSession
+from service.measures.intervals import wilson
 from training.tasks.detection.scenes import read_bgr
 
 Image = NDArray[np.uint8]

@@ -1,21 +1,15 @@
+"""Error rates, thresholds and intervals against a search of every threshold there is."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.face.score import wilson
-from training.evaluation.metrics import (
-    accuracy,
-    accuracy_folded,
-    area,
-    best_threshold,
-    bootstrap_tar,
-    curve,
-    equal_error,
-    tar_at,
-    threshold_at,
-)
+from service.measures.bootstrap import bootstrap_tar
+from service.measures.curves import area, curve, equal_error
+from service.measures.intervals import wilson
+from service.measures.thresholds import accuracy, best_threshold, decide_by_folds, tar_at, threshold_at
 
 # few distinct values, so that ties are common
 SCORES = st.lists(st.integers(-8, 8).map(lambda i: i / 8), min_size=1, max_size=25).map(np.array)
@@ -72,10 +66,10 @@ def test_folds_take_their_threshold_from_the_others() -> None:
     scores = np.array([0.9, 0.1, 0.8, 0.15, 0.3, 0.0])
     same = np.array([True, False, True, False, True, False])
     folds = np.array([0, 0, 1, 1, 2, 2])
-    found = accuracy_folded(scores, same, folds)
+    found = decide_by_folds(scores, same, folds)
     # without fold 2 the best cut lies between 0.15 and 0.8, so its genuine pair at 0.3 is missed
     assert found.accuracies == (1.0, 1.0, 0.5)
-    assert found.mean == pytest.approx(2.5 / 3)
+    assert found.accuracy.value == pytest.approx(2.5 / 3)
     assert found.deviation == pytest.approx(np.std([1, 1, 0.5], ddof=1))
     assert found.thresholds == pytest.approx((0.225, 0.2, 0.475))
 
