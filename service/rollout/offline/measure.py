@@ -111,7 +111,7 @@ def measure(
     times = _time_in_turns(embedders, stack[:TIMED_FACES])
     genuine = np.array([pair.genuine for pair in photographs.pairs])
     every = _Comparisons(photographs, found)
-    scores = [_pair_scores(each, photographs, found) for each in vectors]
+    scores = [score_photographs(each, photographs, found) for each in vectors]
     decided = [decide_by_folds(each, genuine, photographs.folds) for each in scores]
     models = tuple(
         Measured(
@@ -198,7 +198,8 @@ def _placed(rows: Vectors, found: NDArray[np.bool_]) -> Vectors:
     return placed
 
 
-def _pair_scores(vectors: Vectors, photographs: Photographs, found: NDArray[np.bool_]) -> Scores:
+def score_photographs(vectors: Vectors, photographs: Photographs, found: NDArray[np.bool_]) -> Scores:
+    """Score the pairs by templates (N, D) of the photographs; `NO_FACE` where one of a pair has none."""
     first = np.array([pair.first for pair in photographs.pairs])
     second = np.array([pair.second for pair in photographs.pairs])
     scores = score_pairs(vectors[first], vectors[second])
