@@ -67,7 +67,7 @@ class Recipe(Part):
     seed: int = Field(default=0, ge=0)
     schedule: Schedule
 
-    def is_told_by(self, text: str) -> bool:
+    def matches_text(self, text: str) -> bool:
         """Whether `text`, a recipe as JSON, is this one. A key that recipes had not then has its default."""
         try:
             return type(self).model_validate_json(text) == self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from training.backbones import STUDENTS
 from training.backbones.backbone import Student
 from training.engine.checkpoint import Checkpoint
 from training.errors import CheckpointInvalid, RecipeInvalid
+from training.recipe import Recipe
 
 
 class StudentSpec(BaseModel):
@@ -28,6 +28,18 @@ class StudentSpec(BaseModel):
     @property
     def options(self) -> Mapping[str, Any]:
         return self.model_extra or {}
+
+
+class StudentRecipe(Recipe):
+    """What every recipe that trains a student network says of it; `input` is the student's, its size the resolution.
+
+    A stored recipe can be read as one whatever else its task added.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    input: InputSpec
+    student: StudentSpec
 
 
 def build_student(spec: StudentSpec, pixels: InputSpec) -> Student:
@@ -57,13 +69,10 @@ def restore_student(checkpoint: Checkpoint) -> tuple[Student, InputSpec]:
 
     Raises: CheckpointInvalid, RecipeInvalid.
     """
-    recipe = json.loads(checkpoint.recipe)
-    if not {"student", "input"} <= set(recipe):
-        raise CheckpointInvalid(f"the run {recipe.get('name')} trained no student network")
-    pixels = InputSpec.model_validate(recipe["input"])
-    student = build_student(StudentSpec.model_validate(recipe["student"]), pixels)
+    recipe = checkpoint.read_recipe(StudentRecipe)
+    student = build_student(recipe.student, recipe.input)
     load_student(student, checkpoint.best)
-    return student, pixels
+    return student, recipe.input
 
 
 def load_student(student: Student, state: Mapping[str, Tensor]) -> None:

@@ -7,7 +7,6 @@ tensors can be copied from it one to one.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import onnx
 import torch
@@ -36,18 +35,35 @@ class Slope(nn.Module):
     def __init__(self, slope: float = SLOPE) -> None:
         super().__init__()
         self.register_buffer("weight", torch.tensor([slope]))
-        self._settled = slope
+        self._constant: float | None = None
 
-    def train(self, mode: bool = True) -> Self:
-        """Switching modes notes the slope, so that ``eval()`` readies it for export as a constant."""
-        self._settled = float(self.weight)
-        return super().train(mode)
+    def freeze(self) -> None:
+        """Note the slope as it is now, to be exported as a constant."""
+        self._constant = float(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        exporting = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        slope = self._settled if exporting else float(self.weight)
-        y: Tensor = F.leaky_relu(x, slope)
+        """Multiply what is negative by the slope.
+
+        Raises:
+            RuntimeError: It is exported without having been frozen.
+        """
+        y: Tensor = F.leaky_relu(x, self._slope())
         return y
+
+    def _slope(self) -> float:
+        exporting = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if not exporting:
+            return float(self.weight)
+        if self._constant is None:
+            raise RuntimeError("freeze the slopes before the export")
+        return self._constant
+
+
+def freeze_slopes(network: nn.Module) -> None:
+    """Ready a network for export: its slopes become constants of the graph."""
+    for module in network.modules():
+        if isinstance(module, Slope):
+            module.freeze()
 
 
 class Strided(nn.Conv2d):

@@ -12,8 +12,9 @@ from training.commands.folders import DATA, RUNS, Data, Runs
 from training.data.crops import open_sets
 from training.errors import ExportFailed, PublishRefused
 from training.export.bundle import RELEASES, Rehearsal, make_starter
-from training.export.export import FORMS, Form, export
+from training.export.export import export
 from training.export.publish import publish
+from training.export.record import FORMS, Form
 from training.export.release import read_publication
 from training.recipe import STARTER
 
@@ -33,7 +34,7 @@ def export_run(
             raise ExportFailed(f"no form {name!r}; known: {', '.join(FORMS)}")
         forms.append(name)  # type: ignore[arg-type]
     print("form  bytes      ms a face  times fp32  cosine with torch (mean, least)")
-    for found in export(runs / run, open_sets(data, crops), forms, amount=count):
+    for found in export(runs / run, open_sets(data, crops), forms, amount=count).forms:
         print(
             f"{found.form:<5} {found.bytes:<10} {found.milliseconds:<10.2f} {found.speedup:<11.2f} "
             f"{found.cosine_mean:.5f} {found.cosine_min:.5f}  {found.verdict}"

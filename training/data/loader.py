@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import RecipeInvalid
-from training.tasks.base import Batch, Source
+from training.data.batch import Batch, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from training.data.augment import Augment, augment, move_points
 from training.data.crops import CropSet
 from training.errors import SetInvalid
 from training.recipe import Part
-from training.distillation.targets import Embeds
-from training.tasks.base import Batch
+from training.data.embeds import Embeds
+from training.data.batch import Batch
 
 
 class DataSpec(Part):

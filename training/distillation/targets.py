@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +15,12 @@ from tqdm import tqdm
 
 from training.atomic_folder import digest_text, write_json
 from training.data.crops import CropSet
+from training.data.embeds import Embeds
 from training.errors import SetInvalid, TeacherMismatch
 
 CHUNK = 8
 """Crops in one call: a teacher's maps of more than a few do not stay in a core's cache (64 at once took 1.4x)."""
 MARK_EVERY = 256
-
-
-class Embeds(Protocol):
-    """What a teacher is to this step; `service.face.embed.Embedder` is one."""
-
-    @property
-    def dim(self) -> int:
-        """Length of the embedding."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the weights."""
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """RGB uint8 (N, 128, 128, 3) -> float32 (N, dim), unit rows."""
 
 
 def targets_path(folder: Path, teacher: Embeds, crops: CropSet) -> Path:

@@ -21,8 +21,8 @@ from service.face.registry import Registry
 from training.atomic_folder import digest_file
 from training.backbones.backbone import Student
 from training.backbones.network import restore_student
+from training.data.embeds import Embeds
 from training.distillation.dlib_net import DlibNet
-from training.distillation.targets import Embeds
 from training.engine.checkpoint import FILE, load_checkpoint
 from training.errors import TeacherMissing
 from training.recipe import Part, Roots

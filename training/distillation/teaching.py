@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.data.embeds import Embeds
 from training.data.samples import Pool
 from training.distillation.losses import HeadSpec, class_means
-from training.distillation.targets import Embeds, compute_targets
+from training.distillation.targets import compute_targets
 from training.distillation.teachers import NetworkTeacher, Teacher
 from training.distillation.terms.targets import Same, Tail
 from training.distillation.terms.term import TermSpec

@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from training.atomic_folder import whole_file
 from training.errors import CheckpointInvalid
+from training.recipe import Recipe
 
 FILE = "checkpoint.pt"
+
+R = TypeVar("R", bound=Recipe)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The state after `step` of `total` steps.
 
-    `recipe` is the recipe's canonical JSON; `model` the task's state dict, `average` its moving average where one is
-    kept; `facts` what the task recorded (digests of data and teachers, class names).
+    Attributes:
+        recipe: The recipe's canonical JSON, as it is stored; `read_recipe` gives it its type.
+        step: Steps done.
+        total: Steps of the whole run.
+        model: The task's state dict.
+        average: Its moving average, where one is kept.
+        optimiser: The optimiser's state dict.
+        facts: What the task recorded: digests of data and teachers, class names.
     """
 
     recipe: str
@@ -36,6 +46,18 @@ class Checkpoint:
     def best(self) -> Mapping[str, Tensor]:
         """The weights to use: the average where there is one."""
         return self.average if self.average is not None else self.model
+
+    def read_recipe(self, kind: type[R]) -> R:
+        """Read the recipe as one of this kind.
+
+        Raises:
+            CheckpointInvalid: It is another kind's.
+        """
+        try:
+            return kind.model_validate_json(self.recipe)
+        except ValidationError as error:
+            where = ", ".join(".".join(map(str, fault["loc"])) or "recipe" for fault in error.errors())
+            raise CheckpointInvalid(f"the run's recipe is no {kind.__name__} ({where})") from error
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:

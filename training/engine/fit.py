@@ -17,13 +17,14 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from tqdm import tqdm
 
 from training.atomic_folder import write_json
+from training.data.batch import Batch
 from training.data.loader import Plan, batches
 from training.engine.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
 from training.engine.optimise import Average, build_optimiser, rate
 from training.engine.progress import Meter
+from training.engine.task import Task, TaskKind, place
 from training.errors import CheckpointInvalid, LossNotFinite
 from training.recipe import Recipe, Roots
-from training.tasks.base import Batch, Task, TaskKind
 
 LOG_EVERY = 20
 
@@ -55,8 +56,7 @@ def fit(
     torch.manual_seed(recipe.seed)
     task = kind.build(recipe, roots)
     earlier = _resumable(folder, recipe)
-    layout = torch.channels_last if schedule.channels_last else torch.contiguous_format
-    task.to(memory_format=layout)  # type: ignore[call-overload]
+    place(task, fabric, schedule)
     if earlier is not None:
         task.load_state_dict(dict(earlier.model))
     module, optimiser = fabric.setup(task, build_optimiser(task, schedule))
@@ -117,7 +117,7 @@ def _resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
     if not (folder / FILE).exists():
         return None
     earlier = load_checkpoint(folder)
-    if not recipe.is_told_by(earlier.recipe):
+    if not recipe.matches_text(earlier.recipe):
         raise CheckpointInvalid(
             f"{folder} holds a run of another recipe of this name: rename the recipe, or delete the folder"
         )

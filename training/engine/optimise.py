@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from training.recipe import Schedule
 
@@ -25,7 +26,11 @@ def build_optimiser(module: nn.Module, schedule: Schedule) -> torch.optim.Optimi
 
 
 def rate(step: int, total: int, schedule: Schedule) -> float:
-    """Learning rate of a step: a linear rise over the warm-up, then a half cosine down to `peak * final`."""
+    """Compute the learning rate of a step: a linear rise over the warm-up, then a half cosine down to `peak * final`.
+
+    It is torch's `LinearLR` and then `CosineAnnealingLR`, in closed form: those go on from the rate before, so that a
+    run that resumes would not continue exactly.
+    """
     warm = round(schedule.warmup * total)
     if step < warm:
         return schedule.peak * (step + 1) / warm
@@ -35,7 +40,10 @@ def rate(step: int, total: int, schedule: Schedule) -> float:
 
 
 class Average:
-    """Exponential moving average of a state dict. Young averages use a smaller decay: min(d, (1 + t) / (10 + t))."""
+    """Exponential moving average of a state dict. Young averages use a smaller decay: min(d, (1 + t) / (10 + t)).
+
+    `torch.optim.swa_utils.AveragedModel` would copy the whole task, with the data it draws from; a state is enough.
+    """
 
     def __init__(self, state: Mapping[str, Tensor], decay: float) -> None:
         self.state = {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -47,7 +55,8 @@ class Average:
         keep = min(self._decay, (1 + step) / (10 + step))
         floats = [name for name, tensor in self.state.items() if tensor.is_floating_point()]
         if floats:
-            torch._foreach_lerp_([self.state[n] for n in floats], [state[n] for n in floats], 1 - keep)
+            average = get_ema_multi_avg_fn(keep)  # type: ignore[no-untyped-call]
+            average([self.state[n] for n in floats], [state[n] for n in floats], None)
         for name, tensor in self.state.items():
             if not tensor.is_floating_point():
                 tensor.copy_(state[name])

@@ -21,8 +21,8 @@ from lightning.fabric import Fabric
 
 from training.data.loader import Plan
 from training.engine.fit import fit
+from training.engine.task import TaskKind, place
 from training.recipe import Recipe, Roots
-from training.tasks.base import TaskKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,7 @@ class _Passes:
         fabric.launch()
         torch.manual_seed(recipe.seed)
         task = kind.build(recipe, roots)
-        layout = torch.channels_last if schedule.channels_last else torch.contiguous_format
-        task.to(memory_format=layout)  # type: ignore[call-overload]
+        place(task, fabric, schedule)
         plan = Plan(task.source, recipe.seed, schedule.batch)
         batch = plan.batch(0, task.source.order(0, recipe.seed), plan.steps_per_epoch)
         self._fabric, self._module, self._size = fabric, fabric.setup(task), schedule.batch

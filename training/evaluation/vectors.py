@@ -20,16 +20,17 @@ from service.face.registry import MANIFEST, ModelFolder, Registry, sha256_of
 from service.face.session import ModelSession, Runtime
 from training.atomic_folder import whole_file
 from training.backbones.network import restore_student
+from training.data.embeds import Embeds
 from training.data.faces import choose, cut_centre, cut_face, from_aligned, read
 from training.distillation.dlib_net import DlibNet
-from training.distillation.targets import Embeds, flip_averaged
+from training.distillation.targets import flip_averaged
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.errors import TeacherMissing
+from training.evaluation.onnx_network import OnnxNet
 from training.evaluation.protocols import Picture
-from training.export.embedding_space import teacher_space
-from training.export.export import OnnxNet
 from training.recipe import Roots
+from training.tasks.embedding_space import teacher_space
 
 CHUNK = 64
 

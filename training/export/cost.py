@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from service.face.session import ModelSession
 from training.atomic_folder import whole_file
@@ -43,22 +44,11 @@ class Timing:
 
 @torch.no_grad()
 def count(network: nn.Module, example: Tensor) -> Cost:
-    """Count a network's parameters, and the multiply-adds of its convolutions and dense layers on one input."""
-    total = 0
-
-    def add(module: nn.Module, _inputs: object, output: Tensor) -> None:
-        nonlocal total
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        # every output value costs one row of the weights
-        total += output.numel() * module.weight[0].numel()
-
-    hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    try:
+    """Count a network's parameters, and the multiply-adds of its convolutions and matrix products on one input."""
+    with FlopCounterMode(display=False) as counter:
         network.eval()(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return Cost(sum(p.numel() for p in network.parameters()), total)
+    # a multiplication and an addition are two operations
+    return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
 
 
 def race(models: Mapping[str, Path], *, turns: int = 20) -> dict[str, Timing]:

@@ -7,9 +7,8 @@ so: it saves bytes, and is no optimisation. Adapters and heads stay behind.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,63 +17,20 @@ from numpy.typing import NDArray
 from service.face.embed import normalise
 from service.face.manifest import InputSpec
 from service.face.preprocess import to_tensor
-from service.face.session import ModelSession, Runtime
-from training.atomic_folder import digest_file, whole_folder, write_json
+from training.atomic_folder import whole_folder
 from training.backbones.backbone import Student
 from training.backbones.network import restore_student
 from training.data.crops import CropSet
 from training.engine.checkpoint import load_checkpoint
+from training.engine.task import Exported
 from training.errors import ExportFailed
+from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count, race
 from training.export.equalise import equalise
 from training.export.graphs import write_fp16, write_fp32, write_int8
-from training.tasks.base import Exported
+from training.export.record import FORMS, EmbedderExport, EmbedderGraph, Form, write_export
 
-Form = Literal["fp32", "fp16", "int8"]
-FORMS: tuple[Form, ...] = ("fp32", "fp16", "int8")
 PARITY = 1e-3  # largest 1 - cos between torch and the fp32 graph that rounding explains
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One form: `cosine_mean` and `cosine_min` with torch over the probe crops, milliseconds a face on one thread,
-    and how many times faster than fp32 it ran.
-    """
-
-    form: Form
-    file: str
-    sha256: str
-    bytes: int
-    cosine_mean: float
-    cosine_min: float
-    milliseconds: float
-    speedup: float
-
-    @property
-    def verdict(self) -> str:
-        """What to say of it."""
-        if self.form == "fp32":
-            return "reference"
-        return "faster than fp32" if self.speedup > 1 else "slower than fp32 here: smaller, not an optimisation"
-
-
-class OnnxNet:
-    """A graph as something that embeds crops, before it has a manifest."""
-
-    def __init__(self, path: Path, pixels: InputSpec, dim: int, threads: int = 1) -> None:
-        """Raises: ModelInvalid."""
-        self._session = ModelSession(path, Runtime(threads))
-        self.input = pixels
-        self.dim = dim
-        self.digest = digest_file(path)
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """RGB uint8 (N, 128, 128, 3) -> float32 (N, dim), unit rows."""
-        return normalise(self.run(to_tensor(crops, self.input)))
-
-    def run(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Network input (N, 3, H, W) -> its one output (N, dim)."""
-        return self._session.run(pixels)[self._session.outputs[0]]
 
 
 def export(
@@ -84,7 +40,7 @@ def export(
     *,
     amount: int = 200,
     seed: int = 0,
-) -> tuple[Measured, ...]:
+) -> EmbedderExport:
     """Write `<run>/export/{fp32,fp16,int8}.onnx` and `export.json`. Half of the drawn crops calibrate, half compare.
 
     Raises: CheckpointInvalid, RecipeInvalid, SetInvalid; ExportFailed when the fp32 graph disagrees with torch.
@@ -115,22 +71,30 @@ def export(
             milliseconds = times[form].median
             speedup = times["fp32"].median / milliseconds
             measured.append(
-                Measured(
-                    form,
-                    paths[form].name,
-                    network.digest,
-                    paths[form].stat().st_size,
-                    float(cosines.mean()),
-                    float(cosines.min()),
-                    milliseconds,
-                    speedup,
+                EmbedderGraph(
+                    form=form,
+                    file=paths[form].name,
+                    sha256=network.digest,
+                    bytes=paths[form].stat().st_size,
+                    milliseconds=milliseconds,
+                    cosine_mean=float(cosines.mean()),
+                    cosine_min=float(cosines.min()),
+                    speedup=speedup,
+                    verdict=judge(form, speedup),
                 )
             )
         if not measured[0].cosine_min >= 1 - PARITY:
             raise ExportFailed(f"the fp32 graph differs from torch: a cosine of {measured[0].cosine_min:.5f} on a crop")
-        listed = [asdict(m) | {"verdict": m.verdict} for m in measured]
-        write_json(draft / "export.json", {"dim": student.dim, **asdict(cost), "probes": len(probes), "forms": listed})
-    return tuple(measured)
+        record = EmbedderExport(dim=student.dim, **asdict(cost), probes=len(probes), forms=tuple(measured))
+        write_export(draft, record)
+    return record
+
+
+def judge(form: Form, speedup: float) -> str:
+    """Say what a form is worth that ran `speedup` times as fast as fp32."""
+    if form == "fp32":
+        return "reference"
+    return "faster than fp32" if speedup > 1 else "slower than fp32 here: smaller, not an optimisation"
 
 
 def draw(sets: Sequence[CropSet], count: int, seed: int) -> NDArray[np.uint8]:

@@ -25,7 +25,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.atomic_folder import whole_file
-from training.tasks.base import Exported
+from training.backbones.retail import freeze_slopes
+from training.engine.task import Exported
 
 OPSET = 17
 
@@ -33,6 +34,7 @@ OPSET = 17
 def write_fp32(exported: Exported, path: Path) -> None:
     """Write the network with a free batch axis, batch norms folded."""
     names = ("input", *exported.outputs)
+    freeze_slopes(exported.module)
     module = exported.module.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     with whole_file(path) as draft, warnings.catch_warnings():
         # torch's newer exporter takes half a minute for such a graph and says the same

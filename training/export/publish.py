@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from service.face.errors import ModelError
 from service.face.manifest import (
     CalibratedThreshold,
     Cost,
-    InputSpec,
     Licence,
     Manifest,
     OutputSpec,
@@ -25,9 +23,12 @@ from service.face.manifest import (
 from service.face.model_import import probe, read_spec
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder
 from training.atomic_folder import whole_folder
+from training.backbones.network import StudentRecipe
 from training.engine.checkpoint import load_checkpoint
 from training.errors import PublishRefused
-from training.export.embedding_space import teacher_space
+from training.export.record import DetectorGraph, EmbedderExport, EmbedderGraph, Export, read_export
+from training.tasks.embedding_space import teacher_space
+from training.tasks.registry import read_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ def publish(
 
     Raises: PublishRefused, CheckpointInvalid.
     """
-    exported = _exported(run, what.form)
-    form, digest = exported["form"], exported["form"]["sha256"]
+    exported = read_export(run / "export")
+    graph = _choose(exported, what.form, run)
+    digest = graph.sha256
     for entry in (*reports, *([calibration] if calibration is not None else [])):
         if entry["digest"] != digest:
             raise PublishRefused(
@@ -72,8 +74,9 @@ def publish(
                 f"measure this one"
             )
     checkpoint = load_checkpoint(run)
-    recipe = json.loads(checkpoint.recipe)
-    embeds = "input" in recipe
+    recipe = read_stored(checkpoint)
+    if isinstance(recipe, StudentRecipe) != isinstance(exported, EmbedderExport):
+        raise PublishRefused(f"{run} holds the export of another kind of model: export it again")
     folder = target / f"{what.name}-{what.version}"
     if folder.exists() and not replace:
         raise PublishRefused(f"{folder} exists already: raise the version, or replace it explicitly")
@@ -81,26 +84,30 @@ def publish(
         schema=1,
         name=what.name,
         version=what.version,
-        task="embedder" if embeds else "detector",
+        task=exported.kind,
         sha256=digest,
-        space=(teacher_space(checkpoint) or digest) if embeds else None,
-        input=InputSpec.model_validate(recipe["input"]) if embeds else read_spec("yunet").input,
-        output=OutputSpec(dim=exported["dim"], normalised=False) if embeds else None,
+        space=(teacher_space(checkpoint) or digest) if isinstance(exported, EmbedderExport) else None,
+        input=recipe.input if isinstance(recipe, StudentRecipe) else read_spec("yunet").input,
+        output=OutputSpec(dim=exported.dim, normalised=False) if isinstance(exported, EmbedderExport) else None,
         licence=what.licence,
         provenance=Provenance(
             teachers=tuple(sorted({*checkpoint.facts["teachers"].values()})),
-            recipe=recipe["name"],
+            recipe=recipe.name,
             data=tuple(f"{name} (digest {d[:12]})" for name, d in checkpoint.facts["data"].items()),
             made_by=what.made_by,
         ),
-        cost=Cost(parameters=exported["parameters"], multiply_adds=exported["multiply_adds"], bytes=form["bytes"]),
+        cost=Cost(
+            parameters=exported.parameters,
+            multiply_adds=exported.multiply_adds if isinstance(exported, EmbedderExport) else None,
+            bytes=graph.bytes,
+        ),
         results=tuple(Result.model_validate(row) for report in reports for row in report["results"]),
         thresholds=tuple(CalibratedThreshold.model_validate(row) for row in (calibration or {}).get("thresholds", ())),
     )
     with whole_folder(folder) as draft:
-        shutil.copyfile(run / "export" / form["file"], draft / MODEL)
+        shutil.copyfile(run / "export" / graph.file, draft / MODEL)
         (draft / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
-        (draft / CARD).write_text(write_card(manifest, what, exported, reports, calibration), encoding="utf-8")
+        (draft / CARD).write_text(write_card(manifest, what, graph, reports, calibration), encoding="utf-8")
         try:
             ModelFolder(manifest, draft).verify()
             probe(manifest, draft / MODEL)
@@ -112,13 +119,12 @@ def publish(
 def write_card(
     manifest: Manifest,
     what: Publication,
-    exported: Mapping[str, Any],
+    graph: EmbedderGraph | DetectorGraph,
     reports: Sequence[Mapping[str, Any]],
     calibration: Mapping[str, Any] | None,
 ) -> str:
     """The model card, Markdown, from the template beside this module."""
     use = {True: "allowed", False: "not allowed", None: "not stated"}[what.licence.commercial_use]
-    form = exported["form"]
     return Template((Path(__file__).parent / "card.md").read_text(encoding="utf-8")).substitute(
         identity=manifest.identity,
         about=what.about,
@@ -133,12 +139,12 @@ def write_card(
         thresholds=_thresholds(manifest, calibration),
         groups="\n\n".join(r["details"]["table"] for r in reports if "table" in r["details"]) or "Not measured.\n",
         parameters=f"{manifest.cost.parameters:,}",
-        adds=f"{manifest.cost.multiply_adds:,}" if manifest.cost.multiply_adds is not None else "size-dependent",
+        adds=f"{manifest.cost.multiply_adds:,} multiply-adds for one face"
+        if manifest.cost.multiply_adds is not None
+        else "multiply-adds that depend on the picture's size",
         bytes=f"{manifest.cost.bytes:,}",
         form=what.form,
-        milliseconds=f"{form['milliseconds']:.2f}",
-        verdict=form["verdict"],
-        cosine=f"{form['cosine_mean']:.4f}",
+        cost=graph.cost,
         sha256=manifest.sha256,
         limits=what.limits,
         made_by=what.made_by,
@@ -153,15 +159,11 @@ def _space(manifest: Manifest) -> str:
     return f"that of its teacher `{manifest.space}`; templates of both can be compared"
 
 
-def _exported(run: Path, form: str) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads((run / "export" / "export.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PublishRefused(f"{run} has no readable export/export.json: run `facet-train export` first") from error
-    forms = {entry["form"]: entry for entry in values["forms"]}
-    if form not in forms:
-        raise PublishRefused(f"{run} was exported as {', '.join(forms)}, not as {form}")
-    return values | {"form": forms[form]}
+def _choose(exported: Export, form: str, run: Path) -> EmbedderGraph | DetectorGraph:
+    for graph in exported.forms:
+        if graph.form == form:
+            return graph
+    raise PublishRefused(f"{run} was exported as {', '.join(graph.form for graph in exported.forms)}, not as {form}")
 
 
 def _results(manifest: Manifest) -> str:

@@ -27,8 +27,9 @@ from training.evaluation.report import Report
 from training.evaluation.subgroups import evaluate_groups
 from training.evaluation.vectors import Model, embed, open_detector, open_model
 from training.export.cost import race, yardstick
-from training.export.export import FORMS, Form, export
+from training.export.export import export
 from training.export.publish import Publication, publish
+from training.export.record import FORMS, DetectorExport, DetectorGraph, Form, write_export
 from training.recipe import Roots
 from training.tasks.detection.evaluate import DetectionReport, Question, Share, compare, time_ratio, views
 from training.tasks.detection.export import export_detector
@@ -92,34 +93,30 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
     """Export, compare with its teacher on held-out photographs, and publish a detector."""
     folder = roots.runs / run
     checkpoint = load_checkpoint(folder)
-    recipe = DetectorRecipe.model_validate_json(checkpoint.recipe)
-    module: Any = DETECTOR.restore(recipe, checkpoint.best).module
+    module: Any = DETECTOR.restore(checkpoint.read_recipe(DetectorRecipe), checkpoint.best).module
     teacher = open_detecting_teacher(Registry.scan([roots.models]), on.detecting_teacher).session
     with whole_folder(folder / "export") as draft:
         path = draft / "fp32.onnx"
         export_detector(module.student, path)
         speed = time_ratio(ModelSession(path), teacher)
-        entry: dict[str, Any] = {
-            "form": "fp32",
-            "file": path.name,
-            "sha256": digest_file(path),
-            "bytes": path.stat().st_size,
-        }
-        entry |= {"milliseconds": speed["student_ms"], "speedup": 1.0, "cosine_mean": 1.0, "cosine_min": 1.0}
-        entry |= {"verdict": f"a 640x480 photograph; {speed['ratio']:.2f} times the teacher's"}
-        parameters = sum(p.numel() for p in module.parameters())
-        write_json(
-            draft / "export.json", {"dim": None, "parameters": parameters, "multiply_adds": None, "forms": [entry]}
+        graph = DetectorGraph(
+            form="fp32",
+            file=path.name,
+            sha256=digest_file(path),
+            bytes=path.stat().st_size,
+            milliseconds=speed["student_ms"],
+            teacher_ratio=speed["ratio"],
         )
+        write_export(draft, DetectorExport(parameters=sum(p.numel() for p in module.parameters()), forms=(graph,)))
     session = ModelSession(folder / "export" / "fp32.onnx")
     held = split_photographs(on.scenes, on.view1)
     served = Question(operating_score=DetectionLimits().min_score)
     reports = [
-        _detection(what.name, entry["sha256"], place, compare(session, teacher, views(photographs), served))
+        _detection(what.name, graph.sha256, place, compare(session, teacher, views(photographs), served))
         for place, photographs in (("scenes", held.held_scenes), ("portraits", held.held_portraits))
     ]
     spoiled = survive(session, teacher, views(held.held_portraits), served)
-    reports.append(_survival(what.name, entry["sha256"], spoiled))
+    reports.append(_survival(what.name, graph.sha256, spoiled))
     written = [report.as_json() for report in reports]
     write_json(folder / "report.json", written)
     return publish(folder, what, target, reports=written, replace=True)

@@ -20,9 +20,9 @@ from service.measures.thresholds import best_threshold
 from training.data.augment import Augment, augment, move_points
 from training.data.crops import CropSet
 from training.errors import SetInvalid
+from training.evaluation.onnx_network import OnnxNet
 from training.evaluation.protocols import Pairs, read_lfw_view1
 from training.evaluation.vectors import cut_crops, embed
-from training.export.export import OnnxNet
 from training.papers.trials import compare, draw, tar
 
 FMRS = (1e-2, 1e-3)

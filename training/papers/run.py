@@ -15,13 +15,12 @@ from service.errors import FacetError
 from service.face.manifest import InputSpec
 from training.atomic_folder import digest_file, write_json
 from training.data.crops import CropSet
-from training.distillation.selection import choose_neurons
 from training.distillation.terms.targets import Concat
 from training.engine.checkpoint import FILE, load_checkpoint
 from training.engine.fit import fit
 from training.errors import TrainingError
+from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count
-from training.export.export import OnnxNet
 from training.export.graphs import write_fp32
 from training.papers.benchmark import Exam, measure_points, point, recognise
 from training.papers.budget import Budget, cut, run_name
@@ -29,6 +28,7 @@ from training.papers.rows import ROWS, TEACHER, Row
 from training.recipe import Recipe, Roots
 from training.tasks.embedding import EmbeddingRecipe
 from training.tasks.landmarks import LandmarkRecipe
+from training.tasks.neuron_selection import choose_neurons
 from training.tasks.registry import kind_of
 
 BALANCE = 0.01
@@ -129,7 +129,7 @@ def _read(report: Path, recipe: Recipe, rounds: int) -> dict[str, Any] | None:
     if not report.is_file():
         return None
     found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return found if recipe.is_told_by(found["recipe"]) and found["rounds"] == rounds else None
+    return found if recipe.matches_text(found["recipe"]) and found["rounds"] == rounds else None
 
 
 def describe_data(roots: Roots, exam: Exam) -> dict[str, object]:

@@ -13,16 +13,15 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from service.face.manifest import InputSpec
 from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from training.backbones import WEIGHTS
 from training.backbones.backbone import Student
 from training.backbones.initialise import FromRun, Initialisation, Random, copy_weights
-from training.backbones.network import StudentSpec, build_student, example, load_student, restore_student
+from training.backbones.network import StudentRecipe, build_student, example, load_student, restore_student
 from training.backbones.settle import settle
 from training.data.augment import Augment
 from training.data.crops import open_sets
@@ -34,9 +33,9 @@ from training.distillation.terms.taps import View
 from training.distillation.terms.targets import Concat, read_neurons
 from training.distillation.terms.term import Term, TermSpec
 from training.engine.checkpoint import load_checkpoint
+from training.engine.task import Exported, Task, TaskKind
 from training.errors import InitialisationFailed, RecipeInvalid, TeacherMismatch
-from training.recipe import Part, Recipe, Roots
-from training.tasks.base import Exported, Task, TaskKind
+from training.recipe import Part, Roots
 
 
 class ViewSpec(Part):
@@ -45,12 +44,12 @@ class ViewSpec(Part):
     teacher: Literal["clean", "shared"] = "clean"
 
 
-class EmbeddingRecipe(Recipe):
-    """One run of the embedding task; `input` is the student's, and its size the student's resolution."""
+class EmbeddingRecipe(StudentRecipe):
+    """One run of the embedding task."""
+
+    model_config = ConfigDict(extra="forbid")
 
     data: DataSpec
-    input: InputSpec
-    student: StudentSpec
     teachers: dict[str, TeacherSpec] = Field(default_factory=dict)
     view: ViewSpec = ViewSpec()
     init: Initialisation = Random(kind="random")

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from training.backbones.backbone import Student
 from training.backbones.network import build_student, example, load_student
 from training.distillation.terms.distances import Landmarks
+from training.engine.task import Exported, TaskKind
 from training.recipe import Roots
-from training.tasks.base import Exported, TaskKind
 from training.tasks.embedding import EmbeddingRecipe, EmbeddingTask
 
 POINTS = 10

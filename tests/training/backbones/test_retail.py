@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.backbones.retail import Excite, Slope, read_retail, retail
+from training.backbones.retail import Excite, Slope, freeze_slopes, read_retail, retail
 from training.export.equalise import couples, equalise
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "models" / "omz_face_reid_retail_0095.onnx"
@@ -90,7 +90,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 def test_a_slope_is_exported_as_a_constant_leaky_relu() -> None:
     net = nn.Sequential(Slope())
     net.load_state_dict({"0.weight": torch.tensor([-1.5])})
-    net.eval()
+    freeze_slopes(net.eval())
     program = torch.export.export(net, (torch.zeros(1, 2),))
     [call] = [node for node in program.graph.nodes if "leaky_relu" in str(node.target)]
     assert call.args[1:] == (-1.5,)
@@ -98,6 +98,9 @@ def test_a_slope_is_exported_as_a_constant_leaky_relu() -> None:
 
 def test_exporters_write_the_operators_that_run_fast(tmp_path: Path) -> None:
     net = retail(32, hidden=((32,), (32,), (32,)), head=32).eval()
+    with pytest.raises(RuntimeError, match="freeze the slopes"):
+        torch.export.export(net, (torch.zeros(1, 3, 32, 32),))
+    freeze_slopes(net)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), tmp_path / "a.onnx", dynamo=False)

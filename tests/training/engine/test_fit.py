@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tests.training.conftest import STUDENT, MakeRecipe, MakeSet
 from training.backbones.network import restore_student
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
 from training.engine.optimise import Average, build_optimiser, rate
+from training.engine.task import TaskKind
 from training.errors import (
     CheckpointInvalid,
     InitialisationFailed,
@@ -22,10 +24,9 @@ from training.errors import (
     TeacherMismatch,
     TeacherMissing,
 )
-from training.export.embedding_space import teacher_space
 from training.recipe import Roots, Schedule
-from training.tasks.base import TaskKind
 from training.tasks.embedding import EMBEDDING, EmbeddingTask
+from training.tasks.embedding_space import teacher_space
 from training.tasks.landmarks import LANDMARKS, LandmarkRecipe
 
 
@@ -282,6 +283,37 @@ def test_the_rate_rises_and_falls() -> None:
     assert max(values) == 2.0
     assert values[55] == pytest.approx(0.2 + 1.8 * 0.5)
     assert 0.2 <= values[-1] < 0.21
+
+
+def test_the_rate_is_that_of_torchs_own_schedulers() -> None:
+    schedule = Schedule(peak=2.0, warmup=0.1, final=0.1, batch=1, steps=100)
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=schedule.peak)
+    rise = torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=1 / 10, total_iters=9)
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=90, eta_min=0.2)
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimiser, [rise, fall], milestones=[10])
+    for step in range(100):
+        assert rate(step, 100, schedule) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6)
+        optimiser.step()
+        scheduler.step()
+
+
+def test_the_average_is_that_of_torchs_averaged_model() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    average = Average(net.state_dict(), 0.9)
+    model = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    model.update_parameters(net)  # the first update copies
+    for step in range(1000, 1005):
+        net(torch.randn(2, 3, 8, 8))
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        average.update(net.state_dict(), step)
+        model.update_parameters(net)
+    expected = model.module.state_dict()
+    for name in ("0.weight", "0.bias", "1.weight", "1.running_mean", "1.running_var"):
+        torch.testing.assert_close(average.state[name], expected[name])
+    assert average.state["1.num_batches_tracked"] == net[1].num_batches_tracked
 
 
 def test_weight_decay_spares_biases_and_norms() -> None:

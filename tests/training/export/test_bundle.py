@@ -9,7 +9,7 @@ from service.face.registry import Registry
 from tests.conftest import SHARED
 from training.errors import PublishRefused, SetMissing
 from training.export.bundle import ARCHIVES, FACES, HERE, RELEASES, Rehearsal, make_starter, unpack
-from training.export.export import FORMS
+from training.export.record import FORMS
 from training.export.release import read_publication
 from training.tasks.registry import read_recipe
 

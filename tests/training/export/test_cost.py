@@ -7,9 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+from service.face.manifest import load_manifest
+from tests.conftest import STARTER
 from training.backbones import STUDENTS
 from training.backbones.backbone import Student
+from training.backbones.network import build_student, example
+from training.export.bundle import HERE
 from training.export.cost import count, race
+from training.tasks.embedding import EmbeddingRecipe
+from training.tasks.registry import read_recipe
 
 
 def test_multiply_adds_by_hand() -> None:
@@ -24,6 +30,33 @@ def test_the_published_nets_cost_what_is_published() -> None:
     face = torch.zeros(1, 3, 112, 112)
     assert count(STUDENTS["mobileface"](), face).multiply_adds == pytest.approx(221e6, rel=0.03)
     assert count(STUDENTS["iresnet"](depths=(3, 4, 14, 3)), face).multiply_adds == pytest.approx(6.3e9, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["facet-m-1.0.1", "facet-s-1.1.0"])
+def test_the_bundled_models_cost_what_their_manifests_say(name: str) -> None:
+    manifest = load_manifest(STARTER / name / "manifest.json")
+    recipe = read_recipe(HERE / "recipes" / f"{manifest.name}.yaml")
+    assert isinstance(recipe, EmbeddingRecipe)
+    cost = count(build_student(recipe.student, recipe.input), example(recipe.input))
+    assert (cost.parameters, cost.multiply_adds) == (manifest.cost.parameters, manifest.cost.multiply_adds)
+
+
+@pytest.mark.parametrize("name", ["mobileface", "mobileid", "rectified", "resnet56", "retail"])
+def test_multiply_adds_are_those_of_convolutions_and_dense_layers(name: str) -> None:
+    """Every output value of such a layer costs one row of its weights."""
+    net, total = STUDENTS[name](), 0
+
+    def add(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal total
+        total += output.numel() * layer.weight[0].numel()  # type: ignore[operator, index]
+
+    face = torch.zeros(1, 3, net.height, net.width)
+    counted = count(net, face).multiply_adds
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(add)
+    net(face)
+    assert counted == total
 
 
 def write(net: nn.Module, path: Path, free: dict[int, str] | None = None) -> Path:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from service.face.registry import Registry
 from training.backbones.initialise import Random
+from training.engine.task import Exported, Task, TaskKind
 from training.errors import CheckpointInvalid
 from training.recipe import Part, Recipe, Roots
-from training.tasks.base import Exported, Task, TaskKind
 from training.tasks.detection.export import NAMES, Detects, SplitHeads
 from training.tasks.detection.inherit import inherit
 from training.tasks.detection.loss import DetectionWeights, distil_rows

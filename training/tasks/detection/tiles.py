@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.atomic_folder import whole_folder
+from training.data.batch import Batch
 from training.errors import RecipeInvalid, SetInvalid, SetMissing
-from training.tasks.base import Batch
 from training.tasks.detection.composites import Sources, compose_tile
 from training.tasks.detection.corruptions import spoil
 from training.tasks.detection.teacher import DenseTeacher

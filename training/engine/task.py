@@ -5,25 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from training.recipe import Recipe, Roots
-
-Batch = dict[str, NDArray[Any]]
-
-
-class Source(Protocol):
-    """Where batches come from. A batch is a pure function of indices and generator, which makes resuming exact."""
-
-    def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
-        """The sample order of an epoch; the same length in every epoch."""
-
-    def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
-        """Arrays whose first axis is the batch. Called on worker threads."""
+from training.data.batch import Source
+from training.recipe import Recipe, Roots, Schedule
 
 
 class Task(nn.Module, ABC):
@@ -43,12 +32,16 @@ class Task(nn.Module, ABC):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weighted losses by name, each a scalar."""
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # frozen networks are no submodules, so that they are neither trained nor saved, yet they move along
-        for module in self.frozen:
-            module._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
+
+def place(task: Task, fabric: Fabric, schedule: Schedule) -> None:
+    """Lay a task's weights out in memory as its schedule says, and bring its frozen networks to the device.
+
+    They are no submodules, so that they are neither trained nor saved, and `Fabric.setup` does not move them.
+    """
+    layout = torch.channels_last if schedule.channels_last else torch.contiguous_format
+    task.to(memory_format=layout)  # type: ignore[call-overload]
+    for network in task.frozen:
+        network.to(device=fabric.device, memory_format=layout)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""Whose embedding space a student lives in: may its templates be compared with its teacher's?"""
+
+from __future__ import annotations
+
+from training.distillation.terms.adapters import Identity
+from training.distillation.terms.distances import Cosine, SquaredError
+from training.distillation.terms.targets import Same
+from training.distillation.terms.term import TermSpec
+from training.engine.checkpoint import Checkpoint
+from training.recipe import Recipe
+from training.tasks.embedding import EmbeddingRecipe
+from training.tasks.registry import read_stored
+
+
+def find_regressed_teacher(recipe: Recipe) -> str | None:
+    """Name the one teacher whose embedding the student regresses without an adapter; None where there is no such one.
+
+    Such a student's templates can be compared with the teacher's. Any adapter, selection or label-only training makes
+    a space of its own.
+    """
+    if not isinstance(recipe, EmbeddingRecipe):
+        return None
+    names = {term.target.teacher for term in recipe.terms if isinstance(term.target, Same) and _regresses(term)}
+    return names.pop() if len(names) == 1 else None
+
+
+def teacher_space(checkpoint: Checkpoint) -> str | None:
+    """Find the digest of the teacher in whose space a run's student embeds; None where it has a space of its own."""
+    teacher = find_regressed_teacher(read_stored(checkpoint))
+    digest = checkpoint.facts.get("teachers", {}).get(teacher)
+    return str(digest) if digest is not None else None
+
+
+def _regresses(term: TermSpec) -> bool:
+    return (
+        term.tap == "embedding"
+        and isinstance(term.target, Same)
+        and term.target.tap in (None, "embedding")
+        and isinstance(term.adapter, Identity)
+        and isinstance(term.distance, Cosine | SquaredError)
+    )
