@@ -15,7 +15,7 @@ from training.data.crops import open_set
 from training.data.prepare import Preparation, prepare
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
-from training.papers.benchmark import prepare_exam
+from training.papers.benchmark import prepare_benchmark
 from training.papers.budget import BUDGETS, cut
 from training.papers.rows import ROWS, TEACHER
 from training.papers.run import run_rows
@@ -66,21 +66,21 @@ def test_the_comparison_at_its_small_budget_is_killed_and_goes_on(tmp_path: Path
     few(tmp_path / "glint24", SETS / "glint24.tar", 200)
     prepare(tmp_path / "glint24", roots.data / "glint24", Preparation(aligned=True, most=5), None, progress=False)
     assert open_set(roots.data / "glint24").about["identities"] > 5
-    exam = prepare_exam(lfw(tmp_path / "lfw"), celeba, detector, tmp_path / "crops", SMALL.rounds)
+    benchmark = prepare_benchmark(lfw(tmp_path / "lfw"), celeba, detector, tmp_path / "crops", SMALL.rounds)
 
-    sittings = run_rows(SMALL, roots, celeba, exam, progress=False)
-    first = [next(sittings) for _ in range(3)]
-    sittings.close()
+    row_runs = run_rows(SMALL, roots, celeba, benchmark, progress=False)
+    first = [next(row_runs) for _ in range(3)]
+    row_runs.close()
     kept = {s.graph: s.graph.stat().st_mtime_ns for s in first if s.graph is not None}
     assert len(kept) == 3
     assert first[0].row.recipe == TEACHER
-    sat = list(run_rows(SMALL, roots, celeba, exam, progress=False))
+    row_runs = list(run_rows(SMALL, roots, celeba, benchmark, progress=False))
     assert {graph: graph.stat().st_mtime_ns for graph in kept} == kept, "what was done is not done again"
-    assert [s.row for s in sat] == list(ROWS)
-    for sitting in sat:
-        assert bool(sitting.measures) != bool(sitting.reason), sitting
-        assert bool(sitting.reason) == bool(sitting.row.costly), sitting.reason
-        for name, values in (sitting.measures or {}).items():
+    assert [s.row for s in row_runs] == list(ROWS)
+    for row_run in row_runs:
+        assert bool(row_run.measures) != bool(row_run.reason), row_run
+        assert bool(row_run.reason) == bool(row_run.row.costly), row_run.reason
+        for name, values in (row_run.measures or {}).items():
             assert len(values) == 1 + SMALL.rounds
             assert values[0] >= 0, name
 

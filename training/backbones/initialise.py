@@ -2,7 +2,8 @@
 
 Tensors are copied by name and shape. Where only the spatial size of a kernel differs (a global depthwise convolution
 at another input size), the kernel is resampled by area: each new cell takes what its part of the old kernel held, so
-the sum, and with it the response to a constant, stays. METHODS: worth more than anything else at small budgets.
+the sum, and with it the response to a constant, stays. To begin with the teacher is the knowledge transfer of Karlekar
+et al. (2019); the comparison of the papers (docs/papers.md) measures what it is worth.
 """
 
 from __future__ import annotations

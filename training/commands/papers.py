@@ -15,12 +15,12 @@ from training.data.crops import open_set
 from training.errors import ProtocolInvalid, RecipeInvalid
 from training.evaluation.vectors import open_detector
 from training.export.cost import race
-from training.papers.benchmark import prepare_exam
+from training.papers.benchmark import prepare_benchmark
 from training.papers.budget import BUDGETS, run_name
 from training.papers.page import write_page
 from training.papers.plot import draw_points
 from training.papers.results import assemble
-from training.papers.run import Sitting, describe_data, run_rows
+from training.papers.run import RowRun, describe_data, run_rows
 from training.recipe import Roots
 
 DOCS = Path("docs")
@@ -48,14 +48,14 @@ def papers(
     # another length is another comparison, in a folder of its own
     roots = Roots(data, models, runs / f"papers-{chosen.steps}x{chosen.batch}")
     celeba = open_set(data / people)
-    exam = prepare_exam(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
-    sittings: list[Sitting] = []
-    for sitting in run_rows(chosen, roots, celeba, exam, costly=costly, train=train):
-        sittings.append(sitting)
-        print(describe(sitting), flush=True)
-    graphs = {s.net: s.graph for s in sittings if s.graph is not None}
+    benchmark = prepare_benchmark(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
+    row_runs: list[RowRun] = []
+    for row_run in run_rows(chosen, roots, celeba, benchmark, costly=costly, train=train):
+        row_runs.append(row_run)
+        print(describe(row_run), flush=True)
+    graphs = {s.net: s.graph for s in row_runs if s.graph is not None}
     times = {net: timing.best for net, timing in race(graphs, turns=chosen.turns).items()} if graphs else {}
-    results = assemble(chosen, describe_data(roots, exam), sittings, times)
+    results = assemble(chosen, describe_data(roots, benchmark), row_runs, times)
     write_json(out / "papers.json", results)
     for path in (write_page(results, out), *draw_points(results, out)):
         print(path)
@@ -75,8 +75,8 @@ def papers_table(
         print(path)
 
 
-def describe(sitting: Sitting) -> str:
+def describe(row_run: RowRun) -> str:
     """One line for one row and seed."""
-    measures = sitting.measures or {}
+    measures = row_run.measures or {}
     numbers = "  ".join(f"{name} {values[0]:.3f}" for name, values in measures.items())
-    return f"{run_name(sitting.row.recipe, sitting.seed):28} {numbers or f'not run: {sitting.reason}'}"
+    return f"{run_name(row_run.row.recipe, row_run.seed):28} {numbers or f'not run: {row_run.reason}'}"

@@ -2,7 +2,7 @@
 
 A head holds one centre per identity. Its *plain logits* are `scale * cos(embedding, centre)`; training adds the
 angular margin `arc` (ArcFace, Deng et al. 2019) and the cosine margin `cos` (CosFace, Wang et al. 2018) to the true
-class. Zero margins are normalised softmax. Where the centres come from is the choice of METHODS' second axis:
+class. Zero margins are normalised softmax. Where the centres come from is a choice of the recipe:
 
 * `learned`: parameters, by gradient; with a `teacher` they start where its centres are;
 * `frozen`: the teacher's class means (or its own head's centres), never changed;

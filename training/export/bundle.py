@@ -24,7 +24,7 @@ from training.tasks.detection.teacher import open_detector as open_detecting_tea
 from training.tasks.registry import kind_of, read_recipe
 
 HERE = Path(__file__).parents[1]
-FACES = ("utkface", "celeba", "glint24")
+FACES = ("utkface", "celeba", "pins")
 ARCHIVES = (*FACES, "lfw_view1", "flickr_scenes")
 TEACHERS = {"yunet": "yunet_n_dynamic.onnx", "omz-0095": "omz_face_reid_retail_0095.onnx"}
 TILES = "detector-tiles"

@@ -43,7 +43,7 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class Benchmark:
     """`chosen` are devTrain's pairs, on which thresholds are found, `pairs` devTest's; `lfw` and `celeba` their faces.
 
     `moved` holds the faces of CelebA under random similarities with their landmarks (M, 5, 2), in crop pixels.
@@ -58,7 +58,7 @@ class Exam:
     points: NDArray[np.float32]
 
 
-def prepare_exam(view1: Path, celeba: CropSet, detector: Detector, cache: Path, rounds: int) -> Exam:
+def prepare_benchmark(view1: Path, celeba: CropSet, detector: Detector, cache: Path, rounds: int) -> Benchmark:
     """Cut LFW's faces with `detector` (cached), and take the held-out people of a prepared CelebA.
 
     Raises: ProtocolInvalid, SetInvalid when there are no landmarks or no held-out people.
@@ -70,7 +70,7 @@ def prepare_exam(view1: Path, celeba: CropSet, detector: Detector, cache: Path, 
         raise SetInvalid(f"{celeba.name}: held-out people with landmarks are needed: prepare it with --landmarks")
     crops = np.asarray(celeba.crops[rows])
     moved, warps = augment(crops, MOVES, np.random.default_rng(0))
-    return Exam(
+    return Benchmark(
         chosen,
         cut_crops(chosen.pictures, detector, cache).crops,
         pairs,
@@ -81,27 +81,27 @@ def prepare_exam(view1: Path, celeba: CropSet, detector: Detector, cache: Path, 
     )
 
 
-def recognise(network: OnnxNet, exam: Exam) -> Measures:
+def recognise(network: OnnxNet, benchmark: Benchmark) -> Measures:
     """Accuracy on View 1 (threshold from devTrain, accuracy on devTest), and TAR at FMR on both sets of people."""
-    vectors = embed(network, exam.chosen_crops, progress=False)
-    scores = score_pairs(vectors[exam.chosen.left], vectors[exam.chosen.right])
-    threshold = best_threshold(scores, exam.chosen.same)
-    vectors = embed(network, exam.lfw.crops, progress=False)
-    measures: Measures = {"lfw accuracy": _accuracy(vectors, threshold, exam)}
-    for name, faces in (("lfw", exam.lfw), ("celeba", exam.celeba)):
+    vectors = embed(network, benchmark.chosen_crops, progress=False)
+    scores = score_pairs(vectors[benchmark.chosen.left], vectors[benchmark.chosen.right])
+    threshold = best_threshold(scores, benchmark.chosen.same)
+    vectors = embed(network, benchmark.lfw.crops, progress=False)
+    measures: Measures = {"lfw accuracy": _accuracy(vectors, threshold, benchmark)}
+    for name, faces in (("lfw", benchmark.lfw), ("celeba", benchmark.celeba)):
         trials = compare(embed(network, faces.crops, progress=False) if name == "celeba" else vectors, faces.person)
         for fmr in FMRS:
             measures[f"{name} tar {fmr:g}"] = np.array([tar(trials, fmr, drawn) for drawn in faces.drawn])
     return measures
 
 
-def point(network: OnnxNet, exam: Exam) -> Measures:
+def point(network: OnnxNet, benchmark: Benchmark) -> Measures:
     """Mean landmark error in units of the distance between the eyes, and the share of faces that failed."""
-    parts = np.array_split(exam.moved, max(1, len(exam.moved) // 64))
+    parts = np.array_split(benchmark.moved, max(1, len(benchmark.moved) // 64))
     given = np.concatenate([network.run(to_tensor(part, network.input)) for part in parts]).reshape(-1, 5, 2)
     # the network counts from the crop's edge in units of the crop, pixels from the centre of the first
-    size = exam.moved.shape[1]
-    return measure_points(given * size - 0.5, exam.points, exam.celeba)
+    size = benchmark.moved.shape[1]
+    return measure_points(given * size - 0.5, benchmark.points, benchmark.celeba)
 
 
 def measure_points(given: NDArray[np.float32], wanted: NDArray[np.float32], faces: Faces) -> Measures:
@@ -113,11 +113,11 @@ def measure_points(given: NDArray[np.float32], wanted: NDArray[np.float32], face
     return {"nme": share @ error, "failures": share @ (error > FAILED)}
 
 
-def _accuracy(vectors: NDArray[np.float32], threshold: float, exam: Exam) -> NDArray[np.float64]:
+def _accuracy(vectors: NDArray[np.float32], threshold: float, benchmark: Benchmark) -> NDArray[np.float64]:
     """Mean of the shares of genuine and of impostor pairs decided rightly, which View 1 has as many of."""
-    pairs, drawn = exam.pairs, exam.lfw.drawn
+    pairs, drawn = benchmark.pairs, benchmark.lfw.drawn
     right = (score_pairs(vectors[pairs.left], vectors[pairs.right]) >= threshold) == pairs.same
-    left_person, right_person = exam.lfw.person[pairs.left], exam.lfw.person[pairs.right]
+    left_person, right_person = benchmark.lfw.person[pairs.left], benchmark.lfw.person[pairs.right]
     # one person of a genuine pair is drawn once, two of an impostor pair each
     weight = np.where(pairs.same, drawn[:, left_person], drawn[:, left_person] * drawn[:, right_person])
     shares = [(weight[:, kind] @ right[kind]) / weight[:, kind].sum(axis=1) for kind in (pairs.same, ~pairs.same)]

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from training.papers.budget import Budget
 from training.papers.rows import CLAIMS, ROWS, Claim
-from training.papers.run import Sitting
+from training.papers.run import RowRun
 
 LOWER_IS_BETTER = frozenset({"nme", "failures"})
 DIGITS = 5
 
 
 def assemble(
-    budget: Budget, data: Mapping[str, Any], sittings: Sequence[Sitting], milliseconds: Mapping[str, float]
+    budget: Budget, data: Mapping[str, Any], row_runs: Sequence[RowRun], milliseconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """The results as plain JSON. `data` describes what was trained and measured on; `milliseconds` are per net."""
     rows, rounds = [], {}
     for number, row in enumerate(ROWS):
-        mine = [s for s in sittings if s.row == row and s.measures is not None]
-        reason = next((s.reason for s in sittings if s.row == row and s.reason), "")
+        mine = [s for s in row_runs if s.row == row and s.measures is not None]
+        reason = next((s.reason for s in row_runs if s.row == row and s.reason), "")
         entry: dict[str, Any] = asdict(row) | {"reason": reason if not mine else "", "seeds": len(mine)}
         if mine:
             entry |= {

@@ -22,7 +22,7 @@ from training.errors import TrainingError
 from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count
 from training.export.graphs import write_fp32
-from training.papers.benchmark import Exam, measure_points, point, recognise
+from training.papers.benchmark import Benchmark, measure_points, point, recognise
 from training.papers.budget import Budget, cut, run_name
 from training.papers.rows import ROWS, TEACHER, Row
 from training.recipe import Recipe, Roots
@@ -35,7 +35,7 @@ BALANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class RowRun:
     """One row with one seed. `reason` says why there is nothing to see; else the graph lies at `graph`.
 
     `net` names the network and its input, so that rows that share one are timed once.
@@ -55,12 +55,12 @@ def run_rows(
     budget: Budget,
     roots: Roots,
     people: CropSet,
-    exam: Exam,
+    benchmark: Benchmark,
     *,
     costly: bool = False,
     train: bool = True,
     progress: bool = True,
-) -> Iterator[Sitting]:
+) -> Iterator[RowRun]:
     """Run all rows with the first seed, then all with the next. A row that cannot run says why, and others go on.
 
     With `train` false, only what was measured before is looked at.
@@ -70,24 +70,31 @@ def run_rows(
             if row.recipe == TEACHER and seed:
                 continue
             if row.costly and not costly:
-                yield Sitting(row, seed, row.costly)
+                yield RowRun(row, seed, row.costly)
                 continue
             try:
-                yield _sit(row, seed, budget, roots, people, exam, train, progress)
+                yield _run_row(row, seed, budget, roots, people, benchmark, train, progress)
             except (TrainingError, FacetError) as error:
-                yield Sitting(row, seed, f"{error.code}: {error}")
+                yield RowRun(row, seed, f"{error.code}: {error}")
 
 
-def _sit(
-    row: Row, seed: int, budget: Budget, roots: Roots, people: CropSet, exam: Exam, train: bool, progress: bool
-) -> Sitting:
+def _run_row(
+    row: Row,
+    seed: int,
+    budget: Budget,
+    roots: Roots,
+    people: CropSet,
+    benchmark: Benchmark,
+    train: bool,
+    progress: bool,
+) -> RowRun:
     recipe = cut(row.recipe, budget, seed)
     assert isinstance(recipe, EmbeddingRecipe)
     folder, kind = roots.runs / recipe.name, kind_of(recipe.task)
     graph, report = folder / "fp32.onnx", folder / "measured.json"
     found = _read(report, recipe, budget.rounds)
     if found is None and not train:
-        return Sitting(row, seed, "not reached in the time there was; the command goes on from here")
+        return RowRun(row, seed, "not reached in the time there was; the command goes on from here")
     if found is None:
         if any(isinstance(t.target, Concat) and not _listed(t.target, roots) for t in recipe.terms):
             choose_neurons(recipe, people, roots, BALANCE)
@@ -96,7 +103,7 @@ def _sit(
         write_fp32(exported, graph)
         aligns = isinstance(recipe, LandmarkRecipe)
         network = OnnxNet(graph, recipe.input, int(exported.module(exported.example).shape[1]))
-        measures = point(network, exam) if aligns else recognise(network, exam)
+        measures = point(network, benchmark) if aligns else recognise(network, benchmark)
         found = {
             "recipe": recipe.model_dump_json(),
             "rounds": budget.rounds,
@@ -105,7 +112,7 @@ def _sit(
             "measures": {name: [round(float(v), 6) for v in values] for name, values in measures.items()},
         }
         write_json(report, found)
-    return Sitting(
+    return RowRun(
         row,
         seed,
         graph=graph,
@@ -132,8 +139,8 @@ def _read(report: Path, recipe: Recipe, rounds: int) -> dict[str, Any] | None:
     return found if recipe.matches_text(found["recipe"]) and found["rounds"] == rounds else None
 
 
-def describe_data(roots: Roots, exam: Exam) -> dict[str, object]:
-    """What the teacher, and so every row, was trained on, and how much the exam holds.
+def describe_data(roots: Roots, benchmark: Benchmark) -> dict[str, object]:
+    """What the teacher, and so every row, was trained on, and how much the benchmark holds.
 
     `mean_shape` is what a network would score that always answered with the mean landmarks.
     """
@@ -142,9 +149,11 @@ def describe_data(roots: Roots, exam: Exam) -> dict[str, object]:
     if (folder / FILE).is_file():
         facts = load_checkpoint(folder).facts
         known = {"sets": facts["data"], "crops": facts["crops"], "classes": len(facts["classes"])}
-    mean = np.broadcast_to(exam.points.mean(axis=0), exam.points.shape)
+    mean = np.broadcast_to(benchmark.points.mean(axis=0), benchmark.points.shape)
     return known | {
-        "held_out_crops": len(exam.celeba.crops),
-        "held_out_people": int(exam.celeba.person.max()) + 1,
-        "mean_shape": {name: float(v[0]) for name, v in measure_points(mean, exam.points, exam.celeba).items()},
+        "held_out_crops": len(benchmark.celeba.crops),
+        "held_out_people": int(benchmark.celeba.person.max()) + 1,
+        "mean_shape": {
+            name: float(v[0]) for name, v in measure_points(mean, benchmark.points, benchmark.celeba).items()
+        },
     }

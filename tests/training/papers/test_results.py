@@ -8,7 +8,7 @@ import pytest
 from training.papers.budget import BUDGETS
 from training.papers.results import assemble, interval, resample
 from training.papers.rows import ROWS
-from training.papers.run import Sitting
+from training.papers.run import RowRun
 
 ROUNDS = 200
 
@@ -18,17 +18,17 @@ def measures(value: float, seed: int, name: str = "lfw accuracy") -> dict[str, n
     return {name: np.concatenate([[value], value + noise + 0.001 * seed])}
 
 
-def sittings(values: dict[str, list[float]], name: str = "lfw accuracy") -> list[Sitting]:
+def row_runs(values: dict[str, list[float]], name: str = "lfw accuracy") -> list[RowRun]:
     rows = {row.recipe: row for row in ROWS}
     return [
-        Sitting(rows[stem], seed, net="n", parameters=7, multiply_adds=9, measures=measures(value, seed, name))
+        RowRun(rows[stem], seed, net="n", parameters=7, multiply_adds=9, measures=measures(value, seed, name))
         for stem, mine in values.items()
         for seed, value in enumerate(mine)
     ]
 
 
 def found(values: dict[str, list[float]], name: str = "lfw accuracy") -> dict[str, object]:
-    results = assemble(BUDGETS["small"], {}, sittings(values, name), {"n": 1.5})
+    results = assemble(BUDGETS["small"], {}, row_runs(values, name), {"n": 1.5})
     json.dumps(results)
     claims = {(c["row"], c["against"]): c["gains"].get(name) for c in results["claims"]}
     rows = {row["recipe"]: row for row in results["rows"]}
@@ -81,7 +81,7 @@ def test_a_lower_landmark_error_is_a_gain() -> None:
 
 def test_a_row_that_was_not_run_says_why_and_its_claims_stay_empty() -> None:
     row = next(row for row in ROWS if row.recipe == "karlekar-kt")
-    results = assemble(BUDGETS["small"], {}, [Sitting(row, 0, "teacher_missing: nobody")], {})
+    results = assemble(BUDGETS["small"], {}, [RowRun(row, 0, "teacher_missing: nobody")], {})
     entry = next(e for e in results["rows"] if e["recipe"] == "karlekar-kt")
     assert entry["reason"] == "teacher_missing: nobody"
     assert all(claim["gains"] == {} for claim in results["claims"])
