@@ -26,64 +26,96 @@ class TrainingError(Exception):
 
 
 class RecipeInvalid(TrainingError):
+    """The recipe is missing, misspelt or contradicts itself."""
+
     code = "recipe_invalid"
 
 
 class DataError(TrainingError):
+    """A set is missing or damaged."""
+
     code = "data_error"
 
 
 class SetMissing(DataError):
+    """There is no such set or file."""
+
     code = "set_missing"
 
 
 class SetInvalid(DataError):
+    """A set is damaged or does not hold what is needed."""
+
     code = "set_invalid"
 
 
 class PackInvalid(DataError):
+    """The pack cannot be read."""
+
     code = "pack_invalid"
 
 
 class TeacherError(TrainingError):
+    """A teacher is missing or does not fit."""
+
     code = "teacher_error"
 
 
 class TeacherMissing(TeacherError):
+    """There is no such teacher."""
+
     code = "teacher_missing"
 
 
 class TeacherMismatch(TeacherError):
+    """A teacher's output does not fit."""
+
     code = "teacher_mismatch"
 
 
 class InitialisationFailed(TrainingError):
+    """Too few tensors match."""
+
     code = "initialisation_failed"
 
 
 class FitError(TrainingError):
+    """A run cannot go on."""
+
     code = "fit_error"
 
 
 class LossNotFinite(FitError):
+    """A loss or gradient is not finite."""
+
     code = "loss_not_finite"
 
 
 class CheckpointInvalid(FitError):
+    """There is no checkpoint, or it does not fit."""
+
     code = "checkpoint_invalid"
 
 
 class ProtocolInvalid(TrainingError):
+    """The evaluation set is incomplete or contradicts itself."""
+
     code = "protocol_invalid"
 
 
 class RateUnsupported(TrainingError):
+    """The data cannot support a false match rate."""
+
     code = "rate_unsupported"
 
 
 class ExportFailed(TrainingError):
+    """The exported graph disagrees with the network."""
+
     code = "export_failed"
 
 
 class PublishRefused(TrainingError):
+    """The model folder would be incomplete or overwrite another."""
+
     code = "publish_refused"

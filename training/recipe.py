@@ -95,7 +95,8 @@ R = TypeVar("R", bound=Recipe)
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a recipe's YAML with its `extends` chain resolved.
 
-    Raises: RecipeInvalid when a file is missing, not YAML, not a mapping, or extends itself.
+    Raises:
+        RecipeInvalid: A file is missing, not YAML, not a mapping, or extends itself.
     """
     merged: dict[str, Any] = {}
     seen: list[Path] = []
@@ -119,7 +120,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def validate(kind: type[R], values: Mapping[str, Any], source: str) -> R:
-    """Make a typed recipe of a mapping. Raises: RecipeInvalid, naming every wrong key."""
+    """Make a typed recipe of a mapping.
+
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself, naming every wrong key.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:

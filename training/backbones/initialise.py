@@ -68,7 +68,8 @@ def copy_weights(target: nn.Module, source: Mapping[str, Tensor], minimum: float
 
     `minimum` is the share of the target's tensors, parameters and buffers, that must find a match.
 
-    Raises: InitialisationFailed, naming some that did not, when fewer match.
+    Raises:
+        InitialisationFailed: Too few tensors match, naming some that did not, when fewer match.
     """
     exact, resampled, left = [], [], []
     for name, tensor in target.state_dict().items():

@@ -27,6 +27,7 @@ class StudentSpec(BaseModel):
 
     @property
     def options(self) -> Mapping[str, Any]:
+        """The network's own options."""
         return self.model_extra or {}
 
 
@@ -43,7 +44,11 @@ class StudentRecipe(Recipe):
 
 
 def build_student(spec: StudentSpec, pixels: InputSpec) -> Student:
-    """Build a network with fresh weights. Raises: RecipeInvalid, naming what there is to choose from."""
+    """Build a network with fresh weights.
+
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself, naming what there is to choose from.
+    """
     builder = STUDENTS.get(spec.kind)
     if builder is None:
         raise RecipeInvalid(f"student: no network {spec.kind!r}; known: {', '.join(sorted(STUDENTS))}")
@@ -67,7 +72,9 @@ def build_student(spec: StudentSpec, pixels: InputSpec) -> Student:
 def restore_student(checkpoint: Checkpoint) -> tuple[Student, InputSpec]:
     """Rebuild a run's student with its best weights, in evaluation mode, and its input spec.
 
-    Raises: CheckpointInvalid, RecipeInvalid.
+    Raises:
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
     """
     recipe = checkpoint.read_recipe(StudentRecipe)
     student = build_student(recipe.student, recipe.input)
@@ -76,7 +83,11 @@ def restore_student(checkpoint: Checkpoint) -> tuple[Student, InputSpec]:
 
 
 def load_student(student: Student, state: Mapping[str, Tensor]) -> None:
-    """Load the `student.` part of a task's state. Raises: CheckpointInvalid."""
+    """Load the `student.` part of a task's state.
+
+    Raises:
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+    """
     own = {name.removeprefix("student."): t for name, t in state.items() if name.startswith("student.")}
     try:
         student.load_state_dict(own)

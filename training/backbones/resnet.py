@@ -15,6 +15,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Build a convolution without bias that keeps the size but for its stride."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
@@ -41,6 +42,7 @@ class Basic(nn.Module):
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, outputs, H / stride, W / stride)."""
         y: Tensor = self.act(self.body(x) + self.shortcut(x))
         return y
 
@@ -61,6 +63,7 @@ class Improved(nn.Module):
         self.shortcut = projection(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, outputs, H / stride, W / stride)."""
         y: Tensor = self.body(x) + self.shortcut(x)
         return y
 

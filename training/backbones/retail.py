@@ -17,6 +17,7 @@ from training.backbones.backbone import Student
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """Build a convolution that keeps the size but for its stride."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups)
 
 
@@ -73,6 +74,7 @@ class Strided(nn.Conv2d):
         super().__init__(channels, channels, 3, 2, 1, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the block's output."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
@@ -89,6 +91,7 @@ class Excite(nn.Module):
         self.expand = conv(channels // reduction, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the block's output."""
         gate: Tensor = self.expand(self.act(self.squeeze(self.pool(x)))).sigmoid()
         return x * gate
 
@@ -109,6 +112,7 @@ class Inverted(nn.Module):
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the block's output."""
         hidden = self.act2(self.depthwise(self.act1(self.expand(x))))
         y: Tensor = self.excite(self.project(hidden))
         return x + y if self.shortcut else y
@@ -180,7 +184,8 @@ def read_retail(path: Path) -> dict[str, Tensor]:
     The graph's tensors stand in the order of the layers; the first two normalise the pixels, which here is the input
     spec's business: `mean` 64.44161, 67.65716, 82.06874 and `scale` 0.01437378, 0.0213623, 0.01864624, BGR.
 
-    Raises: ValueError when the file holds another network.
+    Raises:
+        ValueError: The file holds another network.
     """
     tensors = [torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer][2:]
     state = retail().state_dict()

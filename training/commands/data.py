@@ -51,7 +51,6 @@ def targets(
     runs: Runs = RUNS,
 ) -> None:
     """Run a recipe's teachers over its sets once, flipped copies averaged."""
-
     parsed = _embedding_recipe(recipe)
     for name, spec in parsed.teachers.items():
         teacher = open_teacher(name, spec, Roots(data, models, runs))

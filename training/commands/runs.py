@@ -23,7 +23,6 @@ def fit_recipe(
     until: Annotated[int | None, typer.Option(help="Stop after this many steps; run again to go on.")] = None,
 ) -> None:
     """Train a recipe, or go on where an earlier call stopped. Several devices: `torchrun -m training.cli fit ...`."""
-
     parsed = read_recipe(recipe)
     print(fit(parsed, kind_of(parsed.task), Roots(data, models, runs), accelerator=accelerator, until=until))
 

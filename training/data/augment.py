@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from service.face.align import CROP
+from training.data.degradations import blur, compress, relight
 from training.recipe import Part
 
 CENTRE = (CROP - 1) / 2
@@ -91,7 +92,7 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
     """Change the pixels of one crop in place. The same number of draws is made whatever the outcome."""
     light, channels, chances, levels = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 3), rng.random(5), rng.random(8)
     if spec.light or spec.colour:
-        crop[:] = cv2.LUT(crop, _tone_curves(spec, light, channels))
+        crop[:] = relight(crop, _tone_curves(spec, light, channels))
     if chances[0] < spec.grey:
         crop[:] = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None]
     if chances[1] < spec.occlusion:
@@ -100,7 +101,7 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
         crop[y : y + sides[0], x : x + sides[1]] = np.round(levels[4] * 255)
     if chances[2] < spec.blur:
         sigma = 0.3 + levels[5] * (spec.sigma - 0.3) if spec.sigma > 0.3 else spec.sigma
-        cv2.GaussianBlur(crop, (0, 0), sigma, dst=crop)
+        crop[:] = blur(crop, sigma)
     if chances[3] < spec.low_resolution:
         # sizes are spread evenly in the logarithm: halving is as likely at any size
         side = max(spec.smallest, round(spec.smallest * (CROP / spec.smallest) ** levels[6]))
@@ -108,14 +109,13 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
         cv2.resize(small, (CROP, CROP), dst=crop, interpolation=cv2.INTER_LINEAR)
     if chances[4] < spec.jpeg:
         quality = round(spec.quality + levels[7] * (95 - spec.quality))
-        _, packed = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        crop[:] = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1]
+        crop[:] = compress(crop[..., ::-1], quality)[..., ::-1]
 
 
-def _tone_curves(spec: Augment, light: NDArray[np.float64], channels: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Gain, gamma and a smaller offset as one lookup table per channel: uint8 (256, 1, 3)."""
+def _tone_curves(spec: Augment, light: NDArray[np.float64], channels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gain, gamma and a smaller offset as one curve for each channel, (256, 3)."""
     ramp = np.arange(256) / 255.0
     gamma = np.exp(light[0] * spec.light)
     curve = ramp**gamma * (1 + light[1] * spec.light) + light[2] * spec.light * 0.25
     table = curve[:, None] * (1 + channels * spec.colour)
-    return np.asarray(np.clip(np.round(table * 255), 0, 255), dtype=np.uint8).reshape(256, 1, 3)
+    return np.asarray(np.round(table * 255))

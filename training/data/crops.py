@@ -60,7 +60,12 @@ class CropSet:
 
 
 def open_set(folder: Path) -> CropSet:
-    """Open a prepared set. Raises: SetMissing, SetInvalid."""
+    """Open a prepared set.
+
+    Raises:
+        SetMissing: There is no such set or file.
+        SetInvalid: A set is damaged or does not hold what is needed.
+    """
     if not (folder / "set.json").is_file():
         raise SetMissing(f"{folder} is not a prepared set: run `facet-train prepare` into it first")
     try:
@@ -85,7 +90,12 @@ def open_set(folder: Path) -> CropSet:
 
 
 def open_sets(data: Path, names: Sequence[str]) -> tuple[CropSet, ...]:
-    """Open several prepared sets under one folder. Raises: SetMissing, SetInvalid."""
+    """Open several prepared sets under one folder.
+
+    Raises:
+        SetMissing: There is no such set or file.
+        SetInvalid: A set is damaged or does not hold what is needed.
+    """
     return tuple(open_set(data / name) for name in names)
 
 
@@ -125,7 +135,11 @@ class SetWriter:
         self._entries.append(entry)
 
     def finish(self) -> None:
-        """Write what stands beside the pixels. Raises: SetInvalid when there is not a single crop."""
+        """Write what stands beside the pixels.
+
+        Raises:
+            SetInvalid: There is not a single crop.
+        """
         if not self._entries:
             raise SetInvalid("not one usable face: look at the report of what was dropped")
         self._header(len(self._entries))
@@ -169,7 +183,8 @@ class SetWriter:
 def writing_set(folder: Path, attribute_names: Sequence[str] = ()) -> Iterator[SetWriter]:
     """Write a prepared set crop by crop; the folder appears only when all went well.
 
-    Raises: SetInvalid when nothing was added.
+    Raises:
+        SetInvalid: Nothing was added.
     """
     with whole_folder(folder) as draft:
         writer = SetWriter(draft, attribute_names)

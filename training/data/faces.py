@@ -26,7 +26,11 @@ class Cut:
 
 
 def read(data: bytes) -> NDArray[np.uint8]:
-    """Decode a picture to RGB uint8 (H, W, 3). Raises: ImageError."""
+    """Decode a picture to RGB uint8 (H, W, 3).
+
+    Raises:
+        ImageError: The image cannot be decoded.
+    """
     return decode(data, LIMITS).pixels
 
 
@@ -43,7 +47,11 @@ def choose(faces: list[Detection], width: int, height: int, which: Which) -> Det
 
 
 def cut_face(pixels: NDArray[np.uint8], face: Detection) -> Cut:
-    """Warp a detected face to the canonical crop. Raises: ValueError for degenerate landmarks."""
+    """Warp a detected face to the canonical crop.
+
+    Raises:
+        ValueError: For degenerate landmarks.
+    """
     matrix = similarity(face.landmarks)
     moved = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
     return Cut(align(pixels, face.landmarks), moved.astype(np.float32))
@@ -64,7 +72,8 @@ def cut_centre(pixels: NDArray[np.uint8]) -> Cut:
 def from_aligned(pixels: NDArray[np.uint8]) -> Cut:
     """An already aligned crop as canonical crop: 128x128 as it is, 112x112 with its border repeated over the margin.
 
-    Raises: ValueError for any other size.
+    Raises:
+        ValueError: For any other size.
     """
     if pixels.shape == (CROP, CROP, 3):
         return Cut(pixels, None)

@@ -30,7 +30,11 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch. Raises: RecipeInvalid when there is not even one."""
+        """Whole batches in an epoch.
+
+        Raises:
+            RecipeInvalid: There is not even one.
+        """
         samples = len(self.source.order(0, self.seed))
         if samples < self.size or self.size % self.world:
             raise RecipeInvalid(

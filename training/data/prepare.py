@@ -54,7 +54,13 @@ class Preparation:
 def prepare(
     source: Path, target: Path, how: Preparation, detector: Detector | None, *, progress: bool = True
 ) -> CropSet:
-    """Make a prepared set. Raises: SetMissing, PackInvalid, SetInvalid."""
+    """Make a prepared set.
+
+    Raises:
+        SetMissing: There is no such set or file.
+        PackInvalid: The pack cannot be read.
+        SetInvalid: A set is damaged or does not hold what is needed.
+    """
     if detector is None and (not how.aligned or how.landmarks):
         raise SetInvalid("photographs and landmarks need a detector: give --detector")
     pictures = open_source(source)

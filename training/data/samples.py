@@ -58,7 +58,11 @@ class Pool:
 
 
 def gather(sets: Sequence[CropSet], spec: DataSpec) -> Pool:
-    """Choose the crops a recipe asks for and number the identities. Raises: SetInvalid when nothing is left."""
+    """Choose the crops a recipe asks for and number the identities.
+
+    Raises:
+        SetInvalid: Nothing is left.
+    """
     names = [[f"{crops.name}/{identity}" if identity else "" for identity in crops.identities] for crops in sets]
     rows = [crops.rows(spec.split) for crops in sets]
     if spec.labelled:

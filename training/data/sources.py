@@ -43,7 +43,12 @@ class Pictures:
 
 
 def open_source(path: Path) -> Pictures:
-    """Open a folder, .tar, .rec or .bin. Raises: SetMissing, PackInvalid."""
+    """Open a folder, .tar, .rec or .bin.
+
+    Raises:
+        SetMissing: There is no such set or file.
+        PackInvalid: The pack cannot be read.
+    """
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
@@ -63,7 +68,10 @@ def read_bin(path: Path) -> tuple[list[bytes], list[bool]]:
     """Read a `.bin` verification pack: encoded images, two per pair, and whether each pair is of one person.
 
     The format is a pickle of (list of bytes or uint8 arrays, list of bool), as the ArcFace packs of LFW, CFP-FP,
-    AgeDB-30, CALFW and CPLFW. Nothing but those types is unpickled. Raises: PackInvalid.
+    AgeDB-30, CALFW and CPLFW. Nothing but those types is unpickled.
+
+    Raises:
+        PackInvalid: The pack cannot be read.
     """
     try:
         with path.open("rb") as file:

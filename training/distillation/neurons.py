@@ -61,7 +61,8 @@ def describe_neurons(outputs: NDArray[np.floating], attributes: NDArray[np.integ
 
     `outputs` is (M, N); `attributes` (M, A) of 0 and 1, -1 unknown. The cut is the best of all, in either direction.
 
-    Raises: SetInvalid when an attribute has only one value.
+    Raises:
+        SetInvalid: An attribute has only one value.
     """
     out = np.empty((outputs.shape[1], attributes.shape[1]))
     order = np.argsort(outputs, axis=0, kind="stable")

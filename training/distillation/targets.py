@@ -31,7 +31,9 @@ def targets_path(folder: Path, teacher: Embeds, crops: CropSet) -> Path:
 def compute_targets(folder: Path, teacher: Embeds, crops: CropSet, *, progress: bool = True) -> NDArray[np.float32]:
     """Return float32 (N, dim) targets of a whole set, unit rows, from the cache or computed into it.
 
-    Raises: TeacherMismatch when the teacher's output has another size than it says; SetInvalid for a damaged cache.
+    Raises:
+        TeacherMismatch: The teacher's output has another size than it says.
+        SetInvalid: For a damaged cache.
     """
     path = targets_path(folder, teacher, crops)
     if not path.exists():

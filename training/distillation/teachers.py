@@ -53,8 +53,14 @@ TeacherSpec = Annotated[ModelTeacher | DlibTeacher | RunTeacher, Field(discrimin
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """`embeds` gives embeddings; `network` is set where the inside is open. `centres` (classes, D) belong to
-    `classes`, where the teacher was trained with a head.
+    """A network to learn from.
+
+    Attributes:
+        name: Its name in the recipe.
+        embeds: Gives its embeddings.
+        network: Set where its inside is open.
+        centres: Class centres (classes, D), where it was trained with a head.
+        classes: The classes they belong to.
     """
 
     name: str
@@ -81,7 +87,12 @@ class NetworkTeacher:
 
 
 def open_teacher(name: str, spec: TeacherSpec, roots: Roots) -> Teacher:
-    """Load a teacher. Raises: TeacherMissing, CheckpointInvalid."""
+    """Load a teacher.
+
+    Raises:
+        TeacherMissing: There is no such teacher.
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+    """
     if isinstance(spec, ModelTeacher):
         try:
             return Teacher(name, Registry.scan(roots.model_folders).embedder(spec.model))

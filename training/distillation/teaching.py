@@ -26,8 +26,13 @@ Seen = Literal["clean", "shared"]
 
 @dataclass(frozen=True, slots=True)
 class Teaching:
-    """Per teacher: cached targets (one array per set), networks to ask for embeddings of the augmented crops, open
-    networks that run inside the loop, and class centres (classes, D).
+    """How the teachers of a recipe are consulted, each by its name.
+
+    Attributes:
+        cached: Targets computed once, one array per set.
+        asked: Networks that embed the augmented crops.
+        networks: Open networks that run inside the loop.
+        centres: Class centres (classes, D).
     """
 
     cached: Mapping[str, Sequence[NDArray[np.float32]]]
@@ -46,7 +51,9 @@ def arrange(
 ) -> Teaching:
     """Decide for every teacher what is computed when; `folder` holds cached targets.
 
-    Raises: RecipeInvalid for a teacher nobody described or a clean view of open stages; TeacherMismatch.
+    Raises:
+        RecipeInvalid: For a teacher nobody described or a clean view of open stages.
+        TeacherMismatch: A teacher's output does not fit.
     """
     compared = {name for term in terms for name in term.target.teachers}
     if head.teacher is not None:

@@ -68,7 +68,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a run's checkpoint onto the CPU. Raises: CheckpointInvalid when there is none or it is damaged."""
+    """Read a run's checkpoint onto the CPU.
+
+    Raises:
+        CheckpointInvalid: There is none or it is damaged.
+    """
     path = folder / FILE
     if not path.is_file():
         raise CheckpointInvalid(f"{folder} holds no {FILE}: run `facet-train fit` first")

@@ -42,8 +42,13 @@ def fit(
 
     `until` stops early, after that many steps, leaving a checkpoint to resume from.
 
-    Raises: RecipeInvalid, DataError, TeacherError, InitialisationFailed before the first step; LossNotFinite during
-    it, leaving the last good checkpoint; CheckpointInvalid when the folder holds a run of another recipe.
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+        DataError: A set is missing or damaged.
+        TeacherError: A teacher is missing or does not fit.
+        InitialisationFailed: Too few tensors match; as those before it, before the first step.
+        LossNotFinite: A loss or gradient is not finite; the last good checkpoint stays.
+        CheckpointInvalid: The folder holds a run of another recipe.
     """
     schedule, folder = recipe.schedule, roots.runs / recipe.name
     fabric = Fabric(
@@ -99,7 +104,11 @@ def fit(
 def _step(
     fabric: Fabric, module: Any, optimiser: torch.optim.Optimizer, batch: Batch, clip: float | None
 ) -> dict[str, float]:
-    """One optimiser step; returns the losses by name. Raises: LossNotFinite before anything was changed."""
+    """One optimiser step; returns the losses by name.
+
+    Raises:
+        LossNotFinite: Before anything was changed.
+    """
     losses = module(fabric.to_device({name: torch.from_numpy(array) for name, array in batch.items()}))
     values = {name: float(value.detach()) for name, value in losses.items()}
     _refuse_nonfinite(values)
@@ -113,7 +122,11 @@ def _step(
 
 
 def _resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
-    """The checkpoint to go on from, if any. Raises: CheckpointInvalid."""
+    """Load the checkpoint to go on from, if any.
+
+    Raises:
+        CheckpointInvalid: It is damaged, or another recipe's.
+    """
     if not (folder / FILE).exists():
         return None
     earlier = load_checkpoint(folder)

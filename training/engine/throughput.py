@@ -35,6 +35,7 @@ class Pace:
 
     @property
     def ratio(self) -> float:
+        """The loop's speed over the bare passes'."""
         return self.loop / self.bare
 
 
@@ -82,6 +83,7 @@ class _Passes:
         self._module.train()
 
     def images_per_second(self, steps: int) -> float:
+        """Time so many passes."""
         began = time.perf_counter()
         for _ in range(steps):
             losses = self._module(self._batch)

@@ -48,7 +48,8 @@ def calibrate(
     With `fmrs` None, every usual rate that the data can support is taken. With `templates` (N, D), another model's
     vectors of the same crops, every vector is a probe compared with all templates but that of its own crop.
 
-    Raises: RateUnsupported when a rate asked for expects fewer than thirty false matches.
+    Raises:
+        RateUnsupported: A rate asked for expects fewer than thirty false matches.
     """
     known = np.flatnonzero([bool(name) for name in identities])
     names = sorted({identities[int(i)] for i in known})

@@ -26,7 +26,13 @@ from training.recipe import Roots
 def calibrate_pair(
     probe: Model, reference: Model, roots: Roots, people: str, fmrs: Sequence[float] | None = None
 ) -> Calibration:
-    """Calibrate on a prepared set that neither was trained on. Raises: SpaceMismatch, RateUnsupported, SetMissing."""
+    """Calibrate on a prepared set that neither was trained on.
+
+    Raises:
+        SpaceMismatch: The models embed into different spaces.
+        RateUnsupported: The data cannot support a false match rate.
+        SetMissing: There is no such set or file.
+    """
     if probe.space != reference.space:
         raise SpaceMismatch(f"{probe.name} and {reference.name} embed into different spaces")
     crops = open_set(roots.data / people)
@@ -37,7 +43,8 @@ def calibrate_pair(
 def write_pair(path: Path, reference: str, found: Calibration) -> None:
     """Write a pair's thresholds into a `pairs.json`, in place of those there were for this reference's digest.
 
-    Raises: PublishRefused when the file is there and is none.
+    Raises:
+        PublishRefused: The file is there and is none.
     """
     kind = TypeAdapter(tuple[PairThresholds, ...])
     try:

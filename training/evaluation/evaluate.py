@@ -50,7 +50,8 @@ class Bench:
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         """Comparison scores of all pairs; with `reference`, the left pictures are enrolled with that model.
 
-        Raises: SpaceMismatch when the two models do not share a space.
+        Raises:
+            SpaceMismatch: The two models do not share a space.
         """
         if reference is not None and reference.space != probe.space:
             raise SpaceMismatch(f"{reference.name} and {probe.name} embed into different spaces")

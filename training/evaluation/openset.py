@@ -35,7 +35,11 @@ class OpenSet:
 
 
 def divide(identities: Sequence[str]) -> OpenSet:
-    """Divide labelled rows into gallery and probes. Raises: ProtocolInvalid when one of the parts stays empty."""
+    """Divide labelled rows into gallery and probes.
+
+    Raises:
+        ProtocolInvalid: One of the parts stays empty.
+    """
     rows: dict[str, list[int]] = {}
     for i, name in enumerate(identities):
         if name:
@@ -58,7 +62,8 @@ def evaluate_openset(
 ) -> Report:
     """Rank-1 and FNIR at FPIR for galleries with no, a tenth of, and all distractors `others` (M, 128, 128, 3).
 
-    Raises: ProtocolInvalid when the set has too few people.
+    Raises:
+        ProtocolInvalid: The set has too few people.
     """
     parts = divide(people.identities)
     vectors = embed(model.embeds, people.crops, progress=progress)

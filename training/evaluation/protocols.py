@@ -56,17 +56,30 @@ class Pairs:
 
 
 def read_lfw_view2(root: Path, pairs: Path | None = None) -> Pairs:
-    """LFW View 2 from `pairs.txt` (default: in `root`). Raises: ProtocolInvalid."""
+    """LFW View 2 from `pairs.txt` (default: in `root`).
+
+    Raises:
+        ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
+    """
     return _read_lfw("lfw-view2", root, pairs or _beside(root, "pairs.txt"), 2)
 
 
 def read_lfw_view1(root: Path, part: str) -> Pairs:
-    """LFW View 1, `part` being Train or Test. Raises: ProtocolInvalid."""
+    """LFW View 1, `part` being Train or Test.
+
+    Raises:
+        ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
+    """
     return _read_lfw(f"lfw-view1-dev{part.lower()}", root, _beside(root, f"pairsDev{part}.txt"), 1)
 
 
 def read_pack(path: Path) -> Pairs:
-    """A `.bin` pack, in ten folds in its own order. Raises: PackInvalid, ProtocolInvalid."""
+    """A `.bin` pack, in ten folds in its own order.
+
+    Raises:
+        PackInvalid: The pack cannot be read.
+        ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
+    """
     images, same = read_bin(path)
     if len(same) < FOLDS:
         raise ProtocolInvalid(f"{path}: {len(same)} pairs do not make {FOLDS} folds")
@@ -90,7 +103,11 @@ class Templates:
 
 
 def read_templates(members: Path, pairs: Path, images: Path, landmarks: Path | None = None) -> Templates:
-    """Read the lists of an IJB-style protocol. Raises: ProtocolInvalid."""
+    """Read the lists of an IJB-style protocol.
+
+    Raises:
+        ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
+    """
     rows = [line.split() for line in _lines(members)]
     if any(len(row) != 3 for row in rows):
         raise ProtocolInvalid(f"{members}: every line gives image, template and medium")
@@ -114,7 +131,8 @@ def read_templates(members: Path, pairs: Path, images: Path, landmarks: Path | N
 def find_templates(root: Path) -> Templates:
     """The lists of an IJB folder in the usual layout: `meta/` with the lists, `loose_crop/` with the pictures.
 
-    Raises: ProtocolInvalid.
+    Raises:
+        ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
     """
     meta = root / "meta" if (root / "meta").is_dir() else root
     found: dict[str, list[Path]] = {}

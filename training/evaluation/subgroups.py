@@ -41,17 +41,20 @@ class Group:
 
     @property
     def fmr(self) -> float:
+        """Share of the comparisons that match."""
         return self.false_matches / self.trials
 
     @property
     def ci95(self) -> tuple[float, float]:
+        """Its 95 % Wilson interval."""
         return wilson(self.false_matches, self.trials)
 
 
 def read_labels(files: Sequence[str]) -> dict[str, NDArray[np.str_]]:
     """Groups of each picture from names `age_gender_race_date`: `gender and race`, and `age`; '' where unreadable.
 
-    Raises: ProtocolInvalid when no name can be read.
+    Raises:
+        ProtocolInvalid: No name can be read.
     """
     kinds: dict[str, list[str]] = {"gender and race": [], "age": []}
     for file in files:
@@ -96,7 +99,8 @@ def overall_threshold(vectors: NDArray[np.float32], fmr: float, *, most: int = 6
 def evaluate_groups(name: str, crops: CropSet, fmr: float, model: Model, *, progress: bool = True) -> Report:
     """FMR by subgroup at the threshold where all pictures together have `fmr`; the table stands in the details.
 
-    Raises: ProtocolInvalid when the files carry no labels.
+    Raises:
+        ProtocolInvalid: The files carry no labels.
     """
     everything = read_labels(crops.files)
     chosen = draw_evenly(everything["gender and race"], MOST)

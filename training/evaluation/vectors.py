@@ -54,10 +54,15 @@ class Model:
 
 
 def open_model(name: str, roots: Roots, threads: int = 1) -> Model:
-    """Open what is to be evaluated: a model folder's path, a registered name, `run:<name>` for a run's torch network,
-    `run:<name>:<form>` for one of its exported graphs, or `dlib`.
+    """Open what is to be evaluated.
 
-    Raises: ModelError, CheckpointInvalid, TeacherMissing.
+    `name` is a model folder's path, a registered name, `run:<name>` for a run's torch network, `run:<name>:<form>` for
+    one of its exported graphs, or `dlib`.
+
+    Raises:
+        ModelError: There is no such model, or it is damaged.
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        TeacherMissing: There is no such teacher.
     """
     if name == "dlib":
         peer = DlibNet()
@@ -88,7 +93,9 @@ def open_model(name: str, roots: Roots, threads: int = 1) -> Model:
 def open_detector(name: str | None, roots: Roots) -> Detector:
     """The detector of that name, or the first there is: the bundled one if the bundle holds one.
 
-    Raises: ModelError, TeacherMissing when there is none.
+    Raises:
+        ModelError: There is no such model, or it is damaged.
+        TeacherMissing: There is none.
     """
     registry = Registry.scan(roots.model_folders)
     if name is not None:

@@ -52,7 +52,8 @@ def make_starter(
 
     A `rehearsal` takes every step, and few of each.
 
-    Raises: SetMissing when an archive is not there, and whatever a step raises.
+    Raises:
+        SetMissing: An archive is not there, and whatever a step raises.
     """
     roots = Roots(work / "sets", work / "models", work / "runs")
     unpack(shared / "data", work / "raw")
@@ -84,7 +85,11 @@ def make_starter(
 
 
 def unpack(archives: Path, raw: Path) -> None:
-    """Unpack every archive into a folder of its name, once. Raises: SetMissing."""
+    """Unpack every archive into a folder of its name, once.
+
+    Raises:
+        SetMissing: There is no such set or file.
+    """
     for name in ARCHIVES:
         folder, archive = raw / name, archives / f"{name}.tar"
         if folder.is_dir():

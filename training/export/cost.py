@@ -54,7 +54,9 @@ def count(network: nn.Module, example: Tensor) -> Cost:
 def race(models: Mapping[str, Path], *, turns: int = 20) -> dict[str, Timing]:
     """Time ONNX files with square image inputs of fixed size, one face at a time on one thread, taking turns.
 
-    Raises: ValueError for an input of free size; ModelInvalid for a file that is no model.
+    Raises:
+        ValueError: For an input of free size.
+        ModelInvalid: For a file that is no model.
     """
     sessions = {name: ModelSession(path) for name, path in models.items()}
     rng = np.random.default_rng(0)

@@ -43,7 +43,11 @@ def export(
 ) -> EmbedderExport:
     """Write `<run>/export/{fp32,fp16,int8}.onnx` and `export.json`. Half of the drawn crops calibrate, half compare.
 
-    Raises: CheckpointInvalid, RecipeInvalid, SetInvalid; ExportFailed when the fp32 graph disagrees with torch.
+    Raises:
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+        SetInvalid: A set is damaged or does not hold what is needed.
+        ExportFailed: The fp32 graph disagrees with torch.
     """
     student, pixels = restore_student(load_checkpoint(run))
     crops = draw(calibration, 2 * amount, seed)
@@ -98,7 +102,11 @@ def judge(form: Form, speedup: float) -> str:
 
 
 def draw(sets: Sequence[CropSet], count: int, seed: int) -> NDArray[np.uint8]:
-    """Crops drawn evenly from several sets. Raises: ExportFailed when there are too few."""
+    """Crops drawn evenly from several sets.
+
+    Raises:
+        ExportFailed: There are too few.
+    """
     rng = np.random.default_rng(seed)
     each = -(-count // len(sets))
     parts = [np.asarray(s.crops[np.sort(rng.permutation(len(s))[:each])]) for s in sets]

@@ -62,7 +62,9 @@ def publish(
     `reports` are entries of `report.json`, of this very file (their digest must be the graph's); `calibration` is what
     `facet-train calibrate` wrote.
 
-    Raises: PublishRefused, CheckpointInvalid.
+    Raises:
+        PublishRefused: The model folder would be incomplete or overwrite another.
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
     """
     exported = read_export(run / "export")
     graph = _choose(exported, what.form, run)

@@ -59,7 +59,11 @@ class Evidence:
 
 
 def read_publication(path: Path) -> Publication:
-    """Read what a person decided about a model. Raises: PublishRefused."""
+    """Read what a person decided about a model.
+
+    Raises:
+        PublishRefused: The model folder would be incomplete or overwrite another.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         licence = Licence.model_validate(values["licence"])
@@ -69,7 +73,12 @@ def read_publication(path: Path) -> Publication:
 
 
 def release_embedder(run: str, what: Publication, roots: Roots, on: Evidence, target: Path) -> Path:
-    """Export, measure and publish a student. Returns the model folder. Raises: TrainingError, FacetError."""
+    """Export, measure and publish a student. Returns the model folder.
+
+    Raises:
+        TrainingError: A step failed, as its message says.
+        FacetError: A model or picture cannot be used.
+    """
     folder = roots.runs / run
     form: Form = next(f for f in FORMS if f == what.form)
     export(folder, open_sets(roots.data, on.ranges), ("fp32", "fp16", "int8"))
@@ -125,7 +134,11 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
 def calibrate_on(
     model: Model, roots: Roots, people: str, fmrs: Sequence[float] | None = None
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Calibrate on a prepared set; also as the plain values that `publish` takes. Raises: RateUnsupported."""
+    """Calibrate on a prepared set; also as the plain values that `publish` takes.
+
+    Raises:
+        RateUnsupported: The data cannot support a false match rate.
+    """
     crops = open_set(roots.data / people)
     found = calibrate(embed(model.embeds, crops.crops), crops.identities, fmrs)
     values = {name: value for name, value in asdict(found).items() if name != "rows"}

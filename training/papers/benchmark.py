@@ -61,7 +61,9 @@ class Benchmark:
 def prepare_benchmark(view1: Path, celeba: CropSet, detector: Detector, cache: Path, rounds: int) -> Benchmark:
     """Cut LFW's faces with `detector` (cached), and take the held-out people of a prepared CelebA.
 
-    Raises: ProtocolInvalid, SetInvalid when there are no landmarks or no held-out people.
+    Raises:
+        ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
+        SetInvalid: There are no landmarks or no held-out people.
     """
     chosen, pairs = read_lfw_view1(view1, "Train"), read_lfw_view1(view1, "Test")
     rows = np.concatenate([celeba.rows("validation"), celeba.rows("test")])

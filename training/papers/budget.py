@@ -18,8 +18,10 @@ RECIPES = Path(__file__).parents[1] / "recipes" / "papers"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Every row is trained for `steps` of `batch` crops, once with each of `seeds` seeds; the teacher `lessons` times
-    as long, once. `rounds` is the size of the bootstrap, `turns` the length of the timing.
+    """How much of everything a comparison takes.
+
+    Every row is trained for `steps` of `batch` crops, once with each of `seeds` seeds; the teacher `lessons` times as
+    long, once. `rounds` is the size of the bootstrap, `turns` the length of the timing.
     """
 
     name: str
@@ -38,7 +40,11 @@ BUDGETS: dict[str, Budget] = {
 
 
 def run_name(stem: str, seed: int) -> str:
-    """The run of a row; there is one teacher for all seeds. Raises: RecipeInvalid."""
+    """The run of a row; there is one teacher for all seeds.
+
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+    """
     name = read_recipe(RECIPES / f"{stem}.yaml").name
     return name if stem == TEACHER else f"{name}-{seed}"
 
@@ -46,7 +52,8 @@ def run_name(stem: str, seed: int) -> str:
 def cut(stem: str, budget: Budget, seed: int) -> Recipe:
     """A recipe of the papers with the budget's length, the seed, and the runs of the same seed to start from.
 
-    Raises: RecipeInvalid.
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
     """
     recipe = read_recipe(RECIPES / f"{stem}.yaml")
     values: dict[str, Any] = recipe.model_dump()

@@ -62,7 +62,14 @@ class EmbeddingTask(Task):
     """Student, head and adapters; teachers stay outside what is trained and saved."""
 
     def __init__(self, recipe: EmbeddingRecipe, roots: Roots, *, points: bool = False) -> None:
-        """`points`: batches carry landmarks. Raises: RecipeInvalid, DataError, TeacherError, InitialisationFailed."""
+        """`points`: batches carry landmarks.
+
+        Raises:
+            RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+            DataError: A set is missing or damaged.
+            TeacherError: A teacher is missing or does not fit.
+            InitialisationFailed: Too few tensors match.
+        """
         super().__init__()
         self.recipe = recipe
         pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)
@@ -163,7 +170,9 @@ def initialise(
 ) -> tuple[str, dict[str, str]]:
     """Give the student its first weights; says what was done, and which sets, with their digests, they come from.
 
-    Raises: InitialisationFailed, RecipeInvalid.
+    Raises:
+        InitialisationFailed: Too few tensors match.
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
     """
     init = recipe.init
     if isinstance(init, Random):
@@ -227,7 +236,12 @@ class _Embedding(nn.Module):
 
 
 def restore(recipe: EmbeddingRecipe, state: Mapping[str, Tensor]) -> Exported:
-    """The student without head or adapters. Raises: CheckpointInvalid, RecipeInvalid."""
+    """The student without head or adapters.
+
+    Raises:
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+    """
     student = build_student(recipe.student, recipe.input)
     load_student(student, state)
     return Exported(_Embedding(student).eval(), example(recipe.input), ("embedding",))

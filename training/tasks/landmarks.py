@@ -62,7 +62,12 @@ class _Points(nn.Module):
 
 
 def restore(recipe: LandmarkRecipe, state: Mapping[str, Tensor]) -> Exported:
-    """Student and landmark layer, without head or adapters. Raises: CheckpointInvalid, RecipeInvalid."""
+    """Student and landmark layer, without head or adapters.
+
+    Raises:
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+    """
     student = build_student(recipe.student, recipe.input)
     load_student(student, state)
     module = _Points(student)

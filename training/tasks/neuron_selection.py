@@ -35,7 +35,10 @@ def choose_neurons(recipe: EmbeddingRecipe, people: CropSet, roots: Roots, balan
 
     `people` carry CelebA's attributes; `balance` is the weight against neurons that say the same.
 
-    Raises: SetInvalid without attributes; TeacherMissing, CheckpointInvalid.
+    Raises:
+        SetInvalid: Without attributes.
+        TeacherMissing: There is no such teacher.
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
     """
     if people.attributes is None or not set(people.attribute_names) >= IDENTITY:
         raise SetInvalid(f"{people.name} does not carry CelebA's attributes: prepare it with its attributes.csv")

@@ -22,14 +22,22 @@ TASKS: dict[str, TaskKind[Any]] = {
 
 
 def kind_of(task: object) -> TaskKind[Any]:
-    """Look a task up. Raises: RecipeInvalid, naming what there is."""
+    """Look a task up.
+
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself, naming what there is.
+    """
     if task not in TASKS:
         raise RecipeInvalid(f"task: no task {task!r}; known: {', '.join(TASKS)}")
     return TASKS[str(task)]
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe of any task. Raises: RecipeInvalid."""
+    """Read and check a recipe of any task.
+
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+    """
     values = read_mapping(path)
     recipe: Recipe = validate(kind_of(values.get("task")).recipe, values, str(path))
     return recipe

@@ -17,7 +17,11 @@ class Identity(Part):
     kind: Literal["identity"]
 
     def build(self, given: Size, wanted: Size, where: str) -> nn.Module:
-        """A module from `given` to `wanted` (shapes without the batch). Raises: TeacherMismatch."""
+        """A module from `given` to `wanted` (shapes without the batch).
+
+        Raises:
+            TeacherMismatch: A teacher's output does not fit.
+        """
         if given != wanted:
             raise TeacherMismatch(
                 f"{where}: the student gives {tuple(given)}, the target is {tuple(wanted)}; "
@@ -32,7 +36,11 @@ class Linear(Part):
     kind: Literal["linear"]
 
     def build(self, given: Size, wanted: Size, where: str) -> nn.Module:
-        """A linear map from (D,) to (E,). Raises: TeacherMismatch."""
+        """A linear map from (D,) to (E,).
+
+        Raises:
+            TeacherMismatch: A teacher's output does not fit.
+        """
         if len(given) != 1 or len(wanted) != 1:
             raise TeacherMismatch(f"{where}: a linear adapter joins vectors, not {tuple(given)} and {tuple(wanted)}")
         return nn.Linear(given[0], wanted[0], bias=False)
@@ -44,7 +52,11 @@ class Convolution(Part):
     kind: Literal["convolution"]
 
     def build(self, given: Size, wanted: Size, where: str) -> nn.Module:
-        """A map from (C, H, W) to (E, K, L). Raises: TeacherMismatch."""
+        """A map from (C, H, W) to (E, K, L).
+
+        Raises:
+            TeacherMismatch: A teacher's output does not fit.
+        """
         if len(given) != 3 or len(wanted) != 3:
             raise TeacherMismatch(f"{where}: a convolution adapter joins maps, not {tuple(given)} and {tuple(wanted)}")
         layers: list[nn.Module] = [nn.Conv2d(given[0], wanted[0], 1, bias=False), nn.BatchNorm2d(wanted[0])]

@@ -29,6 +29,7 @@ class SquaredError(_Distance):
     normalise: bool = False
 
     def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the batch."""
         u, v = given.flatten(1), wanted.detach().flatten(1)
         if self.normalise:
             u, v = F.normalize(u), F.normalize(v)
@@ -42,6 +43,7 @@ class Cosine(_Distance):
     power: float = Field(default=1.0, ge=1)
 
     def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the batch."""
         cosine = F.cosine_similarity(given.flatten(1), wanted.detach().flatten(1))
         # rounding can leave cos a hair above one, and a negative base has no fractional power
         return (1 - cosine).clamp(min=0).pow(self.power).mean()
@@ -54,6 +56,7 @@ class Divergence(_Distance):
     temperature: float = Field(default=1.0, gt=0)
 
     def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the batch."""
         student = F.log_softmax(given / self.temperature, dim=1)
         teacher = F.log_softmax(wanted.detach() / self.temperature, dim=1)
         return self.temperature**2 * _kl(teacher, student)
@@ -71,6 +74,7 @@ class GroupedDivergence(_Distance):
     mass: float = Field(default=0.95, gt=0, lt=1)
 
     def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the batch."""
         student = F.log_softmax(given / self.temperature, dim=1)
         teacher = F.log_softmax(wanted.detach() / self.temperature, dim=1)
         primary = primary_group(teacher.exp(), self.mass)
@@ -102,6 +106,7 @@ class Triplet(_Distance):
     margin: float = Field(default=0.2, gt=0)
 
     def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the batch."""
         known = labels >= 0
         unit, labels = F.normalize(given[known]), labels[known]
         distances = (2 - 2 * unit @ unit.T).clamp(min=0)
@@ -124,6 +129,7 @@ class Landmarks(_Distance):
     kind: Literal["landmarks"]
 
     def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the batch."""
         return 0.5 * (given.flatten(1) - wanted.detach().flatten(1)).square().sum(1).mean()
 
 

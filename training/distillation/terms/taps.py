@@ -31,7 +31,11 @@ class View:
     tail: Callable[[Tensor, int], Tensor] | None = None
 
     def at(self, tap: str, who: str) -> Tensor:
-        """The output at a tap. Raises: TeacherMismatch when this network does not have it."""
+        """The output at a tap.
+
+        Raises:
+            TeacherMismatch: This network does not have it.
+        """
         if tap == "embedding":
             return self.embedding
         if tap == "logits":
@@ -41,7 +45,11 @@ class View:
         return self.stages[self.stage(tap, who)]
 
     def stage(self, tap: str, who: str) -> int:
-        """The index, from 0, of the stage a tap names. Raises: TeacherMismatch when there is no such stage."""
+        """The index, from 0, of the stage a tap names.
+
+        Raises:
+            TeacherMismatch: There is no such stage.
+        """
         index = int(tap.removeprefix("stage_"))
         if not -len(self.stages) <= index < len(self.stages):
             raise TeacherMismatch(f"{who} has {len(self.stages)} open stages, so there is no {tap}")

@@ -25,10 +25,15 @@ class Same(Part):
 
     @property
     def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers it needs."""
         return (self.teacher,)
 
     def wanted(self, tap: str, views: Mapping[str, View]) -> Tensor:
-        """The target (N, ...). Raises: TeacherMismatch."""
+        """The target (N, ...).
+
+        Raises:
+            TeacherMismatch: A teacher's output does not fit.
+        """
         return views[self.teacher].at(self.tap or tap, f"teacher {self.teacher}")
 
 
@@ -49,12 +54,20 @@ class Concat(Part):
         return self
 
     def wanted(self, tap: str, views: Mapping[str, View]) -> Tensor:
-        """All neurons (N, D1 + D2 + ...); the term selects. Raises: TeacherMismatch."""
+        """All neurons (N, D1 + D2 + ...); the term selects.
+
+        Raises:
+            TeacherMismatch: A teacher's output does not fit.
+        """
         return torch.cat([views[name].at("embedding", f"teacher {name}") for name in self.teachers], dim=1)
 
 
 def read_neurons(path: Path) -> Tensor:
-    """Indices int64 (M,) of the selected neurons. Raises: RecipeInvalid."""
+    """Indices int64 (M,) of the selected neurons.
+
+    Raises:
+        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
+    """
     try:
         indices = [int(i) for i in json.loads(path.read_text(encoding="utf-8"))["neurons"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -76,6 +89,7 @@ class Tail(Part):
 
     @property
     def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers it needs."""
         return (self.teacher,)
 
     def wanted(self, tap: str, views: Mapping[str, View]) -> Tensor:
@@ -90,6 +104,7 @@ class Nothing(Part):
 
     @property
     def teachers(self) -> tuple[str, ...]:
+        """Names of the teachers it needs."""
         return ()
 
     def wanted(self, tap: str, views: Mapping[str, View]) -> Tensor:

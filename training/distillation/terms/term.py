@@ -41,7 +41,8 @@ class Term(nn.Module):
     ) -> None:
         """Shapes are taken from one pass of each network; `neurons` are those of a `select` target.
 
-        Raises: TeacherMismatch when the shapes cannot be joined.
+        Raises:
+            TeacherMismatch: The shapes cannot be joined.
         """
         super().__init__()
         self.spec = spec

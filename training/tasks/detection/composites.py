@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.degradations import blur, compress, relight
 from training.errors import SetMissing
 from training.tasks.detection.scenes import read_bgr
 
@@ -161,16 +162,14 @@ def _photometric(tile: Image, rng: np.random.Generator) -> Image:
     light = (np.arange(256, dtype=np.float32) / 255) ** float(np.exp(rng.normal(0, 0.25)))
     light = (light - 0.5) * float(rng.uniform(0.65, 1.25)) + 0.5 + float(rng.normal(0, 0.07))
     tint = 1 + rng.normal(0, 0.05, 3)
-    table = np.clip(light[:, None] * tint * 255, 0, 255).astype(np.uint8)
-    tile = np.asarray(cv2.LUT(tile, table[:, None, :]), np.uint8)
+    tile = relight(tile, light[:, None] * tint * 255)
     if rng.random() < 0.1:
         tile = np.asarray(cv2.cvtColor(cv2.cvtColor(tile, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
     if rng.random() < 0.12:
-        tile = np.asarray(cv2.GaussianBlur(tile, (0, 0), float(rng.uniform(0.4, 1.3))), np.uint8)
+        tile = blur(tile, float(rng.uniform(0.4, 1.3)))
     if rng.random() < 0.15:
         noise = rng.normal(0, rng.uniform(2, 10), tile.shape[:2]).astype(np.float32)
         tile = np.clip(tile + noise[..., None], 0, 255).astype(np.uint8)
     if rng.random() < 0.25:
-        _, packed = cv2.imencode(".jpg", tile, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 90))])
-        tile = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+        tile = compress(tile, int(rng.integers(35, 90)))
     return tile

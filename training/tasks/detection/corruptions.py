@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from training.data.degradations import blur, compress, relight
 
 Image = NDArray[np.uint8]
 
@@ -31,17 +32,15 @@ def _darken(image: Image, rng: np.random.Generator) -> Image:
 
 
 def _blur(image: Image, rng: np.random.Generator) -> Image:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.5, 1.6))), np.uint8)
+    return blur(image, float(rng.uniform(0.5, 1.6)))
 
 
 def _compress(image: Image, rng: np.random.Generator) -> Image:
-    _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 50))])
-    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return compress(image, int(rng.integers(12, 50)))
 
 
 def _scaled(image: Image, gain: float, lift: float) -> Image:
-    table = np.clip(np.arange(256) * gain + lift, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table), np.uint8)
+    return relight(image, np.arange(256) * gain + lift)
 
 
 DAMAGES: dict[str, Callable[[Image, np.random.Generator], Image]] = {

@@ -60,6 +60,7 @@ class Share:
 
     @property
     def value(self) -> float:
+        """The proportion; NaN without trials."""
         return self.hits / self.trials if self.trials else float("nan")
 
     def __str__(self) -> str:

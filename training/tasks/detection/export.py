@@ -25,8 +25,10 @@ TOLERANCE = 2e-4
 
 
 class SplitHeads(nn.Module):
-    """A student whose rows are taken apart: BGR float (N, 3, H, W), 0-255 -> cls, obj (N, P, 1) in 0..1, bbox (N, P, 4)
-    and kps (N, P, 10), each for strides 8, 16 and 32, in the order of `NAMES`.
+    """A student whose rows are taken apart, in the order of `NAMES`.
+
+    BGR float (N, 3, H, W), 0-255 -> cls, obj (N, P, 1) in 0..1, bbox (N, P, 4) and kps (N, P, 10), each for strides 8,
+    16 and 32.
     """
 
     def __init__(self, student: Detects) -> None:
@@ -34,6 +36,7 @@ class SplitHeads(nn.Module):
         self.student = student
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Run the student and take its rows apart."""
         levels = self.student.levels(x)
         return (
             *(level[..., CLS].sigmoid() for level in levels),

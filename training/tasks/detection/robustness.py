@@ -21,8 +21,9 @@ Image = NDArray[np.uint8]
 def survive(
     student: ModelSession, teacher: ModelSession, images: Iterable[Image], question: Question | None = None
 ) -> Mapping[str, tuple[Share, Share]]:
-    """By kind of damage: the shares that (student, teacher) still find at the operating score, of the faces that the
-    teacher finds in the good pictures at `reference_score` and of at least `side` pixels.
+    """Measure by kind of damage the shares of faces that (student, teacher) still find at the operating score.
+
+    The faces are those that the teacher finds in the good pictures at `reference_score`, of at least `side` pixels.
     """
     ask = question or Question()
     counts = {name: [0, 0, 0] for name in DAMAGES}

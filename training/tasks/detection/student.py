@@ -22,6 +22,7 @@ PIXEL_SCALE = 1 / 64
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Build a convolution and its batch norm."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)
     )
@@ -37,6 +38,7 @@ class Separable(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the unit's output."""
         y: Tensor = self.pointwise(F.relu(self.depthwise(x)))
         return F.relu(x + y if self.residual else y)
 

@@ -30,6 +30,7 @@ class Unit(nn.Module):
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the unit's output."""
         y: Tensor = self.depthwise(self.pointwise(x))
         return y if self.linear else F.relu(y)
 
@@ -44,6 +45,7 @@ class Extra(nn.Module):
         nn.init.zeros_(self.unit.depthwise.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the unit's output to its input."""
         return F.relu(x + self.unit(x))
 
 
