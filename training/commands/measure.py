@@ -106,20 +106,20 @@ def calibrate_model(
             write_pair(out, enrolled.embeds.digest, pair)
             print(out)
         return
-    found, written = calibrate_on(opened, roots, crops, fmr)
-    _print_calibration(f"{opened.name} on {crops}", found)
+    calibration, written = calibrate_on(opened, roots, crops, fmr)
+    _print_calibration(f"{opened.name} on {crops}", calibration)
     if out is not None:
         write_json(out, written)
         print(out)
 
 
-def _print_calibration(what: str, found: Calibration) -> None:
-    print(f"{what}: {found.impostors} impostor and {found.genuine} genuine comparisons")
+def _print_calibration(what: str, calibration: Calibration) -> None:
+    print(f"{what}: {calibration.impostors} impostor and {calibration.genuine} genuine comparisons")
     print("FMR       threshold  95 % interval of the FMR  FNMR")
-    for row, fnmr in zip(found.rows, found.fnmr, strict=True):
+    for row, fnmr in zip(calibration.rows, calibration.fnmr, strict=True):
         low, high = row.ci95
         print(f"{row.fmr:<9g} {row.threshold:<10.4f} {low:.2e} .. {high:.2e}      {fnmr:.4f}")
-    for rate in found.refused:
+    for rate in calibration.refused:
         print(f"{rate:<9g} refused: fewer than thirty false matches are expected")
 
 

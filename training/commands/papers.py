@@ -68,10 +68,10 @@ def papers_table(
     """Write the page and the plot again from the results, without the runs."""
     folder = out or results.parent
     try:
-        found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ProtocolInvalid(f"{results}: {error}") from error
-    for path in (write_page(found, folder), *draw_points(found, folder)):
+    for path in (write_page(values, folder), *draw_points(values, folder)):
         print(path)
 
 

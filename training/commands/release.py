@@ -34,10 +34,10 @@ def export_run(
             raise ExportFailed(f"no form {name!r}; known: {', '.join(FORMS)}")
         forms.append(name)  # type: ignore[arg-type]
     print("form  bytes      ms a face  times fp32  cosine with torch (mean, least)")
-    for found in export(runs / run, open_sets(data, crops), forms, amount=count).forms:
+    for graph in export(runs / run, open_sets(data, crops), forms, amount=count).forms:
         print(
-            f"{found.form:<5} {found.bytes:<10} {found.milliseconds:<10.2f} {found.speedup:<11.2f} "
-            f"{found.cosine_mean:.5f} {found.cosine_min:.5f}  {found.verdict}"
+            f"{graph.form:<5} {graph.bytes:<10} {graph.milliseconds:<10.2f} {graph.speedup:<11.2f} "
+            f"{graph.cosine_mean:.5f} {graph.cosine_min:.5f}  {graph.verdict}"
         )
 
 
@@ -53,8 +53,8 @@ def publish_run(
     """Publish an exported graph with its manifest and card into a folder of models."""
     what = read_publication(about)
     reports = [entry for path in report or () for entry in _json(path)]
-    found = _json(calibration) if calibration is not None else None
-    print(publish(runs / run, what, target, reports=reports, calibration=found, replace=replace))
+    thresholds = _json(calibration) if calibration is not None else None
+    print(publish(runs / run, what, target, reports=reports, calibration=thresholds, replace=replace))
 
 
 def starter(

@@ -38,8 +38,8 @@ def pace(
 ) -> None:
     """Time the steps of a recipe beside the bare network's forward and backward pass, in turns. Keeps no run."""
     parsed = read_recipe(recipe)
-    found = measure_pace(
+    pace = measure_pace(
         parsed, kind_of(parsed.task), Roots(data, models, runs), steps=steps, turns=turns, accelerator=accelerator
     )
-    print(f"{found.loop:.1f} images/s in the loop, {found.bare:.1f} bare: {found.ratio:.1%}")
-    print(f"{found.data_wait:.1%} of the loop's time spent waiting for data")
+    print(f"{pace.loop:.1f} images/s in the loop, {pace.bare:.1f} bare: {pace.ratio:.1%}")
+    print(f"{pace.data_wait:.1%} of the loop's time spent waiting for data")

@@ -80,7 +80,7 @@ def gather(sets: Sequence[CropSet], spec: DataSpec) -> Pool:
 class CropSource:
     """Batches of `x` (the student's input), `label`, and per teacher `target.<name>` and `view.<name>`.
 
-    `cached` holds per teacher one array of targets per set; `asked` teachers are run on the augmented crops;
+    `cached` holds per teacher one array of targets per set; `live` teachers are run on the augmented crops;
     `views` are input specs of open networks, which run inside the loop. With `points`, five landmarks come along,
     in units of the crop, -0.5..0.5 about its centre.
     """
@@ -93,13 +93,13 @@ class CropSource:
         *,
         per_identity: int | None = None,
         cached: Mapping[str, Sequence[NDArray[np.float32]]] | None = None,
-        asked: Mapping[str, Embeds] | None = None,
+        live: Mapping[str, Embeds] | None = None,
         views: Mapping[str, InputSpec] | None = None,
         points: bool = False,
     ) -> None:
         self._pool, self._pixels, self._augment = pool, pixels, spec
         self._per_identity = per_identity
-        self._cached, self._asked, self._views = cached or {}, asked or {}, views or {}
+        self._cached, self._live, self._views = cached or {}, live or {}, views or {}
         self._points = _landmarks(pool) if points else None
 
     def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
@@ -138,7 +138,7 @@ class CropSource:
         out: Batch = {"x": to_tensor(crops, self._pixels), "label": pool.label[indices]}
         for name, arrays in self._cached.items():
             out[f"target.{name}"] = pool.take(arrays, indices)
-        for name, teacher in self._asked.items():
+        for name, teacher in self._live.items():
             out[f"target.{name}"] = teacher.embed(crops)
         for name, pixels in self._views.items():
             out[f"view.{name}"] = to_tensor(crops, pixels)

@@ -30,13 +30,13 @@ class Teaching:
 
     Attributes:
         cached: Targets computed once, one array per set.
-        asked: Networks that embed the augmented crops.
+        live: Networks that embed the augmented crops.
         networks: Open networks that run inside the loop.
         centres: Class centres (classes, D).
     """
 
     cached: Mapping[str, Sequence[NDArray[np.float32]]]
-    asked: Mapping[str, Embeds]
+    live: Mapping[str, Embeds]
     networks: Mapping[str, NetworkTeacher]
     centres: Mapping[str, Tensor]
 
@@ -73,7 +73,7 @@ def arrange(
     networks = {n: net for n in sorted(compared) if seen == "shared" and (net := teachers[n].network) is not None}
     return Teaching(
         cached={n: _targets(teachers[n], pool, folder) for n in sorted(compared) if seen == "clean"},
-        asked={n: teachers[n].embeds for n in sorted(compared) if seen == "shared" and n not in networks},
+        live={n: teachers[n].embeds for n in sorted(compared) if seen == "shared" and n not in networks},
         networks=networks,
         centres={n: _centres(teachers[n], pool, folder) for n in sorted(central)},
     )

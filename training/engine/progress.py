@@ -24,14 +24,14 @@ class Meter:
         """Yield from `source`, timing every wait but the first, which fills the queue."""
         iterator = iter(source)
         while True:
-            asked = time.perf_counter()
+            began = time.perf_counter()
             try:
                 item = next(iterator)
             except StopIteration:
                 return
             now = time.perf_counter()
             if self._count:
-                self._waited += now - asked
+                self._waited += now - began
             else:
                 self._first = now
             self._count += 1

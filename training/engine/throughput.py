@@ -57,9 +57,9 @@ def measure_pace(
         loops, bares, waits = [], [], []
         for turn in range(turns + 1):
             run = fit(recipe, kind, roots, accelerator=accelerator, until=(turn + 1) * steps, progress=False)
-            told: Mapping[str, float] = json.loads((run / "fit.json").read_text(encoding="utf-8"))
-            loops.append(told["images_per_second"])
-            waits.append(told["data_wait"])
+            summary: Mapping[str, float] = json.loads((run / "fit.json").read_text(encoding="utf-8"))
+            loops.append(summary["images_per_second"])
+            waits.append(summary["data_wait"])
             bares.append(passes.images_per_second(steps))
         return Pace(*(float(np.median(values[1:])) for values in (loops, bares, waits)))
     finally:

@@ -40,7 +40,7 @@ def calibrate_pair(
     return calibrate(probes, crops.identities, fmrs, templates=templates)
 
 
-def write_pair(path: Path, reference: str, found: Calibration) -> None:
+def write_pair(path: Path, reference: str, calibration: Calibration) -> None:
     """Write a pair's thresholds into a `pairs.json`, in place of those there were for this reference's digest.
 
     Raises:
@@ -51,7 +51,9 @@ def write_pair(path: Path, reference: str, found: Calibration) -> None:
         known = kind.validate_json(path.read_bytes()) if path.exists() else ()
     except (OSError, ValidationError) as error:
         raise PublishRefused(f"{path} is not a list of pair thresholds: {error}") from error
-    pairs = {pair.reference: pair for pair in (*known, PairThresholds(reference=reference, thresholds=found.rows))}
+    pairs = {
+        pair.reference: pair for pair in (*known, PairThresholds(reference=reference, thresholds=calibration.rows))
+    }
     write_json(path, [pairs[digest].model_dump() for digest in sorted(pairs)])
 
 

@@ -117,8 +117,8 @@ def _common(name: str, scores: NDArray[np.float64], pairs: Pairs) -> list[Result
     ]
     for fmr in FMRS:
         if fmr * len(impostor) >= FEWEST:
-            found = tar_at(genuine, impostor, fmr) if people is None else bootstrap_tar(scores, pairs.same, people, fmr)
-            rows.append(row(name, f"TAR at FMR {fmr:g}", found))
+            tar = tar_at(genuine, impostor, fmr) if people is None else bootstrap_tar(scores, pairs.same, people, fmr)
+            rows.append(row(name, f"TAR at FMR {fmr:g}", tar))
     return rows
 
 

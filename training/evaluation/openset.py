@@ -79,9 +79,9 @@ def evaluate_openset(
         rows.append(row(protocol, "rank-1", Estimate.of_share(hits, len(right))))
         for fpir in FPIRS:
             if fpir * len(strangers) >= 1:
-                found = int((right & (best >= threshold_at(strangers, fpir))).sum())
-                low, high = wilson(found, len(right))
-                missed = Estimate(1 - found / len(right), (1 - high, 1 - low), len(right))
+                hits = int((right & (best >= threshold_at(strangers, fpir))).sum())
+                low, high = wilson(hits, len(right))
+                missed = Estimate(1 - hits / len(right), (1 - high, 1 - low), len(right))
                 rows.append(row(protocol, f"FNIR at FPIR {fpir:g}", missed))
     details = {"enrolled": len(parts.references), "mated": len(parts.mated), "non-mated": len(parts.nonmated)}
     return Report(model.name, model.embeds.digest, name, tuple(rows), details)

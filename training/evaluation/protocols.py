@@ -135,15 +135,15 @@ def find_templates(root: Path) -> Templates:
         ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
     """
     meta = root / "meta" if (root / "meta").is_dir() else root
-    found: dict[str, list[Path]] = {}
+    lists: dict[str, list[Path]] = {}
     for kind in ("face_tid_mid", "template_pair_label", "name_5pts_score"):
-        found[kind] = sorted(meta.glob(f"*{kind}.txt"))
-        if not found[kind] and kind != "name_5pts_score":
+        lists[kind] = sorted(meta.glob(f"*{kind}.txt"))
+        if not lists[kind] and kind != "name_5pts_score":
             raise ProtocolInvalid(f"{meta} holds no *_{kind}.txt")
     images = root / "loose_crop" if (root / "loose_crop").is_dir() else root
-    points = found["name_5pts_score"]
+    points = lists["name_5pts_score"]
     return read_templates(
-        found["face_tid_mid"][0], found["template_pair_label"][0], images, points[0] if points else None
+        lists["face_tid_mid"][0], lists["template_pair_label"][0], images, points[0] if points else None
     )
 
 

@@ -127,11 +127,11 @@ def cut_crops(
     crops = np.empty((len(pictures), CROP, CROP, 3), np.uint8)
     missed = []
     for i, picture in enumerate(tqdm(pictures, desc="crops", unit="face", disable=not progress)):
-        found = _crop(picture, blobs[i], detector)
-        if found is None:
+        crop = _crop(picture, blobs[i], detector)
+        if crop is None:
             missed.append(picture.name)
-            found = cut_centre(read(blobs[i])).crop
-        crops[i] = found
+            crop = cut_centre(read(blobs[i])).crop
+        crops[i] = crop
     if path is not None:
         with whole_file(path) as draft, draft.open("wb") as file:
             np.savez(file, crops=crops, missed=np.array(missed, dtype=np.str_))

@@ -69,7 +69,7 @@ def make_starter(
         teacher="omz-0095",
         detecting_teacher="yunet",
     )
-    made = []
+    folders = []
     for name in releases:
         what = read_publication(HERE / "releases" / f"{name}.json")
         for recipe_name in what.recipes:
@@ -79,9 +79,9 @@ def make_starter(
                 recipe = recipe.model_copy(update={"schedule": short})
             run = fit(recipe, kind_of(recipe.task), roots)
         release = release_detector if name == "detector" else release_embedder
-        made.append(release(run.name, what, roots, evidence, target))
+        folders.append(release(run.name, what, roots, evidence, target))
     calibrate_all(target, roots, PEOPLE)
-    return made
+    return folders
 
 
 def unpack(archives: Path, raw: Path) -> None:

@@ -48,10 +48,10 @@ def couples(student: Student) -> Iterator[Couple]:
 @torch.no_grad()
 def equalise(student: Student, pixels: Tensor) -> int:
     """Equalise a student in place, with ranges measured on ``pixels`` (N, 3, H, W). Returns the number of couples."""
-    found = list(couples(student))
+    chain = list(couples(student))
     ranges: list[Tensor] = []
     hooks = []
-    for couple in found:
+    for couple in chain:
 
         def measure(_module: nn.Module, _inputs: object, output: Tensor, act: nn.Module = couple.act) -> None:
             # both sides of the activation are rounded
@@ -63,9 +63,9 @@ def equalise(student: Student, pixels: Tensor) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    for couple, channels in zip(found, ranges, strict=True):
+    for couple, channels in zip(chain, ranges, strict=True):
         _rescale(couple, (channels / channels.max()).clamp(min=LEAST))
-    return len(found)
+    return len(chain)
 
 
 def _rescale(couple: Couple, shares: Tensor) -> None:

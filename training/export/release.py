@@ -140,11 +140,11 @@ def calibrate_on(
         RateUnsupported: The data cannot support a false match rate.
     """
     crops = open_set(roots.data / people)
-    found = calibrate(embed(model.embeds, crops.crops), crops.identities, fmrs)
-    values = {name: value for name, value in asdict(found).items() if name != "rows"}
-    rows = [row.model_dump() for row in found.rows]
+    calibration = calibrate(embed(model.embeds, crops.crops), crops.identities, fmrs)
+    values = {name: value for name, value in asdict(calibration).items() if name != "rows"}
+    rows = [row.model_dump() for row in calibration.rows]
     about = {"digest": model.embeds.digest, "set": people, "set_digest": crops.digest, "thresholds": rows}
-    return found, values | about
+    return calibration, values | about
 
 
 def _speed(path: Path, model: Model, roots: Roots) -> Report:
@@ -158,20 +158,20 @@ def _speed(path: Path, model: Model, roots: Roots) -> Report:
     return Report(model.name, model.embeds.digest, "one thread", rows)
 
 
-def _detection(name: str, digest: str, place: str, found: DetectionReport) -> Report:
+def _detection(name: str, digest: str, place: str, report: DetectionReport) -> Report:
     """Counts of the comparison with the teacher, as rows."""
-    summary: dict[str, Any] = found.summary()
+    summary: dict[str, Any] = report.summary()
     score = DetectionLimits().min_score
     protocol = f"held-out {place} at score {score:g}; faces of 32 px and more that the teacher finds at 0.8"
     values = {
-        "share found": (found.recall.value, max(1, found.recall.trials)),
-        "false alarms per image": (summary["false_alarms_per_image"], found.images),
-        "false alarms per image, teacher": (summary["teacher_false_alarms_per_image"], found.images),
-        "landmark error, median, in eye distances": (summary["landmark_error"]["median"], found.images),
-        "landmark jitter of the teacher, median": (summary["teacher_jitter"]["median"], found.images),
+        "share found": (report.recall.value, max(1, report.recall.trials)),
+        "false alarms per image": (summary["false_alarms_per_image"], report.images),
+        "false alarms per image, teacher": (summary["teacher_false_alarms_per_image"], report.images),
+        "landmark error, median, in eye distances": (summary["landmark_error"]["median"], report.images),
+        "landmark jitter of the teacher, median": (summary["teacher_jitter"]["median"], report.images),
     }
     rows = tuple(
-        Result(protocol=protocol, metric=metric, value=value, ci95=_interval(found.recall, metric), trials=trials)
+        Result(protocol=protocol, metric=metric, value=value, ci95=_interval(report.recall, metric), trials=trials)
         for metric, (value, trials) in values.items()
     )
     return Report(name, digest, protocol, rows)

@@ -121,17 +121,17 @@ def _verdict(claims: Sequence[Json]) -> str:
     groups: dict[str, list[str]] = {kind: [] for kind in VERDICTS}
     for claim in claims:
         judged = [gain for name, gain in claim["gains"].items() if name in JUDGES]
-        found = {gain["verdict"] for gain in judged}
-        if not found:
+        verdicts = {gain["verdict"] for gain in judged}
+        if not verdicts:
             kind = NOT_RUN
-        elif found == {"held"}:
+        elif verdicts == {"held"}:
             kind = HELD if any(gain["overlap"] for gain in judged) else HELD_APART
-        elif found == {"open"}:
+        elif verdicts == {"open"}:
             kind = OPEN
-        elif found == {"held", "open"}:
+        elif verdicts == {"held", "open"}:
             kind = HALF
         else:
-            kind = REVERSED if found == {"reversed"} else AGAINST
+            kind = REVERSED if verdicts == {"reversed"} else AGAINST
         groups[kind].append(f"{claim['says']} (`{claim['row']}`)")
     said = {kind: "\n".join(f"- {line}" for line in lines) for kind, lines in groups.items() if lines}
     return "\n\n".join(f"**{kind}**\n\n{lines}" for kind, lines in said.items())

@@ -64,12 +64,12 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Rows of about the same speed, whose labels would cover each other."""
-    found: list[list[Mapping[str, Any]]] = []
+    groups: list[list[Mapping[str, Any]]] = []
     for row in sorted(rows, key=lambda row: float(row["milliseconds"])):
-        if not found or row["milliseconds"] > NEAR * found[-1][-1]["milliseconds"]:
-            found.append([])
-        found[-1].append(row)
-    return found
+        if not groups or row["milliseconds"] > NEAR * groups[-1][-1]["milliseconds"]:
+            groups.append([])
+        groups[-1].append(row)
+    return groups
 
 
 def spread(values: Sequence[float] | NDArray[np.float64], gap: float) -> NDArray[np.float64]:

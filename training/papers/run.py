@@ -92,10 +92,10 @@ def _run_row(
     assert isinstance(recipe, EmbeddingRecipe)
     folder, kind = roots.runs / recipe.name, kind_of(recipe.task)
     graph, report = folder / "fp32.onnx", folder / "measured.json"
-    found = _read(report, recipe, budget.rounds)
-    if found is None and not train:
+    record = _read(report, recipe, budget.rounds)
+    if record is None and not train:
         return RowRun(row, seed, "not reached in the time there was; the command goes on from here")
-    if found is None:
+    if record is None:
         if any(isinstance(t.target, Concat) and not _listed(t.target, roots) for t in recipe.terms):
             choose_neurons(recipe, people, roots, BALANCE)
         fit(recipe, kind, roots, progress=progress)
@@ -104,22 +104,22 @@ def _run_row(
         aligns = isinstance(recipe, LandmarkRecipe)
         network = OnnxNet(graph, recipe.input, int(exported.module(exported.example).shape[1]))
         measures = point(network, benchmark) if aligns else recognise(network, benchmark)
-        found = {
+        record = {
             "recipe": recipe.model_dump_json(),
             "rounds": budget.rounds,
             "digest": digest_file(graph),
             **asdict(count(exported.module, exported.example)),
             "measures": {name: [round(float(v), 6) for v in values] for name, values in measures.items()},
         }
-        write_json(report, found)
+        write_json(report, record)
     return RowRun(
         row,
         seed,
         graph=graph,
         net=f"{recipe.task} {recipe.student.model_dump_json()} {_size(recipe.input)}",
-        parameters=found["parameters"],
-        multiply_adds=found["multiply_adds"],
-        measures={name: np.array(values) for name, values in found["measures"].items()},
+        parameters=record["parameters"],
+        multiply_adds=record["multiply_adds"],
+        measures={name: np.array(values) for name, values in record["measures"].items()},
     )
 
 
@@ -135,8 +135,8 @@ def _read(report: Path, recipe: Recipe, rounds: int) -> dict[str, Any] | None:
     """What was measured before, if it was with this very recipe and bootstrap."""
     if not report.is_file():
         return None
-    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return found if recipe.matches_text(found["recipe"]) and found["rounds"] == rounds else None
+    record: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return record if recipe.matches_text(record["recipe"]) and record["rounds"] == rounds else None
 
 
 def describe_data(roots: Roots, benchmark: Benchmark) -> dict[str, object]:

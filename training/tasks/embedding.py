@@ -88,7 +88,7 @@ class EmbeddingTask(Task):
             recipe.augment,
             per_identity=recipe.data.per_identity,
             cached=teaching.cached,
-            asked=teaching.asked,
+            live=teaching.live,
             views={name: network.input for name, network in self._networks.items()},
             points=points,
         )

@@ -43,7 +43,7 @@ def choose_neurons(recipe: EmbeddingRecipe, people: CropSet, roots: Roots, balan
     if people.attributes is None or not set(people.attribute_names) >= IDENTITY:
         raise SetInvalid(f"{people.name} does not carry CelebA's attributes: prepare it with its attributes.csv")
     identity = np.array([name in IDENTITY for name in people.attribute_names])
-    made = []
+    choices = []
     for term in recipe.terms:
         if not isinstance(term.target, Concat) or term.target.select is None:
             continue
@@ -55,8 +55,8 @@ def choose_neurons(recipe: EmbeddingRecipe, people: CropSet, roots: Roots, balan
         shares = {t.name: sum(lo <= i < lo + t.embeds.dim for i in chosen.neurons) for t, lo in _offsets(teachers)}
         path = roots.runs / term.target.select
         write_json(path, {"neurons": chosen.neurons, "of": shares, "digest": people.digest, "balance": balance})
-        made.append(Chosen(len(chosen.neurons), len(described), shares, path))
-    return made
+        choices.append(Chosen(len(chosen.neurons), len(described), shares, path))
+    return choices
 
 
 def _offsets(teachers: Sequence[Teacher]) -> Iterator[tuple[Teacher, int]]:
