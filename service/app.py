@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
-from service.api.http import openapi, problems
+from service.api import openapi_document
+from service.api.http import problems
 from service.api.http.body import BodyLimits, Intake
 from service.api.http.limits import RateLimit
 from service.api.http.middleware import Edge
+from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
-from service.api.routes import backfill, comparisons, decisions, faces, gallery, health, models, web_page
-from service.api.routes import roles as role_routes
+from service.api.routes import ROUTERS, health, web_page
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
 from service.engine import Engine, EngineLimits
@@ -27,19 +30,25 @@ from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
+from service.gallery.metrics import register_disk, register_gallery, storage_seconds
 from service.gallery.records import Progress
 from service.gallery_factory import open_gallery
 from service.keys import Keys
-from service.metrics import Metrics
+from service.metrics import CollectionLabels, register_process
 from service.models import Models
+from service.observation import DecisionObserver, Observers
+from service.observers.audit import Auditor
+from service.observers.decision_metrics import DecisionMetrics
 from service.pipeline import Perception
-from service.rollout.backfill.observed_templates import Sightings
+from service.rollout.backfill.metrics import BackfillMetrics, register_jobs
+from service.rollout.backfill.observed_templates import ObservedTemplates
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
-from service.rollout.decision_log import Cases, Retention
+from service.rollout.decision_log import DecisionLog, Retention
+from service.rollout.metrics import RolloutMetrics, register_roles
 from service.rollout.roles import Roles
 from service.rollout.shadow import Budget, Shadow
-from service.rollout.shadow_evaluation import Trial
+from service.rollout.shadow_evaluation import ShadowEvaluation
 from service.settings import Settings
 from service.version import VERSION
 
@@ -50,25 +59,49 @@ FIELDS_BESIDES_IMAGES = 16
 PROGRESS_SECONDS = 2.0
 
 
-def create_app(settings: Settings, announce: Callable[[str], None] | None = None) -> FastAPI:
-    """The ASGI application of one service.
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The registry of one service's series, and those that the web layer and the decisions share."""
 
-    `announce` is given the text of the first admin key, when the store has never had a key; without it, none is
-    made.
+    registry: CollectorRegistry
+    requests: RequestMetrics
+    decisions: DecisionMetrics
+
+    @classmethod
+    def register(cls, collections: int) -> Self:
+        """Make a registry; so many collections get series of their own."""
+        registry = CollectorRegistry()
+        register_process(registry)
+        return cls(registry, RequestMetrics(registry), DecisionMetrics(registry, CollectionLabels(collections)))
+
+
+def create_app(
+    settings: Settings,
+    announce: Callable[[str], None] | None = None,
+    observers: Sequence[DecisionObserver] = (),
+) -> FastAPI:
+    """Compose the ASGI application of one service.
+
+    Args:
+        settings: Of the service.
+        announce: Is given the text of the first admin key, when the store has never had a key; without it, none is
+            made.
+        observers: Are told of every decision, after those that the service brings along.
     """
-    metrics = Metrics(CollectorRegistry(), settings.metric_collections)
+    series = Series.register(settings.metric_collections)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         begun = time.perf_counter()
         with ExitStack() as stack:
-            app.state.services = services = _start(stack, settings, metrics)
+            app.state.services = services = _start(stack, settings, series, observers)
             if settings.anonymous:
                 log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
             elif announce is not None and (key := services.keys.create_first()) is not None:
                 announce(key)
             seconds = time.perf_counter() - begun
-            metrics.started(seconds)
+            about = "Time from the start to readiness, gallery and models included."
+            Gauge("facet_startup_seconds", about, registry=series.registry).set(seconds)
             log.info("ready after %.2f s with %d templates", seconds, services.gallery.loaded.templates)
             yield
             log.info("stopping: finishing what was admitted")
@@ -76,30 +109,22 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
     app = FastAPI(
         title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    app.add_middleware(Edge, metrics=metrics)
+    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions)
     problems.install(app)
-    for router in (
-        decisions.router,
-        faces.router,
-        gallery.router,
-        models.router,
-        role_routes.router,
-        comparisons.router,
-        backfill.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
     app.include_router(health.router)
     app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.metrics_public))
     app.include_router(web_page.router)
     web_page.mount_files(app)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi_document.document(app)  # type: ignore[method-assign]
     return app
 
 
-def _start(stack: ExitStack, settings: Settings, metrics: Metrics) -> Services:
+def _start(stack: ExitStack, settings: Settings, series: Series, observers: Sequence[DecisionObserver]) -> Services:
     """Open the services, and report a failed start once, in one line where the cause is known."""
     try:
-        return stack.enter_context(opened(settings, metrics))
+        return stack.enter_context(opened(settings, series, observers))
     except FacetError as error:
         log.critical("cannot start: %s", error)
         raise
@@ -109,27 +134,28 @@ def _start(stack: ExitStack, settings: Settings, metrics: Metrics) -> Services:
 
 
 @contextmanager
-def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
-    """Open models, gallery and workers, and close them in the opposite order. Raises: ModelError, StorageError."""
+def opened(settings: Settings, series: Series, observers: Sequence[DecisionObserver] = ()) -> Iterator[Services]:
+    """Open models, gallery and workers, and close them in the opposite order.
+
+    Raises:
+        ModelError, StorageError.
+    """
     with ExitStack() as stack:
         registry = Registry.scan(model_directories(settings))
         for fault in registry.faults:
             log.error("a model was left out: %s", fault)
         models = Models.load(registry, settings.detector, settings.models, settings.default_model)
         models.exercise()
-        for manifest in (models.detector.manifest, *(embedder.manifest for embedder in models.embedders)):
-            metrics.model(manifest)
-        gallery = stack.enter_context(closing(open_gallery(settings, _telling(), metrics.storage)))
+        models.register(series.registry)
+        gallery = stack.enter_context(closing(open_gallery(settings, _telling(), storage_seconds(series.registry))))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
         executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
-        metrics.watch_load(executor.load)
-        metrics.watch_gallery(gallery.sizes)
-        metrics.watch_pool(gallery.engine.pool)
-        metrics.watch_backlog(lambda: gallery.waiting, lambda: gallery.backlog)
+        executor.register(series.registry)
+        register_gallery(series.registry, gallery, gallery.engine.pool)
         if settings.database is None:
-            metrics.watch_disk(settings.data)
+            register_disk(series.registry, settings.data)
         perception = Perception(
             models.detector, ImageLimits(settings.max_image_bytes, settings.max_image_pixels), QualityLimits()
         )
@@ -142,19 +168,22 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
             roles.champion()
 
         readiness = Readiness(quick=check, thorough=models.exercise)
-        metrics.watch_readiness(readiness.is_ready)
+        readiness.register(series.registry)
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
-        cases = Cases(gallery, Retention(settings.comparison_rows, settings.comparison_days))
+        decision_log = DecisionLog(gallery, Retention(settings.comparison_rows, settings.comparison_days))
         budget = Budget(settings.shadow_queue, settings.shadow_cpu)
+        rollout_metrics, backfill_metrics = RolloutMetrics(series.registry), BackfillMetrics(series.registry)
         shadow = stack.enter_context(
-            closing(Shadow(roles, Trial(engine), cases, metrics, budget, executor.is_occupied))
+            closing(
+                Shadow(roles, ShadowEvaluation(engine), decision_log, rollout_metrics, budget, executor.is_occupied)
+            )
         )
-        metrics.watch_roles(roles.current, roles.name_of, shadow.waiting)
-        renewal = Reembeddings(models, gallery, roles)
-        metrics.watch_reembedding(renewal.latest, roles.name_of)
-        reembedder = stack.enter_context(closing(Reembedder(models, gallery, metrics, executor.is_occupied)))
-        sightings = stack.enter_context(
-            closing(Sightings(models, gallery, metrics, settings.renew_fmr, executor.is_occupied))
+        register_roles(series.registry, roles, shadow.waiting)
+        reembeddings = Reembeddings(models, gallery, roles)
+        register_jobs(series.registry, reembeddings.latest, roles.name_of)
+        reembedder = stack.enter_context(closing(Reembedder(models, gallery, backfill_metrics, executor.is_occupied)))
+        observed_templates = stack.enter_context(
+            closing(ObservedTemplates(models, gallery, backfill_metrics, settings.renew_fmr, executor.is_occupied))
         )
         yield Services(
             settings=settings,
@@ -162,29 +191,40 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
             engine=engine,
             gallery=gallery,
             roles=roles,
-            cases=cases,
+            decision_log=decision_log,
             shadow=shadow,
-            reembeddings=renewal,
+            reembeddings=reembeddings,
             reembedder=reembedder,
-            sightings=sightings,
+            observed_templates=observed_templates,
             keys=Keys(gallery.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),
             body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),
             rate=RateLimit(settings.rate_limit),
-            metrics=metrics,
+            series=series.registry,
+            request_metrics=series.requests,
+            observers=Observers(
+                [
+                    series.decisions,
+                    Auditor(gallery.audit),
+                    rollout_metrics,
+                    shadow,
+                    observed_templates,
+                    *observers,
+                ]
+            ),
             readiness=readiness,
         )
 
 
 def _telling() -> Callable[[Progress], None]:
     """Logs how far a long start has come, every few seconds."""
-    told = time.monotonic()
+    last = time.monotonic()
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        if time.monotonic() - told >= PROGRESS_SECONDS:
-            told = time.monotonic()
+    def log_progress(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
             log.info(
                 "reading templates of the collection %s from the %s: %d of %d",
                 progress.collection,
@@ -193,7 +233,7 @@ def _telling() -> Callable[[Progress], None]:
                 progress.total,
             )
 
-    return tell
+    return log_progress
 
 
 def model_directories(settings: Settings) -> list[Path]:

@@ -2,7 +2,8 @@
 
     bytes -> Perception (decode, detect, align, assess) -> Embedder -> Gallery -> decision
 
-Synchronous and free of web and storage details; it runs on worker threads.
+Synchronous and free of web and storage details; it runs on worker threads. The caller resolves the embedder once, by
+`Engine.embedder`, and passes it on: whatever is noted of a decision names the model that made it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,33 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.decision import Ask, Outcome, decide_open_set, threshold_for
+from service.decision import OperatingPoint, Outcome, decide, decide_open_set, threshold_for
+from service.enrolment_report import (
+    EnrolmentReport,
+    FaceReport,
+    ImageReport,
+    ModelReport,
+    Refusal,
+    dump_report,
+    load_report,
+    measures,
+)
 from service.errors import FacetError
 from service.face.embed import Embedder
 from service.face.errors import FaceError, FaceUnfit, ImageError
 from service.face.image import encode_png
 from service.face.score import Threshold, cosine
 from service.gallery.gallery import Gallery
-from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, NewFace, new_id
+from service.gallery.records import (
+    DuplicateCheck,
+    DuplicatePolicy,
+    Enrolment,
+    Hit,
+    Idempotency,
+    KeptReply,
+    NewFace,
+    new_id,
+)
 from service.gallery_models import Reach, References
 from service.models import Models
 from service.pipeline import FaceFound, Perception, Scene
@@ -58,12 +78,17 @@ class Verification:
     score: float
     threshold: Threshold
     model: Embedder
+    point: OperatingPoint
+    """What the caller wanted it decided at."""
+    claim: SubjectRef | None
+    """The stored subject compared with; None when two images were compared."""
     reach: Reach | None
     """What the stored subject's templates were; None when two images were compared."""
     probe: FaceFound
     reference: FaceFound | Hit
     probe_faces: int
-    stages: Mapping[str, float]
+    seconds: Mapping[str, float]
+    """Of each stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +105,18 @@ class FaceIdentification:
 class Identification:
     """The decisions for the faces of one photograph against a gallery of `comparisons` templates."""
 
+    collection: str
     faces: tuple[FaceIdentification, ...]
     threshold: Threshold
     comparisons: int
     model: Embedder
+    point: OperatingPoint
+    """What the caller wanted it decided at."""
+    depth: int
+    """Most candidates for each face."""
     reach: Reach
-    stages: Mapping[str, float]
+    seconds: Mapping[str, float]
+    """Of each stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +124,44 @@ class ImageOutcome:
     """What became of one image of an enrolment: the id of its new face, or the error that kept it out."""
 
     face_id: str | None
-    found: FaceFound | None
+    face: FaceFound | None
     error: FacetError | None
+
+    def report(self) -> ImageReport:
+        """Describe it as plain data."""
+        return ImageReport(
+            self.face_id,
+            None if self.face is None else FaceReport.of(self.face),
+            None if self.error is None else Refusal.of(self.error),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOutcome:
-    """A committed enrolment, with the outcome of each image in the order given."""
+    """A committed enrolment: what the gallery did, and what became of each image in the order given."""
 
     enrolment: Enrolment
+    report: EnrolmentReport
     images: tuple[ImageOutcome, ...]
-    models: tuple[Embedder, ...]
-    stages: Mapping[str, float]
+    model: Embedder
+    """By which duplicates are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """The outcome kept of an enrolment whose request came again: no image is looked at, and nothing decided."""
+
+    enrolment: Enrolment
+    report: EnrolmentReport
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The faces of one photograph."""
+
+    scene: Scene
+    seconds: Mapping[str, float]
+    """Of each stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +171,8 @@ class Embedding:
     scene: Scene
     vectors: NDArray[np.float32]
     model: Embedder
-    stages: Mapping[str, float]
+    seconds: Mapping[str, float]
+    """Of each stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +195,7 @@ class Engine:
         limits: EngineLimits,
         champion: Callable[[], Embedder] | None = None,
     ) -> None:
-        """`champion` says which embedder answers where none is asked for; without it the models' default does."""
+        """Take the parts; `champion` says which embedder answers where none is named, or else the models' default."""
         self.models = models
         self.gallery = gallery
         self.references = References(models, gallery)
@@ -146,17 +204,28 @@ class Engine:
         self._champion = champion or (lambda: models.default)
 
     def embedder(self, name: str | None) -> Embedder:
-        """The embedder of that name or `name@version`, or the champion. Raises: ModelNotFound, ChampionUnavailable."""
+        """Find the embedder of that name or `name@version`, or the champion.
+
+        Raises:
+            ModelNotFound, ChampionUnavailable.
+        """
         return self._champion() if name is None else self.models.embedder(name)
 
-    def detect(self, image: bytes, stages: Stages) -> Scene:
-        """All faces of a photograph, the most prominent first. Raises: ImageError."""
-        return self._perception.look(image, stages, thorough=True, limit=self.limits.max_faces)
+    def detect(self, image: bytes, stages: Stages) -> Detection:
+        """Find all faces of a photograph, the most prominent first.
 
-    def embed(self, image: bytes, model: str | None, stages: Stages) -> Embedding:
-        """Templates of all faces of a photograph. Raises: ImageError, ModelError."""
-        embedder = self.embedder(model)
-        scene = self.detect(image, stages)
+        Raises:
+            ImageError.
+        """
+        return Detection(self._look_thoroughly(image, stages), stages.seconds)
+
+    def embed(self, image: bytes, embedder: Embedder, stages: Stages) -> Embedding:
+        """Make templates of all faces of a photograph.
+
+        Raises:
+            ImageError, ModelError.
+        """
+        scene = self._look_thoroughly(image, stages)
         vectors = self._embed(embedder, scene.faces, stages)
         return Embedding(scene, vectors, embedder, stages.seconds)
 
@@ -164,30 +233,54 @@ class Engine:
         self,
         probe: bytes,
         reference: bytes | SubjectRef,
-        ask: Ask,
+        embedder: Embedder,
+        point: OperatingPoint,
         stages: Stages,
         faces: FaceChoice = "prominent",
         quality: QualityChoice = "report",
     ) -> Verification:
         """Decide whether a probe shows the person of a reference image or of a stored subject.
 
-        Raises: ImageError, FaceError, ModelError, GalleryError.
+        Raises:
+            ImageError, FaceError, ModelError, GalleryError.
         """
-        embedder = self.embedder(ask.model)
-        if isinstance(reference, SubjectRef):
-            return self._verify_subject(probe, reference, embedder, ask, stages, faces, quality)
-        threshold = threshold_for(ask, self.models.thresholds(embedder), self.limits.default_fmr)
-        seen = self._perception.look(probe, stages)
-        face = _choose(seen, faces, quality)
-        other = _choose(self._perception.look(reference, stages), faces, quality)
-        first, second = self._embed(embedder, [face, other], stages)
-        return _verified(cosine(first, second), threshold, embedder, None, seen, face, other, stages)
+        claim = reference if isinstance(reference, SubjectRef) else None
+        reach = None if claim is None else self.references.of(embedder, claim.collection, claim.subject)
+        table = self.models.thresholds(embedder) if reach is None else reach.thresholds
+        threshold = threshold_for(point, table, self.limits.default_fmr)
+        scene = self._perception.look(probe, stages)
+        face = _choose(scene, faces, quality)
+        other: FaceFound | Hit
+        if reach is not None:
+            vector = self._embed(embedder, [face], stages)[0]
+            with stages.stage("compare"):
+                other = reach.compare(vector)
+            score = other.score
+        else:
+            assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
+            other = _choose(self._perception.look(reference, stages), faces, quality)
+            first, second = self._embed(embedder, [face, other], stages)
+            score = cosine(first, second)
+        return Verification(
+            matched=decide(score, threshold) == Outcome.MATCH,
+            score=score,
+            threshold=threshold,
+            model=embedder,
+            point=point,
+            claim=claim,
+            reach=reach,
+            probe=face,
+            reference=other,
+            probe_faces=len(scene.faces),
+            seconds=stages.seconds,
+        )
 
     def identify(
         self,
         collection: str,
         image: bytes,
-        ask: Ask,
+        embedder: Embedder,
+        point: OperatingPoint,
         stages: Stages,
         top_k: int = 5,
         faces: Literal["prominent", "single", "all"] = "prominent",
@@ -195,75 +288,92 @@ class Engine:
     ) -> Identification:
         """Find who is on a photograph among a collection's subjects, or that it is none of them.
 
-        Raises: ImageError, FaceError, ModelError, GalleryError.
+        Raises:
+            ImageError, FaceError, ModelError, GalleryError.
         """
-        embedder = self.embedder(ask.model)
         reach = self.references.of(embedder, collection)
         comparisons = reach.comparisons()
-        threshold = threshold_for(ask, reach.thresholds, self.limits.default_fmr, comparisons)
+        threshold = threshold_for(point, reach.thresholds, self.limits.default_fmr, comparisons)
         if faces == "all":
-            found = list(self._perception.look(image, stages, thorough=True, limit=self.limits.max_faces).faces)
+            probes = list(self._look_thoroughly(image, stages).faces)
         else:
-            found = [_choose(self._perception.look(image, stages), faces, quality)]
-        vectors = self._embed(embedder, found, stages)
+            probes = [_choose(self._perception.look(image, stages), faces, quality)]
+        vectors = self._embed(embedder, probes, stages)
         with stages.stage("search"):
-            ranked = reach.search(vectors, max(2, top_k)) if found else []
-        decided = []
-        for face, hits in zip(found, ranked, strict=True):
+            ranked = reach.search(vectors, max(2, top_k)) if probes else []
+        decisions = []
+        for face, hits in zip(probes, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)
-            decided.append(FaceIdentification(face, outcome, tuple(hits[:top_k]), margin))
-        return Identification(tuple(decided), threshold, comparisons, embedder, reach, stages.seconds)
+            decisions.append(FaceIdentification(face, outcome, tuple(hits[:top_k]), margin))
+        return Identification(
+            collection=collection,
+            faces=tuple(decisions),
+            threshold=threshold,
+            comparisons=comparisons,
+            model=embedder,
+            point=point,
+            depth=top_k,
+            reach=reach,
+            seconds=stages.seconds,
+        )
 
     def enroll(
         self,
         collection: str,
         subject: str,
         images: Sequence[bytes],
-        ask: Ask,
+        embedder: Embedder,
+        point: OperatingPoint,
         stages: Stages,
-        reply: Callable[[EnrolmentOutcome], str],
         *,
         metadata: Mapping[str, Any] | None = None,
         duplicate: DuplicatePolicy = DuplicatePolicy.ALLOW,
         idempotency: Idempotency | None = None,
         faces: FaceChoice = "single",
         quality: QualityChoice = "enforce",
-    ) -> EnrolmentOutcome:
+    ) -> EnrolmentOutcome | Repetition | KeptReply:
         """Enrol one person from one or more photographs; the fit ones are kept, in one transaction.
 
-        Every loaded embedder contributes a template of each face. `ask` says by which model and at which rate
-        duplicates are looked for. `reply` writes the answer that an idempotent repetition will get.
+        Every loaded embedder contributes a template of each face. `embedder` and `point` say by which model and at
+        which rate duplicates are looked for. With `idempotency` the outcome is kept, and a repetition gets it again,
+        or the answer's text where an earlier version kept that.
 
-        Raises: EnrolmentRefused when no image is fit, ModelError, GalleryError.
+        Raises:
+            EnrolmentRefused: no image is fit.
+            ModelError, GalleryError.
         """
+        if idempotency is not None:
+            kept = self.gallery.replay(idempotency)
+            if kept is not None:
+                return kept if isinstance(kept, KeptReply) else _repetition(kept)
         keep = self.gallery.collection(collection).keep_crops  # first: where there is none, no image is looked at
         check = None
         if duplicate is not DuplicatePolicy.ALLOW:
-            embedder = self.embedder(ask.model)
             reach = self.references.of(embedder, collection)
-            limit = threshold_for(ask, reach.thresholds, self.limits.default_fmr, max(1, reach.comparisons()))
+            limit = threshold_for(point, reach.thresholds, self.limits.default_fmr, max(1, reach.comparisons()))
             check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests)
         outcomes = tuple(self._admit(image, stages, faces, quality) for image in images)
-        fit = [(index, o.face_id, o.found) for index, o in enumerate(outcomes) if o.face_id and o.found]
+        fit = [(index, o.face_id, o.face) for index, o in enumerate(outcomes) if o.face_id and o.face]
         if not fit:
             raise EnrolmentRefused(outcomes)
-        by_model = {e.digest: self._embed(e, [found for *_, found in fit], stages) for e in self.models.embedders}
+        by_model = {e.digest: self._embed(e, [face for *_, face in fit], stages) for e in self.models.embedders}
         records = [
             NewFace(
                 id=face_id,
                 templates={digest: vectors[row] for digest, vectors in by_model.items()},
-                quality=_measures(found),
-                box=found.detection.box,
-                landmarks=tuple((float(x), float(y)) for x, y in found.detection.landmarks),
+                quality={**measures(face.quality), "detection_score": face.detection.score},
+                box=face.detection.box,
+                landmarks=tuple((float(x), float(y)) for x, y in face.detection.landmarks),
                 source_sha256=hashlib.sha256(images[index]).hexdigest(),
-                crop=encode_png(found.crop) if keep else None,
+                crop=encode_png(face.crop) if keep else None,
             )
-            for row, (index, face_id, found) in enumerate(fit)
+            for row, (index, face_id, face) in enumerate(fit)
         ]
-
-        def outcome(enrolment: Enrolment) -> EnrolmentOutcome:
-            return EnrolmentOutcome(enrolment, outcomes, self.models.embedders, stages.seconds)
-
+        report = EnrolmentReport(
+            images=tuple(outcome.report() for outcome in outcomes),
+            models=tuple(ModelReport.of(each) for each in self.models.embedders),
+            seconds=dict(stages.seconds),
+        )
         with stages.stage("commit"):
             enrolment = self.gallery.enroll(
                 collection,
@@ -272,35 +382,19 @@ class Engine:
                 metadata=metadata,
                 duplicate=check,
                 idempotency=idempotency,
-                reply=lambda enrolment: reply(outcome(enrolment)),
+                report=None if idempotency is None else dump_report(report),
             )
-        return outcome(enrolment)
+        return _repetition(enrolment) if enrolment.replayed else EnrolmentOutcome(enrolment, report, outcomes, embedder)
 
-    def _verify_subject(
-        self,
-        probe: bytes,
-        reference: SubjectRef,
-        embedder: Embedder,
-        ask: Ask,
-        stages: Stages,
-        faces: FaceChoice,
-        quality: QualityChoice,
-    ) -> Verification:
-        reach = self.references.of(embedder, reference.collection, reference.subject)
-        threshold = threshold_for(ask, reach.thresholds, self.limits.default_fmr)
-        seen = self._perception.look(probe, stages)
-        face = _choose(seen, faces, quality)
-        vector = self._embed(embedder, [face], stages)[0]
-        with stages.stage("compare"):
-            hit = reach.compare(vector)
-        return _verified(hit.score, threshold, embedder, reach, seen, face, hit, stages)
+    def _look_thoroughly(self, image: bytes, stages: Stages) -> Scene:
+        return self._perception.look(image, stages, thorough=True, limit=self.limits.max_faces)
 
     def _admit(self, image: bytes, stages: Stages, faces: FaceChoice, quality: QualityChoice) -> ImageOutcome:
         try:
-            found = _choose(self._perception.look(image, stages), faces, quality)
+            face = _choose(self._perception.look(image, stages), faces, quality)
         except (ImageError, FaceError) as error:
             return ImageOutcome(None, None, error)
-        return ImageOutcome(new_id(), found, None)
+        return ImageOutcome(new_id(), face, None)
 
     def _embed(self, embedder: Embedder, faces: Sequence[FaceFound], stages: Stages) -> NDArray[np.float32]:
         with stages.stage("embed"):
@@ -309,19 +403,8 @@ class Engine:
             return embedder.embed(np.stack([face.crop for face in faces]))
 
 
-def _verified(
-    score: float,
-    threshold: Threshold,
-    embedder: Embedder,
-    reach: Reach | None,
-    seen: Scene,
-    probe: FaceFound,
-    reference: FaceFound | Hit,
-    stages: Stages,
-) -> Verification:
-    matched = score >= threshold.value
-    count = len(seen.faces)
-    return Verification(matched, score, threshold, embedder, reach, probe, reference, count, stages.seconds)
+def _repetition(enrolment: Enrolment) -> Repetition:
+    return Repetition(enrolment, load_report(enrolment.report or {}))
 
 
 def _choose(scene: Scene, faces: FaceChoice, quality: QualityChoice) -> FaceFound:
@@ -330,16 +413,3 @@ def _choose(scene: Scene, faces: FaceChoice, quality: QualityChoice) -> FaceFoun
         reasons = [str(reason) for reason in face.quality.reasons]
         raise FaceUnfit(f"the face is unfit: {', '.join(reasons)}", reasons)
     return face
-
-
-def _measures(face: FaceFound) -> dict[str, float]:
-    quality = face.quality
-    return {
-        "eye_distance": quality.eye_distance,
-        "sharpness": quality.sharpness,
-        "brightness": quality.brightness,
-        "contrast": quality.contrast,
-        "turn": quality.turn,
-        "cut": quality.cut,
-        "detection_score": face.detection.score,
-    }

@@ -16,7 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from prometheus_client import CollectorRegistry
+
 from service.errors import FacetError
+from service.metrics import register_gauge
 from service.timing import Abandoned
 
 T = TypeVar("T")
@@ -76,6 +79,13 @@ class Executor:
         """How busy the executor is at this moment."""
         with self._lock:
             return Load(self._admitted - self._running, self._running, self._workers, self._queue_limit)
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Register gauges of the load."""
+        register_gauge(registry, "facet_queue_depth", "Requests waiting for a worker.", lambda: self.load().queued)
+        register_gauge(registry, "facet_in_flight", "Requests on a worker.", lambda: self.load().running)
+        register_gauge(registry, "facet_workers", "Worker threads.", lambda: self._workers)
+        register_gauge(registry, "facet_queue_limit", "Requests that may wait.", lambda: self._queue_limit)
 
     def is_occupied(self) -> bool:
         """Whether every worker has a request, so that one more thread of work would take from them."""

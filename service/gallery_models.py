@@ -48,11 +48,19 @@ class Reach:
         return tuple(model.sha256 for model in self.models)
 
     def comparisons(self) -> int:
-        """Templates that one search is compared with. Raises: CollectionNotFound."""
+        """Templates that one search is compared with.
+
+        Raises:
+            CollectionNotFound.
+        """
         return sum(self.gallery.count(self.collection, digest) for digest in self.digests)
 
     def search(self, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each of (N, D) unit probes the k best subjects, each once, best first. Raises: GalleryError."""
+        """For each of (N, D) unit probes the k best subjects, each once, best first.
+
+        Raises:
+            GalleryError.
+        """
         if len(self.digests) == 1:
             return self.gallery.search(self.collection, self.digests[0], probes, k)
         ranked: list[list[Hit]] = [[] for _ in probes]
@@ -63,7 +71,11 @@ class Reach:
         return [_distinct(hits)[:k] for hits in ranked]
 
     def compare(self, probe: Vector) -> Hit:
-        """The best of the subject's faces for a (D,) unit probe. Raises: GalleryError."""
+        """The best of the subject's faces for a (D,) unit probe.
+
+        Raises:
+            GalleryError.
+        """
         subject = self.subject or ""
         if len(self.digests) == 1:
             return self.gallery.compare(self.collection, subject, self.digests[0], probe)
@@ -77,8 +89,10 @@ class Reach:
 
 
 class References:
-    """Finds the reach of models. What a collection holds is looked up again after a second, or later where that
-    would take more than a hundredth of a thread; what is enrolled meanwhile has the loaded models' templates anyway.
+    """Finds the reach of models.
+
+    What a collection holds is looked up again after a second, or later where that would take more than a hundredth of
+    a thread; what is enrolled meanwhile has the loaded models' templates anyway.
     """
 
     def __init__(self, models: Models, gallery: Gallery) -> None:
@@ -90,7 +104,8 @@ class References:
     def of(self, embedder: Embedder, collection: str, subject: str | None = None) -> Reach:
         """The reach of a model's probes.
 
-        Raises: CollectionNotFound, SubjectNotFound, TemplateMissing, SpaceMismatch.
+        Raises:
+            CollectionNotFound, SubjectNotFound, TemplateMissing, SpaceMismatch.
         """
         if subject is not None:
             return self._find(embedder, collection, subject)

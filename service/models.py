@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
+from prometheus_client import CollectorRegistry, Gauge
 
 from service.face.align import CROP
 from service.face.cross_model import Calibration, Strictest, Thresholds, read_pairs
@@ -34,7 +35,8 @@ class Models:
         `known` are manifests of embedders that need not be loaded: templates of theirs may be enrolled. `pairs`
         are thresholds for a probe's model and another reference's model, by their digests.
 
-        Raises: ModelNotFound when there is no embedder, or none of that name.
+        Raises:
+            ModelNotFound when there is no embedder, or none of that name.
         """
         if not embedders:
             raise ModelNotFound("no embedder is loaded: add one with `facet models add`, or name a model directory")
@@ -57,7 +59,8 @@ class Models:
     ) -> Self:
         """Verify and load models by name; unset names take the registry's first detector and all its embedders.
 
-        Raises: ModelError.
+        Raises:
+            ModelError.
         """
         if detector is None:
             detectors = registry.folders("detector")
@@ -77,7 +80,11 @@ class Models:
         return cls(registry.detector(detector, runtime, limits), loaded, default, known, pairs)
 
     def embedder(self, name: str | None) -> Embedder:
-        """The embedder of that name or `name@version`, or the default. Raises: ModelNotFound."""
+        """The embedder of that name or `name@version`, or the default.
+
+        Raises:
+            ModelNotFound.
+        """
         return self.default if name is None else self._named(name)
 
     def by_digest(self, digest: str) -> Embedder | None:
@@ -111,8 +118,19 @@ class Models:
                 measured = False
         return Strictest(tables), "pair" if measured else "cautious"
 
+    def register(self, registry: CollectorRegistry) -> None:
+        """Register a series for each loaded model."""
+        labels = ("name", "version", "task", "digest", "licence")
+        info = Gauge("facet_model_info", "Models loaded; always 1.", labels, registry=registry)
+        for model in (self.detector.manifest, *(embedder.manifest for embedder in self.embedders)):
+            info.labels(model.name, model.version, model.task, model.sha256, model.licence.id).set(1)
+
     def exercise(self) -> None:
-        """Run every loaded model once on a grey picture. Raises: InferenceFailed."""
+        """Run every loaded model once on a grey picture.
+
+        Raises:
+            InferenceFailed.
+        """
         grey = np.full((CROP, CROP, 3), 127, dtype=np.uint8)
         grey[32:96, 32:96] = 90
         self.detector.detect(grey)

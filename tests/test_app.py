@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from service import app
 from service.gallery.embedded import open_embedded
 from service.gallery.records import NewFace, new_id
-from service.metrics import Metrics
 from service.settings import read_settings
 
 
@@ -26,6 +24,6 @@ def test_a_long_start_tells_how_far_it_has_come(
         vector = np.eye(1, 8, dtype=np.float32)[0]
         gallery.enroll("visitors", "one", [NewFace(new_id(), {"ab" * 32: vector}) for _ in range(3)])
     settings = read_settings(data=tmp_path, _env_file=None)
-    with caplog.at_level(logging.INFO, "facet"), app.opened(settings, Metrics(CollectorRegistry())):
+    with caplog.at_level(logging.INFO, "facet"), app.opened(settings, app.Series.register(20)):
         pass
     assert "reading templates of the collection visitors from the record: 3 of 3" in caplog.messages

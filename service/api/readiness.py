@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from prometheus_client import CollectorRegistry
+
 from service.api.http.errors import NotReady
 from service.errors import FacetError
+from service.metrics import register_gauge
 
 FRESH_SECONDS = 1.0
 
@@ -26,8 +29,16 @@ class Readiness:
         self._fault: FacetError | None = None
         self._models_answer = True
 
+    def register(self, registry: CollectorRegistry) -> None:
+        """Register a gauge of whether the service can answer."""
+        register_gauge(registry, "facet_ready", "1 when the service can answer.", lambda: float(self.is_ready()))
+
     async def probe(self) -> None:
-        """Raises: NotReady."""
+        """Do nothing while the service can answer.
+
+        Raises:
+            NotReady: something is wrong.
+        """
         async with self._lock:
             if time.monotonic() >= self._fresh_until:
                 self._fault = await asyncio.to_thread(self._find_fault)
@@ -36,7 +47,7 @@ class Readiness:
                 raise NotReady(f"the service cannot answer: {self._fault.code}") from self._fault
 
     def is_ready(self) -> bool:
-        """Whether the storage answers now, and the models did when they were last asked."""
+        """Say whether the storage answers now, and the models did when they were last asked."""
         try:
             self._quick()
         except FacetError:

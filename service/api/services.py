@@ -1,4 +1,7 @@
-"""The parts that routes use, opened at the start and closed at the end, and how work gets to the workers."""
+"""The parts that routes use, opened at the start and closed at the end, and how work gets to the workers.
+
+A route that decides asks for the embedder once, decides on a worker, where the decision is published, and renders it.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,31 @@ from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
 
 from service.api.http.body import BodyLimits, Intake
 from service.api.http.limits import RateLimit
 from service.api.http.request_context import current_request_id, trace_of
+from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.engine import Engine
 from service.executor import Executor
+from service.face.embed import Embedder
 from service.face.registry import Registry
 from service.gallery.gallery import Gallery
 from service.keys import Keys
-from service.metrics import Metrics
-from service.rollout.backfill.observed_templates import Sightings
+from service.observation import Decision, DecisionContext, DecisionEvent, Observers
+from service.rollout.backfill.observed_templates import ObservedTemplates
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
-from service.rollout.decision_log import Cases
+from service.rollout.decision_log import DecisionLog
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
 from service.settings import Settings
 from service.timing import Abandoned, Stages
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +48,79 @@ class Services:
     engine: Engine
     gallery: Gallery
     roles: Roles
-    cases: Cases
+    decision_log: DecisionLog
     shadow: Shadow
     reembeddings: Reembeddings
     reembedder: Reembedder
-    sightings: Sightings
+    observed_templates: ObservedTemplates
     keys: Keys
     executor: Executor
     intake: Intake
     body_limits: BodyLimits
     rate: RateLimit
-    metrics: Metrics
+    series: CollectorRegistry
+    request_metrics: RequestMetrics
+    observers: Observers
     readiness: Readiness
+
+    def embedder_for(self, request: Request, name: str | None, collection: str | None = None) -> Embedder:
+        """Find the embedder that answers a request, and note it, and where it decides or enrols: '' for two images.
+
+        To be called once for a request: the roles may change at any moment.
+
+        Raises:
+            ModelNotFound, ChampionUnavailable.
+        """
+        embedder = self.engine.embedder(name)
+        trace = trace_of(request.scope)
+        trace.model, trace.collection = embedder.manifest.identity, collection
+        return embedder
+
+    async def decide(self, request: Request, work: Callable[[Stages], D]) -> D:
+        """Decide on a worker, as `perform` does, and publish the decision there.
+
+        So a decision that was made is noted also where its client has left.
+
+        Raises:
+            Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
+        """
+
+        def job(stages: Stages) -> D:
+            decision = work(stages)
+            self.publish(request, decision, trace_of(request.scope).collection or None)
+            return decision
+
+        return await self.perform(request, job)
+
+    def publish(self, request: Request, decision: Decision, collection: str | None = None) -> None:
+        """Tell the observers of a decision, in a collection where there is one.
+
+        Raises:
+            FacetError: an observer refuses the answer.
+        """
+        trace = trace_of(request.scope)
+        context = DecisionContext(trace.request_id, trace.principal, collection)
+        self.observers.publish(DecisionEvent(context, decision))
 
     async def perform(self, request: Request, work: Callable[[Stages], T]) -> T:
         """Run `work` on a worker for as long as the client stays; its stages are timed, the wait included.
 
-        The request's body must have been read. Raises: Overloaded, Stopping, Abandoned, and what `work` raises.
+        The request's body must have been read.
+
+        Raises:
+            Overloaded, Stopping, Abandoned, and what `work` raises.
         """
         trace = trace_of(request.scope)
-        asked = time.perf_counter()
+        begun = time.perf_counter()
 
         def job(cancelled: Callable[[], bool]) -> T:
             current_request_id.set(trace.request_id)
             stages = Stages(cancelled)
-            stages.seconds["wait"] = time.perf_counter() - asked
+            stages.seconds["wait"] = time.perf_counter() - begun
             try:
                 return work(stages)
             finally:
-                self.metrics.stages(stages.seconds, trace.model)
+                self.request_metrics.time_stages(stages.seconds, trace.model)
 
         task = asyncio.ensure_future(self.executor.run(job))
         gone = asyncio.ensure_future(_disconnected(request))
@@ -84,7 +135,7 @@ class Services:
 
 
 async def services_of(request: Request) -> Services:
-    """The services of the application that a request came to.
+    """Give the services of the application that a request came to.
 
     A coroutine, though it waits for nothing: FastAPI would send a function to another thread.
     """

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,7 +19,7 @@ from service.face.registry import Registry
 from service.gallery_factory import open_record
 from service.models import Models
 from service.pipeline import Perception
-from service.rollout.decision_log import Case, Choice, read_cases
+from service.rollout.decision_log import LogQuery, flat_fields, read_decisions
 from service.rollout.errors import ChallengerMissing
 from service.rollout.offline.footprint import measure_footprint
 from service.rollout.offline.measure import Measurement, measure
@@ -109,33 +108,33 @@ def report_live(
         second = registry.find(challenger).manifest.sha256 if challenger else second
         if first is None:
             raise ChallengerMissing
-        choice = Choice(
+        query = LogQuery(
             first,
             second,
             since and since.replace(tzinfo=UTC),
             until and until.replace(tzinfo=UTC),
             collections=None if collection is None else frozenset({collection}),
         )
-        cases = read_cases(engine, choice)
+        decisions = read_decisions(engine, query)
     finally:
         engine.dispose()
     names = {folder.manifest.sha256: folder.manifest.identity for folder in registry.folders("embedder")}
     named = [None if digest is None else names.get(digest, digest[:12]) for digest in (first, second)]
-    text = report_markdown(make_report(cases), named[0] or "", named[1])
+    text = report_markdown(make_report(decisions), named[0] or "", named[1])
     if markdown is None:
         typer.echo(text)
     else:
         markdown.write_text(text, encoding="utf-8")
     if csv is not None:
-        csv.write_text(comma_separated(_case_rows(cases)), encoding="utf-8")
+        csv.write_text(comma_separated(_rows([each.flat() for each in decisions])), encoding="utf-8")
     if plots is not None:
         if named[1] is None:
             raise ChallengerMissing
-        plot_report(cases, named[0] or "", named[1], plots)
+        plot_report(decisions, named[0] or "", named[1], plots)
 
 
-def _case_rows(cases: list[Case]) -> Rows:
-    return [list(Case.__dataclass_fields__), *(["" if v is None else str(v) for v in astuple(case)] for case in cases)]
+def _rows(records: list[dict[str, Any]]) -> Rows:
+    return [flat_fields(), *(["" if value is None else str(value) for value in record.values()] for record in records)]
 
 
 def _show(made: Measurement) -> None:

@@ -144,8 +144,12 @@ replies = sa.Table(
     sa.Column("fingerprint", sa.String(128), nullable=False),
     sa.Column("reply", sa.Text, nullable=False),
     sa.Column("expires_at", Moment, nullable=False, index=True),
+    sa.Column("outcome", sa.Text, nullable=True),
+    sa.Column("subject_id", sa.String(64), nullable=True, index=True),
 )
-"""Answers kept for repeated requests."""
+"""Outcomes kept for repeated requests, as JSON, and whom they are of. `reply` is the answer's text where a version
+before outcomes kept it, and empty otherwise. `service.gallery.kept_outcomes`.
+"""
 
 receipts = sa.Table(
     "receipts",
@@ -205,8 +209,8 @@ roles = sa.Table(
 )
 """Which models were champion and challenger, and since when; the last row holds now. `service.rollout.roles`."""
 
-comparisons = sa.Table(
-    "comparisons",
+decisions = sa.Table(
+    "decisions",
     metadata,
     _row(),
     sa.Column("at", Moment, nullable=False, index=True),
@@ -214,29 +218,29 @@ comparisons = sa.Table(
     sa.Column("route", sa.String(16), nullable=False),
     sa.Column("face", sa.Integer, nullable=False),
     sa.Column("collection", sa.String(255), nullable=True),
-    sa.Column("champion", sa.String(128), nullable=False),
-    sa.Column("champion_score", sa.Float, nullable=True),
-    sa.Column("champion_threshold", sa.Float, nullable=False),
-    sa.Column("champion_fmr", sa.Float, nullable=True),
-    sa.Column("champion_decision", sa.String(16), nullable=False),
-    sa.Column("champion_rank", sa.Integer, nullable=True),
-    sa.Column("champion_seconds", sa.Float, nullable=False),
-    sa.Column("challenger", sa.String(128), nullable=True),
-    sa.Column("challenger_score", sa.Float, nullable=True),
-    sa.Column("challenger_threshold", sa.Float, nullable=True),
-    sa.Column("challenger_fmr", sa.Float, nullable=True),
-    sa.Column("challenger_decision", sa.String(16), nullable=True),
-    sa.Column("challenger_rank", sa.Integer, nullable=True),
-    sa.Column("challenger_seconds", sa.Float, nullable=True),
     sa.Column("agree", sa.Boolean, nullable=True),
     sa.Column("outcome", sa.String(16), nullable=True),
     sa.Column("outcome_by", sa.String(255), nullable=True),
     sa.Column("outcome_at", Moment, nullable=True),
     sqlite_autoincrement=True,
 )
-"""Sampled decisions of the champion, what the challenger decided, and what was true. `service.rollout.decision_log`.
+"""Sampled decisions, whether the models agreed, and what was true. `service.rollout.decision_log`."""
 
-`champion_rank` is where the champion's list has the challenger's first subject, `challenger_rank` the reverse.
+decision_results = sa.Table(
+    "decision_results",
+    metadata,
+    sa.Column("decision_row", Row, sa.ForeignKey("decisions.row", ondelete="CASCADE"), primary_key=True),
+    sa.Column("role", sa.String(16), primary_key=True),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("score", sa.Float, nullable=True),
+    sa.Column("threshold", sa.Float, nullable=False),
+    sa.Column("fmr", sa.Float, nullable=True),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("rank", sa.Integer, nullable=True),
+    sa.Column("seconds", sa.Float, nullable=False),
+)
+"""What each model decided of them, by its role: champion, or challenger. `rank` is where its list has the other
+model's first subject.
 """
 
 reembeddings = sa.Table(

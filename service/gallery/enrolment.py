@@ -1,9 +1,8 @@
-"""One enrolment, as a job of the writer: duplicate check, records, templates and the kept reply, all or nothing."""
+"""One enrolment, as a job of the writer: duplicate check, records, templates and the kept outcome, all or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,16 +10,17 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.database.encryption import crop_place
-from service.database.schema import collections, crops, faces, now, replies, subjects
+from service.database.schema import collections, crops, faces, now, subjects
 from service.database.sqlite import is_taken, serialise
 from service.database.writer import Turn
-from service.gallery import queries
+from service.decision import matching
+from service.gallery import kept_outcomes, queries
 from service.gallery.changes import check_name
 from service.gallery.errors import (
     CollectionNotFound,
     DuplicateSubject,
     FaceExists,
-    IdempotencyConflict,
+    GalleryBusy,
     VectorInvalid,
 )
 from service.gallery.insertion import FaceRow, claim_model, insert_template, row_of
@@ -31,6 +31,7 @@ from service.gallery.records import (
     Face,
     Hit,
     Idempotency,
+    KeptReply,
     NewFace,
     Subject,
     new_id,
@@ -41,24 +42,6 @@ from service.index.base import Found, distinct
 from service.index.changes import Added, Effect
 
 DUPLICATES_SHOWN = 5
-
-
-def recall_reply(connection: sa.Connection, idempotency: Idempotency) -> str | None:
-    """The reply kept for a request, or None when it is new.
-
-    Raises:
-        IdempotencyConflict: the key named another request.
-    """
-    found = connection.execute(
-        sa.select(replies.c.fingerprint, replies.c.reply).where(
-            replies.c.principal == idempotency.principal, replies.c.key == idempotency.key, replies.c.expires_at > now()
-        )
-    ).one_or_none()
-    if found is None:
-        return None
-    if found.fingerprint != idempotency.fingerprint:
-        raise IdempotencyConflict(idempotency.key)
-    return str(found.reply)
 
 
 # Made once: an enrolment that built its statements anew would spend most of its time on that.
@@ -87,7 +70,7 @@ class Enroll:
         metadata: Mapping[str, Any] | None,
         duplicate: DuplicateCheck | None,
         idempotency: Idempotency | None,
-        reply: Callable[[Enrolment], str],
+        report: Mapping[str, Any] | None,
         keep_reply: timedelta,
     ) -> None:
         """Raises VectorInvalid or NameInvalid for what can be refused without the record."""
@@ -99,23 +82,26 @@ class Enroll:
         self._metadata = metadata
         self._duplicate = None if duplicate is None or duplicate.policy == DuplicatePolicy.ALLOW else duplicate
         self._idempotency = idempotency
-        self._reply, self._keep_reply = reply, keep_reply
+        self._report, self._keep_reply = report, keep_reply
         self._packed = [
             {digest: vectors.pack(vectors.check(vector[None], None)[0]) for digest, vector in face.templates.items()}
             for face in new_faces
         ]
 
     def __call__(self, turn: Turn[Effect]) -> Enrolment:
-        """Do it.
+        """Do it, or give the outcome kept of the same request.
 
         Raises:
             CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid.
+            GalleryBusy: an earlier version has answered the same request a moment ago, in another process.
         """
         connection = turn.connection
         if self._idempotency is not None:
-            kept = recall_reply(connection, self._idempotency)
+            kept = kept_outcomes.recall(connection, self._idempotency)
+            if isinstance(kept, KeptReply):
+                raise GalleryBusy
             if kept is not None:
-                return Enrolment(None, (), False, (), kept, replayed=True)
+                return kept
         place = connection.execute(_COLLECTION, {"name": self._collection}).one_or_none()
         if place is None:
             raise CollectionNotFound(self._collection)
@@ -127,11 +113,15 @@ class Enroll:
         for face, packed in zip(self._faces, self._packed, strict=True):
             self._insert_face(turn, place.row, subject_row, face, packed, at, place.keep_crops)
         outcome = Enrolment(
-            subject, tuple(self._recorded(face, subject, at) for face in self._faces), created, duplicates
+            subject,
+            tuple(self._recorded(face, subject, at) for face in self._faces),
+            created,
+            duplicates,
+            request_id="" if self._idempotency is None else self._idempotency.request_id,
+            report=self._report,
         )
-        outcome = replace(outcome, reply=self._reply(outcome))
         if self._idempotency is not None:
-            self._keep(connection, self._idempotency, outcome.reply)
+            kept_outcomes.keep(connection, self._idempotency, outcome, now() + self._keep_reply)
         return outcome
 
     def _claim_subject(self, connection: sa.Connection, collection_row: int, at: datetime) -> tuple[int, Subject, bool]:
@@ -197,7 +187,7 @@ class Enroll:
                 groups.append(other.subject)
                 scores.append(float((matrix @ other.vector).max()))
         best = distinct(np.array(rows, np.int64), np.array(groups, np.int64), np.array(scores, np.float32), len(rows))
-        match = (best.groups != subject_row) & (best.scores >= check.threshold)
+        match = (best.groups != subject_row) & matching(best.scores, check.threshold)
         others = Found(best.rows[match], best.groups[match], best.scores[match])
         return tuple(queries.hits(turn.connection, [others])[0][:DUPLICATES_SHOWN])
 
@@ -234,15 +224,3 @@ class Enroll:
         if keep_crop and face.crop is not None:
             data, key_id = self._indexes.keyring.seal(face.crop, crop_place(face_row))
             turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
-
-    def _keep(self, connection: sa.Connection, idempotency: Idempotency, reply: str) -> None:
-        connection.execute(sa.delete(replies).where(replies.c.expires_at <= now()))
-        connection.execute(
-            sa.insert(replies).values(
-                principal=idempotency.principal,
-                key=idempotency.key,
-                fingerprint=idempotency.fingerprint,
-                reply=reply,
-                expires_at=now() + self._keep_reply,
-            )
-        )

@@ -18,8 +18,8 @@ from service.database.encryption import Keyring, crop_place, template_place
 from service.database.schema import collections, crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.writer import Turn
-from service.gallery import changes, queries, template_coverage
-from service.gallery.enrolment import Enroll, recall_reply
+from service.gallery import changes, kept_outcomes, queries, template_coverage
+from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
     AuditEntry,
@@ -30,6 +30,7 @@ from service.gallery.records import (
     Face,
     Hit,
     Idempotency,
+    KeptReply,
     Loaded,
     NewFace,
     Page,
@@ -56,10 +57,6 @@ def unobserved(_: str, __: float) -> None:
     """Tells nobody."""
 
 
-def _no_reply(_: Enrolment) -> str:
-    return ""
-
-
 class Gallery:
     """Records and templates on a store and its indexes; `open_embedded` and `open_replicated` make one.
 
@@ -75,7 +72,7 @@ class Gallery:
         Args:
             store: The record.
             indexes: Derived from it.
-            keep_reply: How long replies are kept for repeated requests.
+            keep_reply: How long outcomes are kept for repeated requests.
             observe: Told how long each read, change and search took.
         """
         self._store, self._indexes = store, indexes
@@ -198,7 +195,7 @@ class Gallery:
         metadata: Mapping[str, Any] | None = None,
         duplicate: DuplicateCheck | None = None,
         idempotency: Idempotency | None = None,
-        reply: Callable[[Enrolment], str] = _no_reply,
+        report: Mapping[str, Any] | None = None,
     ) -> Enrolment:
         """Add faces to a subject, which is made if it is new; all of them or none.
 
@@ -208,8 +205,8 @@ class Gallery:
             new_faces: At least one, each with at least one template.
             metadata: Replaces the subject's; None leaves it.
             duplicate: Look for the faces among all other subjects, up to the very instant of the commit.
-            idempotency: Keep the reply under this key, and give it back when the same request comes again.
-            reply: Makes the text to keep out of the outcome; runs inside the transaction, so it must be quick.
+            idempotency: Keep the outcome under this key, and give it back when the same request comes again.
+            report: JSON values to keep with the outcome, and to give back with it.
 
         Raises:
             CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, NameInvalid, VectorInvalid.
@@ -222,14 +219,14 @@ class Gallery:
             metadata=metadata,
             duplicate=duplicate,
             idempotency=idempotency,
-            reply=reply,
+            report=report,
             keep_reply=self._keep_reply,
         )
         return self._change(job)
 
-    def replay(self, idempotency: Idempotency) -> str | None:
-        """The reply kept for a request that was answered before, else None. Raises IdempotencyConflict."""
-        return self._read(partial(recall_reply, idempotency=idempotency))
+    def replay(self, idempotency: Idempotency) -> Enrolment | KeptReply | None:
+        """The outcome kept of a request that was answered before, else None. Raises IdempotencyConflict."""
+        return self._read(partial(kept_outcomes.recall, idempotency=idempotency))
 
     # ---- comparison
 

@@ -138,19 +138,32 @@ class Idempotency:
     principal: str
     key: str
     fingerprint: str
+    request_id: str = ""
+    """The id of this request, which the answers to repetitions name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The outcome of one enrolment. On a replay only `reply` is known, the answer given the first time."""
+    """The outcome of one enrolment; the same, but for `replayed`, when the request is repeated."""
 
-    subject: Subject | None
+    subject: Subject
     faces: tuple[Face, ...]
     created: bool
     """Whether the subject is new."""
     duplicates: tuple[Hit, ...]
-    reply: str = ""
+    request_id: str = ""
+    """The request that enrolled, where it may be repeated."""
+    report: Mapping[str, Any] | None = None
+    """What the caller said of the enrolment, as JSON values; kept where the request may be repeated."""
     replayed: bool = False
+    """Whether this is the outcome of a request of before, and nothing was enrolled."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """An enrolment's whole answer as JSON text, kept by a version that did not keep outcomes."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,44 +1,65 @@
-"""Sampled decisions in the record: kept for a while, read for reports, judged by clients.
+"""Sampled decisions in the database: kept for a while, read for reports, judged by clients.
 
-A case has a request id, scores, thresholds, decisions, ranks and seconds: no image, no template, no name.
+A decision has a request id and, from the champion and from the challenger, score, threshold, decision, rank and
+seconds: no image, no template, no name.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from service.database import paging
-from service.database.schema import comparisons as table
+from service.database.schema import decision_results as results_table
+from service.database.schema import decisions as table
 from service.database.schema import now
 from service.database.sqlite import storage_errors
+from service.decision import Outcome
 from service.gallery.gallery import Gallery
 from service.gallery.records import Page
-from service.rollout.challenger_result import Opinion, Sampled
 from service.rollout.errors import DecisionNotFound
+from service.rollout.model_decision import VERIFY, ModelDecision
+from service.rollout.sampling import SampledDecision
 
 PRUNE_SECONDS = 60.0
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many cases are kept at most, and for how long."""
+    """How many decisions are kept at most, and for how long."""
 
     rows: int
     days: float
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One decision of the champion, what the challenger decided (None without one), and what was true (None unless
-    told). `champion_rank` is where the champion's list has the challenger's first subject, `challenger_rank` the
-    reverse.
-    """
+class ModelResult:
+    """What one model decided. `rank` is where its list has the other model's first subject."""
+
+    model: str
+    score: float | None
+    threshold: float
+    fmr: float | None
+    decision: str
+    rank: int | None
+    seconds: float
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it is a match."""
+        return self.decision == Outcome.MATCH
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDecision:
+    """A decision of the champion, and of the challenger if there is one; `outcome` is what a client said was true."""
 
     row: int
     at: datetime
@@ -46,28 +67,35 @@ class Case:
     route: str
     face: int
     collection: str | None
-    champion: str
-    champion_score: float | None
-    champion_threshold: float
-    champion_fmr: float | None
-    champion_decision: str
-    champion_rank: int | None
-    champion_seconds: float
-    challenger: str | None
-    challenger_score: float | None
-    challenger_threshold: float | None
-    challenger_fmr: float | None
-    challenger_decision: str | None
-    challenger_rank: int | None
-    challenger_seconds: float | None
+    champion: ModelResult
+    challenger: ModelResult | None
     agree: bool | None
     outcome: str | None
 
+    @property
+    def challenger_accepts(self) -> bool:
+        """Whether the challenger took the probe for the person whom the champion had in mind."""
+        result = self.challenger
+        return result is not None and result.accepts and (self.route == VERIFY or result.rank == 1)
+
+    def flat(self) -> dict[str, Any]:
+        """List all fields by name, those of a result behind its role: `champion`, `champion_score` ..."""
+        fields: dict[str, Any] = {}
+        for name in LoggedDecision.__dataclass_fields__:
+            value = getattr(self, name)
+            if name in (CHAMPION, CHALLENGER):
+                values = {} if value is None else asdict(value)
+                fields |= {_flat_name(name, each): values.get(each) for each in ModelResult.__dataclass_fields__}
+            else:
+                fields[name] = value
+        return fields
+
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which cases: of a pair of models, a window of time, a route, collections. None leaves open; `challenger` None
-    means cases that no challenger decided.
+class LogQuery:
+    """Which decisions: of a pair of models, a window of time, a route, collections.
+
+    None leaves open, but for `challenger`, where it means decisions that no challenger made.
     """
 
     champion: str
@@ -78,8 +106,8 @@ class Choice:
     collections: frozenset[str] | None = None
 
 
-class Cases:
-    """The cases of one store. Safe to call from many threads at once."""
+class DecisionLog:
+    """The log of one database. Safe to call from many threads at once."""
 
     def __init__(self, gallery: Gallery, retention: Retention, clock: Callable[[], float] = time.monotonic) -> None:
         self._gallery = gallery
@@ -87,13 +115,9 @@ class Cases:
         self._clock = clock
         self._prune_at = float("-inf")
 
-    def keep(self, sampled: Sampled, others: Sequence[Opinion] | None) -> None:
-        """Write the champion's opinions and, where it has any, the challenger's; soon, not at once."""
-        values = [
-            _values(sampled, face, opinion, others[face] if others else None)
-            for face, opinion in enumerate(sampled.opinions)
-        ]
-        self._gallery.defer(lambda connection: connection.execute(sa.insert(table), values))
+    def keep(self, sampled: SampledDecision, others: Sequence[ModelDecision] | None) -> None:
+        """Write the champion's decisions and, where it made any, the challenger's; soon, not at once."""
+        self._gallery.defer(lambda connection: _insert(connection, sampled, others))
         if self._clock() >= self._prune_at:
             self._prune_at = self._clock() + PRUNE_SECONDS
             self._gallery.defer(self.prune)
@@ -106,82 +130,140 @@ class Cases:
             sa.delete(table).where((table.c.at < oldest) | (table.c.row <= newest - self._retention.rows))
         )
 
-    def find(self, request_id: str, face: int) -> Case:
-        """The newest case of a request. Raises: DecisionNotFound, StorageError."""
-        asked = sa.select(*_COLUMNS).where(table.c.request_id == request_id, table.c.face == face)
+    def find(self, request_id: str, face: int) -> LoggedDecision:
+        """Find the newest decision of a request.
+
+        Raises:
+            DecisionNotFound, StorageError.
+        """
+        query = _ALL.where(table.c.request_id == request_id, table.c.face == face)
         with storage_errors(), self._gallery.engine.connect() as connection:
-            row = connection.execute(asked.order_by(table.c.row.desc()).limit(1)).one_or_none()
+            row = connection.execute(query.order_by(table.c.row.desc()).limit(1)).one_or_none()
         if row is None:
             raise DecisionNotFound
-        return Case(*row)
+        return _read(*row)
 
-    def judge(self, case: Case, outcome: str, principal: str) -> Case:
-        """Note what was true of a case; said again, the last word holds. Raises: StorageError."""
+    def judge(self, decision: LoggedDecision, outcome: str, principal: str) -> LoggedDecision:
+        """Note what was true of a decision; said again, the last word holds.
+
+        Raises:
+            StorageError.
+        """
         values = {"outcome": outcome, "outcome_by": principal, "outcome_at": now()}
-        self._gallery.write(
-            lambda connection: connection.execute(sa.update(table).where(table.c.row == case.row).values(**values))
-        )
-        return replace(case, outcome=outcome)
+        change = sa.update(table).where(table.c.row == decision.row).values(**values)
+        self._gallery.write(lambda connection: connection.execute(change))
+        return replace(decision, outcome=outcome)
 
-    def all(self, choice: Choice) -> list[Case]:
-        """The cases chosen, oldest first. Raises: StorageError."""
-        return read_cases(self._gallery.engine, choice)
+    def all(self, query: LogQuery) -> list[LoggedDecision]:
+        """List the decisions of a query, oldest first.
+
+        Raises:
+            StorageError.
+        """
+        return read_decisions(self._gallery.engine, query)
 
     def page(
-        self, choice: Choice, disagreeing: bool = False, cursor: str | None = None, limit: int = 100
-    ) -> Page[Case]:
-        """The cases chosen, or those among them on which the models disagree, newest first.
+        self, query: LogQuery, disagreeing: bool = False, cursor: str | None = None, limit: int = 100
+    ) -> Page[LoggedDecision]:
+        """List the decisions of a query, or those among them on which the models disagree, newest first.
 
-        Raises: CursorInvalid, StorageError.
+        Raises:
+            CursorInvalid, StorageError.
         """
-        asked = _chosen(choice)
+        select = _select(query)
         if disagreeing:
-            asked = asked.where(table.c.agree == sa.false())
-        return paging.newest_first(self._gallery.engine, asked, table.c.row, Case, cursor, limit)
+            select = select.where(table.c.agree == sa.false())
+        return paging.newest_first(self._gallery.engine, select, table.c.row, _read, cursor, limit)
 
 
-def read_cases(engine: sa.Engine, choice: Choice) -> list[Case]:
-    """The cases chosen from a record, oldest first; also beside a running service. Raises: StorageError."""
+def read_decisions(engine: sa.Engine, query: LogQuery) -> list[LoggedDecision]:
+    """List the decisions of a query from a database, oldest first; also beside a running service.
+
+    Raises:
+        StorageError.
+    """
     with storage_errors(), engine.connect() as connection:
-        return [Case(*row) for row in connection.execute(_chosen(choice).order_by(table.c.row))]
+        return [_read(*row) for row in connection.execute(_select(query).order_by(table.c.row))]
 
 
-_COLUMNS = [table.c[name] for name in Case.__dataclass_fields__]
+_champions, _challengers = results_table.alias(CHAMPION), results_table.alias(CHALLENGER)
+_RESULT = list(ModelResult.__dataclass_fields__)
+_HEAD = ["row", "at", "request_id", "route", "face", "collection", "agree", "outcome"]
+_ALL = (
+    sa.select(
+        *(table.c[name] for name in _HEAD),
+        *(_champions.c[name] for name in _RESULT),
+        *(_challengers.c[name].label(f"{CHALLENGER}_{name}") for name in _RESULT),
+    )
+    .join(_champions, (_champions.c.decision_row == table.c.row) & (_champions.c.role == CHAMPION))
+    .outerjoin(_challengers, (_challengers.c.decision_row == table.c.row) & (_challengers.c.role == CHALLENGER))
+)
 
 
-def _chosen(choice: Choice) -> sa.Select[Any]:
-    asked = sa.select(*_COLUMNS).where(table.c.champion == choice.champion, table.c.challenger == choice.challenger)
-    if choice.since is not None:
-        asked = asked.where(table.c.at >= choice.since)
-    if choice.until is not None:
-        asked = asked.where(table.c.at < choice.until)
-    if choice.route is not None:
-        asked = asked.where(table.c.route == choice.route)
-    if choice.collections is not None:
-        asked = asked.where(table.c.collection.in_(choice.collections))
-    return asked
+def _select(query: LogQuery) -> sa.Select[Any]:
+    select = _ALL.where(_champions.c.model == query.champion, _challengers.c.model == query.challenger)
+    if query.since is not None:
+        select = select.where(table.c.at >= query.since)
+    if query.until is not None:
+        select = select.where(table.c.at < query.until)
+    if query.route is not None:
+        select = select.where(table.c.route == query.route)
+    if query.collections is not None:
+        select = select.where(table.c.collection.in_(query.collections))
+    return select
 
 
-def _values(sampled: Sampled, face: int, champion: Opinion, challenger: Opinion | None) -> dict[str, Any]:
+def _read(*values: Any) -> LoggedDecision:
+    head = dict(zip(_HEAD, values, strict=False))
+    champion, challenger = values[len(_HEAD) : len(_HEAD) + len(_RESULT)], values[len(_HEAD) + len(_RESULT) :]
+    return LoggedDecision(
+        champion=ModelResult(*champion),
+        challenger=None if challenger[0] is None else ModelResult(*challenger),
+        **head,
+    )
+
+
+def _insert(connection: sa.Connection, sampled: SampledDecision, others: Sequence[ModelDecision] | None) -> None:
+    for face, champion in enumerate(sampled.decisions):
+        challenger = others[face] if others else None
+        values = {
+            "at": sampled.at,
+            "request_id": sampled.request_id,
+            "route": sampled.route,
+            "face": face,
+            "collection": sampled.collection,
+            "agree": None if challenger is None else champion.agrees(challenger),
+        }
+        key = connection.execute(sa.insert(table), values).inserted_primary_key
+        assert key is not None  # noqa: S101 - the table has one
+        results = [_result(key[0], CHAMPION, champion, challenger)]
+        if challenger is not None:
+            results.append(_result(key[0], CHALLENGER, challenger, champion))
+        connection.execute(sa.insert(results_table), results)
+
+
+def _result(row: int, role: str, result: ModelDecision, other: ModelDecision | None) -> dict[str, Any]:
     return {
-        "at": sampled.at,
-        "request_id": sampled.request_id,
-        "route": sampled.route,
-        "face": face,
-        "collection": sampled.collection,
-        "champion": champion.model,
-        "champion_score": champion.score,
-        "champion_threshold": champion.threshold,
-        "champion_fmr": champion.rate,
-        "champion_decision": champion.decision,
-        "champion_rank": challenger and champion.rank_of_first(challenger),
-        "champion_seconds": champion.seconds,
-        "challenger": challenger and challenger.model,
-        "challenger_score": challenger and challenger.score,
-        "challenger_threshold": challenger and challenger.threshold,
-        "challenger_fmr": challenger and challenger.rate,
-        "challenger_decision": challenger and challenger.decision,
-        "challenger_rank": challenger and challenger.rank_of_first(champion),
-        "challenger_seconds": challenger and challenger.seconds,
-        "agree": challenger and champion.agrees(challenger),
+        "decision_row": row,
+        "role": role,
+        "model": result.model,
+        "score": result.score,
+        "threshold": result.threshold,
+        "fmr": result.fmr,
+        "decision": result.decision,
+        "rank": None if other is None else result.rank_of_first(other),
+        "seconds": result.seconds,
     }
+
+
+def _flat_name(role: str, field: str) -> str:
+    return role if field == "model" else f"{role}_{field}"
+
+
+def flat_fields() -> list[str]:
+    """Name the fields of `LoggedDecision.flat`, in their order."""
+    names: list[str] = []
+    for name in LoggedDecision.__dataclass_fields__:
+        parts = ModelResult.__dataclass_fields__ if name in (CHAMPION, CHALLENGER) else ()
+        names += [_flat_name(name, part) for part in parts] or [name]
+    return names

@@ -1,9 +1,9 @@
-"""What can stand in the way of comparing models and of changing them.
+"""What can stand in the way of trying models and of changing them.
 
 ::
 
     FacetError
-    `-- ComparisonError
+    `-- RolloutError
         |-- ChampionUnavailable
         |-- RolesInvalid, ChallengerMissing, NothingToRollBack, CoverageMissing
         `-- DecisionNotFound
@@ -16,26 +16,26 @@ from collections.abc import Mapping
 from service.errors import FacetError
 
 
-class ComparisonError(FacetError):
-    """The root of what comparing models raises."""
+class RolloutError(FacetError):
+    """The root of what trying and changing models raises."""
 
     code = "comparison_error"
 
 
-class ChampionUnavailable(ComparisonError):
+class ChampionUnavailable(RolloutError):
     """The model that the record names champion is not loaded in this process."""
 
     code = "champion_unavailable"
     retry_after = 5
 
 
-class RolesInvalid(ComparisonError):
+class RolesInvalid(RolloutError):
     """One model in both roles."""
 
     code = "roles_invalid"
 
 
-class ChallengerMissing(ComparisonError):
+class ChallengerMissing(RolloutError):
     """There is no challenger to promote or to compare with."""
 
     code = "challenger_missing"
@@ -44,7 +44,7 @@ class ChallengerMissing(ComparisonError):
         super().__init__("there is no challenger: name one with PUT /v1/roles")
 
 
-class NothingToRollBack(ComparisonError):
+class NothingToRollBack(RolloutError):
     """The champion has never changed."""
 
     code = "nothing_to_roll_back"
@@ -53,7 +53,7 @@ class NothingToRollBack(ComparisonError):
         super().__init__("the champion was never changed, so there is nothing to go back to")
 
 
-class CoverageMissing(ComparisonError):
+class CoverageMissing(RolloutError):
     """People are enrolled whom the new champion could not find; `faces` says how many in which collection."""
 
     code = "coverage_missing"
@@ -67,7 +67,7 @@ class CoverageMissing(ComparisonError):
         )
 
 
-class DecisionNotFound(ComparisonError):
+class DecisionNotFound(RolloutError):
     """No decision is kept under this request id: it was not sampled, or its time is up."""
 
     code = "decision_not_found"

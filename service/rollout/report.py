@@ -1,17 +1,16 @@
-"""What the cases of two models say: how often they agree, where they differ, how fast they are, who was right."""
+"""What the log of two models says: how often they agree, where they differ, how fast they are, who was right."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from service.decision import Outcome
 from service.measures.intervals import wilson
-from service.rollout.challenger_result import IDENTIFY, VERIFY, Route
-from service.rollout.decision_log import Case
+from service.rollout.decision_log import LoggedDecision, ModelResult
+from service.rollout.model_decision import IDENTIFY, VERIFY, Route
 
 GENUINE, IMPOSTOR = "genuine", "impostor"
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -37,9 +36,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a model got wrong among the cases that were judged, beside what its thresholds promise.
+    """What a model got wrong among the decisions that were judged, beside what its thresholds promise.
 
-    `promised` is the mean promise over the impostor cases: an FMR for verifications, an FPIR for identifications.
+    `promised` is the mean promise over the impostors: an FMR for verifications, an FPIR for identifications.
     """
 
     route: Route
@@ -58,8 +57,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A comparison. `table` counts cases by (champion matches, challenger matches); `correlation` is Pearson's, of
-    the scores, None where there are fewer than two or they do not vary.
+    """How two models decided the same requests.
+
+    `table` counts decisions by (champion matches, challenger matches); `correlation` is Pearson's, of the scores, None
+    where there are fewer than two or they do not vary.
     """
 
     cases: int
@@ -70,62 +71,56 @@ class Report:
     challenger: Side | None
 
 
-def report(cases: Sequence[Case]) -> Report:
-    """The comparison that these cases of one pair make; without a challenger only the champion's side."""
-    both = [case for case in cases if case.challenger is not None]
-    table = Counter((champion_accepts(case), case.challenger_decision == Outcome.MATCH) for case in both)
+def report(decisions: Sequence[LoggedDecision]) -> Report:
+    """Report on the logged decisions of one pair; without a challenger only the champion's side."""
+    both = [(each, each.challenger) for each in decisions if each.challenger is not None]
+    table = Counter((each.champion.accepts, challenger.accepts) for each, challenger in both)
     scores = [
-        (case.champion_score, case.challenger_score)
-        for case in both
-        if case.champion_score is not None and case.challenger_score is not None
+        (each.champion.score, challenger.score)
+        for each, challenger in both
+        if each.champion.score is not None and challenger.score is not None
     ]
     return Report(
-        cases=len(cases),
-        agreement=Share(sum(bool(case.agree) for case in both), len(both)),
+        cases=len(decisions),
+        agreement=Share(sum(bool(each.agree) for each, _ in both), len(both)),
         table={(first, second): table[first, second] for first in (True, False) for second in (True, False)},
         correlation=_correlation(scores),
-        champion=Side(
-            _quantiles([case.champion_seconds for case in cases]),
-            _observed(cases, champion_accepts, lambda case: case.champion_fmr),
-        ),
-        challenger=Side(
-            _quantiles([case.challenger_seconds for case in both if case.challenger_seconds is not None]),
-            _observed(both, challenger_accepts, lambda case: case.challenger_fmr),
-        )
-        if both
-        else None,
+        champion=_side([_Judged(each, each.champion, each.champion.accepts) for each in decisions]),
+        challenger=_side([_Judged(each, result, each.challenger_accepts) for each, result in both]) if both else None,
     )
 
 
-def champion_accepts(case: Case) -> bool:
-    """Whether the champion took the probe for the person: of the reference, or of its rank 1."""
-    return case.champion_decision == Outcome.MATCH
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A logged decision, one model's result, and whether that model took the probe for the champion's person."""
+
+    decision: LoggedDecision
+    result: ModelResult
+    accepts: bool
 
 
-def challenger_accepts(case: Case) -> bool:
-    """Whether the challenger took the probe for the same person that the champion had in mind."""
-    return case.challenger_decision == Outcome.MATCH and (case.route == VERIFY or case.challenger_rank == 1)
+def _side(results: Sequence[_Judged]) -> Side:
+    return Side(_quantiles([each.result.seconds for each in results]), _observe(results))
 
 
-def _observed(
-    cases: Sequence[Case], accepts: Callable[[Case], bool], promise: Callable[[Case], float | None]
-) -> tuple[Observed, ...]:
-    found = []
+def _observe(results: Sequence[_Judged]) -> tuple[Observed, ...]:
+    observed = []
     routes: tuple[Route, ...] = (VERIFY, IDENTIFY)
     for route in routes:
-        genuine = [case for case in cases if case.route == route and case.outcome == GENUINE]
-        impostor = [case for case in cases if case.route == route and case.outcome == IMPOSTOR]
-        promises = [rate for case in impostor if (rate := promise(case)) is not None]
+        of_route = [each for each in results if each.decision.route == route]
+        genuine = [each for each in of_route if each.decision.outcome == GENUINE]
+        impostor = [each for each in of_route if each.decision.outcome == IMPOSTOR]
+        promises = [each.result.fmr for each in impostor if each.result.fmr is not None]
         if genuine or impostor:
-            found.append(
+            observed.append(
                 Observed(
                     route,
-                    Share(sum(accepts(case) for case in impostor), len(impostor)),
-                    Share(sum(not accepts(case) for case in genuine), len(genuine)),
+                    Share(sum(each.accepts for each in impostor), len(impostor)),
+                    Share(sum(not each.accepts for each in genuine), len(genuine)),
                     float(np.mean(promises)) if promises else None,
                 )
             )
-    return tuple(found)
+    return tuple(observed)
 
 
 def _quantiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -67,7 +67,11 @@ class Roles:
         self._fresh_until = float("-inf")
 
     def current(self) -> Assignment:
-        """The roles that hold now. Raises: StorageError."""
+        """The roles that hold now.
+
+        Raises:
+            StorageError.
+        """
         with self._lock:
             if self._clock() >= self._fresh_until:
                 with storage_errors(), self._gallery.engine.connect() as connection:
@@ -80,18 +84,26 @@ class Roles:
         return last_assignment(connection) or self._start
 
     def champion(self) -> Embedder:
-        """The model that answers where a request names none. Raises: ChampionUnavailable, StorageError."""
+        """The model that answers where a request names none.
+
+        Raises:
+            ChampionUnavailable, StorageError.
+        """
         digest = self.current().champion
-        found = self._models.by_digest(digest)
-        if found is None:
+        embedder = self._models.by_digest(digest)
+        if embedder is None:
             raise ChampionUnavailable(
                 f"the champion, {self.name_of(digest)}, is not loaded: load it again "
                 "(FACET_MODELS, FACET_MODEL_DIRS), or make another model the champion with PUT /v1/roles"
             )
-        return found
+        return embedder
 
     def challenger(self) -> Embedder | None:
-        """The model tried beside the champion, None without one or while it is not loaded. Raises: StorageError."""
+        """The model tried beside the champion, None without one or while it is not loaded.
+
+        Raises:
+            StorageError.
+        """
         digest = self.current().challenger
         return None if digest is None else self._models.by_digest(digest)
 
@@ -103,7 +115,8 @@ class Roles:
     def assign(self, principal: str, champion: str, challenger: str | None, sample: float) -> Assignment:
         """Set both roles by the models' names.
 
-        Raises: ModelNotFound (not loaded), RolesInvalid, CoverageMissing, StorageError.
+        Raises:
+            ModelNotFound (not loaded), RolesInvalid, CoverageMissing, StorageError.
         """
         first = self._models.embedder(champion).digest
         second = None if challenger is None else self._models.embedder(challenger).digest
@@ -114,7 +127,8 @@ class Roles:
     def promote(self, principal: str) -> Assignment:
         """Make the challenger champion and the champion its challenger.
 
-        Raises: ChallengerMissing, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
+        Raises:
+            ChallengerMissing, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
         """
 
         def swap(_: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
@@ -127,7 +141,8 @@ class Roles:
     def rollback(self, principal: str) -> Assignment:
         """Go back to the roles before the champion last changed; called again, one change further back.
 
-        Raises: NothingToRollBack, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
+        Raises:
+            NothingToRollBack, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
         """
 
         def restore(connection: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
@@ -139,7 +154,11 @@ class Roles:
         return self._write(principal, "rollback", restore)
 
     def history(self, cursor: str | None = None, limit: int = 100) -> Page[Assignment]:
-        """All assignments ever made, the newest first. Raises: CursorInvalid, StorageError."""
+        """All assignments ever made, the newest first.
+
+        Raises:
+            CursorInvalid, StorageError.
+        """
         return paging.newest_first(self._gallery.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
 
     def _write(
@@ -159,11 +178,11 @@ class Roles:
             connection.execute(sa.insert(table).values(at=now(), principal=principal, action=action, **values))
             return self.held(connection)
 
-        made = self._gallery.write(work)
+        assignment = self._gallery.write(work)
         with self._lock:
-            self._kept = made
+            self._kept = assignment
             self._fresh_until = self._clock() + FRESH_SECONDS
-        return made
+        return assignment
 
     def _check(self, connection: sa.Connection, champion: str) -> None:
         """Everybody enrolled must be within the new champion's reach."""

@@ -1,4 +1,4 @@
-"""The challenger's turn: the same crops, the same question, decided by the rules of the live decision."""
+"""The challenger's turn: the same crops at the same operating point, decided by the rules of the live decision."""
 
 from __future__ import annotations
 
@@ -8,33 +8,40 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from service.decision import Ask, Outcome, decide_open_set, threshold_for
+from service.decision import OperatingPoint, decide, decide_open_set, expected_fpir, threshold_for
 from service.engine import Engine
 from service.face.cross_model import Thresholds
 from service.face.embed import Embedder
 from service.face.errors import ThresholdUnsupported
 from service.face.score import Threshold, cosine
-from service.rollout.challenger_result import VERIFY, Opinion, Sampled, promised
+from service.rollout.model_decision import VERIFY, ModelDecision
+from service.rollout.sampling import SampledDecision
 
 AT_ONCE = 4
 """Faces embedded before the next look at whether requests wait: one by one they cost more, many would hold those up."""
 
 
-class Trial:
+class ShadowEvaluation:
     """Decides sampled requests again with another model."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def decide(self, sampled: Sampled, model: Embedder, wait: Callable[[], None]) -> tuple[Opinion, ...]:
-        """The model's opinions, one for each of the champion's. `wait` returns when there is room to embed some faces.
+    def decide(self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]) -> tuple[ModelDecision, ...]:
+        """Decide by the model, once for each decision of the champion.
 
-        Raises: ModelError, GalleryError.
+        Args:
+            sampled: What the champion decided, and the crops.
+            model: Decides again.
+            wait: Returns when there is room to embed some faces.
+
+        Raises:
+            ModelError, GalleryError.
         """
-        decide = self._verify if sampled.route == VERIFY else self._identify
-        return decide(sampled, model, wait)
+        again = self._verify if sampled.route == VERIFY else self._identify
+        return again(sampled, model, wait)
 
-    def _verify(self, sampled: Sampled, model: Embedder, wait: Callable[[], None]) -> tuple[Opinion, ...]:
+    def _verify(self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]) -> tuple[ModelDecision, ...]:
         subjects: tuple[str, ...] = ()
         if sampled.collection is not None and sampled.subject is not None:
             reach = self._engine.references.of(model, sampled.collection, sampled.subject)
@@ -49,10 +56,12 @@ class Trial:
             begun = time.perf_counter()
             score = cosine(probe, reference)
         seconds += time.perf_counter() - begun
-        decision = Outcome.MATCH if score >= threshold.value else Outcome.NO_MATCH
-        return (Opinion(model.digest, score, threshold.value, threshold.fmr, decision, subjects, seconds),)
+        decision = decide(score, threshold)
+        return (ModelDecision(model.digest, score, threshold.value, threshold.fmr, decision, subjects, seconds),)
 
-    def _identify(self, sampled: Sampled, model: Embedder, wait: Callable[[], None]) -> tuple[Opinion, ...]:
+    def _identify(
+        self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]
+    ) -> tuple[ModelDecision, ...]:
         reach = self._engine.references.of(model, sampled.collection or "")
         comparisons = reach.comparisons()
         threshold = self._threshold(sampled, reach.thresholds, comparisons)
@@ -62,11 +71,11 @@ class Trial:
         seconds = (seconds + time.perf_counter() - begun) / len(ranked)
         margin = self._engine.limits.ambiguous_margin
         return tuple(
-            Opinion(
+            ModelDecision(
                 model=model.digest,
                 score=hits[0].score if hits else None,
                 threshold=threshold.value,
-                rate=promised(threshold, comparisons),
+                fmr=expected_fpir(threshold, comparisons),
                 decision=decide_open_set(hits, threshold, margin)[0],
                 subjects=tuple(hit.subject_id for hit in hits[: sampled.depth]),
                 seconds=seconds,
@@ -74,22 +83,24 @@ class Trial:
             for hits in ranked
         )
 
-    def _threshold(self, sampled: Sampled, table: Thresholds, comparisons: int | None = None) -> Threshold:
-        """The threshold for what was asked. A score means something else to each model, so a score given by the
-        caller becomes the score at the same false match rate, where both models' calibrations know it.
+    def _threshold(self, sampled: SampledDecision, table: Thresholds, comparisons: int | None = None) -> Threshold:
+        """Find the threshold for the caller's operating point.
+
+        A score means something else to each model, so a score given by the caller becomes the score at the same false
+        match rate, where both models' calibrations know it.
         """
-        ask, default = sampled.ask, self._engine.limits.default_fmr
-        rate = sampled.opinions[0].rate
-        if ask.threshold is None or rate is None:
-            return threshold_for(ask, table, default, comparisons)
+        point, default = sampled.point, self._engine.limits.default_fmr
+        fmr = sampled.decisions[0].fmr
+        if point.threshold is None or fmr is None:
+            return threshold_for(point, table, default, comparisons)
         try:
-            return threshold_for(Ask(fmr=rate), table, default, comparisons)
+            return threshold_for(OperatingPoint(fmr=fmr), table, default, comparisons)
         except ThresholdUnsupported:
-            return threshold_for(ask, table, default, comparisons)
+            return threshold_for(point, table, default, comparisons)
 
 
 def _embed(model: Embedder, crops: NDArray[np.uint8], wait: Callable[[], None]) -> tuple[NDArray[np.float32], float]:
-    """Templates (N, D) of crops, and the seconds that the network took for them."""
+    """Make templates (N, D) of crops; the seconds are those that the network took for them."""
     vectors, seconds = [], 0.0
     for first in range(0, len(crops), AT_ONCE):
         wait()

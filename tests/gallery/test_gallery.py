@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from service.gallery.records import (
     AuditEntry,
     DuplicateCheck,
     DuplicatePolicy,
-    Enrolment,
     Idempotency,
     NewFace,
     Vector,
@@ -182,11 +182,9 @@ def test_an_enrolment_is_whole_or_not_at_all(gallery: Gallery) -> None:
         gallery.subject("main", "Bob")
     assert [hit.subject for hit in gallery.search("main", A, VECTORS[10:11], 5)[0]] == ["Ann"]
 
-    def broken(_: Enrolment) -> str:
-        raise RuntimeError("no reply")
-
-    with pytest.raises(RuntimeError, match="no reply"):
-        gallery.enroll("main", "Bob", [face(VECTORS[10])], reply=broken)
+    once = Idempotency("p", "k", "f")
+    with pytest.raises(ValueError, match="object"):  # it cannot be kept
+        gallery.enroll("main", "Bob", [face(VECTORS[10])], idempotency=once, report={"no": object()})
     assert gallery.count("main", A) == 1
     assert gallery.verify().problems == ()
 
@@ -222,10 +220,10 @@ def test_a_model_keeps_its_dimension(gallery: Gallery) -> None:
 def test_a_repeated_request_gets_the_first_answer_and_enrols_once(gallery: Gallery) -> None:
     request = Idempotency("key-1", "k", "fingerprint")
     assert gallery.replay(request) is None
-    first = gallery.enroll("main", "Ann", [face(VECTORS[0])], idempotency=request, reply=lambda e: f"{e.subject}")
-    again = gallery.enroll("main", "Ann", [face(VECTORS[1])], idempotency=request, reply=lambda e: "other")
+    first = gallery.enroll("main", "Ann", [face(VECTORS[0])], idempotency=request, report={"images": [0.1, None]})
+    again = gallery.enroll("main", "Ann", [face(VECTORS[1])], idempotency=request, report={"other": 1})
     assert again.replayed
-    assert again.reply == first.reply == gallery.replay(request)
+    assert again == replace(first, replayed=True) == gallery.replay(request)
     assert gallery.subject("main", "Ann").faces == 1
     for call in (gallery.replay, lambda i: gallery.enroll("main", "Ann", [face(VECTORS[1])], idempotency=i)):
         with pytest.raises(errors.IdempotencyConflict):

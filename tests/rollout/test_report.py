@@ -8,38 +8,43 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.rollout.decision_log import Case
+from service.rollout.decision_log import LoggedDecision, ModelResult
 from service.rollout.report import Share, report
 
-CASE = Case(
-    row=1,
-    at=datetime(2030, 1, 1, tzinfo=UTC),
-    request_id="r",
-    route="verify",
-    face=0,
-    collection=None,
-    champion="a" * 64,
-    champion_score=0.6,
-    champion_threshold=0.4,
-    champion_fmr=1e-3,
-    champion_decision="match",
-    champion_rank=None,
-    champion_seconds=0.02,
-    challenger="b" * 64,
-    challenger_score=0.5,
-    challenger_threshold=0.45,
-    challenger_fmr=1e-3,
-    challenger_decision="match",
-    challenger_rank=None,
-    challenger_seconds=0.01,
-    agree=True,
-    outcome=None,
-)
+CASE: dict[str, Any] = {
+    "row": 1,
+    "at": datetime(2030, 1, 1, tzinfo=UTC),
+    "request_id": "r",
+    "route": "verify",
+    "face": 0,
+    "collection": None,
+    "champion": "a" * 64,
+    "champion_score": 0.6,
+    "champion_threshold": 0.4,
+    "champion_fmr": 1e-3,
+    "champion_decision": "match",
+    "champion_rank": None,
+    "champion_seconds": 0.02,
+    "challenger": "b" * 64,
+    "challenger_score": 0.5,
+    "challenger_threshold": 0.45,
+    "challenger_fmr": 1e-3,
+    "challenger_decision": "match",
+    "challenger_rank": None,
+    "challenger_seconds": 0.01,
+    "agree": True,
+    "outcome": None,
+}
 
 
-def case(**changes: Any) -> Case:
-    fields = {name: getattr(CASE, name) for name in Case.__dataclass_fields__}
-    return Case(**{**fields, **changes})
+def case(**changes: Any) -> LoggedDecision:
+    fields = {**CASE, **changes}
+    results = {}
+    for role in ("champion", "challenger"):
+        model = fields.pop(role)
+        values = {name.removeprefix(f"{role}_"): fields.pop(name) for name in list(fields) if name.startswith(role)}
+        results[role] = None if model is None else ModelResult(model=model, **values)
+    return LoggedDecision(**results, **fields)
 
 
 def test_agreement_and_the_table_of_decisions() -> None:
@@ -110,7 +115,7 @@ def test_a_challenger_who_matches_somebody_else_does_not_accept_the_champions_su
 
 
 def test_without_a_challenger_there_is_only_the_champions_side() -> None:
-    alone = {name: None for name in Case.__dataclass_fields__ if name.startswith("challenger")}
+    alone = {name: None for name in CASE if name.startswith("challenger")}
     made = report([case(**alone, agree=None, outcome="impostor")])
     assert made.challenger is None
     assert (made.cases, made.agreement.trials, made.agreement.ci95) == (1, 0, None)

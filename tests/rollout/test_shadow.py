@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
@@ -17,8 +16,8 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from service.database.schema import comparisons, now
-from service.decision import Ask
+from service.database.schema import decision_results, decisions, now
+from service.decision import OperatingPoint
 from service.engine import Engine, EngineLimits
 from service.face.embed import Embedder
 from service.face.image import ImageLimits
@@ -26,14 +25,15 @@ from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
 from service.gallery.records import NewFace, new_id
-from service.metrics import Metrics
 from service.models import Models
 from service.pipeline import Perception
-from service.rollout.challenger_result import IDENTIFY, VERIFY, Opinion, Sampled
-from service.rollout.decision_log import Cases, Choice, Retention
+from service.rollout.decision_log import DecisionLog, LogQuery, Retention
+from service.rollout.metrics import RolloutMetrics
+from service.rollout.model_decision import IDENTIFY, VERIFY, ModelDecision
 from service.rollout.roles import Roles
+from service.rollout.sampling import SampledDecision
 from service.rollout.shadow import Budget, Shadow
-from service.rollout.shadow_evaluation import Trial
+from service.rollout.shadow_evaluation import ShadowEvaluation
 from tests.rollout.conftest import Start, enrol, identify
 
 PATIENCE = 150.0  # the comparing thread has a low priority, and the machine may be busy
@@ -119,9 +119,10 @@ def test_a_challenger_that_cannot_decide_costs_the_champion_nothing(start: Start
 
 
 def test_the_record_of_a_case_has_no_place_for_an_image_or_a_template() -> None:
-    kinds = {type(column.type) for column in comparisons.columns}
+    columns = [*decisions.columns, *decision_results.columns]
+    kinds = {type(column.type) for column in columns}
     assert not kinds & {sa.LargeBinary, sa.JSON, sa.Text}
-    longest = max(column.type.length for column in comparisons.columns if isinstance(column.type, sa.String))
+    longest = max(column.type.length for column in columns if isinstance(column.type, sa.String))
     assert longest <= 255
 
 
@@ -135,28 +136,29 @@ class Stage:
         self.roles.assign("test", "teacher", "student", 1.0)
         perception = Perception(self.models.detector, ImageLimits(), QualityLimits())
         self.engine = Engine(self.models, perception, self.gallery, EngineLimits())
-        self.metrics = Metrics(CollectorRegistry())
-        self.cases = Cases(self.gallery, Retention(1000, 30))
+        self.registry = CollectorRegistry()
+        self.metrics = RolloutMetrics(self.registry)
+        self.decisions = DecisionLog(self.gallery, Retention(1000, 30))
 
     def shadow(self, budget: Budget, busy: Callable[[], bool]) -> Shadow:
-        return Shadow(self.roles, Trial(self.engine), self.cases, self.metrics, budget, busy)
+        return Shadow(self.roles, ShadowEvaluation(self.engine), self.decisions, self.metrics, budget, busy)
 
-    def sampled(self, request_id: str = "r") -> Sampled:
+    def sampled(self, request_id: str = "r") -> SampledDecision:
         crops = np.random.default_rng(3).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-        opinion = Opinion(self.models.default.digest, 0.5, 0.4, 1e-3, "match", (), 0.01)
-        return Sampled(request_id, now(), VERIFY, None, None, Ask(), crops, 1, (opinion,))
+        decision = ModelDecision(self.models.default.digest, 0.5, 0.4, 1e-3, "match", (), 0.01)
+        return SampledDecision(request_id, now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,))
 
     def kept(self) -> int:
         self.gallery.write(lambda connection: None)  # what was deferred travels along
         digests = [self.models.embedder(name).digest for name in ("teacher", "student")]
-        return len(self.cases.all(Choice(*digests)))
+        return len(self.decisions.all(LogQuery(*digests)))
 
     def dropped(self, reason: str) -> float | None:
-        return self.metrics.registry.get_sample_value("facet_shadow_dropped_total", {"reason": reason})
+        return self.registry.get_sample_value("facet_shadow_dropped_total", {"reason": reason})
 
 
-def offer(shadow: Shadow, model: Embedder, take: Callable[[], Sampled]) -> None:
-    asyncio.run(shadow.offer(model, take))
+def offer(shadow: Shadow, model: Embedder, take: Callable[[], SampledDecision]) -> None:
+    shadow.offer(model, take)
 
 
 @pytest.fixture
@@ -227,39 +229,39 @@ def test_many_faces_are_embedded_a_few_at_a_time_while_there_is_room(stage: Stag
     face = NewFace(new_id(), {student.digest: student.embed(sampled.crops[:1])[0]})
     stage.gallery.enroll("crew", "somebody", [face])
     crowd = np.repeat(sampled.crops[:1], 10, axis=0)
-    asked = replace(sampled, route=IDENTIFY, collection="crew", crops=crowd, opinions=sampled.opinions * 10)
-    opinions = Trial(stage.engine).decide(asked, student, lambda: looks.append(1))
-    assert len(opinions) == 10
-    assert all(opinion.score == pytest.approx(1.0, abs=1e-3) for opinion in opinions)
+    asked = replace(sampled, route=IDENTIFY, collection="crew", crops=crowd, decisions=sampled.decisions * 10)
+    made = ShadowEvaluation(stage.engine).decide(asked, student, lambda: looks.append(1))
+    assert len(made) == 10
+    assert all(decision.score == pytest.approx(1.0, abs=1e-3) for decision in made)
     assert len(looks) == 3
 
 
 def test_a_score_given_by_the_caller_becomes_a_score_of_the_same_rate(stage: Stage) -> None:
     sampled = stage.sampled()
     student = stage.models.embedder("student")
-    given = replace(sampled, ask=Ask(threshold=0.4))
-    (opinion,) = Trial(stage.engine).decide(given, student, lambda: None)
-    assert opinion.threshold == 0.45
-    assert opinion.rate == pytest.approx(1e-3)
-    assert opinion.seconds > 0
-    assert not math.isnan(opinion.score or math.nan)
+    given = replace(sampled, point=OperatingPoint(threshold=0.4))
+    (decision,) = ShadowEvaluation(stage.engine).decide(given, student, lambda: None)
+    assert decision.threshold == 0.45
+    assert decision.fmr == pytest.approx(1e-3)
+    assert decision.seconds > 0
+    assert not math.isnan(decision.score or math.nan)
 
 
 def test_cases_beyond_the_retention_are_deleted(stage: Stage) -> None:
     clock = [0.0]
-    cases = Cases(stage.gallery, Retention(3, 30), lambda: clock[0])
+    log = DecisionLog(stage.gallery, Retention(3, 30), lambda: clock[0])
     for number in range(6):
-        cases.keep(stage.sampled(f"r{number}"), stage_opinions(stage))
+        log.keep(stage.sampled(f"r{number}"), stage_opinions(stage))
     clock[0] = 100.0
-    cases.keep(stage.sampled("last"), stage_opinions(stage))
+    log.keep(stage.sampled("last"), stage_opinions(stage))
     assert stage.kept() == 3
-    short = Cases(stage.gallery, Retention(3, 1e-9), lambda: 0.0)
+    short = DecisionLog(stage.gallery, Retention(3, 1e-9), lambda: 0.0)
     stage.gallery.write(short.prune)
     assert stage.kept() == 0
 
 
-def stage_opinions(stage: Stage) -> tuple[Opinion, ...]:
-    return (Opinion(stage.models.embedder("student").digest, 0.4, 0.45, 1e-3, "no_match", (), 0.01),)
+def stage_opinions(stage: Stage) -> tuple[ModelDecision, ...]:
+    return (ModelDecision(stage.models.embedder("student").digest, 0.4, 0.45, 1e-3, "no_match", (), 0.01),)
 
 
 def _cpu_seconds(thread: int) -> float:

@@ -12,9 +12,10 @@ from starlette.types import Scope as AsgiScope
 
 from service.api.http.problems import respond
 from service.api.http.request_context import Trace, current_request_id, request_id_from
+from service.api.http.request_metrics import RequestMetrics
 from service.engine import EnrolmentRefused
 from service.face.errors import FaceUnfit, ImageCorrupt, ImageUnsupported, NoFace, SeveralFaces
-from service.metrics import Metrics
+from service.observers.decision_metrics import DecisionMetrics
 
 access_log = logging.getLogger("facet.access")
 log = logging.getLogger("facet")
@@ -39,9 +40,9 @@ NOT_ACQUIRED = frozenset(
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, requests: RequestMetrics, decisions: DecisionMetrics) -> None:
         self._app = app
-        self._metrics = metrics
+        self._requests, self._decisions = requests, decisions
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,11 +77,11 @@ class Edge:
     def _report(self, scope: AsgiScope, trace: Trace, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if route != "unmatched" else ""
-        self._metrics.request(route, method, status, trace.model, seconds)
+        self._requests.count_request(route, method, status, trace.model, seconds)
         if trace.code:
-            self._metrics.rejection(trace.code, route)
+            self._requests.count_rejection(trace.code, route)
             if trace.collection is not None and trace.code in NOT_ACQUIRED:
-                self._metrics.acquisition(trace.model, trace.collection, trace.code)
+                self._decisions.count_acquisition(trace.model, trace.collection, trace.code)
         if trace.fault is not None:
             log.error("request failed", exc_info=trace.fault)
         access_log.info(

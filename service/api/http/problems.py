@@ -18,7 +18,7 @@ from service.api.http.request_context import trace_of
 from service.errors import FacetError
 from service.face import errors as face
 from service.gallery import errors as gallery
-from service.rollout import errors as comparison
+from service.rollout import errors as rollout
 from service.rollout.backfill import errors as reembedding
 
 MEDIA_TYPE = "application/problem+json"
@@ -69,14 +69,14 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     face.SpaceMismatch: (409, "The models do not share a space"),
     face.ThresholdUnsupported: (422, "The false match rate is not supported"),
     face.InferenceFailed: (500, "Inference failed"),
-    # comparing models
-    comparison.ComparisonError: (500, "Comparison error"),
-    comparison.ChampionUnavailable: (503, "The champion is not loaded"),
-    comparison.RolesInvalid: (422, "The roles are not valid"),
-    comparison.ChallengerMissing: (409, "There is no challenger"),
-    comparison.NothingToRollBack: (409, "Nothing to roll back to"),
-    comparison.CoverageMissing: (409, "The model lacks templates"),
-    comparison.DecisionNotFound: (404, "No such decision"),
+    # trying and changing models
+    rollout.RolloutError: (500, "Comparison error"),
+    rollout.ChampionUnavailable: (503, "The champion is not loaded"),
+    rollout.RolesInvalid: (422, "The roles are not valid"),
+    rollout.ChallengerMissing: (409, "There is no challenger"),
+    rollout.NothingToRollBack: (409, "Nothing to roll back to"),
+    rollout.CoverageMissing: (409, "The model lacks templates"),
+    rollout.DecisionNotFound: (404, "No such decision"),
     # making templates again
     reembedding.ReembeddingError: (500, "Re-embedding error"),
     reembedding.ReembeddingRunning: (409, "A job of this model runs already"),
@@ -151,7 +151,7 @@ def members(error: FacetError) -> dict[str, Any]:
             told = {"supported_fmr": list(error.supported)}
         case engine.EnrolmentRefused():
             told = {"images": [reason_of(image.error) for image in error.images if image.error is not None]}
-        case comparison.CoverageMissing():
+        case rollout.CoverageMissing():
             told = {"faces": error.faces}
         case gallery.DuplicateSubject():
             told = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}

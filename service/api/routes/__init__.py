@@ -1,1 +1,16 @@
 """The routes, by what they serve."""
+
+from __future__ import annotations
+
+from service.api.routes import backfill, decision_log, decisions, faces, gallery, models, roles
+
+ROUTERS = (
+    decisions.router,
+    faces.router,
+    gallery.router,
+    models.router,
+    roles.router,
+    decision_log.router,
+    backfill.router,
+)
+"""Those that ask for a key."""

@@ -6,17 +6,21 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from service.api.http.auth import Caller, allow
-from service.api.http.declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
 from service.api.http.pagination import Cursor, Limit
-from service.api.observers import note_templates
-from service.api.schemas import replies, requests
+from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.schemas import backfill as replies
+from service.api.schemas import requests
+from service.api.schemas.gallery import Receipt
+from service.api.schemas.models import ModelRef
+from service.api.schemas.reply import Page
 from service.api.services import Services, ServicesDep
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
 from service.gallery.errors import CollectionNotFound, CursorInvalid
 from service.keys import Scope
+from service.observation import TemplatesChange
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning, TemplatesNeeded
 from service.rollout.backfill.jobs import Job
 from service.rollout.errors import CoverageMissing
@@ -37,9 +41,9 @@ def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
 def read_coverage(services: ServicesDep, caller: Reader, name: ModelName) -> replies.Coverage:
     """How many enrolled faces a model reaches, collection by collection, and how the others could be reached."""
     manifest = services.registry.find(name).manifest
-    found = services.reembeddings.coverage(manifest, caller.collections)
-    items = [replies.CollectionCoverage.model_validate(each) for each in found]
-    return replies.Coverage(model=replies.ModelRef.described(manifest), collections=items)
+    coverage = services.reembeddings.coverage(manifest, caller.collections)
+    items = [replies.CollectionCoverage.model_validate(each) for each in coverage]
+    return replies.Coverage(model=ModelRef.of(manifest), collections=items)
 
 
 @router.delete(
@@ -53,7 +57,7 @@ def drop_templates(
     caller: Admin,
     name: ModelName,
     collection: Annotated[str | None, Query(max_length=200, description="Only in this collection.")] = None,
-) -> replies.Receipt:
+) -> Receipt:
     """Remove every template of a model that is no longer needed. People and faces stay, and this cannot be undone:
     a rollback to a model that then lacks templates is refused.
 
@@ -63,8 +67,8 @@ def drop_templates(
     digest = services.registry.find(name).manifest.sha256
     receipt = services.reembeddings.drop(digest, collection)
     services.engine.references.forget()
-    note_templates(request, services, caller, "drop_templates", digest, collection)
-    return replies.Receipt.model_validate(receipt)
+    services.publish(request, TemplatesChange("drop_templates", digest), collection)
+    return Receipt.model_validate(receipt)
 
 
 @router.post(
@@ -78,18 +82,18 @@ def start_reembedding(
     request: Request,
     services: ServicesDep,
     caller: Admin,
-    asked: Annotated[requests.ReembeddingRequest, Depends(body(requests.ReembeddingRequest, forms=False))],
+    fields: Annotated[requests.ReembeddingRequest, Depends(body(requests.ReembeddingRequest, forms=False))],
 ) -> replies.Reembedding:
     """Begin to make a loaded model's templates in the background, for faces that lack one and whose crop is kept.
 
     It goes on after a restart. Requests go first, and all are answered as before until the model is promoted.
     """
-    _reach(caller, asked.collection)
-    rate = asked.rate or services.settings.reembed_rate
-    job = services.reembeddings.start(caller.principal, asked.model, asked.collection, rate)
+    _reach(caller, fields.collection)
+    rate = fields.rate or services.settings.reembed_rate
+    job = services.reembeddings.start(caller.principal, fields.model, fields.collection, rate)
     services.reembedder.wake()
-    note_templates(request, services, caller, "reembed", job.model, asked.collection)
-    return _told(services, job)
+    services.publish(request, TemplatesChange("reembed", job.model), fields.collection)
+    return _render(services, job)
 
 
 @router.get("/reembeddings", summary="List jobs", responses=_problems(CursorInvalid))
@@ -98,11 +102,11 @@ def list_reembeddings(
     caller: Reader,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> replies.Page[replies.Reembedding]:
+) -> Page[replies.Reembedding]:
     """Jobs with their progress, the newest first."""
     page = services.reembeddings.jobs(cursor, limit)
-    items = [_told(services, job) for job in page.items if _reaches(caller, job)]
-    return replies.Page[replies.Reembedding](items=items, next_cursor=page.next_cursor)
+    items = [_render(services, job) for job in page.items if _reaches(caller, job)]
+    return Page[replies.Reembedding](items=items, next_cursor=page.next_cursor)
 
 
 @router.get(
@@ -112,7 +116,7 @@ def read_reembedding(services: ServicesDep, caller: Reader, job_id: JobId) -> re
     """One job with its progress."""
     job = services.reembeddings.job(job_id)
     _reach(caller, job.collection)
-    return _told(services, job)
+    return _render(services, job)
 
 
 @router.delete(
@@ -123,7 +127,7 @@ def read_reembedding(services: ServicesDep, caller: Reader, job_id: JobId) -> re
 def cancel_reembedding(services: ServicesDep, caller: Admin, job_id: JobId) -> replies.Reembedding:
     """End a job. The templates it made stay; a new job goes on with the faces that are left."""
     _reach(caller, services.reembeddings.job(job_id).collection)
-    return _told(services, services.reembeddings.cancel(job_id))
+    return _render(services, services.reembeddings.cancel(job_id))
 
 
 def _reaches(caller: Caller, job: Job) -> bool:
@@ -138,5 +142,5 @@ def _reach(caller: Caller, collection: str | None) -> None:
         raise CollectionForbidden("this concerns every collection, and this key is limited to some: name one")
 
 
-def _told(services: Services, job: Job) -> replies.Reembedding:
+def _render(services: Services, job: Job) -> replies.Reembedding:
     return replies.Reembedding.of(job, services.engine.models)

@@ -6,11 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from service.api.http.auth import Caller, allow
-from service.api.http.declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
+from service.api.access import Caller, allow
 from service.api.http.request_context import trace_of
-from service.api.observers import choose_model, note_faces
-from service.api.schemas import replies, requests
+from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
+from service.api.schemas import faces, requests
 from service.api.services import ServicesDep
 from service.face.errors import ModelNotFound
 from service.keys import Scope
@@ -29,14 +28,11 @@ async def detect(
     request: Request,
     services: ServicesDep,
     caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
-    asked: Annotated[requests.DetectRequest, Depends(body(requests.DetectRequest))],
-) -> replies.Detection:
+    fields: Annotated[requests.DetectRequest, Depends(body(requests.DetectRequest))],
+) -> faces.Detection:
     """Find faces, their landmarks and their quality, the most prominent face first. None is not an error."""
-    scene, seconds = await services.perform(
-        request, lambda stages: (services.engine.detect(asked.image, stages), stages.seconds)
-    )
-    note_faces(services, "detect", scene.faces, len(scene.faces))
-    return replies.Detection.of(scene, seconds, trace_of(request.scope).request_id)
+    result = await services.decide(request, lambda stages: services.engine.detect(fields.image, stages))
+    return faces.Detection.of(result, trace_of(request.scope).request_id)
 
 
 @router.post(
@@ -49,13 +45,12 @@ async def embed(
     request: Request,
     services: ServicesDep,
     caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
-    asked: Annotated[requests.EmbedRequest, Depends(body(requests.EmbedRequest))],
-) -> replies.Embedding:
+    fields: Annotated[requests.EmbedRequest, Depends(body(requests.EmbedRequest))],
+) -> faces.Embedding:
     """Find faces and give back their templates: unit vectors, comparable by cosine within one model's space.
 
     A template is biometric data: keep it as carefully as the image.
     """
-    choose_model(request, services, asked.model)
-    result = await services.perform(request, lambda stages: services.engine.embed(asked.image, asked.model, stages))
-    note_faces(services, "embed", result.scene.faces, len(result.scene.faces))
-    return replies.Embedding.of(result, trace_of(request.scope).request_id)
+    embedder = services.embedder_for(request, fields.model)
+    result = await services.decide(request, lambda stages: services.engine.embed(fields.image, embedder, stages))
+    return faces.Embedding.of(result, trace_of(request.scope).request_id)

@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from service.api.http.auth import Caller, allow
-from service.api.http.declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
 from service.api.http.pagination import Cursor, Limit
-from service.api.observers import note_erasure
-from service.api.schemas import replies, requests
+from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.schemas import gallery as replies
+from service.api.schemas import requests
+from service.api.schemas.reply import Page
 from service.api.services import ServicesDep
 from service.errors import FacetError
 from service.gallery import errors as gallery
 from service.keys import Scope
+from service.observation import Erasure
 
 router = APIRouter(prefix="/v1", tags=["gallery"])
 
@@ -36,11 +38,11 @@ def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
 @router.get("/collections", summary="List collections", responses=_problems(gallery.CursorInvalid))
 def list_collections(
     services: ServicesDep, caller: Reader, cursor: Cursor = None, limit: Limit = 100
-) -> replies.Page[replies.Collection]:
+) -> Page[replies.Collection]:
     """Collections that the key may touch, in the order of their making."""
     page = services.gallery.collections(cursor, limit)
     items = [replies.Collection.model_validate(item) for item in page.items if caller.reaches(item.name)]
-    return replies.Page[replies.Collection](items=items, next_cursor=page.next_cursor)
+    return Page[replies.Collection](items=items, next_cursor=page.next_cursor)
 
 
 @router.post(
@@ -53,13 +55,13 @@ def list_collections(
 def create_collection(
     services: ServicesDep,
     caller: Admin,
-    asked: Annotated[requests.CollectionRequest, Depends(body(requests.CollectionRequest, forms=False))],
+    fields: Annotated[requests.CollectionRequest, Depends(body(requests.CollectionRequest, forms=False))],
 ) -> replies.Collection:
     """Make an empty collection."""
-    made = services.gallery.create_collection(
-        caller.require(asked.name), keep_crops=asked.keep_crops, metadata=asked.metadata
+    collection = services.gallery.create_collection(
+        caller.require(fields.name), keep_crops=fields.keep_crops, metadata=fields.metadata
     )
-    return replies.Collection.model_validate(made)
+    return replies.Collection.model_validate(collection)
 
 
 @router.get("/collections/{collection}", summary="Read a collection", responses=_problems(gallery.CollectionNotFound))
@@ -76,7 +78,7 @@ def delete_collection(
 ) -> replies.Receipt:
     """Erase a collection with every subject, face and template in it."""
     receipt = services.gallery.delete_collection(caller.require(collection))
-    note_erasure(request, services, caller, "collection", collection)
+    services.publish(request, Erasure(receipt), collection)
     return replies.Receipt.model_validate(receipt)
 
 
@@ -92,11 +94,11 @@ def list_subjects(
     cursor: Cursor = None,
     limit: Limit = 100,
     prefix: Annotated[str, Query(max_length=200, description="Only subjects whose name begins so.")] = "",
-) -> replies.Page[replies.Subject]:
+) -> Page[replies.Subject]:
     """Subjects of a collection, oldest first."""
     page = services.gallery.subjects(caller.require(collection), cursor, limit, prefix)
     items = [replies.Subject.model_validate(item) for item in page.items]
-    return replies.Page[replies.Subject](items=items, next_cursor=page.next_cursor)
+    return Page[replies.Subject](items=items, next_cursor=page.next_cursor)
 
 
 @router.get(
@@ -124,10 +126,10 @@ def update_subject(
     caller: Enroller,
     collection: CollectionName,
     subject: SubjectName,
-    asked: Annotated[requests.SubjectRequest, Depends(body(requests.SubjectRequest, forms=False))],
+    fields: Annotated[requests.SubjectRequest, Depends(body(requests.SubjectRequest, forms=False))],
 ) -> replies.Subject:
     """Give a subject a new name, new metadata, or both."""
-    changed = services.gallery.update_subject(caller.require(collection), subject, asked.name, asked.metadata)
+    changed = services.gallery.update_subject(caller.require(collection), subject, fields.name, fields.metadata)
     return replies.Subject.model_validate(changed)
 
 
@@ -141,7 +143,7 @@ def delete_subject(
 ) -> replies.Receipt:
     """Erase a subject with all faces and templates."""
     receipt = services.gallery.delete_subject(caller.require(collection), subject)
-    note_erasure(request, services, caller, "subject", collection)
+    services.publish(request, Erasure(receipt), collection)
     return replies.Receipt.model_validate(receipt)
 
 
@@ -157,11 +159,11 @@ def list_faces(
     subject: SubjectName,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> replies.Page[replies.StoredFace]:
+) -> Page[replies.StoredFace]:
     """Faces of a subject, oldest first."""
     page = services.gallery.faces(caller.require(collection), subject, cursor, limit)
     items = [replies.StoredFace.model_validate(item) for item in page.items]
-    return replies.Page[replies.StoredFace](items=items, next_cursor=page.next_cursor)
+    return Page[replies.StoredFace](items=items, next_cursor=page.next_cursor)
 
 
 @router.get(
@@ -184,15 +186,15 @@ def delete_face(
 ) -> replies.Receipt:
     """Erase one face with its templates; its subject stays."""
     receipt = services.gallery.delete_face(caller.require(collection), face_id)
-    note_erasure(request, services, caller, "face", collection)
+    services.publish(request, Erasure(receipt), collection)
     return replies.Receipt.model_validate(receipt)
 
 
 @router.get("/receipts", summary="List receipts of erasures", responses=_problems(gallery.CursorInvalid))
 def list_receipts(
     services: ServicesDep, caller: Admin, cursor: Cursor = None, limit: Limit = 100
-) -> replies.Page[replies.Receipt]:
+) -> Page[replies.Receipt]:
     """Proofs of all erasures, oldest first."""
     page = services.gallery.receipts(cursor, limit)
     items = [replies.Receipt.model_validate(item) for item in page.items]
-    return replies.Page[replies.Receipt](items=items, next_cursor=page.next_cursor)
+    return Page[replies.Receipt](items=items, next_cursor=page.next_cursor)

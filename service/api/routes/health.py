@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Header, Response
 from fastapi.params import Depends as DependsMarker
 from prometheus_client.exposition import choose_encoder
 
-from service.api.http.auth import allow
-from service.api.http.declarations import STORE, problems
+from service.api.access import allow
 from service.api.http.errors import NotReady
-from service.api.schemas import replies
+from service.api.route_declarations import STORE, problems
+from service.api.schemas.health import Health
 from service.api.services import ServicesDep
 from service.keys import Scope
 from service.version import VERSION
@@ -22,16 +22,16 @@ metrics_router = APIRouter(tags=["health"])
 
 
 @router.get("/livez", summary="Is the process alive?")
-async def livez() -> replies.Health:
+async def livez() -> Health:
     """Answers as long as the process serves requests at all."""
-    return replies.Health(status="alive", version=VERSION)
+    return Health(status="alive", version=VERSION)
 
 
 @router.get("/readyz", summary="Can the service answer?", responses=problems(NotReady))
-async def readyz(services: ServicesDep) -> replies.Health:
+async def readyz(services: ServicesDep) -> Health:
     """Runs every loaded model once and asks the gallery. At most once a second: in between, the last good answer."""
     await services.readiness.probe()
-    return replies.Health(status="ready", version=VERSION)
+    return Health(status="ready", version=VERSION)
 
 
 @metrics_router.get(
@@ -43,7 +43,7 @@ async def readyz(services: ServicesDep) -> replies.Health:
 def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
     """All series, in the text format that the Accept header asks for."""
     encode, media_type = choose_encoder(accept)
-    return Response(encode(services.metrics.registry), media_type=media_type)
+    return Response(encode(services.series), media_type=media_type)
 
 
 def metrics_access(public: bool) -> list[DependsMarker]:

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from fastapi.responses import PlainTextResponse
 
-from service.api.http.auth import Caller, allow
-from service.api.http.declarations import CALLER, STORE, problems
-from service.api.schemas import replies
+from service.api.access import Caller, allow
+from service.api.route_declarations import CALLER, STORE, problems
+from service.api.schemas import models as replies
 from service.api.services import Services, ServicesDep
 from service.face.errors import ModelNotFound
 from service.face.registry import ModelFolder

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import from_json
 
 from service.api.http.body import Image
-from service.decision import Ask
+from service.decision import OperatingPoint
 from service.gallery.records import DuplicatePolicy
 
 MAX_IMAGES = 20
@@ -67,7 +67,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _Asking(Request):
+class _Decidable(Request):
     model: ModelName | None = None
     fmr: Rate | None = Field(
         None,
@@ -86,12 +86,12 @@ class _Asking(Request):
         return self
 
     @property
-    def ask(self) -> Ask:
-        """What to decide by."""
-        return Ask(self.model, self.fmr, self.threshold)
+    def point(self) -> OperatingPoint:
+        """Where to decide: at the rate, or at the score."""
+        return OperatingPoint(self.fmr, self.threshold)
 
 
-class VerifyRequest(_Asking):
+class VerifyRequest(_Decidable):
     """A probe, and what it is compared with: a reference image, or a stored subject."""
 
     probe: Image = Field(description="Image of the person to verify.")
@@ -110,7 +110,7 @@ class VerifyRequest(_Asking):
         return self
 
 
-class IdentifyRequest(_Asking):
+class IdentifyRequest(_Decidable):
     """An image to search a collection with."""
 
     image: Image = Field(description="Image of the person to identify.")
@@ -124,7 +124,7 @@ class IdentifyRequest(_Asking):
     quality: QualityGate = "report"
 
 
-class EnrollRequest(_Asking):
+class EnrollRequest(_Decidable):
     """A person to enrol, from one image or several. Fit images are kept, the others are reported."""
 
     subject: Name = Field(description="Name of the person; made when new.")

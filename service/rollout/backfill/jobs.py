@@ -67,7 +67,8 @@ class Job:
 def start_job(connection: sa.Connection, principal: str, model: str, collection: str | None, rate: float) -> Job:
     """A new job, in a transaction that writes.
 
-    Raises: ReembeddingRunning when one of this model runs there, CollectionNotFound.
+    Raises:
+        ReembeddingRunning when one of this model runs there, CollectionNotFound.
     """
     for job in running_jobs(connection):
         if job.model == model and (None in (job.collection, collection) or job.collection == collection):
@@ -117,7 +118,8 @@ def advance_job(
 
     The job stays its holder's for so long from now. Where it has ended or is another's by now, nothing is added.
 
-    Raises: VectorInvalid.
+    Raises:
+        VectorInvalid.
     """
     if job.holder is None or not _hold(turn.connection, job.id, job.holder, lease, table.c.holder == job.holder):
         return None
@@ -127,7 +129,11 @@ def advance_job(
 
 
 def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:
-    """End a running job. Raises: ReembeddingNotFound, ReembeddingEnded."""
+    """End a running job.
+
+    Raises:
+        ReembeddingNotFound, ReembeddingEnded.
+    """
     job = find_job(connection, job_id)
     if job.state != RUNNING:
         raise ReembeddingEnded(f"job {job_id} is {job.state} already")
@@ -136,7 +142,11 @@ def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:
 
 
 def find_job(connection: sa.Connection, job_id: str) -> Job:
-    """One job. Raises: ReembeddingNotFound."""
+    """One job.
+
+    Raises:
+        ReembeddingNotFound.
+    """
     row = connection.execute(sa.select(*_COLUMNS).where(table.c.id == job_id)).one_or_none()
     if row is None:
         raise ReembeddingNotFound(job_id)
@@ -145,8 +155,8 @@ def find_job(connection: sa.Connection, job_id: str) -> Job:
 
 def running_jobs(connection: sa.Connection) -> list[Job]:
     """Jobs that run, oldest first."""
-    asked = sa.select(*_COLUMNS).where(table.c.state == RUNNING).order_by(table.c.row)
-    return [Job(*row) for row in connection.execute(asked)]
+    select = sa.select(*_COLUMNS).where(table.c.state == RUNNING).order_by(table.c.row)
+    return [Job(*row) for row in connection.execute(select)]
 
 
 def latest_jobs(connection: sa.Connection) -> list[Job]:
@@ -156,7 +166,11 @@ def latest_jobs(connection: sa.Connection) -> list[Job]:
 
 
 def list_jobs(engine: sa.Engine, cursor: str | None = None, limit: int = 100) -> Page[Job]:
-    """All jobs, newest first; also beside a running service. Raises: CursorInvalid, StorageError."""
+    """All jobs, newest first; also beside a running service.
+
+    Raises:
+        CursorInvalid, StorageError.
+    """
     return paging.newest_first(engine, sa.select(*_COLUMNS), table.c.row, Job, cursor, limit)
 
 

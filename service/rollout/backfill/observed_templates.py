@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.database.sqlite import storage_errors
-from service.decision import Outcome
+from service.decision import OperatingPoint, Outcome, is_match, threshold_for
 from service.engine import Identification, Verification
 from service.errors import FacetError
 from service.face.errors import ThresholdUnsupported
@@ -27,122 +27,147 @@ from service.gallery import template_update
 from service.gallery.gallery import Gallery
 from service.gallery.records import AuditEntry, Hit
 from service.gallery_models import Reach
-from service.metrics import Metrics
 from service.models import Models
+from service.observation import DecisionEvent
 from service.pipeline import FaceFound
+from service.rollout.backfill.metrics import BackfillMetrics
 from service.thread_priority import give_way, wait_while
 
 log = logging.getLogger("facet")
 
 WAITING = 64
-"""Sightings that may wait; the next is passed over: people come again."""
+"""Observations that may wait; the next is passed over: people come again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """Somebody enrolled, seen by `model` (its name) in a request; the crop lives in memory only."""
+class Observation:
+    """Somebody enrolled was recognised by `model` (its name) in a request; the crop lives in memory only."""
 
     request_id: str
     principal: str
     collection: str
     subject_id: str
     model: str
-    score: float
+    threshold: float
+    """Score from which on it is sure enough."""
     crop: NDArray[np.uint8]
 
 
-class Sightings:
-    """Takes sightings and makes what templates they can, one after another, in a thread of low priority.
+class ObservedTemplates:
+    """Takes photographs of people enrolled, as an observer, and makes what templates they can, one after another.
 
-    `rate` is the false match rate of a sighting; None takes none. `busy` says whether every worker has a request.
+    In a thread of low priority, while a worker is free.
     """
 
     def __init__(
-        self, models: Models, gallery: Gallery, metrics: Metrics, rate: float | None, busy: Callable[[], bool]
+        self,
+        models: Models,
+        gallery: Gallery,
+        metrics: BackfillMetrics,
+        fmr: float | None,
+        busy: Callable[[], bool],
     ) -> None:
+        """Start the thread.
+
+        Args:
+            models: Loaded; each gets the templates that it lacks.
+            gallery: Of those enrolled.
+            metrics: Counts the templates made.
+            fmr: The false match rate of being sure enough; None takes nothing.
+            busy: Says whether every worker has a request.
+        """
         self._models, self._gallery, self._metrics = models, gallery, metrics
-        self._rate, self._busy = rate, busy
-        self._queue: queue.Queue[tuple[Sighting, float] | None] = queue.Queue(WAITING)
+        self._point, self._busy = None if fmr is None else OperatingPoint(fmr=fmr), busy
+        self._queue: queue.Queue[Observation | None] = queue.Queue(WAITING)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="facet-sightings", daemon=True)
-        if rate is not None:
+        self._thread = threading.Thread(target=self._run, name="facet-renewal", daemon=True)
+        if fmr is not None:
             self._thread.start()
 
-    async def offer_verification(self, request_id: str, principal: str, collection: str, seen: Verification) -> None:
-        """Take the probe of a verification against a stored subject. A coroutine: it never waits."""
-        if isinstance(seen.reference, Hit) and seen.matched and seen.reach is not None:
-            subject, model = seen.reference.subject_id, seen.model.manifest.identity
-            sighting = Sighting(request_id, principal, collection, subject, model, seen.score, seen.probe.crop)
-            self._offer(sighting, seen.probe, seen.reach, None)
-
-    async def offer_identification(
-        self, request_id: str, principal: str, collection: str, seen: Identification
-    ) -> None:
-        """Take the faces of an identification that matched. A coroutine: it never waits."""
-        for one in seen.faces:
-            if one.outcome == Outcome.MATCH:
-                best, model = one.candidates[0], seen.model.manifest.identity
-                sighting = Sighting(
-                    request_id, principal, collection, best.subject_id, model, best.score, one.face.crop
-                )
-                self._offer(sighting, one.face, seen.reach, seen.comparisons)
+    def observe(self, event: DecisionEvent) -> None:
+        """Take the probe of a verification of a stored subject, or the faces of an identification that matched."""
+        result = event.decision
+        if isinstance(result, Verification) and result.matched and result.reach is not None:
+            if isinstance(result.reference, Hit):
+                self._take(event, result, result.probe, result.reference, result.reach, None)
+        elif isinstance(result, Identification):
+            for each in result.faces:
+                if each.outcome == Outcome.MATCH:
+                    self._take(event, result, each.face, each.candidates[0], result.reach, result.comparisons)
 
     def waiting(self) -> int:
-        """Sightings that wait."""
+        """Count the observations that wait."""
         return self._queue.qsize()
 
     def close(self) -> None:
-        """Finish the sighting at hand and drop what waits."""
+        """Finish the observation at hand and drop what waits."""
         self._stopping.set()
-        if self._rate is not None:
+        if self._point is not None:
             with suppress(queue.Full):
                 self._queue.put_nowait(None)
             self._thread.join()
 
-    def _offer(self, sighting: Sighting, face: FaceFound, reach: Reach, comparisons: int | None) -> None:
-        if self._rate is None or face.quality.reasons:
+    def _take(
+        self,
+        event: DecisionEvent,
+        result: Verification | Identification,
+        face: FaceFound,
+        hit: Hit,
+        reach: Reach,
+        comparisons: int | None,
+    ) -> None:
+        """Queue a fit face that was recognised surely enough."""
+        if self._point is None or self._point.fmr is None or face.quality.reasons:
             return
-        table = reach.thresholds
         try:
-            sure = table.at(self._rate) if comparisons is None else table.for_gallery(self._rate, comparisons)
+            threshold = threshold_for(self._point, reach.thresholds, self._point.fmr, comparisons)
         except ThresholdUnsupported as error:
             log.warning("FACET_RENEW_FMR: %s", error)
             return
-        if sighting.score >= sure.value:
+        if is_match(hit.score, threshold):
+            observation = Observation(
+                request_id=event.context.request_id,
+                principal=event.context.principal,
+                collection=event.context.collection or "",
+                subject_id=hit.subject_id,
+                model=result.model.manifest.identity,
+                threshold=threshold.value,
+                crop=face.crop,
+            )
             with suppress(queue.Full):
-                self._queue.put_nowait((sighting, sure.value))
+                self._queue.put_nowait(observation)
 
     def _run(self) -> None:
         give_way()
-        while (waiting := self._queue.get()) is not None and not self._stopping.is_set():
+        while (observation := self._queue.get()) is not None and not self._stopping.is_set():
             wait_while(self._busy, self._stopping)
             try:
-                self._renew(*waiting)
+                self._renew(observation)
             except FacetError as error:
-                log.warning("a sighting was not used: %s", error)
+                log.warning("a photograph made no template: %s", error)
             except Exception:
-                log.exception("a sighting was not used")
+                log.exception("a photograph made no template")
 
-    def _renew(self, sighting: Sighting, threshold: float) -> None:
+    def _renew(self, observation: Observation) -> None:
         for embedder in self._models.embedders:
             with storage_errors(), self._gallery.engine.connect() as connection:
-                lacking = template_update.faces_to_renew(connection, embedder.digest, sighting.subject_id)
+                lacking = template_update.faces_to_renew(connection, embedder.digest, observation.subject_id)
             if not lacking:
                 continue
-            vector = embedder.embed(sighting.crop[None])[0]
-            made = dict.fromkeys(lacking, vector)
+            vector = embedder.embed(observation.crop[None])[0]
+            by_face = dict.fromkeys(lacking, vector)
             add = partial(
-                template_update.add_templates, keyring=self._gallery.keyring, digest=embedder.digest, made=made
+                template_update.add_templates, keyring=self._gallery.keyring, digest=embedder.digest, made=by_face
             )
-            self._metrics.templates_made(embedder.manifest.identity, "sight", self._gallery.change(add))
+            self._metrics.count_templates(embedder.manifest.identity, "sight", self._gallery.change(add))
             self._gallery.audit(
                 AuditEntry(
-                    request_id=sighting.request_id,
-                    principal=sighting.principal,
+                    request_id=observation.request_id,
+                    principal=observation.principal,
                     action="renew",
                     outcome=embedder.manifest.identity,
-                    collection=sighting.collection,
-                    model=sighting.model,
-                    threshold=threshold,
+                    collection=observation.collection,
+                    model=observation.model,
+                    threshold=observation.threshold,
                 )
             )

@@ -37,31 +37,52 @@ class Reembeddings:
     def start(self, principal: str, model: str, collection: str | None, rate: float) -> Job:
         """Begin to make templates of a loaded model from kept crops, in the background.
 
-        Raises: ModelNotFound (not loaded), CollectionNotFound, ReembeddingRunning, StorageError.
+        Raises:
+            ModelNotFound (not loaded), CollectionNotFound, ReembeddingRunning, StorageError.
         """
         digest = self._models.embedder(model).digest
         return self._gallery.write(lambda connection: start_job(connection, principal, digest, collection, rate))
 
     def cancel(self, job_id: str) -> Job:
-        """End a job; the templates it made stay. Raises: ReembeddingNotFound, ReembeddingEnded, StorageError."""
+        """End a job; the templates it made stay.
+
+        Raises:
+            ReembeddingNotFound, ReembeddingEnded, StorageError.
+        """
         return self._gallery.write(lambda connection: end_job(connection, job_id, CANCELLED))
 
     def job(self, job_id: str) -> Job:
-        """One job. Raises: ReembeddingNotFound, StorageError."""
+        """One job.
+
+        Raises:
+            ReembeddingNotFound, StorageError.
+        """
         with storage_errors(), self._gallery.engine.connect() as connection:
             return find_job(connection, job_id)
 
     def jobs(self, cursor: str | None = None, limit: int = 100) -> Page[Job]:
-        """All jobs, newest first. Raises: CursorInvalid, StorageError."""
+        """All jobs, newest first.
+
+        Raises:
+            CursorInvalid, StorageError.
+        """
         return list_jobs(self._gallery.engine, cursor, limit)
 
     def latest(self) -> list[Job]:
-        """The newest job of each model and collection. Raises: StorageError."""
+        """The newest job of each model and collection.
+
+        Raises:
+            StorageError.
+        """
         with storage_errors(), self._gallery.engine.connect() as connection:
             return latest_jobs(connection)
 
     def coverage(self, model: Manifest, reachable: Collection[str] | None = None) -> list[Coverage]:
-        """How far a model reaches, in the collections named or in all. Raises: StorageError."""
+        """How far a model reaches, in the collections named or in all.
+
+        Raises:
+            StorageError.
+        """
         names = None if reachable is None else sorted(reachable)
         with storage_errors(), self._gallery.engine.connect() as connection:
             return template_coverage.cover(connection, model.sha256, self._models.same_space(model), names)
@@ -72,11 +93,12 @@ class Reembeddings:
         Refused while the champion searches them: templates of its own, or those by which alone it reaches somebody.
         When the champion changes in the middle the rest is checked again.
 
-        Raises: TemplatesNeeded, CoverageMissing, CollectionNotFound, StorageError.
+        Raises:
+            TemplatesNeeded, CoverageMissing, CollectionNotFound, StorageError.
         """
         checked: str | None = None
 
-        def some(turn: Turn[Effect]) -> int:
+        def drop_some(turn: Turn[Effect]) -> int:
             nonlocal checked
             champion = self._roles.held(turn.connection).champion
             if champion != checked:
@@ -85,7 +107,7 @@ class Reembeddings:
             return template_update.drop_some(turn, digest, collection, DROPPED_AT_ONCE)
 
         with self._dropping:
-            removed = sum(iter(lambda: self._gallery.change(some), 0))
+            removed = sum(iter(lambda: self._gallery.change(drop_some), 0))
             return self._gallery.change(partial(write_receipt, kind="model", target=digest, lost=0, removed=removed))
 
     def _check(self, connection: sa.Connection, champion: str, digest: str, collection: str | None) -> None:

@@ -29,9 +29,9 @@ from service.gallery.errors import CollectionNotFound, StorageUnavailable
 from service.gallery.gallery import Gallery
 from service.gallery.records import Vector, new_id
 from service.gallery.template_update import KeptCrop
-from service.metrics import Metrics
 from service.models import Models
 from service.rollout.backfill.jobs import DONE, Job, advance_job, claim_job, end_job, release_jobs, running_jobs
+from service.rollout.backfill.metrics import BackfillMetrics
 from service.thread_priority import give_way, wait_while
 
 log = logging.getLogger("facet")
@@ -53,7 +53,7 @@ class Reembedder:
         self,
         models: Models,
         gallery: Gallery,
-        metrics: Metrics,
+        metrics: BackfillMetrics,
         busy: Callable[[], bool],
         lease: timedelta = LEASE,
     ) -> None:
@@ -97,13 +97,13 @@ class Reembedder:
         with storage_errors(), self._gallery.engine.connect() as connection:
             jobs = running_jobs(connection)
         self._due = {job.id: self._due.get(job.id, 0.0) for job in jobs}
-        for found in jobs:
-            embedder = self._models.by_digest(found.model)
+        for running in jobs:
+            embedder = self._models.by_digest(running.model)
             if embedder is None or self._stopping.is_set():
                 continue
-            job = self._claim(found)
+            job = self._claim(running)
             if job is None:  # another's, and as new when it comes back
-                self._due[found.id] = 0.0
+                self._due[running.id] = 0.0
             elif time.monotonic() >= self._due[job.id]:
                 begun = time.monotonic()
                 self._due[job.id] = begun + self._do_some(job, embedder) / job.rate
@@ -120,10 +120,10 @@ class Reembedder:
 
     def _do_some(self, job: Job, embedder: Embedder) -> int:
         """Make some templates, or end the job where there are none left to make. Returns the faces looked at."""
-        some = max(1, min(MOST, int(job.rate / PARTS)))
+        count = max(1, min(MOST, int(job.rate / PARTS)))
         try:
             with storage_errors(), self._gallery.engine.connect() as connection:
-                kept = template_update.crops_without(connection, job.model, job.collection, job.reached, some)
+                kept = template_update.crops_without(connection, job.model, job.collection, job.reached, count)
         except CollectionNotFound:  # erased meanwhile
             kept = []
         if not kept:
@@ -138,7 +138,7 @@ class Reembedder:
                 advance_job, keyring=keyring, job=job, made=made, reached=reached, failed=failed, lease=self._lease
             )
             if (advanced := self._gallery.change(advance)) is not None:
-                self._metrics.templates_made(embedder.manifest.identity, "crop", advanced.made - job.made)
+                self._metrics.count_templates(embedder.manifest.identity, "crop", advanced.made - job.made)
         return looked_at
 
     def _embed(self, embedder: Embedder, kept: Sequence[KeptCrop]) -> tuple[dict[int, Vector], int]:
@@ -156,7 +156,11 @@ class Reembedder:
         return made, len(kept)
 
     def _open(self, crop: KeptCrop) -> NDArray[np.uint8]:
-        """RGB (128, 128, 3). Raises: ImageError, StorageUnavailable, KeyMissing."""
+        """RGB (128, 128, 3).
+
+        Raises:
+            ImageError, StorageUnavailable, KeyMissing.
+        """
         picture = self._gallery.keyring.open(crop.data, crop.key_id, crop.place)
         pixels = decode(picture, ImageLimits()).pixels
         if pixels.shape != (CROP, CROP, 3):

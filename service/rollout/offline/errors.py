@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from service.rollout.errors import ComparisonError
+from service.rollout.errors import RolloutError
 
 
-class PhotographsInvalid(ComparisonError):
+class PhotographsInvalid(RolloutError):
     """The list of pairs or the folder cannot be read as one, or holds too little to measure anything."""
 
     code = "photographs_invalid"
 
 
-class PlotsUnavailable(ComparisonError):
+class PlotsUnavailable(RolloutError):
     """What draws the plots is not installed."""
 
     code = "plots_unavailable"

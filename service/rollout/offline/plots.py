@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.rollout.decision_log import Case
+from service.rollout.decision_log import LoggedDecision
 from service.rollout.offline.errors import PlotsUnavailable
 from service.rollout.offline.measure import Measured, Measurement
 from service.rollout.report import Share, report
@@ -50,34 +50,35 @@ def plot_measurement(made: Measurement, folder: Path) -> list[Path]:
     return written + _save(figure, folder, "rates")
 
 
-def plot_report(cases: Sequence[Case], champion: str, challenger: str, folder: Path) -> list[Path]:
+def plot_report(decisions: Sequence[LoggedDecision], champion: str, challenger: str, folder: Path) -> list[Path]:
     """Write `scores` (of both models, with their thresholds), `agreement` (over time) and `seconds`. Returns the files.
 
     Raises: PlotsUnavailable.
     """
-    both = [case for case in cases if case.challenger is not None]
+    both = [(each, each.champion, each.challenger) for each in decisions if each.challenger is not None]
     figure = _figure(6, 6)
     axes = figure.subplots()
     for agree, colour in ((True, "tab:blue"), (False, "tab:red")):
-        mine = [c for c in both if c.agree is agree and None not in (c.champion_score, c.challenger_score)]
+        mine = [pair for each, *pair in both if each.agree is agree and None not in (pair[0].score, pair[1].score)]
         axes.scatter(
-            [c.champion_score for c in mine],
-            [c.challenger_score for c in mine],
+            [first.score for first, _ in mine],
+            [second.score for _, second in mine],
             s=12,
             alpha=0.6,
             color=colour,
-            label=f"{'agree' if agree else 'disagree'}: {sum(c.agree is agree for c in both)}",
+            label=f"{'agree' if agree else 'disagree'}: {sum(each.agree is agree for each, *_ in both)}",
         )
     if both:
-        axes.axvline(float(np.median([c.champion_threshold for c in both])), color="grey", linewidth=1)
-        axes.axhline(float(np.median([c.challenger_threshold or 0.0 for c in both])), color="grey", linewidth=1)
+        axes.axvline(float(np.median([first.threshold for _, first, _ in both])), color="grey", linewidth=1)
+        axes.axhline(float(np.median([second.threshold for *_, second in both])), color="grey", linewidth=1)
     axes.set(xlabel=f"score, {champion}", ylabel=f"score, {challenger}", title="lines: median thresholds")
     axes.legend()
     written = _save(figure, folder, "scores")
 
     figure = _figure(8, 4)
     axes = figure.subplots()
-    parts = [list(part) for part in np.array_split(np.array(both, dtype=object), STEPS) if len(part)]
+    compared = [each for each, *_ in both]
+    parts = [list(part) for part in np.array_split(np.array(compared, dtype=object), STEPS) if len(part)]
     shares = [report(part).agreement for part in parts]
     times = [part[len(part) // 2].at for part in parts]
     axes.errorbar(times, [_percent(s) for s in shares], yerr=_bars(shares), marker="o", capsize=3)
@@ -87,9 +88,12 @@ def plot_report(cases: Sequence[Case], champion: str, challenger: str, folder: P
 
     figure = _figure(6, 4)
     axes = figure.subplots()
-    sides = ((champion, [c.champion_seconds for c in both]), (challenger, [c.challenger_seconds for c in both]))
+    sides = (
+        (champion, [first.seconds for _, first, _ in both]),
+        (challenger, [second.seconds for *_, second in both]),
+    )
     for name, seconds in sides:
-        values = np.sort(np.array([s for s in seconds if s is not None], dtype=np.float64)) * 1000
+        values = np.sort(np.array(seconds, dtype=np.float64)) * 1000
         axes.plot(values, np.arange(1, len(values) + 1) / max(1, len(values)), drawstyle="steps-post", label=name)
     axes.set(xlabel="ms to embed and to compare or search", ylabel="share of cases", ylim=(0, 1))
     axes.legend()

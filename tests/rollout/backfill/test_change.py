@@ -94,7 +94,7 @@ def test_from_crops_and_sight_to_promotion_rollback_and_the_end_of_the_old_templ
 def test_unless_a_setting_allows_it_nobody_gets_a_template_by_being_seen(enrolled: Start, portrait: bytes) -> None:
     client = enrolled("teacher", "stranger")
     assert best(identify(client, portrait, fmr="0.1")) == "astronaut"
-    assert not client.app.state.services.sightings.waiting()  # type: ignore[attr-defined]
+    assert not client.app.state.services.observed_templates.waiting()  # type: ignore[attr-defined]
     assert coverage(client, "stranger")["default"]["templates"] == 0
 
 

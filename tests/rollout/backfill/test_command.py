@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.database.encryption import Keyring
 from service.gallery.embedded import open_embedded
-from service.metrics import Metrics
+from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
@@ -61,7 +61,7 @@ def test_a_job_is_asked_for_watched_and_its_old_templates_dropped(data: Path, lo
     models = load("teacher", "stranger")
     with (
         closing(open_embedded(data, keyring=Keyring.parse(KEYRING))) as gallery,
-        closing(Reembedder(models, gallery, Metrics(CollectorRegistry()), lambda: False)),
+        closing(Reembedder(models, gallery, BackfillMetrics(CollectorRegistry()), lambda: False)),
     ):
         roles = Roles(models, gallery)
         desk = Reembeddings(models, gallery, roles)

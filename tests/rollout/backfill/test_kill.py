@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from service.bench.server import make_key
 from service.database.encryption import Keyring
 from service.gallery.embedded import open_embedded
-from service.metrics import Metrics
+from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
@@ -72,7 +72,7 @@ def test_killed_in_the_middle_it_ends_as_if_it_had_not_been(
     models = load("teacher", "stranger")
     with (
         closing(open_embedded(twin, keyring=Keyring.parse(KEYRING))) as gallery,
-        closing(Reembedder(models, gallery, Metrics(CollectorRegistry()), lambda: False)),
+        closing(Reembedder(models, gallery, BackfillMetrics(CollectorRegistry()), lambda: False)),
     ):
         desk = Reembeddings(models, gallery, Roles(models, gallery))
         job = desk.start("test", "stranger", "visitors", 1000)

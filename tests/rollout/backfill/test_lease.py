@@ -9,8 +9,8 @@ from datetime import timedelta
 from prometheus_client import CollectorRegistry
 
 from service.gallery.gallery import Gallery
-from service.metrics import Metrics
 from service.models import Models
+from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
@@ -26,7 +26,8 @@ class Replica:
         self.looked_at, self.stuck = 0, stuck
         self.standing = threading.Event()
         self.free = threading.Event()
-        self.metrics = Metrics(CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.metrics = BackfillMetrics(self.registry)
         self.worker = Reembedder(models, gallery, self.metrics, self._busy, timedelta(seconds=lease))
 
     def _busy(self) -> bool:
@@ -38,7 +39,7 @@ class Replica:
 
     def made(self) -> float:
         labels = {"model": "stranger@1.0.0", "source": "crop"}
-        return self.metrics.registry.get_sample_value("facet_templates_made_total", labels) or 0.0
+        return self.registry.get_sample_value("facet_templates_made_total", labels) or 0.0
 
     def close(self) -> None:
         self.free.set()

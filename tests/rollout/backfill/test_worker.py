@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from service.database.schema import crops
 from service.gallery.gallery import Gallery
-from service.metrics import Metrics
 from service.models import Models
+from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
@@ -19,7 +19,7 @@ from tests.rollout.backfill.conftest import PEOPLE, await_that, ended, stored_te
 
 
 def worker(models: Models, gallery: Gallery, busy: bool = False) -> closing[Reembedder]:
-    return closing(Reembedder(models, gallery, Metrics(CollectorRegistry()), lambda: busy))
+    return closing(Reembedder(models, gallery, BackfillMetrics(CollectorRegistry()), lambda: busy))
 
 
 def test_no_more_faces_a_second_than_the_job_allows(models: Models, gallery: Gallery) -> None:

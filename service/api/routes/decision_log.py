@@ -5,28 +5,31 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AwareDatetime
 
-from service.api.http.auth import Caller, allow
-from service.api.http.declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden, ScopeMissing
 from service.api.http.pagination import Cursor, Limit
-from service.api.schemas import replies, requests
+from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
+from service.api.schemas import requests
+from service.api.schemas import rollout as replies
+from service.api.schemas.reply import Page
 from service.api.services import Services, ServicesDep
 from service.face.errors import ModelNotFound
 from service.gallery.errors import CursorInvalid
 from service.keys import Scope
-from service.rollout.decision_log import Case, Choice
+from service.observation import GroundTruth, ModelAcceptance
+from service.rollout.decision_log import CHALLENGER, CHAMPION, LoggedDecision, LogQuery
 from service.rollout.errors import DecisionNotFound
-from service.rollout.report import challenger_accepts, champion_accepts, report
+from service.rollout.report import report
 
 router = APIRouter(prefix="/v1", tags=["comparison"])
 
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 
 
-def chosen(
+def read_query(
     services: ServicesDep,
     caller: Reader,
     since: Annotated[AwareDatetime | None, Query(description="Cases from this moment on.")] = None,
@@ -39,10 +42,10 @@ def chosen(
     challenger: Annotated[
         str | None, Query(max_length=80, description="Model that was tried. Unset: the challenger now, or none.")
     ] = None,
-) -> Choice:
+) -> LogQuery:
     """The cases that the query asks for, among those that the key may see."""
     roles = services.roles.current()
-    return Choice(
+    return LogQuery(
         champion=roles.champion if champion is None else services.registry.find(champion).manifest.sha256,
         challenger=roles.challenger if challenger is None else services.registry.find(challenger).manifest.sha256,
         since=since and since.astimezone(UTC),
@@ -52,7 +55,7 @@ def chosen(
     )
 
 
-Chosen = Annotated[Choice, Depends(chosen)]
+QueryDep = Annotated[LogQuery, Depends(read_query)]
 
 
 @router.get(
@@ -60,9 +63,9 @@ Chosen = Annotated[Choice, Depends(chosen)]
     summary="Compare two models",
     responses=problems(*CALLER, *STORE, CollectionForbidden, ModelNotFound),
 )
-def read_comparison(services: ServicesDep, choice: Chosen) -> replies.Comparison:
+def read_comparison(services: ServicesDep, query: QueryDep) -> replies.Comparison:
     """How the decisions of two models on the same live requests compare, by the cases kept."""
-    return replies.Comparison.of(report(services.cases.all(choice)), choice, services.engine.models)
+    return replies.Comparison.of(report(services.decision_log.all(query)), query, services.engine.models)
 
 
 @router.get(
@@ -72,15 +75,15 @@ def read_comparison(services: ServicesDep, choice: Chosen) -> replies.Comparison
 )
 def list_cases(
     services: ServicesDep,
-    choice: Chosen,
+    query: QueryDep,
     disagreeing: Annotated[bool, Query(description="Only cases on which the models disagree.")] = True,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> replies.Page[replies.Case]:
+) -> Page[replies.Case]:
     """Cases one by one, the newest first: request ids, scores, thresholds, decisions, ranks and seconds."""
-    page = services.cases.page(choice, disagreeing, cursor, limit)
-    items = [replies.Case.model_validate(case) for case in page.items]
-    return replies.Page[replies.Case](items=items, next_cursor=page.next_cursor)
+    page = services.decision_log.page(query, disagreeing, cursor, limit)
+    items = [replies.Case.of(case) for case in page.items]
+    return Page[replies.Case](items=items, next_cursor=page.next_cursor)
 
 
 @router.post(
@@ -90,31 +93,32 @@ def list_cases(
     openapi_extra=takes(requests.OutcomeRequest, forms=False),
 )
 def tell_outcome(
+    request: Request,
     services: ServicesDep,
     caller: Annotated[Caller, Depends(allow(None))],
     request_id: Annotated[str, Path(min_length=1, max_length=128, description="Request id of the decision.")],
-    asked: Annotated[requests.OutcomeRequest, Depends(body(requests.OutcomeRequest, forms=False))],
+    fields: Annotated[requests.OutcomeRequest, Depends(body(requests.OutcomeRequest, forms=False))],
 ) -> replies.Case:
     """Say whether the person was the one in question: the reference, the subject, or rank 1 of the answer.
 
     Only sampled decisions are kept, and a moment passes until one is. Told again, the last word holds. The key needs
     the scope of the decision: `verify` or `identify`.
     """
-    case = services.cases.find(request_id, asked.face)
-    if caller.key is not None and not caller.key.may(Scope(case.route)):
-        raise ScopeMissing(f"this key lacks the scope {case.route!r}")
-    if case.collection is not None:
-        caller.require(case.collection)
-    judged = services.cases.judge(case, asked.outcome, caller.principal)
-    if case.outcome is None:
-        _count(services, judged)
-    return replies.Case.model_validate(judged)
+    before = services.decision_log.find(request_id, fields.face)
+    if caller.key is not None and not caller.key.may(Scope(before.route)):
+        raise ScopeMissing(f"this key lacks the scope {before.route!r}")
+    if before.collection is not None:
+        caller.require(before.collection)
+    decision = services.decision_log.judge(before, fields.outcome, caller.principal)
+    if before.outcome is None:
+        services.publish(request, _truth(services, decision), decision.collection)
+    return replies.Case.of(decision)
 
 
-def _count(services: Services, case: Case) -> None:
-    sides = [("champion", case.champion, champion_accepts(case))]
-    if case.challenger is not None:
-        sides.append(("challenger", case.challenger, challenger_accepts(case)))
-    for role, digest, accepted in sides:
-        name = services.roles.name_of(digest)
-        services.metrics.outcome(case.route, role, name, case.outcome or "", accepted)
+def _truth(services: Services, decision: LoggedDecision) -> GroundTruth:
+    name_of = services.roles.name_of
+    acceptances = [ModelAcceptance(CHAMPION, name_of(decision.champion.model), decision.champion.accepts)]
+    if decision.challenger is not None:
+        accepted = decision.challenger_accepts
+        acceptances.append(ModelAcceptance(CHALLENGER, name_of(decision.challenger.model), accepted))
+    return GroundTruth(decision.route, decision.outcome or "", tuple(acceptances))

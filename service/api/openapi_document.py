@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.http.body import IMAGE_SCHEMA
-from service.api.http.declarations import form_name
 from service.api.http.problems import Problem
+from service.api.route_declarations import form_name
 from service.api.schemas import requests
 from service.version import VERSION
 
@@ -56,14 +56,14 @@ TAGS = [
 
 def document(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI 3.1 document of `app`."""
-    made = get_openapi(title="Facet", version=VERSION, description=DESCRIPTION, tags=TAGS, routes=app.routes)
-    _, defined = models_json_schema([(model, "validation") for model in (*FORMS, *OTHERS)], ref_template=REF)
-    schemas = made["components"]["schemas"]
-    schemas.update(defined["$defs"])
+    description = get_openapi(title="Facet", version=VERSION, description=DESCRIPTION, tags=TAGS, routes=app.routes)
+    _, definitions = models_json_schema([(model, "validation") for model in (*FORMS, *OTHERS)], ref_template=REF)
+    schemas = description["components"]["schemas"]
+    schemas.update(definitions["$defs"])
     for model in FORMS:
-        schemas[form_name(model)] = as_form(defined["$defs"][model.__name__])
-    made["components"]["schemas"] = dict(sorted(schemas.items()))
-    return made
+        schemas[form_name(model)] = as_form(definitions["$defs"][model.__name__])
+    description["components"]["schemas"] = dict(sorted(schemas.items()))
+    return description
 
 
 def as_form(schema: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ JSON_EXAMPLES: dict[str, dict[str, object]] = {
 
 
 def body(schema: type[M], forms: bool = True) -> Callable[..., AsyncIterator[M]]:
-    """A dependency that reads a body of `schema`, and holds its bytes' place until the answer is sent."""
+    """Make a dependency that reads a body of `schema`, and holds its bytes' place until the answer is sent."""
 
     async def read(request: Request, services: ServicesDep) -> AsyncIterator[M]:
         size = expected_size(request, services.body_limits)

@@ -1,0 +1,128 @@
+"""Decisions as events, and who is told of them.
+
+The service decides, then publishes what it decided, then answers. Whoever wants to know of decisions is an observer,
+registered where the application is composed: a new one is a class, and no route changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
+from service.errors import FacetError
+from service.gallery.records import KeptReply, Receipt
+
+log = logging.getLogger("facet")
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A collection, a subject or a face was erased, as the receipt says."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class RolesChange:
+    """Models changed their roles: `action` is set, promote or rollback, `champion` the digest that answers now."""
+
+    action: str
+    champion: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatesChange:
+    """Templates of a model (its digest) are to be made, or were dropped: `action` is reembed or drop_templates."""
+
+    action: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """A client said what was true of a decision of before: `outcome` is genuine or impostor."""
+
+    route: str
+    outcome: str
+    acceptances: tuple[ModelAcceptance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAcceptance:
+    """Whether the model of a role, by its name, had accepted the person."""
+
+    role: str
+    model: str
+    accepted: bool
+
+
+Decision = (
+    Verification
+    | Identification
+    | EnrolmentOutcome
+    | Repetition
+    | KeptReply
+    | Detection
+    | Embedding
+    | Erasure
+    | RolesChange
+    | TemplatesChange
+    | GroundTruth
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionContext:
+    """The request that led to a decision."""
+
+    request_id: str
+    principal: str
+    """Who asked: the key's principal, or the address of a caller without one."""
+    collection: str | None
+    """The collection decided in or changed; None where there is none, as for two images, or where it is all."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionEvent:
+    """Something that the service decided or did, for a request."""
+
+    context: DecisionContext
+    decision: Decision
+
+
+class DecisionObserver(Protocol):
+    """Is told of every decision, on the thread that made it and before the answer is sent: it must be quick."""
+
+    def observe(self, event: DecisionEvent) -> None:
+        """Take note of a decision.
+
+        Raises:
+            FacetError: the decision cannot be answered, since it could not be noted.
+        """
+        ...
+
+
+class Observers:
+    """Those who are told, in their order."""
+
+    def __init__(self, observers: Iterable[DecisionObserver]) -> None:
+        self._observers = tuple(observers)
+
+    def publish(self, event: DecisionEvent) -> None:
+        """Tell every observer.
+
+        A fault of an observer's own goes to the log: it is neither the caller's nor another observer's problem.
+
+        Raises:
+            FacetError: an observer refuses the answer.
+        """
+        for observer in self._observers:
+            try:
+                observer.observe(event)
+            except FacetError:
+                raise
+            except Exception:
+                log.exception("an observer of decisions failed")
