@@ -20,6 +20,7 @@ from service.api.routes import backfill, comparisons, decisions, faces, gallery,
 from service.api.routes import roles as role_routes
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
+from service.database.audit_log import AuditLog
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.executor import Executor
@@ -27,8 +28,8 @@ from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
-from service.gallery.records import Progress
 from service.gallery_factory import open_gallery
+from service.index.base import Progress
 from service.keys import Keys
 from service.metrics import Metrics
 from service.models import Models
@@ -69,7 +70,7 @@ def create_app(settings: Settings, announce: Callable[[str], None] | None = None
                 announce(key)
             seconds = time.perf_counter() - begun
             metrics.started(seconds)
-            log.info("ready after %.2f s with %d templates", seconds, services.gallery.loaded.templates)
+            log.info("ready after %.2f s with %d templates", seconds, services.gallery.index.loaded.templates)
             yield
             log.info("stopping: finishing what was admitted")
 
@@ -120,14 +121,15 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         for manifest in (models.detector.manifest, *(embedder.manifest for embedder in models.embedders)):
             metrics.model(manifest)
         gallery = stack.enter_context(closing(open_gallery(settings, _telling(), metrics.storage)))
+        database, audit_log = gallery.database, AuditLog(gallery.database.defer)
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
         executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
         metrics.watch_load(executor.load)
         metrics.watch_gallery(gallery.sizes)
-        metrics.watch_pool(gallery.engine.pool)
-        metrics.watch_backlog(lambda: gallery.waiting, lambda: gallery.backlog)
+        metrics.watch_pool(database.engine.pool)
+        metrics.watch_backlog(lambda: database.waiting, lambda: gallery.index.backlog)
         if settings.database is None:
             metrics.watch_disk(settings.data)
         perception = Perception(
@@ -135,7 +137,7 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         )
         engine_limits = EngineLimits(settings.default_fmr, settings.ambiguous_margin)
 
-        roles = Roles(models, gallery)
+        roles = Roles(models, database)
 
         def check() -> None:
             gallery.check()
@@ -144,30 +146,43 @@ def opened(settings: Settings, metrics: Metrics) -> Iterator[Services]:
         readiness = Readiness(quick=check, thorough=models.exercise)
         metrics.watch_readiness(readiness.is_ready)
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
-        cases = Cases(gallery, Retention(settings.comparison_rows, settings.comparison_days))
+        cases = Cases(database, Retention(settings.comparison_rows, settings.comparison_days))
         budget = Budget(settings.shadow_queue, settings.shadow_cpu)
         shadow = stack.enter_context(
             closing(Shadow(roles, Trial(engine), cases, metrics, budget, executor.is_occupied))
         )
         metrics.watch_roles(roles.current, roles.name_of, shadow.waiting)
-        renewal = Reembeddings(models, gallery, roles)
+        renewal = Reembeddings(models, database, roles)
         metrics.watch_reembedding(renewal.latest, roles.name_of)
-        reembedder = stack.enter_context(closing(Reembedder(models, gallery, metrics, executor.is_occupied)))
+        reembedder = stack.enter_context(
+            closing(Reembedder(models, database, settings.keyring, metrics, executor.is_occupied))
+        )
         sightings = stack.enter_context(
-            closing(Sightings(models, gallery, metrics, settings.renew_fmr, executor.is_occupied))
+            closing(
+                Sightings(
+                    models,
+                    database,
+                    settings.keyring,
+                    audit_log,
+                    metrics,
+                    settings.renew_fmr,
+                    executor.is_occupied,
+                )
+            )
         )
         yield Services(
             settings=settings,
             registry=registry,
             engine=engine,
             gallery=gallery,
+            audit_log=audit_log,
             roles=roles,
             cases=cases,
             shadow=shadow,
             reembeddings=renewal,
             reembedder=reembedder,
             sightings=sightings,
-            keys=Keys(gallery.engine),
+            keys=Keys(database.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),
             body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),

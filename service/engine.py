@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.database.schema import new_id
 from service.decision import Ask, Outcome, decide_open_set, threshold_for
 from service.errors import FacetError
 from service.face.embed import Embedder
@@ -22,7 +23,7 @@ from service.face.errors import FaceError, FaceUnfit, ImageError
 from service.face.image import encode_png
 from service.face.score import Threshold, cosine
 from service.gallery.gallery import Gallery
-from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, NewFace, new_id
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, NewFace
 from service.gallery_models import Reach, References
 from service.models import Models
 from service.pipeline import FaceFound, Perception, Scene

@@ -25,7 +25,7 @@ from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 
 from service.database.schema import keys as table
-from service.database.sqlite import serialise, storage_errors
+from service.database.transaction import serialise, storage_errors
 from service.errors import FacetError
 
 SHAPE = re.compile(r"facet_([0-9a-f]{10})_([0-9a-f]{48})")

@@ -20,11 +20,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.pool import Pool, QueuePool
 
+from service.database.errors import StorageError
 from service.executor import Load
 from service.face.manifest import Manifest
 from service.face.quality import Quality
-from service.gallery.errors import StorageError
-from service.gallery.records import Backlog, Size
+from service.gallery.records import Size
+from service.index.base import Backlog
 from service.rollout.backfill.jobs import Job
 from service.rollout.challenger_result import Opinion
 from service.rollout.roles import Assignment

@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service import app
+from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.metrics import Metrics
 from service.settings import read_settings
 

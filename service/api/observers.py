@@ -8,8 +8,8 @@ from service import engine
 from service.api.http.auth import Caller
 from service.api.http.request_context import trace_of
 from service.api.services import Services
+from service.database.audit_log import AuditEntry
 from service.face.errors import NoFace
-from service.gallery.records import AuditEntry
 from service.pipeline import FaceFound
 from service.rollout.roles import Assignment
 
@@ -106,7 +106,7 @@ def _audit(
     model: str | None = None,
     threshold: float | None = None,
 ) -> None:
-    services.gallery.audit(
+    services.audit_log.append(
         AuditEntry(
             request_id=trace_of(request.scope).request_id,
             principal=caller.principal,

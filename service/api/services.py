@@ -14,6 +14,7 @@ from service.api.http.body import BodyLimits, Intake
 from service.api.http.limits import RateLimit
 from service.api.http.request_context import current_request_id, trace_of
 from service.api.readiness import Readiness
+from service.database.audit_log import AuditLog
 from service.engine import Engine
 from service.executor import Executor
 from service.face.registry import Registry
@@ -40,6 +41,7 @@ class Services:
     registry: Registry
     engine: Engine
     gallery: Gallery
+    audit_log: AuditLog
     roles: Roles
     cases: Cases
     shadow: Shadow

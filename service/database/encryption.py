@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.gallery.errors import KeyMissing, StorageUnavailable
+from service.database.errors import KeyMissing, StorageUnavailable
 
 NONCE_SIZE = 12
 KEY_SIZE = 32
@@ -73,6 +73,19 @@ class Keyring:
             return value, None
         nonce = os.urandom(NONCE_SIZE)
         return nonce + self.keys[self.sealing].encrypt(nonce, value, place), self.sealing
+
+    def seal_template(self, packed: bytes, face_row: int, model_row: int) -> tuple[bytes, str | None]:
+        """The template of a face and a model as it is stored, and the id of the key that sealed it, if any."""
+        return self.seal(packed, template_place(face_row, model_row))
+
+    def open_template(self, stored: bytes, key_id: str | None, face_row: int, model_row: int) -> bytes:
+        """The template of a face and a model that was sealed.
+
+        Raises:
+            KeyMissing: Its key is not known.
+            StorageUnavailable: It was changed or moved.
+        """
+        return self.open(stored, key_id, template_place(face_row, model_row))
 
     def open(self, stored: bytes, key_id: str | None, place: bytes) -> bytes:
         """The value that was sealed.

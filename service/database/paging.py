@@ -5,18 +5,26 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from service.database.sqlite import storage_errors
-from service.gallery.errors import CursorInvalid
-from service.gallery.records import Page
+from service.database.errors import CursorInvalid
+from service.database.transaction import storage_errors
 
 T = TypeVar("T")
 
 BEYOND = 2**62
 """Above every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list; `next_cursor` asks for the part after it and is None at the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
 
 
 def encode(row: int) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.database.schema import collections, faces, now, receipts, subjects, templates
-from service.database.timeouts import unhurried
-from service.database.writer import Turn
+from service.database.schema import collections, faces, new_id, now, receipts, subjects, templates
+from service.database.timeouts import without_timeouts
+from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
-from service.gallery.records import Collection, Receipt, Subject, new_id
-from service.index.changes import Dropped, Effect, Removed
+from service.gallery.records import Collection, Receipt, Subject
+from service.index.changes import Dropped, IndexChange, Removed
 
 
 def check_name(kind: str, name: str) -> str:
@@ -28,7 +28,9 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def create_collection(turn: Turn[Effect], name: str, keep_crops: bool, metadata: Mapping[str, Any]) -> Collection:
+def create_collection(
+    transaction: Transaction[IndexChange], name: str, keep_crops: bool, metadata: Mapping[str, Any]
+) -> Collection:
     """A new, empty collection.
 
     Raises:
@@ -36,96 +38,100 @@ def create_collection(turn: Turn[Effect], name: str, keep_crops: bool, metadata:
     """
     values = {"name": check_name("collection", name), "keep_crops": keep_crops, "metadata": dict(metadata)}
     try:
-        turn.connection.execute(sa.insert(collections).values(created_at=now(), **values))
+        transaction.connection.execute(sa.insert(collections).values(created_at=now(), **values))
     except sa.exc.IntegrityError:
         raise CollectionExists(name) from None
-    return queries.collection(turn.connection, name)
+    return queries.collection(transaction.connection, name)
 
 
 def update_subject(
-    turn: Turn[Effect], collection: str, name: str, new_name: str | None, metadata: Mapping[str, Any] | None
+    transaction: Transaction[IndexChange],
+    collection: str,
+    name: str,
+    new_name: str | None,
+    metadata: Mapping[str, Any] | None,
 ) -> Subject:
     """Rename a subject, replace its metadata, or both.
 
     Raises:
         SubjectNotFound, CollectionNotFound, NameInvalid, SubjectExists: it is not there, or the name is not free.
     """
-    row = queries.subject_row(turn.connection, collection, name)
+    row = queries.subject_row(transaction.connection, collection, name)
     values: dict[str, Any] = {"updated_at": now()}
     if new_name is not None:
         values["name"] = check_name("subject", new_name)
     if metadata is not None:
         values["metadata"] = dict(metadata)
     try:
-        turn.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
+        transaction.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
     except sa.exc.IntegrityError:
         raise SubjectExists(collection, str(new_name)) from None
-    return queries.subject(turn.connection, collection, new_name or name)
+    return queries.subject(transaction.connection, collection, new_name or name)
 
 
-def delete_collection(turn: Turn[Effect], name: str) -> Receipt:
+def delete_collection(transaction: Transaction[IndexChange], name: str) -> Receipt:
     """Erase a collection with everything in it.
 
     Raises:
         CollectionNotFound: there is none.
     """
-    row = queries.collection_row(turn.connection, name, lock=True)
-    with unhurried(turn.connection):
-        removed = turn.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
-        lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
-        turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
-    turn.effects.append(Dropped(row))
-    return write_receipt(turn, "collection", name, lost, removed)
+    row = queries.collection_row(transaction.connection, name, lock=True)
+    with without_timeouts(transaction.connection):
+        removed = transaction.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
+        lost = transaction.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
+        transaction.connection.execute(sa.delete(collections).where(collections.c.row == row))
+    transaction.changes.append(Dropped(row))
+    return write_receipt(transaction, "collection", name, lost, removed)
 
 
-def delete_subject(turn: Turn[Effect], collection: str, name: str) -> Receipt:
+def delete_subject(transaction: Transaction[IndexChange], collection: str, name: str) -> Receipt:
     """Erase a subject with all its faces.
 
     Raises:
         CollectionNotFound, SubjectNotFound: there is none.
     """
-    row = queries.subject_row(turn.connection, collection, name, lock=True)
-    subject_id = turn.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
+    row = queries.subject_row(transaction.connection, collection, name, lock=True)
+    subject_id = transaction.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
     face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
-    removed = remove_templates(turn, templates.c.face_row.in_(face_rows))
-    lost = turn.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
-    turn.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
-    return write_receipt(turn, "subject", str(subject_id), lost, removed)
+    removed = remove_templates(transaction, templates.c.face_row.in_(face_rows))
+    lost = transaction.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
+    transaction.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
+    return write_receipt(transaction, "subject", str(subject_id), lost, removed)
 
 
-def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
+def delete_face(transaction: Transaction[IndexChange], collection: str, face_id: str) -> Receipt:
     """Erase one face; its subject stays, perhaps without a face.
 
     Raises:
         CollectionNotFound, FaceNotFound: there is none.
     """
-    inside = queries.collection_row(turn.connection, collection)
+    inside = queries.collection_row(transaction.connection, collection)
     found = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == inside)
-    row = turn.connection.scalar(found.with_for_update())
+    row = transaction.connection.scalar(found.with_for_update())
     if row is None:
         raise FaceNotFound(collection, face_id)
-    removed = remove_templates(turn, templates.c.face_row == row)
-    turn.connection.execute(sa.delete(faces).where(faces.c.row == row))
-    return write_receipt(turn, "face", face_id, 1, removed)
+    removed = remove_templates(transaction, templates.c.face_row == row)
+    transaction.connection.execute(sa.delete(faces).where(faces.c.row == row))
+    return write_receipt(transaction, "face", face_id, 1, removed)
 
 
-def remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:
+def remove_templates(transaction: Transaction[IndexChange], condition: sa.ColumnElement[bool]) -> int:
     """Remove templates from the record and from the indexes; returns how many."""
     gone = sa.delete(templates).where(condition)
-    found = turn.connection.execute(
+    found = transaction.connection.execute(
         gone.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
     ).all()
     by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, collection, model in found:
         by_place[collection, model].append(row)
-    turn.effects.extend(Removed(*place, tuple(sorted(rows))) for place, rows in by_place.items())
+    transaction.changes.extend(Removed(*place, tuple(sorted(rows))) for place, rows in by_place.items())
     return len(found)
 
 
-def write_receipt(turn: Turn[Effect], kind: str, target: str, lost: int, removed: int) -> Receipt:
+def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, removed: int) -> Receipt:
     """Prove that `lost` faces and `removed` templates are gone."""
     receipt = Receipt(new_id(), kind, target, lost, removed, now())
-    turn.connection.execute(
+    transaction.connection.execute(
         sa.insert(receipts).values(
             id=receipt.id, kind=kind, target=target, faces=lost, templates=removed, at=receipt.at
         )

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import crop_place
-from service.database.schema import collections, crops, faces, now, replies, subjects
-from service.database.sqlite import is_taken, serialise
-from service.database.writer import Turn
+from service.database.encryption import Keyring, crop_place
+from service.database.schema import collections, crops, faces, new_id, now, replies, subjects
+from service.database.transaction import Transaction, is_taken, serialise
 from service.gallery import queries
 from service.gallery.changes import check_name
 from service.gallery.errors import (
@@ -21,7 +20,6 @@ from service.gallery.errors import (
     DuplicateSubject,
     FaceExists,
     IdempotencyConflict,
-    VectorInvalid,
 )
 from service.gallery.insertion import FaceRow, claim_model, insert_template, row_of
 from service.gallery.records import (
@@ -33,12 +31,11 @@ from service.gallery.records import (
     Idempotency,
     NewFace,
     Subject,
-    new_id,
 )
-from service.gallery.store import Indexes
 from service.index import vectors
-from service.index.base import Found, distinct
-from service.index.changes import Added, Effect
+from service.index.base import CandidateList, Vector, VectorIndex, distinct
+from service.index.changes import Added, IndexChange
+from service.index.errors import VectorInvalid
 
 DUPLICATES_SHOWN = 5
 
@@ -79,7 +76,8 @@ class Enroll:
 
     def __init__(
         self,
-        indexes: Indexes,
+        index: VectorIndex,
+        keyring: Keyring,
         collection: str,
         subject: str,
         new_faces: Sequence[NewFace],
@@ -93,25 +91,28 @@ class Enroll:
         """Raises VectorInvalid or NameInvalid for what can be refused without the record."""
         if not new_faces or any(not face.templates for face in new_faces):
             raise VectorInvalid("An enrolment needs at least one face, and each face at least one template.")
-        self._indexes = indexes
+        self._index, self._keyring = index, keyring
         self._collection, self._subject = collection, check_name("subject", subject)
         self._faces = new_faces
         self._metadata = metadata
         self._duplicate = None if duplicate is None or duplicate.policy == DuplicatePolicy.ALLOW else duplicate
         self._idempotency = idempotency
         self._reply, self._keep_reply = reply, keep_reply
-        self._packed = [
-            {digest: vectors.pack(vectors.check(vector[None], None)[0]) for digest, vector in face.templates.items()}
+        self._stored = [
+            {
+                digest: vectors.stored_form(vectors.check(vector[None], None)[0])
+                for digest, vector in face.templates.items()
+            }
             for face in new_faces
         ]
 
-    def __call__(self, turn: Turn[Effect]) -> Enrolment:
+    def __call__(self, transaction: Transaction[IndexChange]) -> Enrolment:
         """Do it.
 
         Raises:
             CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid.
         """
-        connection = turn.connection
+        connection = transaction.connection
         if self._idempotency is not None:
             kept = recall_reply(connection, self._idempotency)
             if kept is not None:
@@ -121,11 +122,11 @@ class Enroll:
             raise CollectionNotFound(self._collection)
         at = now()
         subject_row, subject, created = self._claim_subject(connection, place.row, at)
-        duplicates = self._find_duplicates(turn, place.row, subject_row)
+        duplicates = self._find_duplicates(transaction, place.row, subject_row)
         if duplicates and self._duplicate is not None and self._duplicate.policy == DuplicatePolicy.REJECT:
             raise DuplicateSubject(duplicates)
-        for face, packed in zip(self._faces, self._packed, strict=True):
-            self._insert_face(turn, place.row, subject_row, face, packed, at, place.keep_crops)
+        for face, stored in zip(self._faces, self._stored, strict=True):
+            self._insert_face(transaction, place.row, subject_row, face, stored, at, place.keep_crops)
         outcome = Enrolment(
             subject, tuple(self._recorded(face, subject, at) for face in self._faces), created, duplicates
         )
@@ -170,7 +171,9 @@ class Enroll:
             models=tuple(face.templates),
         )
 
-    def _find_duplicates(self, turn: Turn[Effect], collection_row: int, subject_row: int) -> tuple[Hit, ...]:
+    def _find_duplicates(
+        self, transaction: Transaction[IndexChange], collection_row: int, subject_row: int
+    ) -> tuple[Hit, ...]:
         """Other subjects at or above the threshold, best first: in the index, and in this same commit before us."""
         check = self._duplicate
         if check is None:
@@ -180,34 +183,36 @@ class Enroll:
             return ()
         matrix = vectors.check(np.stack(probes), None)
         # Before anything is read that counts: even that a model has no templates may have changed while we waited.
-        serialise(turn.connection, f"collection {collection_row}")
-        known = (queries.model_row(turn.connection, digest) for digest in check.references or (check.digest,))
+        serialise(transaction.connection, f"collection {collection_row}")
+        known = (queries.model_row(transaction.connection, digest) for digest in check.references or (check.digest,))
         rows_of_models = [row for row in known if row is not None]
         found = [
             one
             for model_row in rows_of_models
-            for one in self._indexes.search(turn.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1)
+            for one in self._index.search(
+                transaction.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1
+            )
         ]
         rows = [row for one in found for row in one.rows.tolist()]
         groups = [group for one in found for group in one.groups.tolist()]
         scores = [score for one in found for score in one.scores.tolist()]
-        for other in turn.pending:
+        for other in transaction.pending:
             if isinstance(other, Added) and other.collection == collection_row and other.model in rows_of_models:
                 rows.append(other.row)
                 groups.append(other.subject)
                 scores.append(float((matrix @ other.vector).max()))
         best = distinct(np.array(rows, np.int64), np.array(groups, np.int64), np.array(scores, np.float32), len(rows))
         match = (best.groups != subject_row) & (best.scores >= check.threshold)
-        others = Found(best.rows[match], best.groups[match], best.scores[match])
-        return tuple(queries.hits(turn.connection, [others])[0][:DUPLICATES_SHOWN])
+        others = CandidateList(best.rows[match], best.groups[match], best.scores[match])
+        return tuple(queries.hits(transaction.connection, [others])[0][:DUPLICATES_SHOWN])
 
     def _insert_face(
         self,
-        turn: Turn[Effect],
+        transaction: Transaction[IndexChange],
         collection_row: int,
         subject_row: int,
         face: NewFace,
-        packed: Mapping[str, bytes],
+        stored: Mapping[str, Vector],
         at: datetime,
         keep_crop: bool,
     ) -> None:
@@ -222,18 +227,18 @@ class Enroll:
             "source_sha256": face.source_sha256,
         }
         try:
-            face_row = row_of(turn.connection.execute(_NEW_FACE, values))
+            face_row = row_of(transaction.connection.execute(_NEW_FACE, values))
         except sa.exc.IntegrityError as error:
             if not is_taken(error):  # the subject or the collection is just being erased
                 raise
             raise FaceExists(face.id) from None
         place = FaceRow(face_row, collection_row, subject_row)
-        for digest, blob in packed.items():
-            model_row = claim_model(turn.connection, self._indexes.models, digest, len(blob) // 2)
-            insert_template(turn, self._indexes.keyring, place, model_row, blob)
+        for digest, vector in stored.items():
+            model_row = claim_model(transaction.connection, self._index.models, digest, len(vector))
+            insert_template(transaction, self._keyring, place, model_row, vector)
         if keep_crop and face.crop is not None:
-            data, key_id = self._indexes.keyring.seal(face.crop, crop_place(face_row))
-            turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
+            data, key_id = self._keyring.seal(face.crop, crop_place(face_row))
+            transaction.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
 
     def _keep(self, connection: sa.Connection, idempotency: Idempotency, reply: str) -> None:
         connection.execute(sa.delete(replies).where(replies.c.expires_at <= now()))

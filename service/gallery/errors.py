@@ -1,4 +1,4 @@
-"""What can go wrong in the gallery.
+"""What can go wrong in the gallery; its database and its index have errors of their own.
 
 ::
 
@@ -7,14 +7,9 @@
         |-- CollectionNotFound, CollectionExists
         |-- SubjectNotFound, SubjectExists, DuplicateSubject
         |-- FaceNotFound, FaceExists, TemplateMissing
-        |-- NameInvalid, VectorInvalid, CursorInvalid
+        |-- NameInvalid
         |-- IdempotencyConflict
-        |-- ArchiveInvalid, ArchiveConflict
-        `-- StorageError
-            |-- GalleryBusy
-            |-- StorageFull, StorageReadOnly, StorageUnavailable
-            |-- StorageLocked
-            `-- KeyMissing
+        `-- ArchiveInvalid, ArchiveConflict
 """
 
 from __future__ import annotations
@@ -125,21 +120,6 @@ class NameInvalid(GalleryError):
         super().__init__(f"A {kind} name has 1 to 255 printable characters and no space at either end.")
 
 
-class VectorInvalid(GalleryError):
-    """A template or probe is not a finite unit vector of the model's dimension."""
-
-    code = "vector_invalid"
-
-
-class CursorInvalid(GalleryError):
-    """A paging cursor was not made by this list."""
-
-    code = "cursor_invalid"
-
-    def __init__(self) -> None:
-        super().__init__("The cursor is not one that this list returned; start again without a cursor.")
-
-
 class IdempotencyConflict(GalleryError):
     """The same idempotency key came with another request."""
 
@@ -159,68 +139,3 @@ class ArchiveConflict(GalleryError):
     """The archive holds something that the gallery has already, and the rule is to stop."""
 
     code = "archive_conflict"
-
-
-class StorageError(GalleryError):
-    """The store cannot do its work now; nothing unacknowledged was kept, nothing acknowledged was lost."""
-
-    code = "storage_error"
-    retry_after: float = 1.0
-    """Seconds after which another try is worth making."""
-
-
-class GalleryBusy(StorageError):
-    """More writes wait than the queue admits, or another process holds the store."""
-
-    code = "gallery_busy"
-
-    def __init__(self, retry_after: float = 1.0) -> None:
-        self.retry_after = retry_after
-        super().__init__(f"The gallery has more writes waiting than it admits; try again in {retry_after:g} s.")
-
-
-class StorageFull(StorageError):
-    """The disk is full."""
-
-    code = "storage_full"
-    retry_after = 30.0
-
-    def __init__(self) -> None:
-        super().__init__("The disk of the gallery is full: nothing was stored. Free space; no restart is needed.")
-
-
-class StorageReadOnly(StorageError):
-    """The data directory cannot be written."""
-
-    code = "storage_read_only"
-    retry_after = 30.0
-
-    def __init__(self) -> None:
-        super().__init__("The gallery's directory or file cannot be written: mount it writable and check its owner.")
-
-
-class StorageUnavailable(StorageError):
-    """The store cannot be opened, is damaged, or failed in a way that a restart may cure."""
-
-    code = "storage_unavailable"
-    retry_after = 5.0
-
-
-class StorageLocked(StorageError):
-    """Another process has the gallery open."""
-
-    code = "storage_locked"
-
-    def __init__(self, owner: str) -> None:
-        super().__init__(f"The gallery is open in another process ({owner}): stop it first, or use its API.")
-
-
-class KeyMissing(StorageError):
-    """Templates are encrypted with a key that was not given."""
-
-    code = "template_key_missing"
-
-    def __init__(self, key_id: str) -> None:
-        super().__init__(
-            f"Templates are encrypted with the key '{key_id}', which was not given: add it to the settings."
-        )

@@ -1,4 +1,4 @@
-"""The gallery: who is enrolled, in a record that no crash can hurt and an index that follows it."""
+"""The gallery: who is enrolled, in a database that no crash can hurt and an index that follows it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,32 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.database import key_rotation, paging
-from service.database.audit_log import Trail
-from service.database.encryption import Keyring, crop_place, template_place
+from service.database import paging
+from service.database.base import Database
+from service.database.encryption import Keyring, crop_place
+from service.database.paging import Page
 from service.database.schema import collections, crops, faces, models, templates
 from service.database.schema import store as facts
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import changes, queries, template_coverage
 from service.gallery.enrolment import Enroll, recall_reply
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
-    AuditEntry,
-    Backlog,
     Collection,
     DuplicateCheck,
     Enrolment,
     Face,
     Hit,
     Idempotency,
-    Loaded,
     NewFace,
-    Page,
     Receipt,
     Size,
     Subject,
-    Vector,
 )
-from service.gallery.store import Indexes, Store
 from service.gallery.verification import Report, verify
 from service.index import vectors
-from service.index.changes import Effect
+from service.index.base import Compactable, Vector, VectorIndex
+from service.index.changes import IndexChange
 
 T = TypeVar("T")
 KEEP_REPLY = timedelta(hours=24)
@@ -61,46 +57,33 @@ def _no_reply(_: Enrolment) -> str:
 
 
 class Gallery:
-    """Records and templates on a store and its indexes; `open_embedded` and `open_replicated` make one.
+    """People and templates in a database and its index; `open_embedded` and `open_replicated` make one.
 
     Every method may be called from any thread. A method that changes something returns once the change is durable and
     visible to the next search. Any method raises StorageError's kinds when the store or an engine fails.
     """
 
     def __init__(
-        self, store: Store, indexes: Indexes, *, keep_reply: timedelta = KEEP_REPLY, observe: Observe = unobserved
+        self,
+        database: Database[IndexChange],
+        index: VectorIndex,
+        *,
+        keyring: Keyring,
+        keep_reply: timedelta = KEEP_REPLY,
+        observe: Observe = unobserved,
     ) -> None:
-        """Takes over `store` and `indexes`, which are ready to be used.
+        """Take over `database` and `index`, which are ready to be used.
 
         Args:
-            store: The record.
-            indexes: Derived from it.
+            database: Keeps everything.
+            index: Derived from it.
+            keyring: Seals and opens templates and crops.
             keep_reply: How long replies are kept for repeated requests.
             observe: Told how long each read, change and search took.
         """
-        self._store, self._indexes = store, indexes
-        self._trail = Trail(store.defer)
+        self.database, self.index = database, index
+        self._keyring = keyring
         self._keep_reply, self._observe = keep_reply, observe
-
-    @property
-    def engine(self) -> sa.Engine:
-        """For tables of other parts of the service. Their changes go through `write`."""
-        return self._store.engine
-
-    @property
-    def waiting(self) -> int:
-        """Calls that wait for the record at this moment."""
-        return self._store.waiting
-
-    @property
-    def backlog(self) -> Backlog:
-        """What the index has still to follow."""
-        return self._indexes.backlog
-
-    @property
-    def loaded(self) -> Loaded:
-        """What the start found, and how long it took."""
-        return self._indexes.loaded
 
     # ---- collections
 
@@ -169,7 +152,7 @@ class Gallery:
     def crop(self, collection: str, face_id: str) -> bytes | None:
         """The crop kept of a face, None when its collection keeps none. Raises CollectionNotFound, FaceNotFound."""
 
-        keyring = self._indexes.keyring
+        keyring = self._keyring
 
         def read(connection: sa.Connection) -> bytes | None:
             queries.face(connection, collection, face_id)
@@ -215,7 +198,8 @@ class Gallery:
             CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, NameInvalid, VectorInvalid.
         """
         job = Enroll(
-            self._indexes,
+            self.index,
+            self._keyring,
             collection,
             subject,
             new_faces,
@@ -250,7 +234,7 @@ class Gallery:
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
             started = time.perf_counter()
-            found = [] if model is None else self._indexes.search(connection, (row, model.row), matrix, k)
+            found = [] if model is None else self.index.search(connection, (row, model.row), matrix, k)
             self._observe("index", time.perf_counter() - started)
             if not any(len(one.rows) for one in found):
                 present = queries.models_of(connection, templates.c.collection_row == row)
@@ -269,7 +253,7 @@ class Gallery:
             TemplateMissing: none of the subject's faces has a template of this model.
         """
 
-        keyring = self._indexes.keyring
+        keyring = self._keyring
 
         def read(connection: sa.Connection) -> Hit:
             row = queries.subject_row(connection, collection, subject)
@@ -286,8 +270,7 @@ class Gallery:
                 raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
             dim = found[0].dim
             opened = [
-                keyring.open(entry.vector, entry.key_id, template_place(entry.face_row, entry.model_row))
-                for entry in found
+                keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row) for entry in found
             ]
             matrix = vectors.unpack(opened, dim).astype(np.float32)
             scores = matrix @ vectors.check(probe[None], dim)[0]
@@ -303,7 +286,7 @@ class Gallery:
         def read(connection: sa.Connection) -> int:
             row = queries.collection_row(connection, collection)
             model = queries.model_row(connection, digest)
-            return 0 if model is None else self._indexes.count(connection, (row, model))
+            return 0 if model is None else self.index.count(connection, (row, model))
 
         return self._read(read)
 
@@ -325,7 +308,7 @@ class Gallery:
         def read(connection: sa.Connection) -> list[Size]:
             names = dict(connection.execute(sa.select(collections.c.row, collections.c.name)).all())
             digests = dict(connection.execute(sa.select(models.c.row, models.c.digest)).all())
-            held = self._indexes.sizes(connection)
+            held = self.index.sizes(connection)
             return [
                 Size(names[collection], digests[model], count, memory)
                 for (collection, model), (count, memory) in held.items()
@@ -334,83 +317,39 @@ class Gallery:
 
         return self._read(read)
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` whole or not at all, and no other such beside it; durable on return. For tables of other parts."""
-        return self._store.change_alone(lambda turn: work(turn.connection))
-
-    def change(self, work: Callable[[Turn[Effect]], T]) -> T:
-        """The same, with its effects on the indexes."""
-        return self._store.change_alone(work)
-
-    def defer(self, work: Callable[[sa.Connection], Any]) -> None:
-        """Run `work` soon, with another commit; returns at once. A crash may lose the last moments of it."""
-        self._store.defer(lambda turn: work(turn.connection))
-
-    def audit(self, entry: AuditEntry) -> None:
-        """Append to the audit log without waiting for the disk."""
-        self._trail.append(entry)
-
     def check(self) -> None:
         """Raises StorageError when the gallery cannot serve."""
-        self._store.check()
+        self.database.check()
         self._read(lambda connection: connection.execute(sa.select(facts.c.name).limit(1)).first())
-        self._indexes.check()
+        self.index.check()
 
     def verify(self) -> Report:
         """Compare every index with the record, and the record with itself. Changes wait meanwhile; searches do not."""
-        return self._change(lambda turn: verify(turn.connection, self._indexes))
+        return self._change(lambda transaction: verify(transaction.connection, self.index, self._keyring))
 
     def compact(self) -> None:
-        """Settle all that gathers and drop every removed vector from the derived files, now."""
-        self._indexes.settle(thorough=True)
-        self._store.tidy()
-
-    @property
-    def keyring(self) -> Keyring:
-        """What seals and opens templates and crops."""
-        return self._indexes.keyring
-
-    def reseal(self, told: Callable[[int], None] | None = None) -> int:
-        """Seal everything with the key that seals now; returns how many values were under another.
-
-        Goes on where it was when it is interrupted. Searches and changes go on meanwhile.
-
-        Args:
-            told: Called with the number of values done so far.
-
-        Raises:
-            KeyMissing: the key of a value is not known.
-        """
-        done = 0
-        for kind in key_rotation.KINDS:
-            rows = [0]
-            while rows:
-                reseal = partial(key_rotation.reseal_some, keyring=self._indexes.keyring, kind=kind, after=rows[-1])
-                rows = self._store.change(reseal)
-                done += len(rows)
-                if told is not None:
-                    told(done)
-        self._indexes.reseal()
-        self._store.tidy()
-        return done
+        """Bring the index into its final shape and drop every removed vector from the derived files, now."""
+        if isinstance(self.index, Compactable):
+            self.index.compact()
+        self.database.tidy()
 
     def close(self) -> None:
         """Finish what was admitted, and give back what was opened."""
-        self._store.close()
-        self._indexes.close()
-        self._store.release()
+        self.database.close()
+        self.index.close()
+        self.database.release()
 
     def _read(self, read: Callable[[sa.Connection], T], what: str = "read") -> T:
         started = time.perf_counter()
         try:
-            return self._store.read(read)
+            return self.database.read(read)
         finally:
             self._observe(what, time.perf_counter() - started)
 
-    def _change(self, work: Callable[[Turn[Effect]], T]) -> T:
+    def _change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
         started = time.perf_counter()
         try:
-            return self._store.change(work)
+            return self.database.change(work)
         finally:
             self._observe("change", time.perf_counter() - started)
 

@@ -6,16 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from service.database.schema import collections, faces, models, receipts, store, subjects, templates
+from service.database.schema import collections, faces, models, receipts, subjects, templates
 from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
 from service.gallery.records import Collection, Face, Hit, Receipt, Subject
-from service.index.base import Found, Rows
-
-Place = tuple[int, int]
-"""Rows of a collection and a model."""
+from service.index.base import CandidateList
 
 _FACES_OF_SUBJECT = (
     sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).correlate(subjects).scalar_subquery()
@@ -141,12 +137,7 @@ def list_faces(
     return _faces(connection, _FACES.where(faces.c.subject_row == row, faces.c.row > after).limit(limit))
 
 
-def faces_by_row(connection: sa.Connection, rows: Sequence[int]) -> list[Face]:
-    """The faces of these rows, in the order of their rows."""
-    return [face for _, face in _faces(connection, _FACES.where(faces.c.row.in_(rows)))]
-
-
-def hits(connection: sa.Connection, found: Sequence[Found]) -> list[list[Hit]]:
+def hits(connection: sa.Connection, found: Sequence[CandidateList]) -> list[list[Hit]]:
     """What an index found, named from the record; what the record no longer holds is left out."""
     wanted = sorted({int(row) for one in found for row in one.rows})
     named: dict[int, Any] = {}
@@ -169,48 +160,6 @@ def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> t
         sa.exists().where(templates.c.model_row == models.c.row, condition).correlate(models)
     )
     return tuple(connection.scalars(asked.order_by(models.c.row)))
-
-
-def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
-    """Every (collection, model) that has templates: rows, collection name, model digest, dimension, templates."""
-    counts = (
-        sa.select(templates.c.collection_row, templates.c.model_row, sa.func.count().label("total"))
-        .group_by(templates.c.collection_row, templates.c.model_row)
-        .subquery()
-    )
-    asked = (
-        sa.select(counts, collections.c.name, models.c.digest, models.c.dim)
-        .join(collections, counts.c.collection_row == collections.c.row)
-        .join(models, counts.c.model_row == models.c.row)
-    )
-    return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(asked)]
-
-
-def count_templates(connection: sa.Connection) -> int:
-    """All templates, of whatever collection and model."""
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(templates)) or 0)
-
-
-def template_rows(connection: sa.Connection, place: Place) -> Rows:
-    """Rows of all templates of a collection and model, ascending."""
-    asked = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
-    return np.fromiter(connection.scalars(asked.order_by(templates.c.row)), np.int64)
-
-
-def last_template_row(connection: sa.Connection) -> int:
-    """The highest row that was ever given to a template."""
-    postgresql = connection.dialect.name == "postgresql"
-    asked = (
-        "SELECT last_value FROM templates_row_seq"
-        if postgresql
-        else "SELECT seq FROM sqlite_sequence WHERE name = 'templates'"
-    )
-    return int(connection.scalar(sa.text(asked)) or 0)
-
-
-def store_id(connection: sa.Connection) -> str:
-    """The identity given to the record when it was made."""
-    return str(connection.scalar(sa.select(store.c.value).where(store.c.name == "id")))
 
 
 def list_receipts(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Receipt]]:

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from service.database.encryption import Keyring, crop_place
 from service.database.schema import crops, faces, subjects, templates
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.changes import remove_templates
 from service.gallery.insertion import FaceRow, claim_model, insert_template
-from service.gallery.records import Vector
 from service.index import vectors
-from service.index.changes import Effect
+from service.index.base import Vector
+from service.index.changes import IndexChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def faces_to_renew(connection: sa.Connection, digest: str, subject_id: str) -> l
     return [int(row) for row in connection.scalars(asked.order_by(faces.c.row))]
 
 
-def add_templates(turn: Turn[Effect], keyring: Keyring, digest: str, made: Mapping[int, Vector]) -> int:
+def add_templates(
+    transaction: Transaction[IndexChange], keyring: Keyring, digest: str, made: Mapping[int, Vector]
+) -> int:
     """Give faces, by their rows, (D,) unit templates of a model. Returns how many were added.
 
     A face that has gone, or has a template of this model by now, is passed over.
@@ -84,29 +86,29 @@ def add_templates(turn: Turn[Effect], keyring: Keyring, digest: str, made: Mappi
     """
     if not made:
         return 0
-    packed = {row: vectors.pack(vectors.check(vector[None], None)[0]) for row, vector in made.items()}
-    model_row = claim_model(turn.connection, {}, digest, len(next(iter(made.values()))))
+    stored = {row: vectors.stored_form(vectors.check(vector[None], None)[0]) for row, vector in made.items()}
+    model_row = claim_model(transaction.connection, {}, digest, len(next(iter(made.values()))))
     lacking = sa.select(faces.c.row, faces.c.collection_row, faces.c.subject_row).where(
-        faces.c.row.in_(list(packed)), _lacks(turn.connection, digest)
+        faces.c.row.in_(list(stored)), _lacks(transaction.connection, digest)
     )
-    found = turn.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
+    found = transaction.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
     for row, collection, subject in found:
-        insert_template(turn, keyring, FaceRow(row, collection, subject), model_row, packed[row])
+        insert_template(transaction, keyring, FaceRow(row, collection, subject), model_row, stored[row])
     return len(found)
 
 
-def drop_some(turn: Turn[Effect], digest: str, collection: str | None, limit: int) -> int:
+def drop_some(transaction: Transaction[IndexChange], digest: str, collection: str | None, limit: int) -> int:
     """Remove up to `limit` templates of a model, and not the faces. Returns how many were removed, 0 at the end.
 
     Raises:
         CollectionNotFound: there is none of that name; None means all.
     """
-    row = queries.model_row(turn.connection, digest)
+    row = queries.model_row(transaction.connection, digest)
     asked = sa.select(templates.c.row).where(templates.c.model_row == row)
     if collection is not None:
-        asked = asked.where(templates.c.collection_row == queries.collection_row(turn.connection, collection))
-    rows = list(turn.connection.scalars(asked.limit(limit)))
-    return remove_templates(turn, templates.c.row.in_(rows)) if rows else 0
+        asked = asked.where(templates.c.collection_row == queries.collection_row(transaction.connection, collection))
+    rows = list(transaction.connection.scalars(asked.limit(limit)))
+    return remove_templates(transaction, templates.c.row.in_(rows)) if rows else 0
 
 
 def _lacks(connection: sa.Connection, digest: str) -> sa.ColumnElement[bool]:

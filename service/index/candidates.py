@@ -9,9 +9,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.database.schema import templates
-from service.gallery.records import Vector
 from service.index import vectors
-from service.index.base import Found, distinct
+from service.index.base import CandidateList, Vector, distinct
 
 BATCH = 1_000
 _STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector).where(
@@ -33,10 +32,10 @@ def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:
     return set(connection.scalars(sa.select(templates.c.row).where(templates.c.row.in_(rows))))
 
 
-def best(candidates: Sequence[Any], probe: Vector, k: int) -> Found:
+def best(candidates: Sequence[Any], probe: Vector, k: int) -> CandidateList:
     """The best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
     if not candidates:
-        return Found.nothing()
+        return CandidateList.nothing()
     matrix = vectors.unpack([entry.vector for entry in candidates], len(probe)).astype(np.float32)
     rows = np.array([entry.row for entry in candidates], np.int64)
     groups = np.array([entry.subject_row for entry in candidates], np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.gallery.records import Vector
+from service.index.base import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +35,4 @@ class Dropped:
     collection: int
 
 
-Effect: TypeAlias = Added | Removed | Dropped
+IndexChange: TypeAlias = Added | Removed | Dropped

@@ -8,7 +8,7 @@ import time
 import sqlalchemy as sa
 
 from service.database.schema import templates
-from service.gallery.queries import Place
+from service.index.base import Place
 
 EXACT = 5_000
 FRESH_SECONDS = 10.0

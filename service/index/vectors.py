@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.errors import VectorInvalid
-from service.gallery.records import Vector
+from service.index.base import Vector
+from service.index.errors import VectorInvalid
 
 UNIT_TOLERANCE = 1e-2
 
@@ -33,6 +33,11 @@ def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
     if not np.all(np.abs(lengths - 1.0) <= UNIT_TOLERANCE):
         raise VectorInvalid("A template is a finite vector of length 1; normalise it first.")
     return checked
+
+
+def stored_form(vector: Vector) -> Vector:
+    """One template (D,) as it comes back from the database: rounded to float16, in float32."""
+    return vector.astype("<f2").astype(np.float32)
 
 
 def pack(vector: Vector) -> bytes:

@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.database import paging
+from service.database.base import Database
+from service.database.paging import Page
 from service.database.schema import comparisons as table
 from service.database.schema import now
-from service.database.sqlite import storage_errors
-from service.gallery.gallery import Gallery
-from service.gallery.records import Page
+from service.database.transaction import storage_errors
 from service.rollout.challenger_result import Opinion, Sampled
 from service.rollout.errors import DecisionNotFound
 
@@ -81,8 +81,10 @@ class Choice:
 class Cases:
     """The cases of one store. Safe to call from many threads at once."""
 
-    def __init__(self, gallery: Gallery, retention: Retention, clock: Callable[[], float] = time.monotonic) -> None:
-        self._gallery = gallery
+    def __init__(
+        self, database: Database[Any], retention: Retention, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
         self._retention = retention
         self._clock = clock
         self._prune_at = float("-inf")
@@ -93,10 +95,10 @@ class Cases:
             _values(sampled, face, opinion, others[face] if others else None)
             for face, opinion in enumerate(sampled.opinions)
         ]
-        self._gallery.defer(lambda connection: connection.execute(sa.insert(table), values))
+        self._database.defer(lambda transaction: transaction.connection.execute(sa.insert(table), values))
         if self._clock() >= self._prune_at:
             self._prune_at = self._clock() + PRUNE_SECONDS
-            self._gallery.defer(self.prune)
+            self._database.defer(lambda transaction: self.prune(transaction.connection))
 
     def prune(self, connection: sa.Connection) -> None:
         """Delete what is beyond the retention."""
@@ -109,8 +111,8 @@ class Cases:
     def find(self, request_id: str, face: int) -> Case:
         """The newest case of a request. Raises: DecisionNotFound, StorageError."""
         asked = sa.select(*_COLUMNS).where(table.c.request_id == request_id, table.c.face == face)
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            row = connection.execute(asked.order_by(table.c.row.desc()).limit(1)).one_or_none()
+        newest = asked.order_by(table.c.row.desc()).limit(1)
+        row = self._database.read(lambda connection: connection.execute(newest).one_or_none())
         if row is None:
             raise DecisionNotFound
         return Case(*row)
@@ -118,14 +120,14 @@ class Cases:
     def judge(self, case: Case, outcome: str, principal: str) -> Case:
         """Note what was true of a case; said again, the last word holds. Raises: StorageError."""
         values = {"outcome": outcome, "outcome_by": principal, "outcome_at": now()}
-        self._gallery.write(
+        self._database.write(
             lambda connection: connection.execute(sa.update(table).where(table.c.row == case.row).values(**values))
         )
         return replace(case, outcome=outcome)
 
     def all(self, choice: Choice) -> list[Case]:
         """The cases chosen, oldest first. Raises: StorageError."""
-        return read_cases(self._gallery.engine, choice)
+        return read_cases(self._database.engine, choice)
 
     def page(
         self, choice: Choice, disagreeing: bool = False, cursor: str | None = None, limit: int = 100
@@ -137,7 +139,7 @@ class Cases:
         asked = _chosen(choice)
         if disagreeing:
             asked = asked.where(table.c.agree == sa.false())
-        return paging.newest_first(self._gallery.engine, asked, table.c.row, Case, cursor, limit)
+        return paging.newest_first(self._database.engine, asked, table.c.row, Case, cursor, limit)
 
 
 def read_cases(engine: sa.Engine, choice: Choice) -> list[Case]:

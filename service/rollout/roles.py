@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from service.database import paging
+from service.database.base import Database
+from service.database.paging import Page
 from service.database.schema import now
 from service.database.schema import roles as table
-from service.database.sqlite import storage_errors
 from service.face.embed import Embedder
 from service.gallery import template_coverage
-from service.gallery.gallery import Gallery
-from service.gallery.records import Page
 from service.models import Models
 from service.rollout.errors import (
     ChallengerMissing,
@@ -57,9 +56,9 @@ class Assignment:
 class Roles:
     """The roles of one service. Safe to call from many threads at once."""
 
-    def __init__(self, models: Models, gallery: Gallery, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, models: Models, database: Database[Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._models = models
-        self._gallery = gallery
+        self._database = database
         self._clock = clock
         self._lock = threading.Lock()
         self._start = Assignment(0, None, "", "settings", models.default.digest, None, 0.0, None)
@@ -70,8 +69,7 @@ class Roles:
         """The roles that hold now. Raises: StorageError."""
         with self._lock:
             if self._clock() >= self._fresh_until:
-                with storage_errors(), self._gallery.engine.connect() as connection:
-                    self._kept = self.held(connection)
+                self._kept = self._database.read(self.held)
                 self._fresh_until = self._clock() + FRESH_SECONDS
             return self._kept
 
@@ -140,7 +138,7 @@ class Roles:
 
     def history(self, cursor: str | None = None, limit: int = 100) -> Page[Assignment]:
         """All assignments ever made, the newest first. Raises: CursorInvalid, StorageError."""
-        return paging.newest_first(self._gallery.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
+        return paging.newest_first(self._database.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
 
     def _write(
         self,
@@ -159,7 +157,7 @@ class Roles:
             connection.execute(sa.insert(table).values(at=now(), principal=principal, action=action, **values))
             return self.held(connection)
 
-        made = self._gallery.write(work)
+        made = self._database.write(work)
         with self._lock:
             self._kept = made
             self._fresh_until = self._clock() + FRESH_SECONDS

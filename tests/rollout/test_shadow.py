@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from service.database.schema import comparisons, now
+from service.database.schema import comparisons, new_id, now
 from service.decision import Ask
 from service.engine import Engine, EngineLimits
 from service.face.embed import Embedder
@@ -25,7 +25,7 @@ from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.metrics import Metrics
 from service.models import Models
 from service.pipeline import Perception
@@ -131,12 +131,12 @@ class Stage:
     def __init__(self, zoo: Path, model_dirs: tuple[Path, ...], data: Path) -> None:
         self.models = Models.load(Registry.scan([zoo, *model_dirs]), None, ("teacher", "student"))
         self.gallery = open_embedded(data)
-        self.roles = Roles(self.models, self.gallery)
+        self.roles = Roles(self.models, self.gallery.database)
         self.roles.assign("test", "teacher", "student", 1.0)
         perception = Perception(self.models.detector, ImageLimits(), QualityLimits())
         self.engine = Engine(self.models, perception, self.gallery, EngineLimits())
         self.metrics = Metrics(CollectorRegistry())
-        self.cases = Cases(self.gallery, Retention(1000, 30))
+        self.cases = Cases(self.gallery.database, Retention(1000, 30))
 
     def shadow(self, budget: Budget, busy: Callable[[], bool]) -> Shadow:
         return Shadow(self.roles, Trial(self.engine), self.cases, self.metrics, budget, busy)
@@ -147,7 +147,7 @@ class Stage:
         return Sampled(request_id, now(), VERIFY, None, None, Ask(), crops, 1, (opinion,))
 
     def kept(self) -> int:
-        self.gallery.write(lambda connection: None)  # what was deferred travels along
+        self.gallery.database.write(lambda connection: None)  # what was deferred travels along
         digests = [self.models.embedder(name).digest for name in ("teacher", "student")]
         return len(self.cases.all(Choice(*digests)))
 
@@ -247,14 +247,14 @@ def test_a_score_given_by_the_caller_becomes_a_score_of_the_same_rate(stage: Sta
 
 def test_cases_beyond_the_retention_are_deleted(stage: Stage) -> None:
     clock = [0.0]
-    cases = Cases(stage.gallery, Retention(3, 30), lambda: clock[0])
+    cases = Cases(stage.gallery.database, Retention(3, 30), lambda: clock[0])
     for number in range(6):
         cases.keep(stage.sampled(f"r{number}"), stage_opinions(stage))
     clock[0] = 100.0
     cases.keep(stage.sampled("last"), stage_opinions(stage))
     assert stage.kept() == 3
-    short = Cases(stage.gallery, Retention(3, 1e-9), lambda: 0.0)
-    stage.gallery.write(short.prune)
+    short = Cases(stage.gallery.database, Retention(3, 1e-9), lambda: 0.0)
+    stage.gallery.database.write(short.prune)
     assert stage.kept() == 0
 
 

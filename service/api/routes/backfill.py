@@ -13,9 +13,10 @@ from service.api.http.pagination import Cursor, Limit
 from service.api.observers import note_templates
 from service.api.schemas import replies, requests
 from service.api.services import Services, ServicesDep
+from service.database.errors import CursorInvalid
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
-from service.gallery.errors import CollectionNotFound, CursorInvalid
+from service.gallery.errors import CollectionNotFound
 from service.keys import Scope
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning, TemplatesNeeded
 from service.rollout.backfill.jobs import Job

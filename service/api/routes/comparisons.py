@@ -14,8 +14,8 @@ from service.api.http.errors import CollectionForbidden, ScopeMissing
 from service.api.http.pagination import Cursor, Limit
 from service.api.schemas import replies, requests
 from service.api.services import Services, ServicesDep
+from service.database.errors import CursorInvalid
 from service.face.errors import ModelNotFound
-from service.gallery.errors import CursorInvalid
 from service.keys import Scope
 from service.rollout.decision_log import Case, Choice
 from service.rollout.errors import DecisionNotFound

@@ -13,9 +13,9 @@ from service.api.http.pagination import Cursor, Limit
 from service.api.observers import note_roles
 from service.api.schemas import replies, requests
 from service.api.services import Services, ServicesDep
+from service.database.errors import CursorInvalid
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
-from service.gallery.errors import CursorInvalid
 from service.keys import Scope
 from service.rollout import errors as comparison
 from service.rollout.roles import Assignment

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.bench.gallery.load import DIGEST, FACES, HARD, Crowd, enrol_at_once
-from service.database.schema import metadata, now
-from service.database.timeouts import unhurried
+from service.database.encryption import Keyring
+from service.database.schema import metadata, new_id, now
+from service.database.timeouts import without_timeouts
 from service.gallery.archive.format import ArchiveWriter, Block
 from service.gallery.archive.imports import Rule, restore
 from service.gallery.gallery import Gallery
-from service.gallery.records import new_id
 from service.index import vectors
 from service.index.base import Matrix
 
@@ -126,7 +126,7 @@ def _fill(gallery: Gallery, crowd: Crowd, folder: Path) -> float:
     archive = folder / "bench.facet"
     _write_archive(archive, crowd)
     started = time.perf_counter()
-    restore(gallery, archive, Rule.STOP)
+    restore(gallery.database, archive, Rule.STOP, keyring=Keyring.empty())
     gallery.compact()
     archive.unlink()
     return time.perf_counter() - started
@@ -203,13 +203,13 @@ def _exact(crowd: Crowd, probes: Matrix) -> NDArray[np.int64]:
 
 def _analyse(gallery: Gallery) -> None:
     """What a server would find out about its tables by itself within a minute."""
-    if gallery.engine.dialect.name == "postgresql":
-        with gallery.engine.connect() as connection, connection.begin(), unhurried(connection):
+    if gallery.database.engine.dialect.name == "postgresql":
+        with gallery.database.engine.connect() as connection, connection.begin(), without_timeouts(connection):
             connection.exec_driver_sql("ANALYZE")
 
 
 def _record_bytes(gallery: Gallery) -> int:
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             pages, size = (
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("page_count", "page_size")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -19,10 +20,10 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.database.schema import collections, faces, models, now, subjects, templates
+from service.database.schema import collections, faces, models, new_id, now, subjects, templates
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.index import vectors
 from service.index.base import Matrix, Rows
 from service.index.embedded.manager import idle_cores, prefer_matrix_products
@@ -133,9 +134,9 @@ def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | No
         tiered = TieredIndex(dim, tiers, helpers=helpers)
         for rows, groups, matrix in crowd.chunks():
             tiered.add(rows, groups, matrix)
-            while tiered.fresh > (tiers or Tiers()).segment and tiered.settle():
+            while tiered.fresh > (tiers or Tiers()).segment and tiered.compact():
                 pass
-        while tiered.settle():
+        while tiered.compact():
             pass
         ours = _row("embedded", tiered, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
         del tiered
@@ -222,7 +223,7 @@ def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow
 def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
     for rows, groups, matrix in crowd.chunks():
         index.add(rows, groups, matrix)
-        while index.settle():
+        while index.compact():
             pass
     _, probes = crowd.probes(500, HARD)
     result = []
@@ -261,7 +262,7 @@ def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
     while not done.is_set():
         index.remove(random.integers(1, count, 3))
         with suppress(BuildStopped):
-            index.settle(done.is_set, thorough=True)
+            index.compact(done.is_set, thorough=True)
 
 
 def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
@@ -270,14 +271,14 @@ def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
     result = []
     gallery = open_embedded(directory)
     try:
-        result.append(StartRow(count, "record", gallery.loaded.seconds))
+        result.append(StartRow(count, "record", gallery.index.loaded.seconds))
         gallery.compact()
     finally:
         gallery.close()
     started = time.perf_counter()
     gallery = open_embedded(directory)
     whole = time.perf_counter() - started
-    source = f"snapshot ({gallery.loaded.from_snapshot} of {gallery.loaded.templates})"
+    source = f"snapshot ({gallery.index.loaded.from_snapshot} of {gallery.index.loaded.templates})"
     gallery.close()
     result.append(StartRow(count, source, whole))
     return result
@@ -292,7 +293,7 @@ def measure_enrolments(
     try:
         gallery.create_collection("rate")
         commits = itertools.count()
-        sa.event.listen(gallery.engine, "commit", lambda _: next(commits))
+        sa.event.listen(gallery.database.engine, "commit", lambda _: next(commits))
         for number in clients:
             before = next(commits)
             every = enrol_at_once(gallery, "rate", dim, number, seconds)
@@ -335,9 +336,9 @@ def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> No
             model = connection.scalar(sa.select(models.c.row).where(models.c.digest == DIGEST))
             return int(row or 0), int(model or 0)
 
-        place = gallery.write(prepare)
+        place = gallery.database.write(prepare)
         for rows, persons, matrix in crowd.chunks():
-            gallery.write(lambda c, rows=rows, persons=persons, matrix=matrix: _insert(c, place, rows, persons, matrix))  # type: ignore[misc]
+            gallery.database.write(partial(_insert, place=place, rows=rows, persons=persons, matrix=matrix))
     finally:
         gallery.close()
 

@@ -1,4 +1,4 @@
-"""Settled vectors, compressed: 4-bit product quantisation finds a short list, float16 puts it in order.
+"""SegmentSet vectors, compressed: 4-bit product quantisation finds a short list, float16 puts it in order.
 
 Every vector is scanned, by table look-ups on 4-bit codes in registers (Andre et al., "Quicker ADC", 2019; faiss' fast
 scan), so no neighbour is lost in a cell or graph never visited; the short list is scored again with the float16 values
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.index.base import Matrix, Rows
-from service.index.embedded.block import find
+from service.index.embedded.memtable import find
 
 SAMPLE = 16_384
 """Vectors that the codebook is trained on; more do not improve the recall."""
@@ -108,21 +108,21 @@ def _gather(parts: Sequence[Part], order: Rows, stopped: Callable[[], bool]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SegmentSet:
     """All segments as one: their arrays are slices of the arrays here, and positions count through."""
 
-    segments: tuple[Segment, ...]
+    members: tuple[Segment, ...]
     starts: tuple[int, ...]
     rows: Rows
     groups: Rows
     alive: NDArray[np.bool_]
 
     @staticmethod
-    def of(segments: Sequence[Segment]) -> Settled:
+    def of(segments: Sequence[Segment]) -> SegmentSet:
         """Segments in one, of which each keeps its index and file."""
         if not segments:
             nothing = np.empty(0, np.int64)
-            return Settled((), (), nothing, nothing, np.empty(0, bool))
+            return SegmentSet((), (), nothing, nothing, np.empty(0, bool))
         rows = np.concatenate([segment.rows for segment in segments])
         groups = np.concatenate([segment.groups for segment in segments])
         alive = np.concatenate([segment.alive for segment in segments])
@@ -133,7 +133,7 @@ class Settled:
             sliced.append(replace(segment, rows=rows[part], groups=groups[part], alive=alive[part]))
             start = part.stop
         starts = np.cumsum([0, *(len(segment.rows) for segment in segments[:-1])])
-        return Settled(tuple(sliced), tuple(starts.tolist()), rows, groups, alive)
+        return SegmentSet(tuple(sliced), tuple(starts.tolist()), rows, groups, alive)
 
     def nearest(
         self, probes: Matrix, k: int, shortlist: int, helpers: Executor | None = None
@@ -143,10 +143,10 @@ class Settled:
         The `shortlist` closest codes, shared out among the segments (but not fewer than `LEAST` of each, nor than k),
         are put in order by their float16 values. Idle `helpers` scan some of the segments.
         """
-        share = max(k, LEAST, shortlist // len(self.segments))
+        share = max(k, LEAST, shortlist // len(self.members))
         short = self._scan(probes, share, helpers)
         width = 2 * probes.shape[1]
-        values = [segment.vectors.view(f"V{width}").ravel() for segment in self.segments]
+        values = [segment.vectors.view(f"V{width}").ravel() for segment in self.members]
         ends = np.cumsum([found.shape[1] for found in short]).tolist()
         gathered = np.empty(ends[-1], f"V{width}")
         k = min(k, ends[-1])
@@ -174,19 +174,19 @@ class Settled:
             found: Rows = segment.codes.search(probes, min(share, len(segment.rows)))[1]
             return found
 
-        if helpers is None or len(self.segments) < WORTH_SHARING:
-            return [scan(segment) for segment in self.segments]
-        waiting = {place: helpers.submit(scan, self.segments[place]) for place in range(1, len(self.segments), 2)}
-        found = {place: scan(self.segments[place]) for place in range(0, len(self.segments), 2)}
+        if helpers is None or len(self.members) < WORTH_SHARING:
+            return [scan(segment) for segment in self.members]
+        waiting = {place: helpers.submit(scan, self.members[place]) for place in range(1, len(self.members), 2)}
+        found = {place: scan(self.members[place]) for place in range(0, len(self.members), 2)}
         for place in reversed(waiting):  # what no helper has begun by now is done here, from the end of their queue
             future = waiting[place]
-            found[place] = scan(self.segments[place]) if future.cancel() else future.result()
-        return [found[place] for place in range(len(self.segments))]
+            found[place] = scan(self.members[place]) if future.cancel() else future.result()
+        return [found[place] for place in range(len(self.members))]
 
     def clear(self, rows: Rows) -> int:
         """Flag `rows` as removed; returns how many were there."""
         cleared = 0
-        for segment in self.segments:
+        for segment in self.members:
             positions = find(segment.rows, segment.alive, rows)
             segment.alive[positions] = False
             cleared += len(positions)

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.gallery.errors import StorageUnavailable
-from service.gallery.queries import Place
-from service.index.base import Matrix
+from service.database.errors import StorageUnavailable
+from service.index.base import Matrix, Place
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 log = logging.getLogger(__name__)
 PAGE = 8_192
-SETTLED_WITHIN = 60.0
+COMPACT_WITHIN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +96,12 @@ class MilvusCopy:
         with _milvus_errors():
             self.client.delete(self.name(model), ids=list(rows), timeout=self._seconds)
 
-    def settle(self, model: int) -> None:
+    def compact(self, model: int) -> None:
         """Have what a collection took sealed and indexed: until then Milvus scans it in small pieces."""
         name = self.name(model)
-        end = time.monotonic() + SETTLED_WITHIN
+        end = time.monotonic() + COMPACT_WITHIN
         with _milvus_errors():
-            self.client.flush(name, timeout=SETTLED_WITHIN)
+            self.client.flush(name, timeout=COMPACT_WITHIN)
             while self.client.describe_index(name, "vector")["pending_index_rows"] and time.monotonic() < end:
                 time.sleep(0.5)
 

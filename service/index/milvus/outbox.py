@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.database.schema import outbox, templates
-from service.gallery.queries import Place
-from service.index.changes import Added, Effect, Removed
+from service.index.base import Place
+from service.index.changes import Added, IndexChange, Removed
 
 SOME = 2_000
 _FRESH = (
@@ -48,16 +48,16 @@ class Entry:
     template: int | None
 
 
-def write(connection: sa.Connection, effects: Sequence[Effect]) -> None:
+def write(connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
     """Note the effects of a change, in its own transaction."""
     noted: list[dict[str, Any]] = []
-    for effect in effects:
-        if isinstance(effect, Added):
-            noted.append(_noted(Kind.ADD, effect.collection, effect.model, effect.row))
-        elif isinstance(effect, Removed):
-            noted += [_noted(Kind.REMOVE, effect.collection, effect.model, row) for row in effect.rows]
+    for change in changes:
+        if isinstance(change, Added):
+            noted.append(_noted(Kind.ADD, change.collection, change.model, change.row))
+        elif isinstance(change, Removed):
+            noted += [_noted(Kind.REMOVE, change.collection, change.model, row) for row in change.rows]
         else:
-            noted.append(_noted(Kind.DROP, effect.collection))
+            noted.append(_noted(Kind.DROP, change.collection))
     if noted:
         connection.execute(sa.insert(outbox), noted)
 
@@ -96,7 +96,7 @@ def ripe(connection: sa.Connection, seconds: float) -> list[Entry]:
     return _entries(connection, outbox.c.applied_at < old)
 
 
-def settle(connection: sa.Connection, done: Sequence[Entry]) -> None:
+def confirm(connection: sa.Connection, done: Sequence[Entry]) -> None:
     """Note that the index has followed; only additions are still of interest."""
     added = [entry.row for entry in done if entry.kind is Kind.ADD]
     others = [entry.row for entry in done if entry.kind is not Kind.ADD]

@@ -11,14 +11,14 @@ from itertools import groupby
 import numpy as np
 import sqlalchemy as sa
 
+from service.database.base import Database
+from service.database.errors import StorageError
 from service.database.schema import models, templates
-from service.database.sqlite import serialise, storage_errors
-from service.database.timeouts import unhurried
-from service.gallery import queries
-from service.gallery.errors import StorageError
-from service.gallery.records import Backlog
-from service.gallery.store import Store
-from service.index import candidates, vectors
+from service.database.timeouts import without_timeouts
+from service.database.transaction import serialise, storage_errors
+from service.index import candidates, source, vectors
+from service.index.base import Backlog
+from service.index.changes import IndexChange
 from service.index.milvus import outbox
 from service.index.milvus.client import MilvusCopy
 from service.index.milvus.outbox import Entry, Kind
@@ -32,26 +32,28 @@ CARRYING = 0x6361727279
 """The lock of the process that carries."""
 
 
-class Carrier:
+class OutboxRelay:
     """One thread of each process; whichever comes first carries, the others see that there is nothing to do."""
 
-    def __init__(self, store: Store, copy: MilvusCopy, observe: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, database: Database[IndexChange], copy: MilvusCopy, observe: Callable[[str, float], None]
+    ) -> None:
         """Note what Milvus lacks altogether, and begin to carry.
 
         Args:
-            store: The record, with the outbox.
+            database: Holds the outbox.
             copy: Follows it.
             observe: Told how long it took to carry some changes.
 
         Raises:
             StorageError: Milvus or the record does not answer.
         """
-        self._store, self._copy, self._observe = store, copy, observe
+        self._database, self._copy, self._observe = database, copy, observe
         self._waiting = 0
         self._oldest: int | None = None
         self._oldest_since = 0.0
         self._closing = threading.Event()
-        store.change(lambda turn: self._complete(turn.connection))
+        database.change(lambda transaction: self._complete(transaction.connection))
         self._thread = threading.Thread(target=self._run, name="gallery-outbox", daemon=True)
         self._thread.start()
 
@@ -68,15 +70,15 @@ class Carrier:
     def catch_up(self, *, thorough: bool = False) -> None:
         """Carry all there is; thoroughly, also until Milvus has settled and searches rely on it alone."""
         self.carry()
-        while self._store.read(outbox.waiting)[0]:
+        while self._database.read(outbox.waiting)[0]:
             time.sleep(CARRY_EVERY / 5)  # another process may be at it
             self.carry()
         if not thorough:
             return
-        for model in self._store.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
+        for model in self._database.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
             if self._copy.exists(model):
-                self._copy.settle(model)
-        while self._store.read(outbox.holds):
+                self._copy.compact(model)
+        while self._database.read(outbox.holds):
             time.sleep(CARRY_EVERY)
             self.carry()
 
@@ -86,7 +88,7 @@ class Carrier:
         Raises:
             StorageError: Milvus or the record does not answer; nothing is forgotten.
         """
-        with storage_errors(), self._store.engine.connect() as connection, connection.begin():
+        with storage_errors(), self._database.engine.connect() as connection, connection.begin():
             self._look(connection)
             if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
                 return False
@@ -100,7 +102,7 @@ class Carrier:
                 return True
             for (kind, model), run in groupby(entries, lambda entry: (entry.kind, entry.model)):
                 self._follow(connection, kind, model, list(run))
-            outbox.settle(connection, entries)
+            outbox.confirm(connection, entries)
             if ripe or entries:
                 self._observe("carry", time.perf_counter() - started)
             return bool(ripe or entries)
@@ -164,7 +166,7 @@ class Carrier:
         self._copy.upsert(model, data)
 
     def _drop(self, connection: sa.Connection, collection: int) -> None:
-        last = queries.last_template_row(connection)
+        last = source.last_template_row(connection)
         for model in connection.scalars(sa.select(models.c.row)):
             if self._copy.exists(model):
                 found = self._copy.all(model, last, f"collection_row == {collection}", ["row"])
@@ -174,9 +176,9 @@ class Carrier:
 
     def _complete(self, connection: sa.Connection) -> None:
         """Have every model's collection filled that Milvus does not know."""
-        with unhurried(connection):
+        with without_timeouts(connection):
             serialise(connection, "milvus")
-            for model in {place[1] for place, *_ in queries.places(connection)}:
+            for model in {place[1] for place, *_ in source.places(connection)}:
                 if not self._copy.exists(model):
                     outbox.write_all(connection, model)
         self._look(connection)

@@ -19,12 +19,13 @@ import sqlalchemy as sa
 
 from service.database import paging
 from service.database.encryption import Keyring
-from service.database.schema import now
+from service.database.paging import Page
+from service.database.schema import new_id, now
 from service.database.schema import reembeddings as table
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import template_update
-from service.gallery.records import Page, Vector, new_id
-from service.index.changes import Effect
+from service.index.base import Vector
+from service.index.changes import IndexChange
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning
 
 State = Literal["running", "done", "cancelled"]
@@ -105,7 +106,7 @@ def release_jobs(connection: sa.Connection, holder: str) -> None:
 
 
 def advance_job(
-    turn: Turn[Effect],
+    transaction: Transaction[IndexChange],
     keyring: Keyring,
     job: Job,
     made: Mapping[int, Vector],
@@ -119,11 +120,11 @@ def advance_job(
 
     Raises: VectorInvalid.
     """
-    if job.holder is None or not _hold(turn.connection, job.id, job.holder, lease, table.c.holder == job.holder):
+    if job.holder is None or not _hold(transaction.connection, job.id, job.holder, lease, table.c.holder == job.holder):
         return None
-    added = template_update.add_templates(turn, keyring, job.model, made)
-    _update(turn.connection, job.id, reached=reached, made=table.c.made + added, failed=table.c.failed + failed)
-    return find_job(turn.connection, job.id)
+    added = template_update.add_templates(transaction, keyring, job.model, made)
+    _update(transaction.connection, job.id, reached=reached, made=table.c.made + added, failed=table.c.failed + failed)
+    return find_job(transaction.connection, job.id)
 
 
 def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:

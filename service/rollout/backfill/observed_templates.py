@@ -18,15 +18,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from service.database.sqlite import storage_errors
+from service.database.audit_log import AuditEntry, AuditLog
+from service.database.base import Database
+from service.database.encryption import Keyring
 from service.decision import Outcome
 from service.engine import Identification, Verification
 from service.errors import FacetError
 from service.face.errors import ThresholdUnsupported
 from service.gallery import template_update
-from service.gallery.gallery import Gallery
-from service.gallery.records import AuditEntry, Hit
+from service.gallery.records import Hit
 from service.gallery_models import Reach
+from service.index.changes import IndexChange
 from service.metrics import Metrics
 from service.models import Models
 from service.pipeline import FaceFound
@@ -58,9 +60,17 @@ class Sightings:
     """
 
     def __init__(
-        self, models: Models, gallery: Gallery, metrics: Metrics, rate: float | None, busy: Callable[[], bool]
+        self,
+        models: Models,
+        database: Database[IndexChange],
+        keyring: Keyring,
+        audit_log: AuditLog,
+        metrics: Metrics,
+        rate: float | None,
+        busy: Callable[[], bool],
     ) -> None:
-        self._models, self._gallery, self._metrics = models, gallery, metrics
+        self._models, self._database, self._keyring = models, database, keyring
+        self._audit_log, self._metrics = audit_log, metrics
         self._rate, self._busy = rate, busy
         self._queue: queue.Queue[tuple[Sighting, float] | None] = queue.Queue(WAITING)
         self._stopping = threading.Event()
@@ -125,17 +135,16 @@ class Sightings:
 
     def _renew(self, sighting: Sighting, threshold: float) -> None:
         for embedder in self._models.embedders:
-            with storage_errors(), self._gallery.engine.connect() as connection:
-                lacking = template_update.faces_to_renew(connection, embedder.digest, sighting.subject_id)
+            lacking = self._database.read(
+                partial(template_update.faces_to_renew, digest=embedder.digest, subject_id=sighting.subject_id)
+            )
             if not lacking:
                 continue
             vector = embedder.embed(sighting.crop[None])[0]
             made = dict.fromkeys(lacking, vector)
-            add = partial(
-                template_update.add_templates, keyring=self._gallery.keyring, digest=embedder.digest, made=made
-            )
-            self._metrics.templates_made(embedder.manifest.identity, "sight", self._gallery.change(add))
-            self._gallery.audit(
+            add = partial(template_update.add_templates, keyring=self._keyring, digest=embedder.digest, made=made)
+            self._metrics.templates_made(embedder.manifest.identity, "sight", self._database.change_alone(add))
+            self._audit_log.append(
                 AuditEntry(
                     request_id=sighting.request_id,
                     principal=sighting.principal,

@@ -17,18 +17,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from service.database.schema import now
-from service.database.sqlite import storage_errors
+from service.database.base import Database
+from service.database.encryption import Keyring
+from service.database.errors import StorageUnavailable
+from service.database.schema import new_id, now
 from service.errors import FacetError
 from service.face.align import CROP
 from service.face.embed import Embedder
 from service.face.errors import ImageCorrupt, ImageError, InferenceFailed
 from service.face.image import ImageLimits, decode
 from service.gallery import template_update
-from service.gallery.errors import CollectionNotFound, StorageUnavailable
-from service.gallery.gallery import Gallery
-from service.gallery.records import Vector, new_id
+from service.gallery.errors import CollectionNotFound
 from service.gallery.template_update import KeptCrop
+from service.index.base import Vector
+from service.index.changes import IndexChange
 from service.metrics import Metrics
 from service.models import Models
 from service.rollout.backfill.jobs import DONE, Job, advance_job, claim_job, end_job, release_jobs, running_jobs
@@ -52,12 +54,14 @@ class Reembedder:
     def __init__(
         self,
         models: Models,
-        gallery: Gallery,
+        database: Database[IndexChange],
+        keyring: Keyring,
         metrics: Metrics,
         busy: Callable[[], bool],
         lease: timedelta = LEASE,
     ) -> None:
-        self._models, self._gallery, self._metrics, self._busy = models, gallery, metrics, busy
+        self._models, self._database, self._keyring = models, database, keyring
+        self._metrics, self._busy = metrics, busy
         self._lease, self._name = lease, new_id()
         self._due: dict[str, float] = {}
         """When each job may go on."""
@@ -90,12 +94,11 @@ class Reembedder:
                 self._stopping.wait(CALM_SECONDS)
         if self._due:
             with suppress(FacetError):  # then the claims run out by themselves
-                self._gallery.write(lambda connection: release_jobs(connection, self._name))
+                self._database.write(lambda connection: release_jobs(connection, self._name))
 
     def _advance(self) -> float:
         """Advance every job that its rate allows to; returns the seconds until there may be more to do."""
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            jobs = running_jobs(connection)
+        jobs = self._database.read(running_jobs)
         self._due = {job.id: self._due.get(job.id, 0.0) for job in jobs}
         for found in jobs:
             embedder = self._models.by_digest(found.model)
@@ -113,7 +116,7 @@ class Reembedder:
         """The job as it stands, if it is this process's to work on; claimed again when half of the time is over."""
         if job.holder == self._name and job.held_until and job.held_until > now() + self._lease / 2:
             return job
-        claimed = self._gallery.write(lambda connection: claim_job(connection, job.id, self._name, self._lease))
+        claimed = self._database.write(lambda connection: claim_job(connection, job.id, self._name, self._lease))
         if claimed is not None and job.holder not in (None, self._name):
             log.info("job %s goes on here: its holder has not been heard of for %s", job.id, self._lease)
         return claimed
@@ -122,22 +125,30 @@ class Reembedder:
         """Make some templates, or end the job where there are none left to make. Returns the faces looked at."""
         some = max(1, min(MOST, int(job.rate / PARTS)))
         try:
-            with storage_errors(), self._gallery.engine.connect() as connection:
-                kept = template_update.crops_without(connection, job.model, job.collection, job.reached, some)
+            kept = self._database.read(
+                lambda connection: template_update.crops_without(
+                    connection, job.model, job.collection, job.reached, some
+                )
+            )
         except CollectionNotFound:  # erased meanwhile
             kept = []
         if not kept:
-            ended = self._gallery.write(lambda connection: end_job(connection, job.id, DONE))
+            ended = self._database.write(lambda connection: end_job(connection, job.id, DONE))
             log.info("job %s is done: %d templates made, %d crops unusable", job.id, ended.made, ended.failed)
             return 0
         made, looked_at = self._embed(embedder, kept)
         if looked_at:
             reached, failed = kept[looked_at - 1].face_row, looked_at - len(made)
-            keyring = self._gallery.keyring
             advance = partial(
-                advance_job, keyring=keyring, job=job, made=made, reached=reached, failed=failed, lease=self._lease
+                advance_job,
+                keyring=self._keyring,
+                job=job,
+                made=made,
+                reached=reached,
+                failed=failed,
+                lease=self._lease,
             )
-            if (advanced := self._gallery.change(advance)) is not None:
+            if (advanced := self._database.change_alone(advance)) is not None:
                 self._metrics.templates_made(embedder.manifest.identity, "crop", advanced.made - job.made)
         return looked_at
 
@@ -157,7 +168,7 @@ class Reembedder:
 
     def _open(self, crop: KeptCrop) -> NDArray[np.uint8]:
         """RGB (128, 128, 3). Raises: ImageError, StorageUnavailable, KeyMissing."""
-        picture = self._gallery.keyring.open(crop.data, crop.key_id, crop.place)
+        picture = self._keyring.open(crop.data, crop.key_id, crop.place)
         pixels = decode(picture, ImageLimits()).pixels
         if pixels.shape != (CROP, CROP, 3):
             raise ImageCorrupt(f"a crop of shape {pixels.shape}")

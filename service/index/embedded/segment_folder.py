@@ -20,12 +20,11 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from service.database.encryption import Keyring
-from service.gallery.errors import StorageError
-from service.gallery.records import new_id
-from service.index.base import Rows
+from service.database.errors import StorageError
+from service.database.schema import new_id
+from service.index.base import Rows, among
 from service.index.embedded.segment import Segment
 
 log = logging.getLogger(__name__)
@@ -37,12 +36,12 @@ READERS = 2
 """Files read and checked at once; each takes twice its size in memory meanwhile."""
 
 
-class SnapshotRefused(Exception):
+class SegmentRefused(Exception):
     """A file is not a whole segment of this very index; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshots:
+class SegmentFolder:
     """The segment files of one collection and model."""
 
     directory: Path
@@ -106,29 +105,29 @@ class Snapshots:
         """A segment as it was written, all alive.
 
         Raises:
-            SnapshotRefused: damaged, or of another store or model.
+            SegmentRefused: damaged, or of another store or model.
         """
         try:
             data = np.fromfile(file, np.uint8)
         except OSError as error:
-            raise SnapshotRefused(f"unreadable ({error.strerror})") from error
+            raise SegmentRefused(f"unreadable ({error.strerror})") from error
         body, checksum = data[:-DIGEST_SIZE], data[-DIGEST_SIZE:].tobytes()
         if bytes(body[: len(MAGIC)]) != MAGIC:
-            raise SnapshotRefused("not a segment of this version")
+            raise SegmentRefused("not a segment of this version")
         if hashlib.sha256(body.data).digest() != checksum:
-            raise SnapshotRefused("damaged or cut short")
+            raise SegmentRefused("damaged or cut short")
         line = len(MAGIC) + int(np.argmax(body[len(MAGIC) :] == ord("\n")))
         head = json.loads(bytes(body[len(MAGIC) : line]))
         if (head["store"], head["model"], head["dim"]) != (self.store, self.digest, self.dim):
-            raise SnapshotRefused("derived from another record")
+            raise SegmentRefused("derived from another record")
         if head.get("key") is not None:
             try:
                 opened = self.keyring.open(body[line + 1 :].tobytes(), head["key"], self._place(head["sections"]))
             except StorageError as error:
-                raise SnapshotRefused(str(error)) from error
+                raise SegmentRefused(str(error)) from error
             body, line = np.frombuffer(opened, np.uint8), -1
         elif self.keyring.sealing is not None:
-            raise SnapshotRefused("not sealed, and the gallery is")
+            raise SegmentRefused("not sealed, and the gallery is")
         ends = line + 1 + np.cumsum(head["sections"])
         rows, groups, vectors = (
             np.frombuffer(body[end - size : end].tobytes(), kind)
@@ -154,8 +153,8 @@ class Snapshots:
             try:
                 segment = future.result()
                 if len(segment.rows) and segment.rows[-1] > last_given:
-                    raise SnapshotRefused("newer than the record")
-            except SnapshotRefused as reason:
+                    raise SegmentRefused("newer than the record")
+            except SegmentRefused as reason:
                 log.warning("segment %s refused: %s; its templates are read from the record", file.name, reason)
                 refused.append(f"{file.name}: {reason}")
                 self.remove(file)
@@ -188,16 +187,6 @@ class Snapshots:
     def clear(self) -> None:
         """Delete all files."""
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def among(rows: Rows, living: Rows) -> NDArray[np.bool_]:
-    """Which of the ascending `rows` are in the ascending `living`."""
-    if len(rows) == 0:
-        return np.empty(0, bool)
-    first, last = np.searchsorted(living, (rows[0], rows[-1] + 1))
-    if np.array_equal(living[first:last], rows):  # the common case, without sorting
-        return np.ones(len(rows), bool)
-    return np.isin(rows, living[first:last], assume_unique=True)
 
 
 def _sync(directory: Path) -> None:

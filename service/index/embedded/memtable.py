@@ -18,7 +18,7 @@ SMALLEST = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Memtable:
     """The first `length` entries of arrays with room for more; `alive` is the only one whose entries change."""
 
     vectors: Matrix
@@ -28,9 +28,9 @@ class Block:
     length: int
 
     @staticmethod
-    def empty(dim: int, room: int = SMALLEST) -> Block:
+    def empty(dim: int, room: int = SMALLEST) -> Memtable:
         """A block of no vectors with room for `room`."""
-        return Block(
+        return Memtable(
             np.empty((room, dim), np.float32),
             np.empty(room, np.int64),
             np.empty(room, np.int64),
@@ -38,7 +38,7 @@ class Block:
             0,
         )
 
-    def extended(self, rows: Rows, groups: Rows, vectors: Matrix) -> Block:
+    def extended(self, rows: Rows, groups: Rows, vectors: Matrix) -> Memtable:
         """The block with more entries behind its own; shares its memory where there is room, and copies where not.
 
         Only the newest block of a line may be extended, by one thread at a time.
@@ -52,22 +52,22 @@ class Block:
             (target.alive, True),
         ):
             array[self.length : end] = values
-        return Block(target.vectors, target.rows, target.groups, target.alive, end)
+        return Memtable(target.vectors, target.rows, target.groups, target.alive, end)
 
-    def without(self, rows: Rows) -> Block:
+    def without(self, rows: Rows) -> Memtable:
         """A block of the living entries but for the ascending `rows`, with memory of its own."""
         kept = self.alive[: self.length].copy()
         kept[find(self.rows[: self.length], kept, rows)] = False
         positions = np.flatnonzero(kept)
-        block = Block.empty(self.vectors.shape[1], max(SMALLEST, len(positions)))
+        block = Memtable.empty(self.vectors.shape[1], max(SMALLEST, len(positions)))
         return block.extended(self.rows[positions], self.groups[positions], self.vectors[positions])
 
-    def _copied(self, room: int) -> Block:
-        grown = Block.empty(self.vectors.shape[1], room)
+    def _copied(self, room: int) -> Memtable:
+        grown = Memtable.empty(self.vectors.shape[1], room)
         for new, old in ((grown.vectors, self.vectors), (grown.rows, self.rows), (grown.groups, self.groups)):
             new[: self.length] = old[: self.length]
         grown.alive[: self.length] = self.alive[: self.length]
-        return Block(grown.vectors, grown.rows, grown.groups, grown.alive, self.length)
+        return Memtable(grown.vectors, grown.rows, grown.groups, grown.alive, self.length)
 
     def positions(self, rows: Rows) -> Rows:
         """Where those of `rows` stand that are held and alive."""
