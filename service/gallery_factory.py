@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 def open_gallery(
     settings: Settings, progress: Callable[[Progress], None] | None = None, observe: Observe = unobserved
 ) -> Gallery:
-    """Open the gallery, ready to be used. Raises: StorageError."""
+    """Open the gallery, ready to be used.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
     options = database_of(settings)
     if options is None:
         from service.gallery.embedded import open_embedded  # noqa: PLC0415

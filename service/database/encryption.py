@@ -42,7 +42,7 @@ class Keyring:
         The id `none` in the first place (with no key) stores values as they are: the way out of encryption.
 
         Raises:
-            ValueError: the text does not read so. The message does not repeat it.
+            ValueError: The text does not read so. The message does not repeat it.
         """
         keys: dict[str, AESGCM] = {}
         parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -91,7 +91,8 @@ class Keyring:
         """The value that was sealed.
 
         Raises:
-            KeyMissing: its key is not known. StorageUnavailable: it was changed or moved.
+            KeyMissing: Its key is not known.
+            StorageUnavailable: It was changed or moved.
         """
         if key_id is None:
             return stored

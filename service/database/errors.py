@@ -24,6 +24,7 @@ class CursorInvalid(FacetError):
     code = "cursor_invalid"
 
     def __init__(self) -> None:
+        """Say how to begin again."""
         super().__init__("The cursor is not one that this list returned; start again without a cursor.")
 
 
@@ -41,6 +42,7 @@ class StorageBusy(StorageError):
     code = "gallery_busy"
 
     def __init__(self, retry_after: float = 1.0) -> None:
+        """Say when to try again: after `retry_after` seconds."""
         self.retry_after = retry_after
         super().__init__(f"The gallery has more writes waiting than it admits; try again in {retry_after:g} s.")
 
@@ -52,6 +54,7 @@ class StorageFull(StorageError):
     retry_after = 30.0
 
     def __init__(self) -> None:
+        """Say what to do."""
         super().__init__("The disk of the gallery is full: nothing was stored. Free space; no restart is needed.")
 
 
@@ -62,6 +65,7 @@ class StorageReadOnly(StorageError):
     retry_after = 30.0
 
     def __init__(self) -> None:
+        """Say what to do."""
         super().__init__("The gallery's directory or file cannot be written: mount it writable and check its owner.")
 
 
@@ -78,6 +82,7 @@ class StorageLocked(StorageError):
     code = "storage_locked"
 
     def __init__(self, owner: str) -> None:
+        """Name the `owner`, a process."""
         super().__init__(f"The gallery is open in another process ({owner}): stop it first, or use its API.")
 
 
@@ -87,6 +92,7 @@ class KeyMissing(StorageError):
     code = "template_key_missing"
 
     def __init__(self, key_id: str) -> None:
+        """Name the key by its id."""
         super().__init__(
             f"Templates are encrypted with the key '{key_id}', which was not given: add it to the settings."
         )

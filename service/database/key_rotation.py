@@ -59,7 +59,7 @@ def _reseal_some(transaction: Transaction[Any], keyring: Keyring, kind: Kind, af
     """Seal the next values above row `after` that are not under the present key; returns their rows, none at the end.
 
     Raises:
-        KeyMissing: the key of one of them is not known.
+        KeyMissing: The key of one of them is not known.
     """
     table = kind.row.table
     old = sa.select(table).where(kind.row > after, table.c.key_id.is_distinct_from(keyring.sealing))

@@ -36,7 +36,7 @@ def decode(cursor: str | None) -> int:
     """The row after which a list goes on; 0 is the beginning.
 
     Raises:
-        CursorInvalid: not a cursor.
+        CursorInvalid: Not a cursor.
     """
     if cursor is None:
         return 0
@@ -59,7 +59,9 @@ def newest_first(
 ) -> Page[T]:
     """A page of what `asked` selects, by the falling order of its column `row`, made of its columns by `made`.
 
-    Raises: CursorInvalid, StorageError.
+    Raises:
+        CursorInvalid: The cursor was not made by this list.
+        StorageError: The database cannot be used.
     """
     some = asked.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
     with storage_errors(), engine.connect() as connection:

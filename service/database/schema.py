@@ -1,4 +1,4 @@
-"""The tables of the record, in types that SQLite and PostgreSQL share.
+"""The tables of the database, in types that SQLite and PostgreSQL share.
 
 A template's `row` is given once and never again (AUTOINCREMENT), and its vector never changes: an index may therefore
 name a template by its row alone, and what an old snapshot lacks or has too much is found by comparing rows.
@@ -284,4 +284,4 @@ outbox = sa.Table(
     sa.Index(None, "collection_row", "model_row"),
     sqlite_autoincrement=True,
 )
-"""Changes that an index outside the record has still to follow, or has followed a moment ago. `gallery.outbox`."""
+"""Changes that an index outside the database has still to follow, or has followed a moment ago. `gallery.outbox`."""

@@ -63,8 +63,11 @@ _DAMAGE = "SQLITE_CORRUPT|SQLITE_NOTADB"
 
 
 def _server_error(state: str | None, words: str) -> StorageError:
-    """The typed name of a failure of a database server, by its SQLSTATE. Its own words may name hosts and users: they
-    are looked into, where there is no SQLSTATE because there was no connection, and not passed on."""
+    """The typed name of a failure of a database server, by its SQLSTATE.
+
+    Its own words may name hosts and users, so they are not passed on. They are looked into where there is no SQLSTATE
+    because there was no connection.
+    """
     for pattern, kind in _STATES.items():
         if re.match(pattern, state or ""):
             return kind()

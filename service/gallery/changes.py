@@ -1,4 +1,4 @@
-"""Changes of the record, each a function of the writer's turn: it either happens whole or leaves no trace."""
+"""Changes of the database, each a function of a transaction: it either happens whole or leaves no trace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_name(kind: str, name: str) -> str:
     """`name`, when it may stand for a collection or subject.
 
     Raises:
-        NameInvalid: empty, longer than 255, with control characters or space at an end.
+        NameInvalid: Empty, longer than 255, with control characters or space at an end.
     """
     if not 0 < len(name) <= 255 or name != name.strip() or not name.isprintable():
         raise NameInvalid(kind)
@@ -34,7 +34,8 @@ def create_collection(
     """A new, empty collection.
 
     Raises:
-        NameInvalid, CollectionExists: the name cannot be given.
+        NameInvalid: The name cannot be given.
+        CollectionExists: The name is taken.
     """
     values = {"name": check_name("collection", name), "keep_crops": keep_crops, "metadata": dict(metadata)}
     try:
@@ -54,7 +55,10 @@ def update_subject(
     """Rename a subject, replace its metadata, or both.
 
     Raises:
-        SubjectNotFound, CollectionNotFound, NameInvalid, SubjectExists: it is not there, or the name is not free.
+        SubjectNotFound: The collection has no subject of that name.
+        CollectionNotFound: There is no collection of that name.
+        NameInvalid: The name cannot be given.
+        SubjectExists: The name is another subject's.
     """
     row = queries.subject_row(transaction.connection, collection, name)
     values: dict[str, Any] = {"updated_at": now()}
@@ -73,7 +77,7 @@ def delete_collection(transaction: Transaction[IndexChange], name: str) -> Recei
     """Erase a collection with everything in it.
 
     Raises:
-        CollectionNotFound: there is none.
+        CollectionNotFound: There is none.
     """
     row = queries.collection_row(transaction.connection, name, lock=True)
     with without_timeouts(transaction.connection):
@@ -88,7 +92,8 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
     """Erase a subject with all its faces.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     row = queries.subject_row(transaction.connection, collection, name, lock=True)
     subject_id = transaction.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
@@ -103,7 +108,8 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
     """Erase one face; its subject stays, perhaps without a face.
 
     Raises:
-        CollectionNotFound, FaceNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        FaceNotFound: The collection has no face of that id.
     """
     inside = queries.collection_row(transaction.connection, collection)
     found = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == inside)
@@ -116,7 +122,7 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
 
 
 def remove_templates(transaction: Transaction[IndexChange], condition: sa.ColumnElement[bool]) -> int:
-    """Remove templates from the record and from the indexes; returns how many."""
+    """Remove templates from the database and from the indexes; returns how many."""
     gone = sa.delete(templates).where(condition)
     found = transaction.connection.execute(
         gone.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)

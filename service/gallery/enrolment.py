@@ -44,7 +44,7 @@ def recall_reply(connection: sa.Connection, idempotency: Idempotency) -> str | N
     """The reply kept for a request, or None when it is new.
 
     Raises:
-        IdempotencyConflict: the key named another request.
+        IdempotencyConflict: The key named another request.
     """
     found = connection.execute(
         sa.select(replies.c.fingerprint, replies.c.reply).where(
@@ -88,7 +88,7 @@ class Enroll:
         reply: Callable[[Enrolment], str],
         keep_reply: timedelta,
     ) -> None:
-        """Raises VectorInvalid or NameInvalid for what can be refused without the record."""
+        """Raises VectorInvalid or NameInvalid for what can be refused without the database."""
         if not new_faces or any(not face.templates for face in new_faces):
             raise VectorInvalid("An enrolment needs at least one face, and each face at least one template.")
         self._index, self._keyring = index, keyring
@@ -110,7 +110,11 @@ class Enroll:
         """Do it.
 
         Raises:
-            CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid.
+            CollectionNotFound: There is no collection of that name.
+            DuplicateSubject: The face belongs to another subject, and the policy is to reject.
+            FaceExists: A face of that id is enrolled already.
+            IdempotencyConflict: The key named another request.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
         """
         connection = transaction.connection
         if self._idempotency is not None:

@@ -34,6 +34,7 @@ class CollectionNotFound(GalleryError):
     code = "collection_not_found"
 
     def __init__(self, name: str) -> None:
+        """Name the collection."""
         super().__init__(f"There is no collection named '{name}'; create it first.")
 
 
@@ -43,6 +44,7 @@ class CollectionExists(GalleryError):
     code = "collection_exists"
 
     def __init__(self, name: str) -> None:
+        """Name the collection."""
         super().__init__(f"A collection named '{name}' exists already; choose another name or use that one.")
 
 
@@ -52,6 +54,7 @@ class SubjectNotFound(GalleryError):
     code = "subject_not_found"
 
     def __init__(self, collection: str, name: str) -> None:
+        """Name the subject and its collection."""
         super().__init__(f"Collection '{collection}' has no subject named '{name}'.")
 
 
@@ -61,6 +64,7 @@ class SubjectExists(GalleryError):
     code = "subject_exists"
 
     def __init__(self, collection: str, name: str) -> None:
+        """Name the subject and its collection."""
         super().__init__(f"Collection '{collection}' already has a subject named '{name}'; choose another name.")
 
 
@@ -73,6 +77,7 @@ class DuplicateSubject(GalleryError):
     code = "duplicate_subject"
 
     def __init__(self, hits: tuple[Hit, ...]) -> None:
+        """Name the other subjects, best first."""
         self.hits = hits
         names = ", ".join(f"'{hit.subject}'" for hit in hits)
         super().__init__(
@@ -86,6 +91,7 @@ class FaceNotFound(GalleryError):
     code = "face_not_found"
 
     def __init__(self, collection: str, face_id: str) -> None:
+        """Name the face by its id."""
         super().__init__(f"Collection '{collection}' has no face with the id '{face_id}'.")
 
 
@@ -95,6 +101,7 @@ class FaceExists(GalleryError):
     code = "face_exists"
 
     def __init__(self, face_id: str) -> None:
+        """Name the face by its id."""
         super().__init__(f"A face with the id '{face_id}' is enrolled already; give each face a new id.")
 
 
@@ -104,6 +111,7 @@ class TemplateMissing(GalleryError):
     code = "template_missing"
 
     def __init__(self, where: str, digest: str, present: tuple[str, ...] = ()) -> None:
+        """Say where, of which model (its digest), and which models are `present` there."""
         known = ", ".join(f"{other[:12]}" for other in present) or "none"
         super().__init__(
             f"{where} has no template of model {digest[:12]} (models there: {known}); "
@@ -117,6 +125,8 @@ class NameInvalid(GalleryError):
     code = "name_invalid"
 
     def __init__(self, kind: str) -> None:
+        """Say for what `kind` of thing the name was."""
+        """Say where, of which model (its digest), and which models are `present` there."""
         super().__init__(f"A {kind} name has 1 to 255 printable characters and no space at either end.")
 
 
@@ -126,6 +136,7 @@ class IdempotencyConflict(GalleryError):
     code = "idempotency_conflict"
 
     def __init__(self, key: str) -> None:
+        """Name the key."""
         super().__init__(f"The idempotency key '{key}' was used for a different request; use a new key.")
 
 

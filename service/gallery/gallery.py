@@ -45,7 +45,7 @@ KEEP_REPLY = timedelta(hours=24)
 
 Observe = Callable[[str, float], None]
 """Told what was done and the seconds it took: `read`, `change` and `search` as a caller waits for them, `index` for the
-index's part of a search, `carry` for some changes brought to an index outside the record."""
+index's part of a search, `carry` for some changes brought to an index outside the database."""
 
 
 def unobserved(_: str, __: float) -> None:
@@ -90,31 +90,58 @@ class Gallery:
     def create_collection(
         self, name: str, *, keep_crops: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Collection:
-        """A new, empty collection. Raises NameInvalid, CollectionExists."""
+        """A new, empty collection.
+
+        Raises:
+            NameInvalid: The name cannot be given.
+            CollectionExists: The name is taken.
+        """
         return self._change(
             partial(changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {})
         )
 
     def collection(self, name: str) -> Collection:
-        """One collection. Raises CollectionNotFound."""
+        """One collection.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
         return self._read(partial(queries.collection, name=name))
 
     def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
-        """Collections in the order of their making. Raises CursorInvalid."""
+        """Collections in the order of their making.
+
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+        """
         return self._page(queries.list_collections, cursor, limit)
 
     def delete_collection(self, name: str) -> Receipt:
-        """Erase a collection with everything in it. Raises CollectionNotFound."""
+        """Erase a collection with everything in it.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
         return self._change(partial(changes.delete_collection, name=name))
 
     # ---- subjects and faces
 
     def subject(self, collection: str, name: str) -> Subject:
-        """One subject. Raises CollectionNotFound, SubjectNotFound."""
+        """One subject.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._read(partial(queries.subject, collection=collection, name=name))
 
     def subjects(self, collection: str, cursor: str | None = None, limit: int = 100, prefix: str = "") -> Page[Subject]:
-        """Subjects, oldest first, those whose name begins so. Raises CollectionNotFound, CursorInvalid."""
+        """Subjects, oldest first, those whose name begins so.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            CursorInvalid: The cursor was not made by this list.
+        """
 
         def read(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Subject]]:
             return queries.list_subjects(connection, collection, after, limit, prefix)
@@ -127,18 +154,32 @@ class Gallery:
         """Rename, replace the metadata, or both.
 
         Raises:
-            CollectionNotFound, SubjectNotFound, SubjectExists, NameInvalid.
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+            SubjectExists: The name is another subject's.
+            NameInvalid: The name cannot be given.
         """
         return self._change(
             partial(changes.update_subject, collection=collection, name=name, new_name=new_name, metadata=metadata)
         )
 
     def delete_subject(self, collection: str, name: str) -> Receipt:
-        """Erase a subject with all its faces. Raises CollectionNotFound, SubjectNotFound."""
+        """Erase a subject with all its faces.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._change(partial(changes.delete_subject, collection=collection, name=name))
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
-        """Faces of a subject, oldest first. Raises CollectionNotFound, SubjectNotFound, CursorInvalid."""
+        """Faces of a subject, oldest first.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+            CursorInvalid: The cursor was not made by this list.
+        """
 
         def read(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Face]]:
             return queries.list_faces(connection, collection, subject, after, limit)
@@ -146,12 +187,21 @@ class Gallery:
         return self._page(read, cursor, limit)
 
     def face(self, collection: str, face_id: str) -> Face:
-        """One face. Raises CollectionNotFound, FaceNotFound."""
+        """One face.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            FaceNotFound: The collection has no face of that id.
+        """
         return self._read(partial(queries.face, collection=collection, face_id=face_id))
 
     def crop(self, collection: str, face_id: str) -> bytes | None:
-        """The crop kept of a face, None when its collection keeps none. Raises CollectionNotFound, FaceNotFound."""
+        """The crop kept of a face, None when its collection keeps none.
 
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            FaceNotFound: The collection has no face of that id.
+        """
         keyring = self._keyring
 
         def read(connection: sa.Connection) -> bytes | None:
@@ -163,11 +213,20 @@ class Gallery:
         return self._read(read)
 
     def delete_face(self, collection: str, face_id: str) -> Receipt:
-        """Erase one face; its subject stays. Raises CollectionNotFound, FaceNotFound."""
+        """Erase one face; its subject stays.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            FaceNotFound: The collection has no face of that id.
+        """
         return self._change(partial(changes.delete_face, collection=collection, face_id=face_id))
 
     def receipts(self, cursor: str | None = None, limit: int = 100) -> Page[Receipt]:
-        """Receipts of all erasures, oldest first. Raises CursorInvalid."""
+        """Receipts of all erasures, oldest first.
+
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+        """
         return self._page(queries.list_receipts, cursor, limit)
 
     # ---- enrolment
@@ -195,7 +254,12 @@ class Gallery:
             reply: Makes the text to keep out of the outcome; runs inside the transaction, so it must be quick.
 
         Raises:
-            CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, NameInvalid, VectorInvalid.
+            CollectionNotFound: There is no collection of that name.
+            DuplicateSubject: The face belongs to another subject, and the policy is to reject.
+            FaceExists: A face of that id is enrolled already.
+            IdempotencyConflict: The key named another request.
+            NameInvalid: The name cannot be given.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
         """
         job = Enroll(
             self.index,
@@ -212,7 +276,11 @@ class Gallery:
         return self._change(job)
 
     def replay(self, idempotency: Idempotency) -> str | None:
-        """The reply kept for a request that was answered before, else None. Raises IdempotencyConflict."""
+        """The reply kept for a request that was answered before, else None.
+
+        Raises:
+            IdempotencyConflict: The key named another request.
+        """
         return self._read(partial(recall_reply, idempotency=idempotency))
 
     # ---- comparison
@@ -223,8 +291,9 @@ class Gallery:
         An empty collection gives empty lists.
 
         Raises:
-            CollectionNotFound, VectorInvalid.
-            TemplateMissing: the collection has templates, and none of this model.
+            CollectionNotFound: There is no collection of that name.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
+            TemplateMissing: The collection has templates, and none of this model.
         """
 
         def read(connection: sa.Connection) -> list[list[Hit]]:
@@ -249,10 +318,11 @@ class Gallery:
         """The best of a subject's faces for one (D,) unit probe.
 
         Raises:
-            CollectionNotFound, SubjectNotFound, VectorInvalid.
-            TemplateMissing: none of the subject's faces has a template of this model.
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
+            TemplateMissing: None of the subject's faces has a template of this model.
         """
-
         keyring = self._keyring
 
         def read(connection: sa.Connection) -> Hit:
@@ -281,7 +351,11 @@ class Gallery:
         return self._read(read)
 
     def count(self, collection: str, digest: str) -> int:
-        """Templates of a model in a collection: comparisons made by one search. Raises CollectionNotFound."""
+        """Templates of a model in a collection: comparisons made by one search.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
 
         def read(connection: sa.Connection) -> int:
             row = queries.collection_row(connection, collection)
@@ -291,11 +365,21 @@ class Gallery:
         return self._read(read)
 
     def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
-        """Digests of the models with templates there. Raises CollectionNotFound, SubjectNotFound."""
+        """Digests of the models with templates there.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._read(partial(template_coverage.models_in, collection=collection, subject=subject))
 
     def faces_without(self, collection: str, digests: Sequence[str], subject: str | None = None) -> int:
-        """How many faces there have no template of any of these models. Raises CollectionNotFound, SubjectNotFound."""
+        """How many faces there have no template of any of these models.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._read(
             partial(template_coverage.faces_without, collection=collection, digests=digests, subject=subject)
         )
@@ -324,7 +408,7 @@ class Gallery:
         self.index.check()
 
     def verify(self) -> Report:
-        """Compare every index with the record, and the record with itself. Changes wait meanwhile; searches do not."""
+        """Compare the index with the database, and this with itself. Changes wait meanwhile; searches do not."""
         return self._change(lambda transaction: verify(transaction.connection, self.index, self._keyring))
 
     def compact(self) -> None:

@@ -34,7 +34,7 @@ def claim_model(connection: sa.Connection, known: Mapping[str, tuple[int, int]],
     """The row of a model, made if it is new; `known` are rows and dimensions that need not be asked for.
 
     Raises:
-        VectorInvalid: its templates have another dimension.
+        VectorInvalid: Its templates have another dimension.
     """
     found = known.get(digest)
     if found is None:

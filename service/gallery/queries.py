@@ -1,4 +1,4 @@
-"""Reads of the record: each takes an open connection and gives back records."""
+"""Reads of the database: each takes an open connection and gives back records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def collection_row(connection: sa.Connection, name: str, *, lock: bool = False) 
     """The row of a collection; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
-        CollectionNotFound: there is none.
+        CollectionNotFound: There is none.
     """
     asked = _COLLECTION_ROW.with_for_update() if lock else _COLLECTION_ROW
     row = connection.scalar(asked, {"name": name})
@@ -61,7 +61,8 @@ def subject_row(connection: sa.Connection, collection: str, name: str, *, lock: 
     """The row of a subject; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     inside = collection_row(connection, collection)
     asked = _SUBJECT_ROW.with_for_update() if lock else _SUBJECT_ROW
@@ -81,7 +82,7 @@ def collection(connection: sa.Connection, name: str) -> Collection:
     """One collection by name.
 
     Raises:
-        CollectionNotFound: there is none.
+        CollectionNotFound: There is none.
     """
     found = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
     if found is None:
@@ -99,7 +100,8 @@ def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
     """One subject by name.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     row = subject_row(connection, collection, name)
     return _subject(connection.execute(_SUBJECTS.where(subjects.c.row == row)).one())
@@ -120,7 +122,8 @@ def face(connection: sa.Connection, collection: str, face_id: str) -> Face:
     """One face by id.
 
     Raises:
-        CollectionNotFound, FaceNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        FaceNotFound: The collection has no face of that id.
     """
     inside = collection_row(connection, collection)
     found = _faces(connection, _FACES.where(faces.c.id == face_id, faces.c.collection_row == inside))
@@ -138,7 +141,7 @@ def list_faces(
 
 
 def hits(connection: sa.Connection, found: Sequence[CandidateList]) -> list[list[Hit]]:
-    """What an index found, named from the record; what the record no longer holds is left out."""
+    """What an index found, named from the database; what the database no longer holds is left out."""
     wanted = sorted({int(row) for one in found for row in one.rows})
     named: dict[int, Any] = {}
     for start in range(0, len(wanted), 500):

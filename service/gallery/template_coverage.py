@@ -35,7 +35,7 @@ def cover(
     """How far a model reaches in every collection, or in those named. Reads every face.
 
     Args:
-        connection: To the record.
+        connection: To the database.
         digest: The model.
         space: Digests of all models of its space, its own too.
         reachable: Names of the collections to look at; None for all.
@@ -69,7 +69,8 @@ def models_in(connection: sa.Connection, collection: str, subject: str | None = 
     """Digests of the models with templates in a collection, or of one of its subjects.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     if subject is None:
         inside = templates.c.collection_row == queries.collection_row(connection, collection)
@@ -86,7 +87,8 @@ def faces_without(
     Reads every face: the larger the collection, the longer it takes.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     if subject is None:
         inside = faces.c.collection_row == queries.collection_row(connection, collection)

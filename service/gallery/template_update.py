@@ -1,6 +1,6 @@
 """Templates of a model for faces that are enrolled already: read what they are made from, and add them.
 
-Each function takes an open connection or the writer's turn, as queries and changes do.
+Each function takes an open connection or a transaction, as queries and changes do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def crops_without(
     """Crops of up to `limit` faces above row `after` that have no template of a model, in the order of their rows.
 
     Raises:
-        CollectionNotFound: there is none of that name; None looks through all.
+        CollectionNotFound: There is none of that name; None looks through all.
     """
     asked = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(_lacks(connection, digest))
     if collection is not None:
@@ -54,7 +54,7 @@ def count_crops_without(connection: sa.Connection, digest: str, collection: str 
     """How many faces with a kept crop have no template of a model. Reads every crop's row.
 
     Raises:
-        CollectionNotFound: there is none of that name; None looks through all.
+        CollectionNotFound: There is none of that name; None looks through all.
     """
     asked = sa.select(sa.func.count()).select_from(crops.join(faces, crops.c.face_row == faces.c.row))
     asked = asked.where(_lacks(connection, digest))
@@ -82,7 +82,7 @@ def add_templates(
     A face that has gone, or has a template of this model by now, is passed over.
 
     Raises:
-        VectorInvalid: of another dimension than the model's templates, or not of unit length.
+        VectorInvalid: Of another dimension than the model's templates, or not of unit length.
     """
     if not made:
         return 0
@@ -101,7 +101,7 @@ def drop_some(transaction: Transaction[IndexChange], digest: str, collection: st
     """Remove up to `limit` templates of a model, and not the faces. Returns how many were removed, 0 at the end.
 
     Raises:
-        CollectionNotFound: there is none of that name; None means all.
+        CollectionNotFound: There is none of that name; None means all.
     """
     row = queries.model_row(transaction.connection, digest)
     asked = sa.select(templates.c.row).where(templates.c.model_row == row)

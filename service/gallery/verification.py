@@ -1,4 +1,4 @@
-"""Does every index say what the record says, and does the record agree with itself?"""
+"""Does every index say what the database says, and does the database agree with itself?"""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ class Report:
 
 
 def verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> Report:
-    """Compare, in a transaction of its own, beside which nothing changes an embedded record."""
-    if connection.dialect.name == "postgresql":  # all statements see one state of the record, whoever writes meanwhile
+    """Compare, in a transaction of its own, beside which nothing changes an embedded database."""
+    if (
+        connection.dialect.name == "postgresql"
+    ):  # all statements see one state of the database, whoever writes meanwhile
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     with without_timeouts(connection):
         return _verify(connection, index, keyring)

@@ -44,7 +44,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Changes of the record that the index has still to follow, and the seconds for which the oldest of them waits."""
+    """Changes that the index has still to follow, and the seconds for which the oldest of them waits."""
 
     changes: int
     seconds: float
@@ -72,7 +72,7 @@ class VectorIndex(Protocol):
 
     @property
     def models(self) -> Mapping[str, tuple[int, int]]:
-        """Row and dimension of models known without asking the record, by digest; neither ever changes."""
+        """Row and dimension of models known without asking the database, by digest; neither ever changes."""
         ...
 
     @property

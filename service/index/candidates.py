@@ -1,4 +1,4 @@
-"""Candidates of an engine put in order by the record's own vectors: every engine gives the same scores."""
+"""Candidates of an engine put in order by the database's own vectors: every engine gives the same scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector
 
 
 def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
-    """Templates by row, as far as the record still has them."""
+    """Templates by row, as far as the database still has them."""
     found: dict[int, Any] = {}
     for start in range(0, len(rows), BATCH):
         for entry in connection.execute(_STORED, {"rows": rows[start : start + BATCH]}):
@@ -28,7 +28,7 @@ def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
 
 
 def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:
-    """Those of `rows` that the record still has."""
+    """Those of `rows` that the database still has."""
     return set(connection.scalars(sa.select(templates.c.row).where(templates.c.row.in_(rows))))
 
 

@@ -1,4 +1,4 @@
-"""What a committed change of the record means for the indexes."""
+"""What a committed change of the database means for the indexes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.index.base import Vector
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One new template: its row, its subject, and the vector as the record holds it."""
+    """One new template: its row, its subject, and the vector as the database holds it."""
 
     collection: int
     model: int
@@ -21,7 +21,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Templates that left the record."""
+    """Templates that left the database."""
 
     collection: int
     model: int
@@ -30,7 +30,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A collection that left the record with all it held."""
+    """A collection that left the database with all it held."""
 
     collection: int
 

@@ -31,11 +31,12 @@ class Counts:
     """Exact below 5,000; from there on at most ten seconds old, which no threshold notices."""
 
     def __init__(self) -> None:
+        """Begin with no counts."""
         self._kept: dict[Place, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     def of(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model in the record."""
+        """Templates of a collection and model in the database."""
         with self._lock:
             until, kept = self._kept.get(place, (0.0, 0))
         if time.monotonic() < until:

@@ -67,7 +67,7 @@ def last_template_row(connection: sa.Connection) -> int:
 
 
 def store_id(connection: sa.Connection) -> str:
-    """The identity given to the record when it was made."""
+    """The identity given to the database when it was made."""
     return str(connection.scalar(sa.select(store.c.value).where(store.c.name == "id")))
 
 

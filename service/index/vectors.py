@@ -1,7 +1,7 @@
 """Templates as bytes: little-endian float16, and the checks a vector passes before it is stored or searched for.
 
 Half precision rounds a coordinate of a unit vector by at most 2**-12 of itself, which moves a cosine by less than 1e-3
-in the worst case and by about 1e-5 in practice; the record and every index derived from it hold the same numbers.
+in the worst case and by about 1e-5 in practice; the database and every index derived from it hold the same numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
     """`vectors` (N,D) as contiguous float32.
 
     Raises:
-        VectorInvalid: not two-dimensional, of another dimension than `dim`, not finite, or not of unit length.
+        VectorInvalid: Not two-dimensional, of another dimension than `dim`, not finite, or not of unit length.
     """
     checked = np.ascontiguousarray(vectors, np.float32)
     if checked.ndim != 2 or checked.shape[1] == 0:
@@ -49,7 +49,7 @@ def unpack(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
     """N packed templates as (N,D) float16.
 
     Raises:
-        VectorInvalid: a blob is not of D values; the record is damaged.
+        VectorInvalid: A blob is not of D values; the database is damaged.
     """
     joined = b"".join(blobs)
     if len(joined) != 2 * dim * len(blobs) or any(len(blob) != 2 * dim for blob in blobs):

@@ -1,4 +1,4 @@
-"""Sampled decisions in the record: kept for a while, read for reports, judged by clients.
+"""Sampled decisions in the database: kept for a while, read for reports, judged by clients.
 
 A case has a request id, scores, thresholds, decisions, ranks and seconds: no image, no template, no name.
 """
@@ -109,7 +109,12 @@ class Cases:
         )
 
     def find(self, request_id: str, face: int) -> Case:
-        """The newest case of a request. Raises: DecisionNotFound, StorageError."""
+        """The newest case of a request.
+
+        Raises:
+            DecisionNotFound: No decision of that request is kept.
+            StorageError: The database cannot be used.
+        """
         asked = sa.select(*_COLUMNS).where(table.c.request_id == request_id, table.c.face == face)
         newest = asked.order_by(table.c.row.desc()).limit(1)
         row = self._database.read(lambda connection: connection.execute(newest).one_or_none())
@@ -118,7 +123,11 @@ class Cases:
         return Case(*row)
 
     def judge(self, case: Case, outcome: str, principal: str) -> Case:
-        """Note what was true of a case; said again, the last word holds. Raises: StorageError."""
+        """Note what was true of a case; said again, the last word holds.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
         values = {"outcome": outcome, "outcome_by": principal, "outcome_at": now()}
         self._database.write(
             lambda connection: connection.execute(sa.update(table).where(table.c.row == case.row).values(**values))
@@ -126,7 +135,11 @@ class Cases:
         return replace(case, outcome=outcome)
 
     def all(self, choice: Choice) -> list[Case]:
-        """The cases chosen, oldest first. Raises: StorageError."""
+        """The cases chosen, oldest first.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
         return read_cases(self._database.engine, choice)
 
     def page(
@@ -134,7 +147,9 @@ class Cases:
     ) -> Page[Case]:
         """The cases chosen, or those among them on which the models disagree, newest first.
 
-        Raises: CursorInvalid, StorageError.
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+            StorageError: The database cannot be used.
         """
         asked = _chosen(choice)
         if disagreeing:
@@ -143,7 +158,11 @@ class Cases:
 
 
 def read_cases(engine: sa.Engine, choice: Choice) -> list[Case]:
-    """The cases chosen from a record, oldest first; also beside a running service. Raises: StorageError."""
+    """The cases chosen from a record, oldest first; also beside a running service.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
     with storage_errors(), engine.connect() as connection:
         return [Case(*row) for row in connection.execute(_chosen(choice).order_by(table.c.row))]
 

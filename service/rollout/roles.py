@@ -1,6 +1,6 @@
 """Champion and challenger: which model answers, and which is tried beside it.
 
-The roles are rows of the record, never changed and never deleted; the last one holds. Every process reads it at most
+The roles are rows of the database, never changed and never deleted; the last one holds. Every process reads it at most
 once a second, so that all replicas agree within that time. Before the first row the settings name the champion.
 """
 
@@ -57,6 +57,7 @@ class Roles:
     """The roles of one service. Safe to call from many threads at once."""
 
     def __init__(self, models: Models, database: Database[Any], clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with what the settings say; `clock` says when to read again."""
         self._models = models
         self._database = database
         self._clock = clock
@@ -66,7 +67,11 @@ class Roles:
         self._fresh_until = float("-inf")
 
     def current(self) -> Assignment:
-        """The roles that hold now. Raises: StorageError."""
+        """The roles that hold now.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
         with self._lock:
             if self._clock() >= self._fresh_until:
                 self._kept = self._database.read(self.held)
@@ -78,7 +83,12 @@ class Roles:
         return last_assignment(connection) or self._start
 
     def champion(self) -> Embedder:
-        """The model that answers where a request names none. Raises: ChampionUnavailable, StorageError."""
+        """The model that answers where a request names none.
+
+        Raises:
+            ChampionUnavailable: The champion is not loaded.
+            StorageError: The database cannot be used.
+        """
         digest = self.current().champion
         found = self._models.by_digest(digest)
         if found is None:
@@ -89,7 +99,11 @@ class Roles:
         return found
 
     def challenger(self) -> Embedder | None:
-        """The model tried beside the champion, None without one or while it is not loaded. Raises: StorageError."""
+        """The model tried beside the champion, None without one or while it is not loaded.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
         digest = self.current().challenger
         return None if digest is None else self._models.by_digest(digest)
 
@@ -101,7 +115,11 @@ class Roles:
     def assign(self, principal: str, champion: str, challenger: str | None, sample: float) -> Assignment:
         """Set both roles by the models' names.
 
-        Raises: ModelNotFound (not loaded), RolesInvalid, CoverageMissing, StorageError.
+        Raises:
+            ModelNotFound: Not loaded.
+            RolesInvalid: A model cannot be its own challenger.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            StorageError: The database cannot be used.
         """
         first = self._models.embedder(champion).digest
         second = None if challenger is None else self._models.embedder(challenger).digest
@@ -112,7 +130,11 @@ class Roles:
     def promote(self, principal: str) -> Assignment:
         """Make the challenger champion and the champion its challenger.
 
-        Raises: ChallengerMissing, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
+        Raises:
+            ChallengerMissing: There is no challenger.
+            ChampionUnavailable: Not loaded.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            StorageError: The database cannot be used.
         """
 
         def swap(_: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
@@ -125,7 +147,11 @@ class Roles:
     def rollback(self, principal: str) -> Assignment:
         """Go back to the roles before the champion last changed; called again, one change further back.
 
-        Raises: NothingToRollBack, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
+        Raises:
+            NothingToRollBack: The champion has never changed.
+            ChampionUnavailable: Not loaded.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            StorageError: The database cannot be used.
         """
 
         def restore(connection: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
@@ -137,7 +163,12 @@ class Roles:
         return self._write(principal, "rollback", restore)
 
     def history(self, cursor: str | None = None, limit: int = 100) -> Page[Assignment]:
-        """All assignments ever made, the newest first. Raises: CursorInvalid, StorageError."""
+        """All assignments ever made, the newest first.
+
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+            StorageError: The database cannot be used.
+        """
         return paging.newest_first(self._database.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
 
     def _write(
@@ -178,7 +209,7 @@ class Roles:
 
 
 def last_assignment(connection: sa.Connection) -> Assignment | None:
-    """The roles that hold by the record; None when nobody has set any."""
+    """The roles that hold by the database; None when nobody has set any."""
     row = connection.execute(sa.select(*_COLUMNS).order_by(table.c.row.desc()).limit(1)).one_or_none()
     return None if row is None else Assignment(*row)
 

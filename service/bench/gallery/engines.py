@@ -32,8 +32,11 @@ BLOCK = 200
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine. Milliseconds as a caller waits, the record's part included; recalls are of the true person at rank 1
-    for hard probes, and as a share of what exact search finds; bytes are of one template."""
+    """One engine.
+
+    Milliseconds are those that a caller waits, the database's part included. Recalls are of the true person at rank 1
+    for hard probes, and as a share of what exact search finds. Bytes are of one template.
+    """
 
     engine: str
     templates: int
@@ -54,8 +57,10 @@ class EngineRow:
 
 @dataclass(frozen=True, slots=True)
 class CapacityRow:
-    """What so many templates take if everything grows as it was measured: GiB, milliseconds of one search, hours until
-    an archive is imported."""
+    """What so many templates take if everything grows as it was measured.
+
+    In GiB, milliseconds of one search, and hours until an archive is imported.
+    """
 
     engine: str
     templates: int
@@ -106,8 +111,11 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
 
 
 def capacity(row: EngineRow, sizes: tuple[int, ...] = (1_000_000, 10_000_000, 50_000_000)) -> list[CapacityRow]:
-    """Every search reads every vector, so its time grows with them from that of a thousand on; more cores or machines
-    divide it."""
+    """What larger galleries take.
+
+    Every search reads every vector, so its time grows with them from that of a thousand on; more cores or machines
+    divide it.
+    """
     return [
         CapacityRow(
             row.engine,

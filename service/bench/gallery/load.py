@@ -76,8 +76,10 @@ class StartRow:
 
 @dataclass(frozen=True, slots=True)
 class EnrolRow:
-    """Acknowledged enrolments per second of so many clients, how many of them shared one sync of the disk, and what one
-    client sees, in milliseconds."""
+    """Acknowledged enrolments per second of so many clients.
+
+    Also how many of them shared one sync of the disk, and the milliseconds that one client waits.
+    """
 
     clients: int
     per_second: float
@@ -90,6 +92,7 @@ class Crowd:
     """Synthetic people, made again from their seed whenever they are needed, so that they take no memory."""
 
     def __init__(self, people: int, dim: int, seed: int = 7) -> None:
+        """Stand for so many people, with templates of `dim` dimensions."""
         self.people, self.dim, self._seed = people, dim, seed
 
     def centres(self, persons: NDArray[np.int64]) -> Matrix:
@@ -101,7 +104,7 @@ class Crowd:
         return found
 
     def chunks(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All templates: rows from 1 on, persons, and vectors rounded as the record rounds them."""
+        """All templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
         for chunk in range(-(-self.people * FACES // CHUNK)):
             centres = np.repeat(self._chunk_centres(chunk), FACES, axis=0)
             noise = _unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
@@ -123,8 +126,10 @@ class Crowd:
 
 
 def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
-    """The embedded index beside exact float32 flat search, in one run. faiss searches flat for one probe on one thread;
-    the embedded index has the helpers that the gallery gives it."""
+    """Measure the embedded index beside exact float32 flat search, in one run.
+
+    faiss searches flat for one probe on one thread; the embedded index has the helpers that the gallery gives it.
+    """
     prefer_matrix_products(1)
     crowd = Crowd(count // FACES, dim)
     easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
@@ -266,7 +271,7 @@ def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
 
 
 def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
-    """Starts of a gallery of `count` templates: from the record alone, then from its snapshot."""
+    """Starts of a gallery of `count` templates: from the database alone, then from its snapshot."""
     fill(directory, count, dim)
     result = []
     gallery = open_embedded(directory)
@@ -324,7 +329,7 @@ def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], e
 
 
 def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> None:
-    """Write a gallery of `count` templates straight into the record, as fast as the disk allows."""
+    """Write a gallery of `count` templates straight into the database, as fast as the disk allows."""
     gallery = open_embedded(directory)
     try:
         gallery.create_collection(collection)

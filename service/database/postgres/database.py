@@ -50,7 +50,7 @@ class PostgresDatabase(Database[E]):
         self._deferred = Deferred(self._transact)
 
     def follow(self, stage: Stage[E]) -> None:
-        """Let `stage` bring the effects of each change to the index, in the same transaction."""
+        """Let `stage` bring the changes of each change to the index, in the same transaction."""
         self._stage = stage
 
     @property

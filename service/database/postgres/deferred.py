@@ -47,7 +47,11 @@ class Deferred:
         self._thread.start()
 
     def add(self, work: Work) -> None:
-        """Take a piece. Raises: StorageBusy when so many wait that the database must be away."""
+        """Take a piece.
+
+        Raises:
+            StorageBusy: So many wait that the database must be away.
+        """
         if len(self._waiting) >= self._queue:
             raise StorageBusy
         self._waiting.append(work)

@@ -1,4 +1,4 @@
-"""PostgreSQL as the record: how it is reached, and what protects the service from one that does not answer."""
+"""PostgreSQL as the database: how it is reached, and what protects the service from one that does not answer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def connect_postgres(options: PostgresOptions) -> sa.Engine:
     """An engine that connects when it is first used.
 
     Raises:
-        StorageUnavailable: the driver is not installed.
+        StorageUnavailable: The driver is not installed.
     """
     try:
         from service.database.postgres.timed_connection import TimedConnection  # noqa: PLC0415 - the driver is an extra

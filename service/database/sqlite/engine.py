@@ -19,12 +19,14 @@ LOCK = "gallery.lock"
 
 
 def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
-    """An engine on the record in `directory`, migrated to the newest schema; the directory is made if need be.
+    """An engine on the database in `directory`, migrated to the newest schema; the directory is made if need be.
 
     Safe to call while another process serves the same directory (SQLite's own locks decide who writes).
 
     Raises:
-        StorageReadOnly, StorageFull, StorageUnavailable: the record cannot be opened or brought up to date.
+        StorageReadOnly: The folder cannot be written.
+        StorageFull: The disk is full.
+        StorageUnavailable: The database cannot be opened or is damaged.
     """
     with storage_errors():
         directory.mkdir(parents=True, exist_ok=True)
@@ -82,8 +84,10 @@ class DirectoryLock:
         """Take the lock.
 
         Raises:
-            StorageLocked: another process holds it.
-            StorageReadOnly, StorageFull, StorageUnavailable: the directory cannot be used.
+            StorageLocked: Another process holds it.
+            StorageReadOnly: The folder cannot be written.
+            StorageFull: The disk is full.
+            StorageUnavailable: The database cannot be opened or is damaged.
         """
         with storage_errors():
             directory.mkdir(parents=True, exist_ok=True)

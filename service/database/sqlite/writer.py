@@ -1,7 +1,7 @@
 """The one thread that writes: jobs that wait together are committed together, with one fsync.
 
 A job runs inside a savepoint of the common transaction, so that a job that fails leaves no trace and does not disturb
-its neighbours. Callers return only after the commit is durable and its effects are applied to the indexes.
+its neighbours. Callers return only after the commit is durable and its changes are applied to the indexes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Writer(Generic[E]):
 
         Args:
             engine: Its connections honour the execution option `immediate`.
-            apply: Brings committed effects to the indexes; called before the callers return.
+            apply: Brings committed changes to the indexes; called before the callers return.
             queue: Jobs that may wait; one more is refused with StorageBusy.
             batch: Jobs in one commit at most. More gives throughput, fewer a shorter wait of the first of them.
             patience: Seconds that deferred work may wait for a commit to travel with.
@@ -78,7 +78,8 @@ class Writer(Generic[E]):
         """Run `work` in its turn and return its result once it is durable and visible.
 
         Raises:
-            StorageBusy: too many jobs wait. StorageError: the store failed. Whatever `work` raises.
+            StorageBusy: Too many jobs wait.
+            StorageError: The store failed. Whatever `work` raises.
         """
         future: Future[T] = Future()
         with self._ready:
@@ -93,7 +94,7 @@ class Writer(Generic[E]):
         """Run `work` with one of the next commits, without waiting for it. Its failure is logged.
 
         Raises:
-            StorageBusy: so much deferred work waits that the store must have failed.
+            StorageBusy: So much deferred work waits that the store must have failed.
         """
         with self._ready:
             self._check()
@@ -132,7 +133,7 @@ class Writer(Generic[E]):
         while (jobs := self._take()) is not None:
             try:
                 self._commit(jobs)
-            except Exception as error:  # record and index may disagree now: stop rather than serve a difference
+            except Exception as error:  # database and index may disagree now: stop rather than serve a difference
                 log.exception("the gallery's writer stopped")
                 with self._ready:
                     self._broken = error
@@ -178,7 +179,7 @@ class Writer(Generic[E]):
             job.finish(result, problem)
 
     def _perform(self, job: _Job[E], connection: sa.Connection, changes: list[E]) -> tuple[Any, Exception | None]:
-        """Run one job in its savepoint; its effects join `effects` if it succeeds."""
+        """Run one job in its savepoint; its changes join `changes` if it succeeds."""
         transaction = Transaction(connection, tuple(changes))
         # By hand: the toolkit's own savepoints cost as much as an insertion.
         connection.exec_driver_sql("SAVEPOINT job")

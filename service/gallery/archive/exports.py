@@ -62,7 +62,7 @@ def export(
     """Write collections to an archive. May run beside a serving gallery: each subject is exported as it is when read.
 
     Args:
-        engine: The record.
+        engine: The database.
         path: A new file. Where an earlier export to it was interrupted, it goes on.
         only: Names of collections; None is all.
         progress: Called after each block.
@@ -116,7 +116,7 @@ def inspect(path: Path) -> Moved:
     """Read a whole archive, check it, and count.
 
     Raises:
-        ArchiveInvalid: damaged, cut short, or not an archive of this version.
+        ArchiveInvalid: Damaged, cut short, or not an archive of this version.
     """
     moved = Moved()
     end: Block = {}

@@ -57,8 +57,8 @@ def restore(
         keyring: Seals what is restored, as it does all else in the gallery.
 
     Raises:
-        ArchiveInvalid: the archive is damaged, or its templates do not fit the gallery's models.
-        ArchiveConflict: a subject is there already, and the rule is to stop; what was imported before stays.
+        ArchiveInvalid: The archive is damaged, or its templates do not fit the gallery's models.
+        ArchiveConflict: A subject is there already, and the rule is to stop; what was imported before stays.
     """
     inspect(path)
     blocks = read_blocks(path)

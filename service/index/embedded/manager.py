@@ -1,4 +1,4 @@
-"""All indexes of a gallery, one per collection and model, derived from the record."""
+"""All indexes of a gallery, one per collection and model, derived from the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPACT_EVERY = 60.0
 
 
 class IndexManager:
-    """Keeps the indexes in step with the record. One thread applies changes; any thread searches.
+    """Keeps the indexes in step with the database. One thread applies changes; any thread searches.
 
     A thread of low priority settles what has gathered; it never holds up a search or a change for more than moments.
     """
@@ -38,11 +38,11 @@ class IndexManager:
         """Make an index of nothing; `directory` is for segment files.
 
         Args:
-            engine: The record.
+            engine: The database.
             directory: Made when the first segment is written.
             tiers: For every index.
             erase_within: Seconds after which segments are rebuilt without their removed vectors, however few.
-            keyring: Opens what the record holds, and seals the files.
+            keyring: Opens what the database holds, and seals the files.
         """
         self._engine = engine
         self._directory = directory
@@ -62,7 +62,7 @@ class IndexManager:
     # ---- start and end
 
     def load(self, progress: Callable[[Progress], None] | None = None) -> Loaded:
-        """Bring every index to the state of the record, from segment files where they agree with it."""
+        """Bring every index to the state of the database, from segment files where they agree with it."""
         started = time.perf_counter()
         from_files = from_record = 0
         refused: list[str] = []

@@ -2,7 +2,7 @@
 
 Every vector is scanned, by table look-ups on 4-bit codes in registers (Andre et al., "Quicker ADC", 2019; faiss' fast
 scan), so no neighbour is lost in a cell or graph never visited; the short list is scored again with the float16 values
-of the record. A segment never changes, except that a flag is cleared where a vector was removed.
+of the database. A segment never changes, except that a flag is cleared where a vector was removed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Segment:
     codes: faiss.IndexPQFastScan
     """Finds the short list."""
     vectors: NDArray[np.float16]
-    """(N,D), as the record holds them."""
+    """(N,D), as the database holds them."""
     rows: Rows
     groups: Rows
     alive: NDArray[np.bool_]

@@ -1,8 +1,8 @@
-"""Segments on disk: a cache of what the record holds, checked before it is used and thrown away when in doubt.
+"""Segments on disk: a cache of what the database holds, checked before it is used and thrown away when in doubt.
 
 A file is a line of magic, a line of JSON, four sections (rows, groups, float16 vectors, faiss' codes) and the SHA-256
 of all before it. There is no list of files that could disagree with them: a directory is read; what is damaged, foreign
-or superseded is deleted; and what the record has beyond the files is read from the record.
+or superseded is deleted; and what the database has beyond the files is read from the database.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SegmentFolder:
 
     directory: Path
     store: str
-    """Identity of the record they were derived from."""
+    """Identity of the database they were derived from."""
     digest: str
     """Digest of the model."""
     dim: int
@@ -54,7 +54,7 @@ class SegmentFolder:
     """Seals the sections of new files, and opens those of old ones."""
 
     def write(self, segment: Segment) -> Path | None:
-        """Keep a segment under a new name, durably, or not at all (then None: the next start reads the record)."""
+        """Keep a segment under a new name, durably, or not at all (then None: the next start reads the database)."""
         file = self.directory / f"{new_id()}{SUFFIX}"
         part = file.with_suffix(".part")
         try:
@@ -105,7 +105,7 @@ class SegmentFolder:
         """A segment as it was written, all alive.
 
         Raises:
-            SegmentRefused: damaged, or of another store or model.
+            SegmentRefused: Damaged, or of another store or model.
         """
         try:
             data = np.fromfile(file, np.uint8)
@@ -137,11 +137,11 @@ class SegmentFolder:
         return Segment(codes, vectors.reshape(len(rows), self.dim), rows, groups, np.ones(len(rows), bool), file)
 
     def load(self, living: Rows, last_given: int) -> tuple[list[Segment], list[str]]:
-        """The segments that agree with the record, flags set by it, and why others were refused (and deleted).
+        """The segments that agree with the database, flags set by it, and why others were refused (and deleted).
 
         Args:
-            living: Rows of the record, ascending.
-            last_given: The highest row that the record ever gave. A file that knows a higher one comes from a future
+            living: Rows of the database, ascending.
+            last_given: The highest row that the database ever gave. A file that knows a higher one comes from a future
                 that a restored backup has undone.
         """
         read: list[Segment] = []

@@ -60,8 +60,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The living candidates for one probe, how many dead took places in the short list, and the best that the rest
-    could score."""
+    """The living candidates for one probe.
+
+    Also how many dead took places in the short list, and the best that the rest could score.
+    """
 
     rows: Rows
     groups: Rows
@@ -166,6 +168,7 @@ class TieredIndex:
                 yield rows[chosen], groups[chosen], vectors[chosen].astype(np.float32)
 
     def __len__(self) -> int:
+        """Vectors that are alive."""
         return self._view.living
 
     @property

@@ -1,8 +1,8 @@
-"""Search in Milvus: a copy of the record's vectors, spread over as many machines as it takes.
+"""Search in Milvus: a copy of the database's vectors, spread over as many machines as it takes.
 
-Milvus follows the record a moment later, and shows what it took a moment after that. So candidates are looked up in the
-record before they are given back, which drops whatever was erased; and what Milvus may not show yet is searched in the
-record's outbox beside it. Changes are carried over by one process at a time, in order, and may be carried over twice.
+Milvus follows the database a moment later, and shows what it took a moment after that. So candidates are looked up in
+the database before they are given back, which drops whatever was erased; and what Milvus may not show yet is searched
+in the outbox beside it. Changes are delivered by one process at a time, in order, and may be delivered twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_CANDIDATES = 16_384
 
 
 class MilvusIndex:
-    """A `VectorIndex` in a Milvus beside the record."""
+    """A `VectorIndex` in a Milvus beside the database."""
 
     def __init__(self, database: Database[IndexChange], server: Server, observe: Callable[[str, float], None]) -> None:
         """Connect; make collections that are missing and have them filled.
@@ -52,13 +52,17 @@ class MilvusIndex:
         return self.relay.backlog
 
     def stage(self, connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
-        """Note what Milvus has to follow. Raises: StorageBusy when it is too far behind."""
+        """Note what Milvus has to follow.
+
+        Raises:
+            StorageBusy: It is too far behind.
+        """
         if self.backlog.changes > MOST_WAITING:
             raise StorageBusy(5.0)
         outbox.write(connection, changes)
 
     def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
-        """What Milvus shows and the record still has, and what is too fresh for it to show."""
+        """What Milvus shows and the database still has, and what is too fresh for it to show."""
         if (changes := self.backlog.changes) > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {changes} changes to follow: searches go on when it has.")
         has = self.copy.answers(place[1])

@@ -1,4 +1,4 @@
-"""Changes on their way to an index outside the record.
+"""Changes on their way to an index outside the database.
 
 They are written in the transaction that makes them and taken, in order, by one process at a time. An addition stays
 after it was taken, until the index was seen to show it: so long, searches read it from here.
@@ -49,7 +49,7 @@ class Entry:
 
 
 def write(connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
-    """Note the effects of a change, in its own transaction."""
+    """Note the changes of a change, in its own transaction."""
     noted: list[dict[str, Any]] = []
     for change in changes:
         if isinstance(change, Added):

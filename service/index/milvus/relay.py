@@ -1,4 +1,4 @@
-"""Brings the record's changes to Milvus, in order, one process at a time; a change may be brought twice."""
+"""Brings the database's changes to Milvus, in order, one process at a time; a change may be brought twice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class OutboxRelay:
             observe: Told how long it took to carry some changes.
 
         Raises:
-            StorageError: Milvus or the record does not answer.
+            StorageError: Milvus or the database does not answer.
         """
         self._database, self._copy, self._observe = database, copy, observe
         self._waiting = 0
@@ -86,7 +86,7 @@ class OutboxRelay:
         """Let Milvus follow some changes; False when there are none, or another process is at it.
 
         Raises:
-            StorageError: Milvus or the record does not answer; nothing is forgotten.
+            StorageError: Milvus or the database does not answer; nothing is forgotten.
         """
         with storage_errors(), self._database.engine.connect() as connection, connection.begin():
             self._look(connection)
@@ -144,7 +144,7 @@ class OutboxRelay:
             self._copy.delete(model, rows)
 
     def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
-        """Upsert what the record still has: carried over twice, it is there once."""
+        """Upsert what the database still has: carried over twice, it is there once."""
         asked = sa.select(
             templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
         ).where(templates.c.row.in_(rows))

@@ -1,4 +1,4 @@
-"""Jobs that make a model's templates from kept crops, in the record: started, advanced, cancelled, read.
+"""Jobs that make a model's templates from kept crops, in the database: started, advanced, cancelled, read.
 
 What is left to do is never written down: it is the faces above `reached` that have a crop and no template. A job
 advances in the transaction that adds its templates, so a kill at any instant loses no more than the faces at hand.
@@ -68,7 +68,9 @@ class Job:
 def start_job(connection: sa.Connection, principal: str, model: str, collection: str | None, rate: float) -> Job:
     """A new job, in a transaction that writes.
 
-    Raises: ReembeddingRunning when one of this model runs there, CollectionNotFound.
+    Raises:
+        ReembeddingRunning: One of this model runs there.
+        CollectionNotFound: There is no collection of that name.
     """
     for job in running_jobs(connection):
         if job.model == model and (None in (job.collection, collection) or job.collection == collection):
@@ -118,7 +120,8 @@ def advance_job(
 
     The job stays its holder's for so long from now. Where it has ended or is another's by now, nothing is added.
 
-    Raises: VectorInvalid.
+    Raises:
+        VectorInvalid: Not finite unit vectors of the model's dimension.
     """
     if job.holder is None or not _hold(transaction.connection, job.id, job.holder, lease, table.c.holder == job.holder):
         return None
@@ -128,7 +131,12 @@ def advance_job(
 
 
 def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:
-    """End a running job. Raises: ReembeddingNotFound, ReembeddingEnded."""
+    """End a running job.
+
+    Raises:
+        ReembeddingNotFound: There is no job of that id.
+        ReembeddingEnded: The job has ended already.
+    """
     job = find_job(connection, job_id)
     if job.state != RUNNING:
         raise ReembeddingEnded(f"job {job_id} is {job.state} already")
@@ -137,7 +145,11 @@ def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:
 
 
 def find_job(connection: sa.Connection, job_id: str) -> Job:
-    """One job. Raises: ReembeddingNotFound."""
+    """One job.
+
+    Raises:
+        ReembeddingNotFound: There is no job of that id.
+    """
     row = connection.execute(sa.select(*_COLUMNS).where(table.c.id == job_id)).one_or_none()
     if row is None:
         raise ReembeddingNotFound(job_id)
@@ -157,7 +169,12 @@ def latest_jobs(connection: sa.Connection) -> list[Job]:
 
 
 def list_jobs(engine: sa.Engine, cursor: str | None = None, limit: int = 100) -> Page[Job]:
-    """All jobs, newest first; also beside a running service. Raises: CursorInvalid, StorageError."""
+    """All jobs, newest first; also beside a running service.
+
+    Raises:
+        CursorInvalid: The cursor was not made by this list.
+        StorageError: The database cannot be used.
+    """
     return paging.newest_first(engine, sa.select(*_COLUMNS), table.c.row, Job, cursor, limit)
 
 

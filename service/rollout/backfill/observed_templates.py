@@ -69,6 +69,7 @@ class Sightings:
         rate: float | None,
         busy: Callable[[], bool],
     ) -> None:
+        """Start the thread, where a rate is set."""
         self._models, self._database, self._keyring = models, database, keyring
         self._audit_log, self._metrics = audit_log, metrics
         self._rate, self._busy = rate, busy

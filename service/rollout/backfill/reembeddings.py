@@ -31,35 +31,64 @@ class Reembeddings:
     """Jobs, coverage and dropping for one record. Safe to call from many threads at once."""
 
     def __init__(self, models: Models, database: Database[IndexChange], roles: Roles) -> None:
+        """Work on the jobs of `database`; `roles` says which templates must stay."""
         self._models, self._database, self._roles = models, database, roles
         self._dropping = threading.Lock()  # two models that each count on the other's templates
 
     def start(self, principal: str, model: str, collection: str | None, rate: float) -> Job:
         """Begin to make templates of a loaded model from kept crops, in the background.
 
-        Raises: ModelNotFound (not loaded), CollectionNotFound, ReembeddingRunning, StorageError.
+        Raises:
+            ModelNotFound: Not loaded.
+            CollectionNotFound: There is no collection of that name.
+            ReembeddingRunning: A job of this model runs there.
+            StorageError: The database cannot be used.
         """
         digest = self._models.embedder(model).digest
         return self._database.write(lambda connection: start_job(connection, principal, digest, collection, rate))
 
     def cancel(self, job_id: str) -> Job:
-        """End a job; the templates it made stay. Raises: ReembeddingNotFound, ReembeddingEnded, StorageError."""
+        """End a job; the templates it made stay.
+
+        Raises:
+            ReembeddingNotFound: There is no job of that id.
+            ReembeddingEnded: The job has ended already.
+            StorageError: The database cannot be used.
+        """
         return self._database.write(lambda connection: end_job(connection, job_id, CANCELLED))
 
     def job(self, job_id: str) -> Job:
-        """One job. Raises: ReembeddingNotFound, StorageError."""
+        """One job.
+
+        Raises:
+            ReembeddingNotFound: There is no job of that id.
+            StorageError: The database cannot be used.
+        """
         return self._database.read(lambda connection: find_job(connection, job_id))
 
     def jobs(self, cursor: str | None = None, limit: int = 100) -> Page[Job]:
-        """All jobs, newest first. Raises: CursorInvalid, StorageError."""
+        """All jobs, newest first.
+
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+            StorageError: The database cannot be used.
+        """
         return list_jobs(self._database.engine, cursor, limit)
 
     def latest(self) -> list[Job]:
-        """The newest job of each model and collection. Raises: StorageError."""
+        """The newest job of each model and collection.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
         return self._database.read(latest_jobs)
 
     def coverage(self, model: Manifest, reachable: Collection[str] | None = None) -> list[Coverage]:
-        """How far a model reaches, in the collections named or in all. Raises: StorageError."""
+        """How far a model reaches, in the collections named or in all.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
         names = None if reachable is None else sorted(reachable)
         space = self._models.same_space(model)
         return self._database.read(lambda connection: template_coverage.cover(connection, model.sha256, space, names))
@@ -70,7 +99,11 @@ class Reembeddings:
         Refused while the champion searches them: templates of its own, or those by which alone it reaches somebody.
         When the champion changes in the middle the rest is checked again.
 
-        Raises: TemplatesNeeded, CoverageMissing, CollectionNotFound, StorageError.
+        Raises:
+            TemplatesNeeded: The champion searches these templates.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            CollectionNotFound: There is no collection of that name.
+            StorageError: The database cannot be used.
         """
         checked: str | None = None
 

@@ -1,7 +1,7 @@
 """The thread that makes templates from kept crops: one face after another, at the rate of the job, after the requests.
 
-Jobs stand in the record, so every process that reads it can take one up. It claims the job for a few seconds at a time:
-the others leave it alone meanwhile, and go on with it when its holder was killed.
+Jobs stand in the database, so every process that reads it can take one up. It claims the job for a few seconds at a
+time: the others leave it alone meanwhile, and go on with it when its holder was killed.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Reembedder:
         busy: Callable[[], bool],
         lease: timedelta = LEASE,
     ) -> None:
+        """Start the thread."""
         self._models, self._database, self._keyring = models, database, keyring
         self._metrics, self._busy = metrics, busy
         self._lease, self._name = lease, new_id()
@@ -167,7 +168,13 @@ class Reembedder:
         return made, len(kept)
 
     def _open(self, crop: KeptCrop) -> NDArray[np.uint8]:
-        """RGB (128, 128, 3). Raises: ImageError, StorageUnavailable, KeyMissing."""
+        """RGB (128, 128, 3).
+
+        Raises:
+            ImageError: The crop cannot be decoded.
+            StorageUnavailable: The database cannot be opened or is damaged.
+            KeyMissing: The key of a value is not known.
+        """
         picture = self._keyring.open(crop.data, crop.key_id, crop.place)
         pixels = decode(picture, ImageLimits()).pixels
         if pixels.shape != (CROP, CROP, 3):
