@@ -51,20 +51,20 @@ def decode(cursor: str | None) -> int:
 
 def newest_first(
     engine: sa.Engine,
-    asked: sa.Select[Any],
+    query: sa.Select[Any],
     row: sa.Column[int],
-    made: Callable[..., T],
+    make: Callable[..., T],
     cursor: str | None,
     limit: int,
 ) -> Page[T]:
-    """A page of what `asked` selects, by the falling order of its column `row`, made of its columns by `made`.
+    """A page of what `query` selects, by the falling order of its column `row`, made of its columns by `make`.
 
     Raises:
         CursorInvalid: The cursor was not made by this list.
         StorageError: The database cannot be used.
     """
-    some = asked.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
+    page = query.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
     with storage_errors(), engine.connect() as connection:
-        found = connection.execute(some).all()
-    more = encode(found[limit - 1]._mapping[row]) if len(found) > limit else None
-    return Page(tuple(made(*one) for one in found[:limit]), more)
+        rows = connection.execute(page).all()
+    more = encode(rows[limit - 1]._mapping[row]) if len(rows) > limit else None
+    return Page(tuple(make(*values) for values in rows[:limit]), more)

@@ -111,9 +111,9 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
         CollectionNotFound: There is no collection of that name.
         FaceNotFound: The collection has no face of that id.
     """
-    inside = queries.collection_row(transaction.connection, collection)
-    found = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == inside)
-    row = transaction.connection.scalar(found.with_for_update())
+    in_collection = queries.collection_row(transaction.connection, collection)
+    query = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == in_collection)
+    row = transaction.connection.scalar(query.with_for_update())
     if row is None:
         raise FaceNotFound(collection, face_id)
     removed = remove_templates(transaction, templates.c.face_row == row)
@@ -123,18 +123,18 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
 
 def remove_templates(transaction: Transaction[IndexChange], condition: sa.ColumnElement[bool]) -> int:
     """Remove templates from the database and from the indexes; returns how many."""
-    gone = sa.delete(templates).where(condition)
-    found = transaction.connection.execute(
-        gone.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
+    query = sa.delete(templates).where(condition)
+    entries = transaction.connection.execute(
+        query.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
     ).all()
     by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, collection, model in found:
+    for row, collection, model in entries:
         by_place[collection, model].append(row)
     transaction.changes.extend(Removed(*place, tuple(sorted(rows))) for place, rows in by_place.items())
-    return len(found)
+    return len(entries)
 
 
-def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, removed: int) -> Receipt:
+def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, entries: int) -> Receipt:
     """Prove that `lost` faces and `removed` templates are gone."""
     receipt = Receipt(new_id(), kind, target, lost, removed, now())
     transaction.connection.execute(

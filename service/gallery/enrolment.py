@@ -46,23 +46,23 @@ def recall_reply(connection: sa.Connection, idempotency: Idempotency) -> str | N
     Raises:
         IdempotencyConflict: The key named another request.
     """
-    found = connection.execute(
+    row = connection.execute(
         sa.select(replies.c.fingerprint, replies.c.reply).where(
             replies.c.principal == idempotency.principal, replies.c.key == idempotency.key, replies.c.expires_at > now()
         )
     ).one_or_none()
-    if found is None:
+    if row is None:
         return None
-    if found.fingerprint != idempotency.fingerprint:
+    if row.fingerprint != idempotency.fingerprint:
         raise IdempotencyConflict(idempotency.key)
-    return str(found.reply)
+    return str(row.reply)
 
 
 # Made once: an enrolment that built its statements anew would spend most of its time on that.
 _COLLECTION = sa.select(collections.c.row, collections.c.keep_crops).where(collections.c.name == sa.bindparam("name"))
 _SUBJECT = sa.select(
     subjects, sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).scalar_subquery().label("faces")
-).where(subjects.c.collection_row == sa.bindparam("inside"), subjects.c.name == sa.bindparam("name"))
+).where(subjects.c.collection_row == sa.bindparam("in_collection"), subjects.c.name == sa.bindparam("name"))
 _TOUCH_SUBJECT = (
     sa.update(subjects)
     .where(subjects.c.row == sa.bindparam("at_row"))
@@ -141,8 +141,8 @@ class Enroll:
 
     def _claim_subject(self, connection: sa.Connection, collection_row: int, at: datetime) -> tuple[int, Subject, bool]:
         """The row of the subject, the subject as it will be, and whether it is new."""
-        found = connection.execute(_SUBJECT, {"inside": collection_row, "name": self._subject}).one_or_none()
-        if found is None:
+        row = connection.execute(_SUBJECT, {"in_collection": collection_row, "name": self._subject}).one_or_none()
+        if row is None:
             subject = Subject(
                 new_id(), self._collection, self._subject, dict(self._metadata or {}), at, at, len(self._faces)
             )
@@ -155,11 +155,11 @@ class Enroll:
                 "updated_at": at,
             }
             return row_of(connection.execute(_NEW_SUBJECT, values)), subject, True
-        metadata = found.metadata if self._metadata is None else dict(self._metadata)
-        connection.execute(_TOUCH_SUBJECT, {"at_row": found.row, "new_metadata": metadata, "now": at})
-        faces_now = found.faces + len(self._faces)
-        subject = Subject(found.id, self._collection, self._subject, metadata, found.created_at, at, faces_now)
-        return int(found.row), subject, False
+        metadata = row.metadata if self._metadata is None else dict(self._metadata)
+        connection.execute(_TOUCH_SUBJECT, {"at_row": row.row, "new_metadata": metadata, "now": at})
+        faces_now = row.faces + len(self._faces)
+        subject = Subject(row.id, self._collection, self._subject, metadata, row.created_at, at, faces_now)
+        return int(row.row), subject, False
 
     def _recorded(self, face: NewFace, subject: Subject, at: datetime) -> Face:
         return Face(
@@ -188,18 +188,20 @@ class Enroll:
         matrix = vectors.check(np.stack(probes), None)
         # Before anything is read that counts: even that a model has no templates may have changed while we waited.
         serialise(transaction.connection, f"collection {collection_row}")
-        known = (queries.model_row(transaction.connection, digest) for digest in check.references or (check.digest,))
-        rows_of_models = [row for row in known if row is not None]
-        found = [
-            one
+        model_rows = (
+            queries.model_row(transaction.connection, digest) for digest in check.references or (check.digest,)
+        )
+        rows_of_models = [row for row in model_rows if row is not None]
+        results = [
+            result
             for model_row in rows_of_models
-            for one in self._index.search(
+            for result in self._index.search(
                 transaction.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1
             )
         ]
-        rows = [row for one in found for row in one.rows.tolist()]
-        groups = [group for one in found for group in one.groups.tolist()]
-        scores = [score for one in found for score in one.scores.tolist()]
+        rows = [row for result in results for row in result.rows.tolist()]
+        groups = [group for result in results for group in result.groups.tolist()]
+        scores = [score for result in results for score in result.scores.tolist()]
         for other in transaction.pending:
             if isinstance(other, Added) and other.collection == collection_row and other.model in rows_of_models:
                 rows.append(other.row)

@@ -206,9 +206,9 @@ class Gallery:
 
         def read(connection: sa.Connection) -> bytes | None:
             queries.face(connection, collection, face_id)
-            asked = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
-            found = connection.execute(asked).one_or_none()
-            return None if found is None else keyring.open(found.data, found.key_id, crop_place(found.face_row))
+            query = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
+            crop = connection.execute(query).one_or_none()
+            return None if crop is None else keyring.open(crop.data, crop.key_id, crop_place(crop.face_row))
 
         return self._read(read)
 
@@ -303,14 +303,14 @@ class Gallery:
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
             started = time.perf_counter()
-            found = [] if model is None else self.index.search(connection, (row, model.row), matrix, k)
+            results = [] if model is None else self.index.search(connection, (row, model.row), matrix, k)
             self._observe("index", time.perf_counter() - started)
-            if not any(len(one.rows) for one in found):
+            if not any(len(result.rows) for result in results):
                 present = queries.models_of(connection, templates.c.collection_row == row)
                 if present and digest not in present:
                     raise TemplateMissing(f"Collection '{collection}'", digest, present)
                 return [[] for _ in matrix]
-            return queries.hits(connection, found)
+            return queries.hits(connection, results)
 
         return self._read(read, "search")
 
@@ -327,26 +327,26 @@ class Gallery:
 
         def read(connection: sa.Connection) -> Hit:
             row = queries.subject_row(connection, collection, subject)
-            asked = (
+            query = (
                 sa.select(templates, faces.c.id, models.c.dim)
                 .join(faces, templates.c.face_row == faces.c.row)
                 .join(models, templates.c.model_row == models.c.row)
                 .where(faces.c.subject_row == row, models.c.digest == digest)
                 .order_by(templates.c.row)
             )
-            found = connection.execute(asked).all()
-            if not found:
+            entries = connection.execute(query).all()
+            if not entries:
                 own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))
                 raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
-            dim = found[0].dim
-            opened = [
-                keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row) for entry in found
+            dim = entries[0].dim
+            packed = [
+                keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row) for entry in entries
             ]
-            matrix = vectors.unpack(opened, dim).astype(np.float32)
+            matrix = vectors.unpack(packed, dim).astype(np.float32)
             scores = matrix @ vectors.check(probe[None], dim)[0]
             best = int(scores.argmax())
-            named = queries.subject(connection, collection, subject)
-            return Hit(named.name, named.id, found[best].id, min(1.0, float(scores[best])), digest)
+            person = queries.subject(connection, collection, subject)
+            return Hit(person.name, person.id, entries[best].id, min(1.0, float(scores[best])), digest)
 
         return self._read(read)
 
@@ -441,6 +441,6 @@ class Gallery:
         self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int
     ) -> Page[T]:
         after = paging.decode(cursor)
-        found = self._read(lambda connection: read(connection, after, limit + 1))
-        more = paging.encode(found[limit - 1][0]) if len(found) > limit else None
-        return Page(tuple(item for _, item in found[:limit]), more)
+        items = self._read(lambda connection: read(connection, after, limit + 1))
+        more = paging.encode(items[limit - 1][0]) if len(items) > limit else None
+        return Page(tuple(item for _, item in items[:limit]), more)

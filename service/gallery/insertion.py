@@ -36,15 +36,15 @@ def claim_model(connection: sa.Connection, known: Mapping[str, tuple[int, int]],
     Raises:
         VectorInvalid: Its templates have another dimension.
     """
-    found = known.get(digest)
-    if found is None:
+    model = known.get(digest)
+    if model is None:
         stored = connection.execute(_MODEL, {"digest": digest}).one_or_none()
         if stored is None:
             return row_of(connection.execute(_NEW_MODEL, {"digest": digest, "dim": dim}))
-        found = (int(stored.row), int(stored.dim))
-    if found[1] != dim:
-        raise VectorInvalid(f"The model's templates have {found[1]} dimensions, not {dim}.")
-    return found[0]
+        model = (int(stored.row), int(stored.dim))
+    if model[1] != dim:
+        raise VectorInvalid(f"The model's templates have {model[1]} dimensions, not {dim}.")
+    return model[0]
 
 
 def insert_template(

@@ -41,28 +41,28 @@ def cover(
         reachable: Names of the collections to look at; None for all.
     """
     own, near = _held(connection, [digest]), _held(connection, space)
-    kept = sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces)
+    has_crop = sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces)
 
     def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
 
-    asked = (
+    query = (
         sa.select(
             collections.c.name,
             sa.func.count(faces.c.row),
             count(own),
             count(~own & near),
-            count(~own & kept),
+            count(~own & has_crop),
             count(~near),
-            count(~near & ~kept),
+            count(~near & ~has_crop),
         )
         .join(faces, faces.c.collection_row == collections.c.row)
         .group_by(collections.c.row, collections.c.name)
         .order_by(collections.c.row)
     )
     if reachable is not None:
-        asked = asked.where(collections.c.name.in_(reachable))
-    return [Coverage(name, *map(int, counts)) for name, *counts in connection.execute(asked)]
+        query = query.where(collections.c.name.in_(reachable))
+    return [Coverage(name, *map(int, counts)) for name, *counts in connection.execute(query)]
 
 
 def models_in(connection: sa.Connection, collection: str, subject: str | None = None) -> tuple[str, ...]:
@@ -73,8 +73,8 @@ def models_in(connection: sa.Connection, collection: str, subject: str | None = 
         SubjectNotFound: The collection has no subject of that name.
     """
     if subject is None:
-        inside = templates.c.collection_row == queries.collection_row(connection, collection)
-        return queries.models_of(connection, inside)
+        in_scope = templates.c.collection_row == queries.collection_row(connection, collection)
+        return queries.models_of(connection, in_scope)
     row = queries.subject_row(connection, collection, subject)
     return queries.models_of(connection, templates.c.face_row.in_(sa.select(faces.c.row).where(_of_subject(row))))
 
@@ -91,10 +91,10 @@ def faces_without(
         SubjectNotFound: The collection has no subject of that name.
     """
     if subject is None:
-        inside = faces.c.collection_row == queries.collection_row(connection, collection)
+        in_scope = faces.c.collection_row == queries.collection_row(connection, collection)
     else:
-        inside = _of_subject(queries.subject_row(connection, collection, subject))
-    lacking = sa.select(sa.func.count()).select_from(faces).where(inside, ~_held(connection, digests))
+        in_scope = _of_subject(queries.subject_row(connection, collection, subject))
+    lacking = sa.select(sa.func.count()).select_from(faces).where(in_scope, ~_held(connection, digests))
     return int(connection.scalar(lacking) or 0)
 
 
@@ -105,7 +105,7 @@ def shortfalls(
 
     With `of`, only faces that have a template of that model count; with `collection`, only those of that collection.
     """
-    asked = (
+    query = (
         sa.select(collections.c.name, sa.func.count())
         .join(faces, faces.c.collection_row == collections.c.row)
         .where(~_held(connection, digests))
@@ -113,10 +113,10 @@ def shortfalls(
         .order_by(collections.c.row)
     )
     if of is not None:
-        asked = asked.where(_held(connection, [of]))
+        query = query.where(_held(connection, [of]))
     if collection is not None:
-        asked = asked.where(collections.c.name == collection)
-    return {name: int(count) for name, count in connection.execute(asked)}
+        query = query.where(collections.c.name == collection)
+    return {name: int(count) for name, count in connection.execute(query)}
 
 
 def _held(connection: sa.Connection, digests: Sequence[str]) -> sa.ColumnElement[bool]:

@@ -43,11 +43,11 @@ def crops_without(
     Raises:
         CollectionNotFound: There is none of that name; None looks through all.
     """
-    asked = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(_lacks(connection, digest))
+    query = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(_lacks(connection, digest))
     if collection is not None:
-        asked = asked.where(faces.c.collection_row == queries.collection_row(connection, collection))
-    some = asked.where(crops.c.face_row > after).order_by(crops.c.face_row).limit(limit)
-    return [KeptCrop(found.face_row, found.data, found.key_id) for found in connection.execute(some)]
+        query = query.where(faces.c.collection_row == queries.collection_row(connection, collection))
+    page = query.where(crops.c.face_row > after).order_by(crops.c.face_row).limit(limit)
+    return [KeptCrop(entry.face_row, entry.data, entry.key_id) for entry in connection.execute(page)]
 
 
 def count_crops_without(connection: sa.Connection, digest: str, collection: str | None) -> int:
@@ -56,26 +56,26 @@ def count_crops_without(connection: sa.Connection, digest: str, collection: str 
     Raises:
         CollectionNotFound: There is none of that name; None looks through all.
     """
-    asked = sa.select(sa.func.count()).select_from(crops.join(faces, crops.c.face_row == faces.c.row))
-    asked = asked.where(_lacks(connection, digest))
+    query = sa.select(sa.func.count()).select_from(crops.join(faces, crops.c.face_row == faces.c.row))
+    query = query.where(_lacks(connection, digest))
     if collection is not None:
-        asked = asked.where(faces.c.collection_row == queries.collection_row(connection, collection))
-    return int(connection.scalar(asked) or 0)
+        query = query.where(faces.c.collection_row == queries.collection_row(connection, collection))
+    return int(connection.scalar(query) or 0)
 
 
 def faces_to_renew(connection: sa.Connection, digest: str, subject_id: str) -> list[int]:
     """Rows of a subject's faces without a template of a model and without a crop to make it from."""
-    asked = (
+    query = (
         sa.select(faces.c.row)
         .join(subjects, faces.c.subject_row == subjects.c.row)
         .where(subjects.c.id == subject_id, _lacks(connection, digest))
         .where(~sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces))
     )
-    return [int(row) for row in connection.scalars(asked.order_by(faces.c.row))]
+    return [int(row) for row in connection.scalars(query.order_by(faces.c.row))]
 
 
 def add_templates(
-    transaction: Transaction[IndexChange], keyring: Keyring, digest: str, made: Mapping[int, Vector]
+    transaction: Transaction[IndexChange], keyring: Keyring, digest: str, new_templates: Mapping[int, Vector]
 ) -> int:
     """Give faces, by their rows, (D,) unit templates of a model. Returns how many were added.
 
@@ -84,17 +84,17 @@ def add_templates(
     Raises:
         VectorInvalid: Of another dimension than the model's templates, or not of unit length.
     """
-    if not made:
+    if not new_templates:
         return 0
-    stored = {row: vectors.stored_form(vectors.check(vector[None], None)[0]) for row, vector in made.items()}
-    model_row = claim_model(transaction.connection, {}, digest, len(next(iter(made.values()))))
+    stored = {row: vectors.stored_form(vectors.check(vector[None], None)[0]) for row, vector in new_templates.items()}
+    model_row = claim_model(transaction.connection, {}, digest, len(next(iter(new_templates.values()))))
     lacking = sa.select(faces.c.row, faces.c.collection_row, faces.c.subject_row).where(
         faces.c.row.in_(list(stored)), _lacks(transaction.connection, digest)
     )
-    found = transaction.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
-    for row, collection, subject in found:
+    entries = transaction.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
+    for row, collection, subject in entries:
         insert_template(transaction, keyring, FaceRow(row, collection, subject), model_row, stored[row])
-    return len(found)
+    return len(entries)
 
 
 def drop_some(transaction: Transaction[IndexChange], digest: str, collection: str | None, limit: int) -> int:
@@ -104,10 +104,10 @@ def drop_some(transaction: Transaction[IndexChange], digest: str, collection: st
         CollectionNotFound: There is none of that name; None means all.
     """
     row = queries.model_row(transaction.connection, digest)
-    asked = sa.select(templates.c.row).where(templates.c.model_row == row)
+    query = sa.select(templates.c.row).where(templates.c.model_row == row)
     if collection is not None:
-        asked = asked.where(templates.c.collection_row == queries.collection_row(transaction.connection, collection))
-    rows = list(transaction.connection.scalars(asked.limit(limit)))
+        query = query.where(templates.c.collection_row == queries.collection_row(transaction.connection, collection))
+    rows = list(transaction.connection.scalars(query.limit(limit)))
     return remove_templates(transaction, templates.c.row.in_(rows)) if rows else 0
 
 

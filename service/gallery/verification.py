@@ -53,9 +53,9 @@ def _verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> 
     sizes = index.sizes(connection)
     known = {place: (name, digest) for place, name, digest, _, _ in source.places(connection)}
     for place, (name, digest) in known.items():
-        found, count = _compare(connection, index, keyring, place, sizes)
+        differences, count = _compare(connection, index, keyring, place, sizes)
         compared += count
-        problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in found]
+        problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in differences]
     for place in set(index.places(connection)) - set(known):
         count = sum(len(rows) for rows, _, _ in index.entries(connection, place))
         problems.append(f"an index of {count} templates has no record (collection {place[0]}, model {place[1]})")
@@ -104,11 +104,11 @@ def _compare(
     for rows, groups, matrix in index.entries(connection, place):
         parts.append(rows)
         stored = {
-            found.row: (
-                found.subject_row,
-                keyring.open_template(found.vector, found.key_id, found.face_row, place[1]),
+            entry.row: (
+                entry.subject_row,
+                keyring.open_template(entry.vector, entry.key_id, entry.face_row, place[1]),
             )
-            for found in _read(connection, place, rows)
+            for entry in _read(connection, place, rows)
         }
         for row, group, vector in zip(rows.tolist(), groups.tolist(), matrix, strict=True):
             if row in stored and stored[row] != (group, vectors.pack(vector)):

@@ -20,11 +20,11 @@ _STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector
 
 def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
     """Templates by row, as far as the database still has them."""
-    found: dict[int, Any] = {}
+    by_row: dict[int, Any] = {}
     for start in range(0, len(rows), BATCH):
         for entry in connection.execute(_STORED, {"rows": rows[start : start + BATCH]}):
-            found[entry.row] = entry
-    return found
+            by_row[entry.row] = entry
+    return by_row
 
 
 def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:

@@ -38,13 +38,13 @@ class Counts:
     def of(self, connection: sa.Connection, place: Place) -> int:
         """Templates of a collection and model in the database."""
         with self._lock:
-            until, kept = self._kept.get(place, (0.0, 0))
+            until, last = self._kept.get(place, (0.0, 0))
         if time.monotonic() < until:
-            return kept
-        asked = {"collection": place[0], "model": place[1]}
-        found = int(connection.scalar(_FEW, asked) or 0)
-        if found == EXACT:
-            found = int(connection.scalar(_ALL, asked) or 0)
+            return last
+        values = {"collection": place[0], "model": place[1]}
+        count = int(connection.scalar(_FEW, values) or 0)
+        if count == EXACT:
+            count = int(connection.scalar(_ALL, values) or 0)
             with self._lock:
-                self._kept[place] = (time.monotonic() + FRESH_SECONDS, found)
-        return found
+                self._kept[place] = (time.monotonic() + FRESH_SECONDS, count)
+        return count

@@ -36,12 +36,12 @@ def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
         .group_by(templates.c.collection_row, templates.c.model_row)
         .subquery()
     )
-    asked = (
+    query = (
         sa.select(counts, collections.c.name, models.c.digest, models.c.dim)
         .join(collections, counts.c.collection_row == collections.c.row)
         .join(models, counts.c.model_row == models.c.row)
     )
-    return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(asked)]
+    return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(query)]
 
 
 def count_templates(connection: sa.Connection) -> int:
@@ -51,19 +51,19 @@ def count_templates(connection: sa.Connection) -> int:
 
 def template_rows(connection: sa.Connection, place: Place) -> Rows:
     """Rows of all templates of a collection and model, ascending."""
-    asked = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
-    return np.fromiter(connection.scalars(asked.order_by(templates.c.row)), np.int64)
+    query = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
+    return np.fromiter(connection.scalars(query.order_by(templates.c.row)), np.int64)
 
 
 def last_template_row(connection: sa.Connection) -> int:
     """The highest row that was ever given to a template."""
     postgresql = connection.dialect.name == "postgresql"
-    asked = (
+    query = (
         "SELECT last_value FROM templates_row_seq"
         if postgresql
         else "SELECT seq FROM sqlite_sequence WHERE name = 'templates'"
     )
-    return int(connection.scalar(sa.text(asked)) or 0)
+    return int(connection.scalar(sa.text(query)) or 0)
 
 
 def store_id(connection: sa.Connection) -> str:
@@ -77,7 +77,7 @@ def read_templates(
     """The `wanted` templates of a collection and model, in the order of their rows: rows, groups, float32 vectors."""
     if len(wanted) == 0:
         return
-    asked = (
+    query = (
         sa.select(
             templates.c.row, templates.c.subject_row, templates.c.vector, templates.c.key_id, templates.c.face_row
         )
@@ -85,7 +85,7 @@ def read_templates(
         .where(templates.c.row.between(int(wanted[0]), int(wanted[-1])))
         .order_by(templates.c.row)
     )
-    for part in connection.execution_options(yield_per=CHUNK).execute(asked).partitions():
+    for part in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
         rows, groups, sealed, key_ids, face_rows = zip(*part, strict=True)
         blobs = [
             blob if key_id is None else decode(blob, key_id, face_row, place[1])
@@ -93,8 +93,8 @@ def read_templates(
         ]
         matrix = vectors.unpack(blobs, dim).astype(np.float32)
         numbers = np.array(rows, np.int64)
-        kept = among(numbers, wanted)
-        if kept.all():
+        among_wanted = among(numbers, wanted)
+        if among_wanted.all():
             yield numbers, np.array(groups, np.int64), matrix
-        elif kept.any():
-            yield numbers[kept], np.array(groups, np.int64)[kept], matrix[kept]
+        elif among_wanted.any():
+            yield numbers[among_wanted], np.array(groups, np.int64)[among_wanted], matrix[among_wanted]

@@ -90,13 +90,13 @@ class Roles:
             StorageError: The database cannot be used.
         """
         digest = self.current().champion
-        found = self._models.by_digest(digest)
-        if found is None:
+        embedder = self._models.by_digest(digest)
+        if embedder is None:
             raise ChampionUnavailable(
                 f"the champion, {self.name_of(digest)}, is not loaded: load it again "
                 "(FACET_MODELS, FACET_MODEL_DIRS), or make another model the champion with PUT /v1/roles"
             )
-        return found
+        return embedder
 
     def challenger(self) -> Embedder | None:
         """The model tried beside the champion, None without one or while it is not loaded.

@@ -60,7 +60,9 @@ def claim(gallery: Gallery, job: Job, holder: str, lease: timedelta = MINUTE) ->
 
 def advance(gallery: Gallery, job: Job, made: dict[int, NDArray[np.float32]], reached: int) -> Job:
     """The job, advanced by its holder."""
-    work = partial(advance_job, keyring=Keyring.empty(), job=job, made=made, reached=reached, failed=0, lease=MINUTE)
+    work = partial(
+        advance_job, keyring=Keyring.empty(), job=job, new_templates=made, reached=reached, failed=0, lease=MINUTE
+    )
     advanced = gallery.database.change_alone(work)
     assert advanced is not None
     return advanced
@@ -78,7 +80,7 @@ def test_a_job_is_one_holders_until_its_time_is_over(gallery: Gallery) -> None:
         (won,) = [claimed for claimed in tries if claimed is not None]
     assert claim(gallery, job, won.holder or "", timedelta(0)).holder == won.holder, "one's own is claimed again"
     other = claim(gallery, job, "other")
-    late = partial(advance_job, keyring=Keyring.empty(), job=won, made={row: OTHERS[0]}, reached=row, failed=1)
+    late = partial(advance_job, keyring=Keyring.empty(), job=won, new_templates={row: OTHERS[0]}, reached=row, failed=1)
     assert gallery.database.change_alone(partial(late, lease=MINUTE)) is None
     with gallery.database.engine.connect() as connection:
         assert find_job(connection, job.id) == other
@@ -136,7 +138,10 @@ def test_a_sighting_serves_faces_without_a_crop(gallery: Gallery) -> None:
         (row,) = template_update.faces_to_renew(connection, NEW, subject.id)
         assert template_update.faces_to_renew(connection, NEW, gallery.subject("main", "s1").id) == []
     add = partial(
-        template_update.add_templates, keyring=Keyring.empty(), digest=NEW, made={row: OTHERS[0], 10**9: OTHERS[1]}
+        template_update.add_templates,
+        keyring=Keyring.empty(),
+        digest=NEW,
+        new_templates={row: OTHERS[0], 10**9: OTHERS[1]},
     )
     assert gallery.database.change_alone(add) == 1, "the face that is not there is passed over"
     assert gallery.search("main", NEW, OTHERS[:1], 1)[0][0].subject == "s0"

@@ -154,13 +154,13 @@ def _continue(archive: ArchiveWriter, store_id: str, names: list[str], moved: Mo
 
 def _read_subjects(connection: sa.Connection, keyring: Keyring, rows: Sequence[int]) -> Iterator[Block]:
     by_face: dict[int, dict[str, str]] = defaultdict(dict)
-    asked = sa.select(templates, models.c.digest).join(models)
-    for entry in connection.execute(asked.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
+    query = sa.select(templates, models.c.digest).join(models)
+    for entry in connection.execute(query.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
         packed = keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row)
         by_face[entry.face_row][entry.digest] = _text(packed)
     by_subject: dict[int, list[Block]] = defaultdict(list)
-    found = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
-    for entry in connection.execute(found.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
+    query_faces = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
+    for entry in connection.execute(query_faces.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
         sealed = entry.data
         crop = None if sealed is None else _text(keyring.open(sealed, entry.key_id, crop_place(entry.row)))
         by_subject[entry.subject_row].append(

@@ -93,8 +93,8 @@ def _restore_block(
 ) -> Moved:
     part = Moved()
     if block["kind"] == "collection":
-        found = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
-        if found is None:
+        row = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
+        if row is None:
             changes.create_collection(transaction, block["name"], block["keep_crops"], block["metadata"])
             at = _moment(block["created_at"])
             transaction.connection.execute(
@@ -102,8 +102,8 @@ def _restore_block(
             )
         part.collections += 1
     elif block["kind"] == "subjects":
-        inside = queries.collection_row(transaction.connection, block["collection"])
-        _restore_subjects(transaction, block["collection"], inside, block["subjects"], keyring, rule, part)
+        collection_row = queries.collection_row(transaction.connection, block["collection"])
+        _restore_subjects(transaction, block["collection"], collection_row, block["subjects"], keyring, rule, part)
     transaction.connection.execute(sa.delete(store).where(store.c.name == mark))
     transaction.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
     return part
@@ -112,44 +112,46 @@ def _restore_block(
 def _restore_subjects(
     transaction: Transaction[IndexChange],
     collection: str,
-    inside: int,
+    collection_row: int,
     people: Sequence[Block],
     keyring: Keyring,
     rule: Rule,
     part: Moved,
 ) -> None:
-    same_name = (subjects.c.collection_row == inside) & subjects.c.name.in_([person["name"] for person in people])
+    same_name = (subjects.c.collection_row == collection_row) & subjects.c.name.in_(
+        [person["name"] for person in people]
+    )
     present = transaction.connection.execute(
         sa.select(subjects, collections.c.name.label("collection"))
         .join(collections)
         .where(same_name | subjects.c.id.in_([person["id"] for person in people]))
     ).all()
-    by_name = {entry.name: entry for entry in present if entry.collection_row == inside}
+    by_name = {entry.name: entry for entry in present if entry.collection_row == collection_row}
     by_id = {entry.id: entry for entry in present}
     known: dict[str, tuple[int, int]] = {}
     new: list[Block] = []
     for person in people:
-        found = {e.row: e for e in (by_name.get(person["name"]), by_id.get(person["id"])) if e is not None}
-        if found and rule == Rule.STOP:
-            there = next(iter(found.values()))
+        matches = {e.row: e for e in (by_name.get(person["name"]), by_id.get(person["id"])) if e is not None}
+        if matches and rule == Rule.STOP:
+            other = next(iter(matches.values()))
             raise ArchiveConflict(
                 f"Subject '{person['name']}' of collection '{collection}' is in the gallery already "
-                f"(as '{there.name}' in '{there.collection}'); import with skip, merge or replace."
+                f"(as '{other.name}' in '{other.collection}'); import with skip, merge or replace."
             )
-        if found and rule == Rule.SKIP:
+        if matches and rule == Rule.SKIP:
             part.skipped += 1
-        elif found and rule == Rule.MERGE:
-            into = next(iter(found.values()))
+        elif matches and rule == Rule.MERGE:
+            into = next(iter(matches.values()))
             known[person["id"]] = (into.row, into.collection_row)
         else:
-            for entry in found.values():
+            for entry in matches.values():
                 changes.delete_subject(transaction, entry.collection, entry.name)
             new.append(person)
     if new:
         values = [
             {
                 "id": person["id"],
-                "collection_row": inside,
+                "collection_row": collection_row,
                 "name": changes.check_name("subject", person["name"]),
                 "metadata": person["metadata"],
                 "created_at": _moment(person["created_at"]),
@@ -159,7 +161,7 @@ def _restore_subjects(
         ]
         transaction.connection.execute(sa.insert(subjects), values)
         known |= {
-            id_: (row, inside)
+            id_: (row, collection_row)
             for id_, row in _rows(transaction.connection, subjects, [value["id"] for value in values])
         }
     part.subjects += len(known)
@@ -175,30 +177,32 @@ def _restore_faces(
     part: Moved,
 ) -> None:
     """Faces with the rows of their subject and collection."""
-    taken: dict[str, str] = {}
-    for some in _batches([face["id"] for _, _, face in chosen]):
-        asked = sa.select(faces.c.id, collections.c.name).join(collections, faces.c.collection_row == collections.c.row)
-        taken |= {entry.id: entry.name for entry in transaction.connection.execute(asked.where(faces.c.id.in_(some)))}
-    for id_, name in taken.items():
+    present: dict[str, str] = {}
+    for batch in _batches([face["id"] for _, _, face in chosen]):
+        query = sa.select(faces.c.id, collections.c.name).join(collections, faces.c.collection_row == collections.c.row)
+        present |= {
+            entry.id: entry.name for entry in transaction.connection.execute(query.where(faces.c.id.in_(batch)))
+        }
+    for id_, name in present.items():
         if rule == Rule.STOP:
             raise ArchiveConflict(f"Face {id_} is in collection '{name}' already; import with skip, merge or replace.")
         if rule == Rule.REPLACE:
             changes.delete_face(transaction, name, id_)
         else:
             part.skipped += 1
-    new = [entry for entry in chosen if rule == Rule.REPLACE or entry[2]["id"] not in taken]
+    new = [entry for entry in chosen if rule == Rule.REPLACE or entry[2]["id"] not in present]
     if not new:
         return
     values = [
         {name: face[name] for name in ("id", "quality", "box", "landmarks", "source_sha256")}
-        | {"collection_row": inside, "subject_row": subject, "created_at": _moment(face["created_at"])}
-        for subject, inside, face in new
+        | {"collection_row": collection_row, "subject_row": subject, "created_at": _moment(face["created_at"])}
+        for subject, collection_row, face in new
     ]
     transaction.connection.execute(sa.insert(faces), values)
     face_rows = dict(_rows(transaction.connection, faces, [face["id"] for _, _, face in new]))
     held: list[dict[str, Any]] = []
     model_of = cache(partial(_model, transaction.connection))
-    for subject, inside, face in new:
+    for subject, collection_row, face in new:
         for digest, text in face["templates"].items():
             blob = base64.b64decode(text)
             model = model_of(digest, len(blob) // 2)
@@ -206,22 +210,24 @@ def _restore_faces(
                 {
                     "face_row": face_rows[face["id"]],
                     "model_row": model,
-                    "collection_row": inside,
+                    "collection_row": collection_row,
                     "subject_row": subject,
                     "vector": blob,
                 }
             )
-    transaction.connection.execute(sa.insert(templates), [one | _sealed(keyring, one) for one in held])
+    transaction.connection.execute(sa.insert(templates), [template | _sealed(keyring, template) for template in held])
     rows: dict[tuple[int, int], int] = {}
-    for some in _batches(list(face_rows.values())):
-        asked = sa.select(templates.c.face_row, templates.c.model_row, templates.c.row).where(
-            templates.c.face_row.in_(some)
+    for batch in _batches(list(face_rows.values())):
+        query = sa.select(templates.c.face_row, templates.c.model_row, templates.c.row).where(
+            templates.c.face_row.in_(batch)
         )
-        rows |= {(entry.face_row, entry.model_row): entry.row for entry in transaction.connection.execute(asked)}
-    for one in held:
-        vector = vectors.unpack([one["vector"]], len(one["vector"]) // 2)[0].astype(np.float32)
-        row = rows[one["face_row"], one["model_row"]]
-        transaction.changes.append(Added(one["collection_row"], one["model_row"], row, one["subject_row"], vector))
+        rows |= {(entry.face_row, entry.model_row): entry.row for entry in transaction.connection.execute(query)}
+    for template in held:
+        vector = vectors.unpack([template["vector"]], len(template["vector"]) // 2)[0].astype(np.float32)
+        row = rows[template["face_row"], template["model_row"]]
+        transaction.changes.append(
+            Added(template["collection_row"], template["model_row"], row, template["subject_row"], vector)
+        )
     kept = [
         {"face_row": face_rows[face["id"]]}
         | _sealed_crop(keyring, face_rows[face["id"]], base64.b64decode(face["crop"]))
@@ -245,9 +251,9 @@ def _sealed_crop(keyring: Keyring, face_row: int, crop: bytes) -> dict[str, Any]
 
 
 def _rows(connection: sa.Connection, table: sa.Table, ids: list[str]) -> Iterator[tuple[str, int]]:
-    for some in _batches(ids):
-        found = connection.execute(sa.select(table.c.id, table.c.row).where(table.c.id.in_(some)))
-        yield from ((entry.id, entry.row) for entry in found)
+    for batch in _batches(ids):
+        entries = connection.execute(sa.select(table.c.id, table.c.row).where(table.c.id.in_(batch)))
+        yield from ((entry.id, entry.row) for entry in entries)
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:
@@ -257,14 +263,14 @@ def _batches(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _model(connection: sa.Connection, digest: str, dim: int) -> int:
-    found = connection.execute(sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)).one_or_none()
-    if found is None:
+    model = connection.execute(sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)).one_or_none()
+    if model is None:
         return int(connection.execute(sa.insert(models), {"digest": digest, "dim": dim}).inserted_primary_key[0])  # type: ignore[index]
-    if found.dim != dim:
+    if model.dim != dim:
         raise ArchiveInvalid(
-            f"Templates of model {digest[:12]} have {dim} dimensions here and {found.dim} in the gallery."
+            f"Templates of model {digest[:12]} have {dim} dimensions here and {model.dim} in the gallery."
         )
-    return int(found.row)
+    return int(model.row)
 
 
 def _moment(text: str) -> datetime:

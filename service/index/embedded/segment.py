@@ -97,13 +97,13 @@ def _gather(parts: Sequence[Part], order: Rows, stopped: Callable[[], bool]) -> 
     for begin in range(0, len(order), CHUNK):
         if stopped():
             raise BuildStopped
-        asked = order[begin : begin + CHUNK]
-        chunk = np.empty((len(asked), parts[0][2].shape[1]), np.float32)
-        source = np.searchsorted(starts, asked, "right") - 1
+        positions = order[begin : begin + CHUNK]
+        chunk = np.empty((len(positions), parts[0][2].shape[1]), np.float32)
+        source = np.searchsorted(starts, positions, "right") - 1
         for number in np.unique(source):
             here = source == number
             _, _, vectors, wanted = parts[number]
-            chunk[here] = vectors[wanted[asked[here] - starts[number]]]
+            chunk[here] = vectors[wanted[positions[here] - starts[number]]]
         yield chunk
 
 
@@ -147,11 +147,13 @@ class SegmentSet:
         short = self._scan(probes, share, helpers)
         width = 2 * probes.shape[1]
         values = [segment.vectors.view(f"V{width}").ravel() for segment in self.members]
-        ends = np.cumsum([found.shape[1] for found in short]).tolist()
+        ends = np.cumsum([candidates.shape[1] for candidates in short]).tolist()
         gathered = np.empty(ends[-1], f"V{width}")
         k = min(k, ends[-1])
         scores, positions = np.empty((len(probes), k), np.float32), np.empty((len(probes), k), np.int64)
-        everywhere = np.concatenate([found + start for found, start in zip(short, self.starts, strict=True)], axis=1)
+        everywhere = np.concatenate(
+            [candidates + start for candidates, start in zip(short, self.starts, strict=True)], axis=1
+        )
         # faiss scores float16 against float32 with vector instructions, but only inside an index: a small one is filled
         # with the values of each short list.
         scorer: Any = faiss.IndexScalarQuantizer(
@@ -159,8 +161,8 @@ class SegmentSet:
         )
         scorer.train(probes)
         for number in range(len(probes)):
-            for found, source, end in zip(short, values, ends, strict=True):
-                np.take(source, found[number], out=gathered[end - found.shape[1] : end], mode="clip")
+            for candidates, source, end in zip(short, values, ends, strict=True):
+                np.take(source, candidates[number], out=gathered[end - candidates.shape[1] : end], mode="clip")
             scorer.reset()
             scorer.add_sa_codes(gathered.view(np.uint8).reshape(-1, width))
             scores[number], best = scorer.search(probes[number : number + 1], k)
@@ -171,17 +173,17 @@ class SegmentSet:
         """The `share` closest codes of each segment."""
 
         def scan(segment: Segment) -> Rows:
-            found: Rows = segment.codes.search(probes, min(share, len(segment.rows)))[1]
-            return found
+            candidates: Rows = segment.codes.search(probes, min(share, len(segment.rows)))[1]
+            return candidates
 
         if helpers is None or len(self.members) < WORTH_SHARING:
             return [scan(segment) for segment in self.members]
-        waiting = {place: helpers.submit(scan, self.members[place]) for place in range(1, len(self.members), 2)}
-        found = {place: scan(self.members[place]) for place in range(0, len(self.members), 2)}
-        for place in reversed(waiting):  # what no helper has begun by now is done here, from the end of their queue
-            future = waiting[place]
-            found[place] = scan(self.members[place]) if future.cancel() else future.result()
-        return [found[place] for place in range(len(self.members))]
+        futures = {place: helpers.submit(scan, self.members[place]) for place in range(1, len(self.members), 2)}
+        candidates = {place: scan(self.members[place]) for place in range(0, len(self.members), 2)}
+        for place in reversed(futures):  # what no helper has begun by now is done here, from the end of their queue
+            future = futures[place]
+            candidates[place] = scan(self.members[place]) if future.cancel() else future.result()
+        return [candidates[place] for place in range(len(self.members))]
 
     def clear(self, rows: Rows) -> int:
         """Flag `rows` as removed; returns how many were there."""

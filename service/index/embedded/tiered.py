@@ -130,7 +130,7 @@ class TieredIndex:
         """Exact over the fresh block, short-listed over the settled; deeper until k groups are found or all is seen."""
         view = self._view
         nothing = np.empty(0, np.int64)
-        found = [CandidateList(nothing, nothing, np.empty(0, np.float32))] * len(probes)
+        results = [CandidateList(nothing, nothing, np.empty(0, np.float32))] * len(probes)
         total = view.memtable.length + len(view.segments.rows)
         waiting = np.arange(len(probes))
         reach = min(k + 8, total)
@@ -138,13 +138,13 @@ class TieredIndex:
             deeper = []
             for place, seen in zip(waiting, self._look(view, probes[waiting], reach), strict=True):
                 best = distinct(seen.rows, seen.groups, seen.scores, k)
-                found[place] = best
+                results[place] = best
                 enough = len(best.rows) == k and best.scores[-1] >= seen.unseen
                 if reach < total and (not enough or 2 * seen.dead > reach):
                     deeper.append(place)
             waiting = np.array(deeper, np.int64)
             reach = min(4 * reach, total)
-        return found
+        return results
 
     def rows(self) -> Rows:
         """All living rows, ascending."""

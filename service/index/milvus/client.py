@@ -124,14 +124,14 @@ class MilvusCopy:
         if not rows:
             return set()
         with _milvus_errors():
-            found = self.client.query(
+            entries = self.client.query(
                 self.name(model),
                 filter=f"row in {sorted(rows)}",
                 output_fields=["row"],
                 consistency_level="Bounded",
                 timeout=self._seconds,
             )
-        return {int(entry["row"]) for entry in found}
+        return {int(entry["row"]) for entry in entries}
 
     def all(self, model: int, last: int, condition: str, fields: list[str]) -> Iterator[dict[str, Any]]:
         """Everything under a condition up to the row `last`, in parts: the client's iterator overlooks the newest."""
@@ -176,7 +176,7 @@ def _milvus_errors() -> Iterator[None]:
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
         log.debug("Milvus failed", exc_info=True)
         code = getattr(error, "code", None)
-        told = code() if callable(code) else code
+        reason = code() if callable(code) else code
         raise StorageUnavailable(
-            f"Milvus cannot be used ({told}): the service goes on by itself when it can."
+            f"Milvus cannot be used ({reason}): the service goes on by itself when it can."
         ) from error

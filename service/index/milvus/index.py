@@ -71,21 +71,21 @@ class MilvusIndex:
             if outbox.has_left(connection, place[1], place[0]):
                 raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
             return [candidates.best(fresh, probe, k) for probe in probes]
-        found = [CandidateList.nothing()] * len(probes)
+        results = [CandidateList.nothing()] * len(probes)
         waiting = list(range(len(probes)))
         reach = 8 * k + 16
         while waiting:
             near = self.copy.nearest(place, probes[waiting], reach)
-            there = candidates.read(connection, sorted({row for rows in near for row in rows}))
+            by_row = candidates.read(connection, sorted({row for rows in near for row in rows}))
             deeper = []
             for number, rows in zip(waiting, near, strict=True):
-                living = {row: there[row] for row in rows if row in there} | {entry.row: entry for entry in fresh}
-                found[number] = candidates.best(list(living.values()), probes[number], k)
-                if len(found[number].rows) < k and len(rows) == reach < MOST_CANDIDATES:
+                living = {row: by_row[row] for row in rows if row in by_row} | {entry.row: entry for entry in fresh}
+                results[number] = candidates.best(list(living.values()), probes[number], k)
+                if len(results[number].rows) < k and len(rows) == reach < MOST_CANDIDATES:
                     deeper.append(number)
             waiting = deeper
             reach = min(4 * reach, MOST_CANDIDATES)
-        return found
+        return results
 
     def count(self, connection: sa.Connection, place: Place) -> int:
         """Templates of a collection and model."""
@@ -115,11 +115,11 @@ class MilvusIndex:
             return
         fields = ["row", "subject_row", "vector"]
         last = source.last_template_row(connection)
-        found = list(self.copy.all(place[1], last, f"collection_row == {place[0]}", fields))
-        if found:
-            rows = np.array([entry["row"] for entry in found], np.int64)
-            groups = np.array([entry["subject_row"] for entry in found], np.int64)
-            yield rows, groups, np.array([entry["vector"] for entry in found], np.float32)
+        entries = list(self.copy.all(place[1], last, f"collection_row == {place[0]}", fields))
+        if entries:
+            rows = np.array([entry["row"] for entry in entries], np.int64)
+            groups = np.array([entry["subject_row"] for entry in entries], np.int64)
+            yield rows, groups, np.array([entry["vector"] for entry in entries], np.float32)
 
     def check(self) -> None:
         """Whether Milvus answers and is not too far behind."""

@@ -126,15 +126,15 @@ def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
 def has_left(connection: sa.Connection, model: int, collection: int | None = None) -> bool:
     """Whether a model, or one collection of it, has templates that are not here any more: the index must answer."""
     here = sa.exists().where(outbox.c.template_row == templates.c.row, outbox.c.kind == "add").correlate(templates)
-    asked = sa.select(templates.c.row).where(templates.c.model_row == model, ~here)
+    query = sa.select(templates.c.row).where(templates.c.model_row == model, ~here)
     if collection is not None:
-        asked = asked.where(templates.c.collection_row == collection)
-    return connection.scalar(asked.limit(1)) is not None
+        query = query.where(templates.c.collection_row == collection)
+    return connection.scalar(query.limit(1)) is not None
 
 
 def _entries(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Entry]:
-    found = connection.execute(sa.select(outbox).where(condition).order_by(outbox.c.row).limit(SOME))
-    return [Entry(one.row, Kind(one.kind), one.collection_row, one.model_row, one.template_row) for one in found]
+    rows = connection.execute(sa.select(outbox).where(condition).order_by(outbox.c.row).limit(SOME))
+    return [Entry(row.row, Kind(row.kind), row.collection_row, row.model_row, row.template_row) for row in rows]
 
 
 def _noted(kind: Kind, collection: int, model: int | None = None, template: int | None = None) -> dict[str, Any]:

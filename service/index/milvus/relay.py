@@ -145,15 +145,15 @@ class OutboxRelay:
 
     def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
         """Upsert what the database still has: carried over twice, it is there once."""
-        asked = sa.select(
+        query = sa.select(
             templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
         ).where(templates.c.row.in_(rows))
-        found = connection.execute(asked).all()
-        if not found:
+        stored = connection.execute(query).all()
+        if not stored:
             return
-        dim = len(found[0].vector) // 2
+        dim = len(stored[0].vector) // 2
         self._copy.provide(model, dim)
-        matrix = vectors.unpack([entry.vector for entry in found], dim).astype(np.float32)
+        matrix = vectors.unpack([entry.vector for entry in stored], dim).astype(np.float32)
         data = [
             {
                 "row": entry.row,
@@ -161,7 +161,7 @@ class OutboxRelay:
                 "subject_row": entry.subject_row,
                 "vector": vector,
             }
-            for entry, vector in zip(found, matrix, strict=True)
+            for entry, vector in zip(stored, matrix, strict=True)
         ]
         self._copy.upsert(model, data)
 
@@ -169,8 +169,8 @@ class OutboxRelay:
         last = source.last_template_row(connection)
         for model in connection.scalars(sa.select(models.c.row)):
             if self._copy.exists(model):
-                found = self._copy.all(model, last, f"collection_row == {collection}", ["row"])
-                rows = [int(entry["row"]) for entry in found]
+                entries = self._copy.all(model, last, f"collection_row == {collection}", ["row"])
+                rows = [int(entry["row"]) for entry in entries]
                 for start in range(0, len(rows), outbox.SOME):
                     self._copy.delete(model, rows[start : start + outbox.SOME])
 

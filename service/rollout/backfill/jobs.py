@@ -111,7 +111,7 @@ def advance_job(
     transaction: Transaction[IndexChange],
     keyring: Keyring,
     job: Job,
-    made: Mapping[int, Vector],
+    new_templates: Mapping[int, Vector],
     reached: int,
     failed: int,
     lease: timedelta,
@@ -125,8 +125,14 @@ def advance_job(
     """
     if job.holder is None or not _hold(transaction.connection, job.id, job.holder, lease, table.c.holder == job.holder):
         return None
-    added = template_update.add_templates(transaction, keyring, job.model, made)
-    _update(transaction.connection, job.id, reached=reached, made=table.c.made + added, failed=table.c.failed + failed)
+    added = template_update.add_templates(transaction, keyring, job.model, new_templates)
+    _update(
+        transaction.connection,
+        job.id,
+        reached=reached,
+        made=table.c.made + added,
+        failed=table.c.failed + failed,
+    )
     return find_job(transaction.connection, job.id)
 
 
@@ -158,8 +164,8 @@ def find_job(connection: sa.Connection, job_id: str) -> Job:
 
 def running_jobs(connection: sa.Connection) -> list[Job]:
     """Jobs that run, oldest first."""
-    asked = sa.select(*_COLUMNS).where(table.c.state == RUNNING).order_by(table.c.row)
-    return [Job(*row) for row in connection.execute(asked)]
+    query = sa.select(*_COLUMNS).where(table.c.state == RUNNING).order_by(table.c.row)
+    return [Job(*row) for row in connection.execute(query)]
 
 
 def latest_jobs(connection: sa.Connection) -> list[Job]:

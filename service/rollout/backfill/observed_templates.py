@@ -142,8 +142,13 @@ class Sightings:
             if not lacking:
                 continue
             vector = embedder.embed(sighting.crop[None])[0]
-            made = dict.fromkeys(lacking, vector)
-            add = partial(template_update.add_templates, keyring=self._keyring, digest=embedder.digest, made=made)
+            new_templates = dict.fromkeys(lacking, vector)
+            add = partial(
+                template_update.add_templates,
+                keyring=self._keyring,
+                digest=embedder.digest,
+                new_templates=new_templates,
+            )
             self._metrics.templates_made(embedder.manifest.identity, "sight", self._database.change_alone(add))
             self._audit_log.append(
                 AuditEntry(

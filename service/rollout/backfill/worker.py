@@ -101,13 +101,13 @@ class Reembedder:
         """Advance every job that its rate allows to; returns the seconds until there may be more to do."""
         jobs = self._database.read(running_jobs)
         self._due = {job.id: self._due.get(job.id, 0.0) for job in jobs}
-        for found in jobs:
-            embedder = self._models.by_digest(found.model)
+        for candidate in jobs:
+            embedder = self._models.by_digest(candidate.model)
             if embedder is None or self._stopping.is_set():
                 continue
-            job = self._claim(found)
+            job = self._claim(candidate)
             if job is None:  # another's, and as new when it comes back
-                self._due[found.id] = 0.0
+                self._due[candidate.id] = 0.0
             elif time.monotonic() >= self._due[job.id]:
                 begun = time.monotonic()
                 self._due[job.id] = begun + self._do_some(job, embedder) / job.rate
@@ -137,14 +137,14 @@ class Reembedder:
             ended = self._database.write(lambda connection: end_job(connection, job.id, DONE))
             log.info("job %s is done: %d templates made, %d crops unusable", job.id, ended.made, ended.failed)
             return 0
-        made, looked_at = self._embed(embedder, kept)
+        new_templates, looked_at = self._embed(embedder, kept)
         if looked_at:
-            reached, failed = kept[looked_at - 1].face_row, looked_at - len(made)
+            reached, failed = kept[looked_at - 1].face_row, looked_at - len(new_templates)
             advance = partial(
                 advance_job,
                 keyring=self._keyring,
                 job=job,
-                made=made,
+                new_templates=new_templates,
                 reached=reached,
                 failed=failed,
                 lease=self._lease,
@@ -155,17 +155,17 @@ class Reembedder:
 
     def _embed(self, embedder: Embedder, kept: Sequence[KeptCrop]) -> tuple[dict[int, Vector], int]:
         """Templates by the rows of their faces, and how many crops were looked at before the end was asked for."""
-        made: dict[int, Vector] = {}
+        new_templates: dict[int, Vector] = {}
         for number, crop in enumerate(kept):
             wait_while(self._busy, self._stopping)
             if self._stopping.is_set():
-                return made, number
+                return new_templates, number
             try:
                 # One at a time: in a batch of another size the last bits could round otherwise.
-                made[crop.face_row] = embedder.embed(self._open(crop)[None])[0]
+                new_templates[crop.face_row] = embedder.embed(self._open(crop)[None])[0]
             except (ImageError, InferenceFailed, StorageUnavailable) as error:
                 log.warning("the crop of face row %d cannot be used: %s", crop.face_row, error)
-        return made, len(kept)
+        return new_templates, len(kept)
 
     def _open(self, crop: KeptCrop) -> NDArray[np.uint8]:
         """RGB (128, 128, 3).
