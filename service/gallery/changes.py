@@ -134,7 +134,7 @@ def remove_templates(transaction: Transaction[IndexChange], condition: sa.Column
     return len(entries)
 
 
-def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, entries: int) -> Receipt:
+def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, removed: int) -> Receipt:
     """Prove that `lost` faces and `removed` templates are gone."""
     receipt = Receipt(new_id(), kind, target, lost, removed, now())
     transaction.connection.execute(
