@@ -46,7 +46,7 @@ def connect_database(settings: Settings) -> sa.Engine:
 
 
 def database_of(settings: Settings) -> PostgresOptions | None:
-    """The database server that keeps the gallery, None when a file does."""
+    """Return the database server that keeps the gallery, None when a file does."""
     if settings.database is None:
         return None
     return PostgresOptions(
@@ -62,7 +62,7 @@ def database_of(settings: Settings) -> PostgresOptions | None:
 
 
 def milvus_of(settings: Settings) -> Server | None:
-    """The Milvus that searches, None when another index does."""
+    """Return the Milvus that searches, None when another index does."""
     if settings.milvus is None:
         return None
     from service.index.milvus.client import Server  # noqa: PLC0415 - as above

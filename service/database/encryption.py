@@ -32,12 +32,12 @@ class Keyring:
 
     @staticmethod
     def empty() -> Keyring:
-        """No keys: values are stored as they are."""
+        """Make a ring of no keys: values are stored as they are."""
         return Keyring(None, {})
 
     @staticmethod
     def parse(text: str) -> Keyring:
-        """Keys from `id:base64,id:base64`: 32 bytes each, the first one seals, the others only open.
+        """Read keys from `id:base64,id:base64`: 32 bytes each, the first one seals, the others only open.
 
         The id `none` in the first place (with no key) stores values as they are: the way out of encryption.
 
@@ -68,18 +68,18 @@ class Keyring:
         return Keyring(None if not parts or parts[0] == "none" else next(iter(keys)), keys)
 
     def seal(self, value: bytes, place: bytes) -> tuple[bytes, str | None]:
-        """The value as it is stored, and the id of the key that sealed it, if any."""
+        """Return the value as it is stored, and the id of the key that sealed it, if any."""
         if self.sealing is None:
             return value, None
         nonce = os.urandom(NONCE_SIZE)
         return nonce + self.keys[self.sealing].encrypt(nonce, value, place), self.sealing
 
     def seal_template(self, packed: bytes, face_row: int, model_row: int) -> tuple[bytes, str | None]:
-        """The template of a face and a model as it is stored, and the id of the key that sealed it, if any."""
+        """Return a template of a face and a model as it is stored, and the id of the key that sealed it, if any."""
         return self.seal(packed, template_place(face_row, model_row))
 
     def open_template(self, stored: bytes, key_id: str | None, face_row: int, model_row: int) -> bytes:
-        """The template of a face and a model that was sealed.
+        """Open the template of a face and a model.
 
         Raises:
             KeyMissing: Its key is not known.
@@ -88,7 +88,7 @@ class Keyring:
         return self.open(stored, key_id, template_place(face_row, model_row))
 
     def open(self, stored: bytes, key_id: str | None, place: bytes) -> bytes:
-        """The value that was sealed.
+        """Open a sealed value.
 
         Raises:
             KeyMissing: Its key is not known.
@@ -107,10 +107,10 @@ class Keyring:
 
 
 def template_place(face_row: int, model_row: int) -> bytes:
-    """Where a template belongs."""
+    """Return where a template belongs."""
     return struct.pack(">8sqq", b"template", face_row, model_row)
 
 
 def crop_place(face_row: int) -> bytes:
-    """Where a crop belongs."""
+    """Return where a crop belongs."""
     return struct.pack(">8sq", b"crop", face_row)

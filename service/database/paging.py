@@ -28,12 +28,12 @@ class Page(Generic[T]):
 
 
 def encode(row: int) -> str:
-    """The cursor of what comes after `row`."""
+    """Return the cursor of what comes after `row`."""
     return base64.urlsafe_b64encode(b"r%d" % row).decode().rstrip("=")
 
 
 def decode(cursor: str | None) -> int:
-    """The row after which a list goes on; 0 is the beginning.
+    """Return the row after which a list goes on; 0 is the beginning.
 
     Raises:
         CursorInvalid: Not a cursor.
@@ -57,7 +57,7 @@ def newest_first(
     cursor: str | None,
     limit: int,
 ) -> Page[T]:
-    """A page of what `query` selects, by the falling order of its column `row`, made of its columns by `make`.
+    """Return a page of what `query` selects, by the falling order of its column `row`, made of its columns by `make`.
 
     Raises:
         CursorInvalid: The cursor was not made by this list.

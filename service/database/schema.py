@@ -33,12 +33,12 @@ class Moment(sa.TypeDecorator[datetime]):
 
 
 def now() -> datetime:
-    """The present, aware, in UTC."""
+    """Return the present, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def new_id() -> str:
-    """A UUID version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time of birth."""
+    """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time of birth."""
     value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
     return str(uuid.UUID(int=value | secrets.randbits(62)))
 

@@ -39,7 +39,7 @@ def storage_errors() -> Iterator[None]:
 
 
 def storage_error(error: Exception) -> StorageError:
-    """The typed name of a failure of the disk or the engine."""
+    """Return the typed name of a failure of the disk or the engine."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     if isinstance(cause, sa.exc.TimeoutError):
         return StorageBusy()
@@ -96,14 +96,14 @@ _UNCONNECTED = {
 
 
 def is_taken(error: sa.exc.IntegrityError) -> bool:
-    """Whether a value that must be the only one was there already; else something it refers to is gone."""
+    """Return whether a value that must be the only one was there already; else something it refers to is gone."""
     state = getattr(error.orig, "sqlstate", None)
     name = getattr(error.orig, "sqlite_errorname", "")
     return state == "23505" or name in ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
 
 
 def serialise(connection: sa.Connection, what: str) -> None:
-    """Let no two transactions of any process that say the same `what` go on beside each other from here on.
+    """Let no other transaction with the same `what` go on from here, in whatever process, until this one ends.
 
     SQLite has one writer anyway.
     """
@@ -116,5 +116,5 @@ _LOCK = sa.text("SELECT pg_advisory_xact_lock(:number)").bindparams(sa.bindparam
 
 
 def is_fatal(error: sa.exc.DBAPIError) -> bool:
-    """Whether the engine, not the statement, failed: then the transaction may be gone, not just the savepoint."""
+    """Return whether the engine failed, not the statement: then the transaction may be gone, not just the savepoint."""
     return not isinstance(error, (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError))

@@ -18,7 +18,7 @@ from service.index.changes import Dropped, IndexChange, Removed
 
 
 def check_name(kind: str, name: str) -> str:
-    """`name`, when it may stand for a collection or subject.
+    """Return `name`, if a collection or subject may have it.
 
     Raises:
         NameInvalid: Empty, longer than 255, with control characters or space at an end.
@@ -31,7 +31,7 @@ def check_name(kind: str, name: str) -> str:
 def create_collection(
     transaction: Transaction[IndexChange], name: str, keep_crops: bool, metadata: Mapping[str, Any]
 ) -> Collection:
-    """A new, empty collection.
+    """Make a new, empty collection.
 
     Raises:
         NameInvalid: The name cannot be given.

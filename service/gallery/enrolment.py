@@ -41,7 +41,7 @@ DUPLICATES_SHOWN = 5
 
 
 def recall_reply(connection: sa.Connection, idempotency: Idempotency) -> str | None:
-    """The reply kept for a request, or None when it is new.
+    """Return the reply kept for a request, or None when it is new.
 
     Raises:
         IdempotencyConflict: The key named another request.
@@ -88,7 +88,12 @@ class Enroll:
         reply: Callable[[Enrolment], str],
         keep_reply: timedelta,
     ) -> None:
-        """Raises VectorInvalid or NameInvalid for what can be refused without the database."""
+        """Check what can be checked without the database.
+
+        Raises:
+            VectorInvalid: A template is not a finite unit vector, or there is none.
+            NameInvalid: The subject cannot have this name.
+        """
         if not new_faces or any(not face.templates for face in new_faces):
             raise VectorInvalid("An enrolment needs at least one face, and each face at least one template.")
         self._index, self._keyring = index, keyring

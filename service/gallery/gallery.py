@@ -49,7 +49,7 @@ index's part of a search, `carry` for some changes brought to an index outside t
 
 
 def unobserved(_: str, __: float) -> None:
-    """Tells nobody."""
+    """Tell nobody."""
 
 
 def _no_reply(_: Enrolment) -> str:
@@ -90,7 +90,7 @@ class Gallery:
     def create_collection(
         self, name: str, *, keep_crops: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Collection:
-        """A new, empty collection.
+        """Make a new, empty collection.
 
         Raises:
             NameInvalid: The name cannot be given.
@@ -101,7 +101,7 @@ class Gallery:
         )
 
     def collection(self, name: str) -> Collection:
-        """One collection.
+        """Return one collection.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -109,7 +109,7 @@ class Gallery:
         return self._read(partial(queries.collection, name=name))
 
     def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
-        """Collections in the order of their making.
+        """Return collections in the order of their making.
 
         Raises:
             CursorInvalid: The cursor was not made by this list.
@@ -127,7 +127,7 @@ class Gallery:
     # ---- subjects and faces
 
     def subject(self, collection: str, name: str) -> Subject:
-        """One subject.
+        """Return one subject.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -136,7 +136,7 @@ class Gallery:
         return self._read(partial(queries.subject, collection=collection, name=name))
 
     def subjects(self, collection: str, cursor: str | None = None, limit: int = 100, prefix: str = "") -> Page[Subject]:
-        """Subjects, oldest first, those whose name begins so.
+        """Return subjects, oldest first, those whose name begins so.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -173,7 +173,7 @@ class Gallery:
         return self._change(partial(changes.delete_subject, collection=collection, name=name))
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
-        """Faces of a subject, oldest first.
+        """Return faces of a subject, oldest first.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -187,7 +187,7 @@ class Gallery:
         return self._page(read, cursor, limit)
 
     def face(self, collection: str, face_id: str) -> Face:
-        """One face.
+        """Return one face.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -196,7 +196,7 @@ class Gallery:
         return self._read(partial(queries.face, collection=collection, face_id=face_id))
 
     def crop(self, collection: str, face_id: str) -> bytes | None:
-        """The crop kept of a face, None when its collection keeps none.
+        """Return the crop kept of a face, None when its collection keeps none.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -222,7 +222,7 @@ class Gallery:
         return self._change(partial(changes.delete_face, collection=collection, face_id=face_id))
 
     def receipts(self, cursor: str | None = None, limit: int = 100) -> Page[Receipt]:
-        """Receipts of all erasures, oldest first.
+        """Return receipts of all erasures, oldest first.
 
         Raises:
             CursorInvalid: The cursor was not made by this list.
@@ -276,7 +276,7 @@ class Gallery:
         return self._change(job)
 
     def replay(self, idempotency: Idempotency) -> str | None:
-        """The reply kept for a request that was answered before, else None.
+        """Return the reply kept for a request that was answered before, else None.
 
         Raises:
             IdempotencyConflict: The key named another request.
@@ -286,7 +286,7 @@ class Gallery:
     # ---- comparison
 
     def search(self, collection: str, digest: str, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each of (N,D) unit probes, the k best distinct subjects, each once with its best face, best first.
+        """Search for each of (N,D) unit probes the k best subjects, each once with its best face, best first.
 
         An empty collection gives empty lists.
 
@@ -315,7 +315,7 @@ class Gallery:
         return self._read(read, "search")
 
     def compare(self, collection: str, subject: str, digest: str, probe: Vector) -> Hit:
-        """The best of a subject's faces for one (D,) unit probe.
+        """Compare one (D,) unit probe with a subject's faces; returns the best.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -351,7 +351,7 @@ class Gallery:
         return self._read(read)
 
     def count(self, collection: str, digest: str) -> int:
-        """Templates of a model in a collection: comparisons made by one search.
+        """Count the templates of a model in a collection: comparisons made by one search.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -365,7 +365,7 @@ class Gallery:
         return self._read(read)
 
     def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
-        """Digests of the models with templates there.
+        """Return digests of the models with templates there.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -374,7 +374,7 @@ class Gallery:
         return self._read(partial(template_coverage.models_in, collection=collection, subject=subject))
 
     def faces_without(self, collection: str, digests: Sequence[str], subject: str | None = None) -> int:
-        """How many faces there have no template of any of these models.
+        """Count the faces there without a template of any of these models.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -387,7 +387,7 @@ class Gallery:
     # ---- the store itself
 
     def sizes(self) -> list[Size]:
-        """Every collection and model with its templates and the memory of its index."""
+        """Return every collection and model with its templates and the memory of its index."""
 
         def read(connection: sa.Connection) -> list[Size]:
             names = dict(connection.execute(sa.select(collections.c.row, collections.c.name)).all())
@@ -402,7 +402,11 @@ class Gallery:
         return self._read(read)
 
     def check(self) -> None:
-        """Raises StorageError when the gallery cannot serve."""
+        """Check that the gallery can serve.
+
+        Raises:
+            StorageError: It cannot.
+        """
         self.database.check()
         self._read(lambda connection: connection.execute(sa.select(facts.c.name).limit(1)).first())
         self.index.check()

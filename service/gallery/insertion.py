@@ -31,7 +31,7 @@ class FaceRow:
 
 
 def claim_model(connection: sa.Connection, known: Mapping[str, tuple[int, int]], digest: str, dim: int) -> int:
-    """The row of a model, made if it is new; `known` are rows and dimensions that need not be asked for.
+    """Return the row of a model, made if it is new; `known` are rows and dimensions that need not be read.
 
     Raises:
         VectorInvalid: Its templates have another dimension.
@@ -65,7 +65,7 @@ def insert_template(
 
 
 def row_of(inserted: sa.CursorResult[Any]) -> int:
-    """The row that an insert made."""
+    """Return the row that an insert made."""
     key = inserted.inserted_primary_key
     assert key is not None  # noqa: S101 - the tables have one
     return int(key[0])

@@ -45,7 +45,7 @@ _MODEL_ROW = sa.select(models.c.row).where(models.c.digest == sa.bindparam("dige
 
 
 def collection_row(connection: sa.Connection, name: str, *, lock: bool = False) -> int:
-    """The row of a collection; with `lock`, nobody else changes it before this transaction ends.
+    """Return the row of a collection; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
         CollectionNotFound: There is none.
@@ -58,7 +58,7 @@ def collection_row(connection: sa.Connection, name: str, *, lock: bool = False) 
 
 
 def subject_row(connection: sa.Connection, collection: str, name: str, *, lock: bool = False) -> int:
-    """The row of a subject; with `lock`, nobody else changes it before this transaction ends.
+    """Return the row of a subject; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
@@ -73,13 +73,13 @@ def subject_row(connection: sa.Connection, collection: str, name: str, *, lock: 
 
 
 def model_row(connection: sa.Connection, digest: str) -> int | None:
-    """The row of a model, if any template of it was ever stored."""
+    """Return the row of a model, if any template of it was ever stored."""
     row = connection.scalar(_MODEL_ROW, {"digest": digest})
     return None if row is None else int(row)
 
 
 def collection(connection: sa.Connection, name: str) -> Collection:
-    """One collection by name.
+    """Return one collection by name.
 
     Raises:
         CollectionNotFound: There is none.
@@ -91,13 +91,13 @@ def collection(connection: sa.Connection, name: str) -> Collection:
 
 
 def list_collections(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Collection]]:
-    """Up to `limit` collections whose row is above `after`, with their rows."""
+    """Return up to `limit` collections whose row is above `after`, with their rows."""
     query = sa.select(collections).where(collections.c.row > after).order_by(collections.c.row).limit(limit)
     return [(entry.row, _collection(entry)) for entry in connection.execute(query)]
 
 
 def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
-    """One subject by name.
+    """Return one subject by name.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
@@ -110,7 +110,7 @@ def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
 def list_subjects(
     connection: sa.Connection, collection: str, after: int, limit: int, prefix: str
 ) -> list[tuple[int, Subject]]:
-    """Up to `limit` subjects whose row is above `after` and whose name begins with `prefix`, with their rows."""
+    """Return up to `limit` subjects whose row is above `after` and whose name begins with `prefix`, with their rows."""
     in_collection = collection_row(connection, collection)
     query = _SUBJECTS.where(subjects.c.collection_row == in_collection, subjects.c.row > after)
     if prefix:
@@ -119,7 +119,7 @@ def list_subjects(
 
 
 def face(connection: sa.Connection, collection: str, face_id: str) -> Face:
-    """One face by id.
+    """Return one face by id.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
@@ -135,13 +135,13 @@ def face(connection: sa.Connection, collection: str, face_id: str) -> Face:
 def list_faces(
     connection: sa.Connection, collection: str, subject: str, after: int, limit: int
 ) -> list[tuple[int, Face]]:
-    """Up to `limit` faces of a subject whose row is above `after`, with their rows."""
+    """Return up to `limit` faces of a subject whose row is above `after`, with their rows."""
     row = subject_row(connection, collection, subject)
     return _faces(connection, _FACES.where(faces.c.subject_row == row, faces.c.row > after).limit(limit))
 
 
 def hits(connection: sa.Connection, results: Sequence[CandidateList]) -> list[list[Hit]]:
-    """What an index found, named from the database; what the database no longer holds is left out."""
+    """Return what an index found, named from the database; what the database no longer holds is left out."""
     rows = sorted({int(row) for result in results for row in result.rows})
     named: dict[int, Any] = {}
     for start in range(0, len(rows), 500):
@@ -158,7 +158,7 @@ def hits(connection: sa.Connection, results: Sequence[CandidateList]) -> list[li
 
 
 def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[str, ...]:
-    """Digests of the models with templates under a condition on the templates."""
+    """Return digests of the models with templates under a condition on the templates."""
     query = sa.select(models.c.digest).where(
         sa.exists().where(templates.c.model_row == models.c.row, condition).correlate(models)
     )
@@ -166,7 +166,7 @@ def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> t
 
 
 def list_receipts(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Receipt]]:
-    """Up to `limit` receipts whose row is above `after`, with their rows."""
+    """Return up to `limit` receipts whose row is above `after`, with their rows."""
     query = sa.select(receipts).where(receipts.c.row > after).order_by(receipts.c.row).limit(limit)
     return [
         (entry.row, Receipt(entry.id, entry.kind, entry.target, entry.faces, entry.templates, entry.at))

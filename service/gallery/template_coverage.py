@@ -32,7 +32,7 @@ class Coverage:
 def cover(
     connection: sa.Connection, digest: str, space: Sequence[str], reachable: Sequence[str] | None = None
 ) -> list[Coverage]:
-    """How far a model reaches in every collection, or in those named. Reads every face.
+    """Count how far a model reaches in every collection, or in those named. Reads every face.
 
     Args:
         connection: To the database.
@@ -66,7 +66,7 @@ def cover(
 
 
 def models_in(connection: sa.Connection, collection: str, subject: str | None = None) -> tuple[str, ...]:
-    """Digests of the models with templates in a collection, or of one of its subjects.
+    """Return digests of the models with templates in a collection, or of one of its subjects.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
@@ -82,7 +82,7 @@ def models_in(connection: sa.Connection, collection: str, subject: str | None = 
 def faces_without(
     connection: sa.Connection, collection: str, digests: Sequence[str], subject: str | None = None
 ) -> int:
-    """How many faces of a collection, or of one of its subjects, have no template of any of these models.
+    """Count the faces of a collection, or of one of its subjects, without a template of any of these models.
 
     Reads every face: the larger the collection, the longer it takes.
 
@@ -101,7 +101,7 @@ def faces_without(
 def shortfalls(
     connection: sa.Connection, digests: Sequence[str], of: str | None = None, collection: str | None = None
 ) -> dict[str, int]:
-    """Collections in which faces lack a template of all these models, and how many faces do.
+    """Return collections in which faces lack a template of all these models, and how many faces do.
 
     With `of`, only faces that have a template of that model count; with `collection`, only those of that collection.
     """

@@ -38,7 +38,7 @@ class KeptCrop:
 def crops_without(
     connection: sa.Connection, digest: str, collection: str | None, after: int, limit: int
 ) -> list[KeptCrop]:
-    """Crops of up to `limit` faces above row `after` that have no template of a model, in the order of their rows.
+    """Return the crops of up to `limit` faces above row `after` without a template of a model, by row.
 
     Raises:
         CollectionNotFound: There is none of that name; None looks through all.
@@ -51,7 +51,7 @@ def crops_without(
 
 
 def count_crops_without(connection: sa.Connection, digest: str, collection: str | None) -> int:
-    """How many faces with a kept crop have no template of a model. Reads every crop's row.
+    """Count the faces with a kept crop and no template of a model. Reads every crop's row.
 
     Raises:
         CollectionNotFound: There is none of that name; None looks through all.
@@ -64,7 +64,7 @@ def count_crops_without(connection: sa.Connection, digest: str, collection: str 
 
 
 def faces_to_renew(connection: sa.Connection, digest: str, subject_id: str) -> list[int]:
-    """Rows of a subject's faces without a template of a model and without a crop to make it from."""
+    """Return rows of a subject's faces without a template of a model and without a crop to make it from."""
     query = (
         sa.select(faces.c.row)
         .join(subjects, faces.c.subject_row == subjects.c.row)

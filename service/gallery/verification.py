@@ -33,7 +33,7 @@ class Report:
 
 
 def verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> Report:
-    """Compare, in a transaction of its own, beside which nothing changes an embedded database."""
+    """Compare index and database, in a transaction of its own, beside which nothing changes an embedded database."""
     if (
         connection.dialect.name == "postgresql"
     ):  # all statements see one state of the database, whoever writes meanwhile

@@ -27,7 +27,7 @@ class CandidateList:
 
     @staticmethod
     def nothing() -> CandidateList:
-        """Nobody."""
+        """Return an empty list."""
         return CandidateList(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
 
 
@@ -81,23 +81,23 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
-        """For each of (Q,D) probes the k subjects with the highest cosine, each once with its best template's row."""
+        """Find for each of (Q,D) probes the k subjects of the highest cosine, each once with its best row."""
         ...
 
     def count(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model: comparisons made by one search."""
+        """Count the templates of a collection and model: comparisons made by one search."""
         ...
 
     def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates, and bytes of the index, of every collection and model."""
+        """Return templates, and bytes of the index, of every collection and model."""
         ...
 
     def places(self, connection: sa.Connection) -> list[Place]:
-        """Collections and models of which the index holds anything."""
+        """Return collections and models of which the index holds anything."""
         ...
 
     def entries(self, connection: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All that the index holds of a collection and model, in parts: rows, subjects, vectors."""
+        """Yield all that the index holds of a collection and model, in parts: rows, subjects, vectors."""
         ...
 
     def check(self) -> None:
@@ -132,7 +132,7 @@ class Resealable(Protocol):
 
 
 def distinct(rows: Rows, groups: Rows, scores: NDArray[np.float32], k: int) -> CandidateList:
-    """The best row of each of the k best groups out of (M,) candidates in any order; equal scores go by row."""
+    """Return the best row of each of the k best groups out of (M,) candidates in any order; equal scores go by row."""
     order = np.lexsort((rows, -scores))
     _, first = np.unique(groups[order], return_index=True)
     chosen = order[np.sort(first)[:k]]
@@ -140,7 +140,7 @@ def distinct(rows: Rows, groups: Rows, scores: NDArray[np.float32], k: int) -> C
 
 
 def among(rows: Rows, living: Rows) -> NDArray[np.bool_]:
-    """Which of the ascending `rows` are in the ascending `living`."""
+    """Return which of the ascending `rows` are in the ascending `living`."""
     if len(rows) == 0:
         return np.empty(0, bool)
     first, last = np.searchsorted(living, (rows[0], rows[-1] + 1))

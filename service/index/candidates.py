@@ -19,7 +19,7 @@ _STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector
 
 
 def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
-    """Templates by row, as far as the database still has them."""
+    """Return templates by row, as far as the database still has them."""
     by_row: dict[int, Any] = {}
     for start in range(0, len(rows), BATCH):
         for entry in connection.execute(_STORED, {"rows": rows[start : start + BATCH]}):
@@ -28,12 +28,12 @@ def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
 
 
 def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:
-    """Those of `rows` that the database still has."""
+    """Return those of `rows` that the database still has."""
     return set(connection.scalars(sa.select(templates.c.row).where(templates.c.row.in_(rows))))
 
 
 def best(candidates: Sequence[Any], probe: Vector, k: int) -> CandidateList:
-    """The best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
+    """Return the best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
     if not candidates:
         return CandidateList.nothing()
     matrix = vectors.unpack([entry.vector for entry in candidates], len(probe)).astype(np.float32)

@@ -36,7 +36,7 @@ class Counts:
         self._lock = threading.Lock()
 
     def of(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model in the database."""
+        """Count the templates of a collection and model."""
         with self._lock:
             until, last = self._kept.get(place, (0.0, 0))
         if time.monotonic() < until:

@@ -74,11 +74,11 @@ class PgvectorIndex:
         return [_search(connection, place, probe, k) for probe in probes]
 
     def count(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model."""
+        """Count the templates of a collection and model."""
         return self._counts.of(connection, place)
 
     def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates, and their share of the bytes of the model's table."""
+        """Return templates, and their share of the bytes of the model's table."""
         totals = {place: total for place, _, _, _, total in source.places(connection)}
         bytes_of: dict[int, float] = {}
         for model in {place[1] for place in totals}:
@@ -87,7 +87,7 @@ class PgvectorIndex:
         return {place: (total, round(total * bytes_of[place[1]])) for place, total in totals.items()}
 
     def places(self, connection: sa.Connection) -> list[Place]:
-        """Where a table holds anything."""
+        """Return where a table holds anything."""
         known = [int(row) for row in connection.scalars(sa.select(models.c.row))]
         return [
             (int(collection), model)
@@ -97,7 +97,7 @@ class PgvectorIndex:
         ]
 
     def entries(self, connection: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All vectors of a collection and model, in the order of their rows."""
+        """Yield all vectors of a collection and model, in the order of their rows."""
         table = _table(place[1])
         binary = sa.func.halfvec_send(table.c.vector, type_=sa.LargeBinary)
         query = sa.select(table.c.row, table.c.subject_row, binary).where(table.c.collection_row == place[0])
@@ -109,10 +109,10 @@ class PgvectorIndex:
             after = rows[-1]
 
     def check(self) -> None:
-        """It answers when the database does."""
+        """Check nothing: it answers when the database does."""
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing: nothing runs in the background."""
 
     def _complete(self, connection: sa.Connection) -> int:
         """Add what the tables lack; returns how many vectors that were."""

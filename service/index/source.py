@@ -30,7 +30,7 @@ def decode_plain(stored: bytes, key_id: str | None, _: int, __: int) -> bytes:
 
 
 def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
-    """Every (collection, model) that has templates: rows, collection name, model digest, dimension, templates."""
+    """List every (collection, model) that has templates: rows, name, model digest, dimension, templates."""
     counts = (
         sa.select(templates.c.collection_row, templates.c.model_row, sa.func.count().label("total"))
         .group_by(templates.c.collection_row, templates.c.model_row)
@@ -45,18 +45,18 @@ def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
 
 
 def count_templates(connection: sa.Connection) -> int:
-    """All templates, of whatever collection and model."""
+    """Count all templates, of whatever collection and model."""
     return int(connection.scalar(sa.select(sa.func.count()).select_from(templates)) or 0)
 
 
 def template_rows(connection: sa.Connection, place: Place) -> Rows:
-    """Rows of all templates of a collection and model, ascending."""
+    """Return rows of all templates of a collection and model, ascending."""
     query = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
     return np.fromiter(connection.scalars(query.order_by(templates.c.row)), np.int64)
 
 
 def last_template_row(connection: sa.Connection) -> int:
-    """The highest row that was ever given to a template."""
+    """Return the highest row that was ever given to a template."""
     postgresql = connection.dialect.name == "postgresql"
     query = (
         "SELECT last_value FROM templates_row_seq"
@@ -67,14 +67,14 @@ def last_template_row(connection: sa.Connection) -> int:
 
 
 def store_id(connection: sa.Connection) -> str:
-    """The identity given to the database when it was made."""
+    """Return the identity given to the database when it was made."""
     return str(connection.scalar(sa.select(store.c.value).where(store.c.name == "id")))
 
 
 def read_templates(
     connection: sa.Connection, decode: Decoder, place: Place, dim: int, wanted: Rows
 ) -> Iterator[tuple[Rows, Rows, Matrix]]:
-    """The `wanted` templates of a collection and model, in the order of their rows: rows, groups, float32 vectors."""
+    """Yield the `wanted` templates of a collection and model, in parts by row: rows, groups, float32 vectors."""
     if len(wanted) == 0:
         return
     query = (

@@ -18,7 +18,7 @@ UNIT_TOLERANCE = 1e-2
 
 
 def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
-    """`vectors` (N,D) as contiguous float32.
+    """Check `vectors` (N,D); returns them as contiguous float32.
 
     Raises:
         VectorInvalid: Not two-dimensional, of another dimension than `dim`, not finite, or not of unit length.
@@ -36,17 +36,17 @@ def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
 
 
 def stored_form(vector: Vector) -> Vector:
-    """One template (D,) as it comes back from the database: rounded to float16, in float32."""
+    """Round one template (D,) as the database stores it: to float16, given back in float32."""
     return vector.astype("<f2").astype(np.float32)
 
 
 def pack(vector: Vector) -> bytes:
-    """One template (D,) as D little-endian float16."""
+    """Pack one template (D,) as D little-endian float16."""
     return np.ascontiguousarray(vector, "<f2").tobytes()
 
 
 def unpack(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
-    """N packed templates as (N,D) float16.
+    """Unpack N templates as (N,D) float16.
 
     Raises:
         VectorInvalid: A blob is not of D values; the database is damaged.

@@ -26,7 +26,7 @@ ANN, BOB = VECTORS[0], VECTORS[5]
 def main(database: str, address: str, call: str, when: str) -> None:
     """Die."""
     gallery = open_replicated(pickle.loads(bytes.fromhex(database)), Server(address))
-    indexes = gallery._indexes
+    indexes = gallery.index
     assert isinstance(indexes, MilvusIndex)
     reached = getattr(indexes.copy.client, call)
 

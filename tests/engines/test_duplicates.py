@@ -65,7 +65,7 @@ def lagging(places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[G
     monkeypatch.setattr("service.index.milvus.relay.SHOWN_AFTER", 0.2)
     gallery = places("milvus")()
     gallery.create_collection("main")
-    indexes = gallery._indexes
+    indexes = gallery.index
     assert isinstance(indexes, MilvusIndex)
     yield gallery, indexes
     gallery.close()

@@ -67,7 +67,7 @@ def test_a_lost_collection_does_not_answer_from_a_part(postgres: Postgres, milvu
         gallery.create_collection("main")
         gallery.enroll("main", "Bob", [NewFace(new_id(), {DIGEST: BOB})])
         gallery.compact()
-        indexes = gallery._indexes
+        indexes = gallery.index
         assert isinstance(indexes, MilvusIndex)
         indexes.copy.client.drop_collection(indexes.copy.name(1))
         indexes.copy._loaded.clear()  # as in a replica that has not yet searched

@@ -22,7 +22,7 @@ def test_calls_wait_for_a_connection_are_counted_and_bounded(postgres: Postgres)
     release = threading.Event()
     with closing(open_replicated(database)) as gallery, ThreadPoolExecutor(3) as pool:
         assert gallery.database.waiting == 0
-        held = [pool.submit(gallery._store.read, lambda _: release.wait(30)) for _ in range(3)]
+        held = [pool.submit(gallery.database.read, lambda _: release.wait(30)) for _ in range(3)]
         await_true(lambda: gallery.database.waiting == 1)
         with pytest.raises(StorageBusy) as refused:
             gallery.collections()

@@ -46,7 +46,7 @@ class EngineRow:
     hard: float
     of_exact: float
     filled: float
-    """Seconds until an archive of them was imported and the index had settled."""
+    """Seconds until an archive of them was imported and the index was compact."""
     enrolled: float
     """Durable enrolments of one face a second, by eight clients."""
     record_bytes: float
@@ -111,7 +111,7 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
 
 
 def capacity(row: EngineRow, sizes: tuple[int, ...] = (1_000_000, 10_000_000, 50_000_000)) -> list[CapacityRow]:
-    """What larger galleries take.
+    """Say what larger galleries take.
 
     Every search reads every vector, so its time grows with them from that of a thousand on; more cores or machines
     divide it.

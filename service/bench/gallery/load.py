@@ -96,7 +96,7 @@ class Crowd:
         self.people, self.dim, self._seed = people, dim, seed
 
     def centres(self, persons: NDArray[np.int64]) -> Matrix:
-        """The directions of some persons."""
+        """Return the directions of some persons."""
         found = np.empty((len(persons), self.dim), np.float32)
         for chunk in np.unique(persons // (CHUNK // FACES)):
             here = persons // (CHUNK // FACES) == chunk
@@ -104,7 +104,7 @@ class Crowd:
         return found
 
     def chunks(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
+        """Return all templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
         for chunk in range(-(-self.people * FACES // CHUNK)):
             centres = np.repeat(self._chunk_centres(chunk), FACES, axis=0)
             noise = _unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
@@ -113,7 +113,7 @@ class Crowd:
             yield rows + 1, rows // FACES, matrix[: len(rows)].astype(np.float16).astype(np.float32)
 
     def probes(self, count: int, cosine: float) -> tuple[NDArray[np.int64], Matrix]:
-        """Probes of random persons with about this cosine with their templates."""
+        """Return probes of random persons with about this cosine with their templates."""
         random = np.random.default_rng((self._seed, count, int(100 * cosine)))
         persons = random.integers(0, self.people, count)
         noise = _unit(random.standard_normal((count, self.dim), np.float32))
@@ -220,7 +220,7 @@ def _row(
 
 
 def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow]:
-    """Searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
+    """Measure searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
     with idle_cores() or nullcontext() as helpers:
         return _stalls(TieredIndex(dim, helpers=helpers), Crowd(count // FACES, dim), seconds)
 
@@ -271,7 +271,7 @@ def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
 
 
 def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
-    """Starts of a gallery of `count` templates: from the database alone, then from its snapshot."""
+    """Measure starts of a gallery of `count` templates: from the database alone, then from its segment files."""
     fill(directory, count, dim)
     result = []
     gallery = open_embedded(directory)
@@ -292,7 +292,7 @@ def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
 def measure_enrolments(
     directory: Path, dim: int, clients: tuple[int, ...] = (1, 8, 32), seconds: float = 5.0
 ) -> list[EnrolRow]:
-    """Durable enrolments of one face each, by several clients at once."""
+    """Measure durable enrolments of one face each, by several clients at once."""
     gallery = open_embedded(directory)
     result = []
     try:
@@ -310,7 +310,7 @@ def measure_enrolments(
 
 
 def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, seconds: float) -> list[float]:
-    """Milliseconds of every durable enrolment of one face that so many clients get done in this time."""
+    """Return the milliseconds of every durable enrolment of one face that so many clients get done in this time."""
     times: list[list[float]] = [[] for _ in range(clients)]
     end = time.monotonic() + seconds
     threads = [threading.Thread(target=_enrol_on, args=(gallery, collection, dim, taken, end)) for taken in times]

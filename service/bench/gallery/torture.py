@@ -90,7 +90,7 @@ class Client:
         self.after = after
 
     def acknowledge(self) -> None:
-        """The request was answered."""
+        """Note that the request was answered."""
         assert self.after is not None  # noqa: S101
         self.state, self.asked, self.after = self.after, None, None
         self.acknowledged += 1
@@ -202,11 +202,11 @@ def _expect(journal: Client, answer: str, cost: Cost) -> None:
 
 
 def serve(directory: Path, pipes: list[Connection]) -> None:
-    """The process that gets killed: a gallery with a thread for each client, and one pipe for control."""
+    """Run the process that gets killed: a gallery with a thread for each client, and one pipe for control."""
     gallery = open_embedded(directory, tiers=TIERS, erase_within=0.3)
     if not gallery.collections().items:
         gallery.create_collection(COLLECTION)
-        for number in range(20):  # something that stays, so that segments settle from the first run on
+        for number in range(20):  # something that stays, so that there are segments from the first run on
             ids = [new_id() for _ in range(5)]
             gallery.enroll(COLLECTION, f"resident-{number}", [NewFace(face, {DIGEST: vector_of(face)}) for face in ids])
         gallery.compact()
@@ -264,6 +264,6 @@ def _perform(gallery: Gallery, kind: str, arguments: tuple[Any, ...]) -> str:
 
 
 def vector_of(face_id: str) -> Vector:
-    """A unit vector that belongs to a face id, the same in every process."""
+    """Return a unit vector that belongs to a face id, the same in every process."""
     values = np.random.default_rng(int(face_id.replace("-", ""), 16)).standard_normal(DIM).astype(np.float32)
     return np.asarray(values / np.linalg.norm(values), np.float32)

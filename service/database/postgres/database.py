@@ -50,7 +50,7 @@ class PostgresDatabase(Database[E]):
         self._deferred = Deferred(self._transact)
 
     def follow(self, stage: Stage[E]) -> None:
-        """Let `stage` bring the changes of each change to the index, in the same transaction."""
+        """Let `stage` take the changes of each transaction to whatever follows them, before the commit."""
         self._stage = stage
 
     @property
@@ -59,12 +59,12 @@ class PostgresDatabase(Database[E]):
         return self._waiting
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Each statement sees what was committed before it began, by whatever process."""
+        """Read; each statement sees what was committed before it began, by whatever process."""
         with self._admitted(), storage_errors(), self._connected() as connection:
             return work(connection)
 
     def change(self, work: Callable[[Transaction[E]], T]) -> T:
-        """In a transaction of its own; begun again when another one was in its way."""
+        """Run `work` in a transaction of its own, and again when another one was in its way."""
         with self._admitted():
             for attempt in range(1, ATTEMPTS + 1):
                 try:
@@ -78,7 +78,7 @@ class PostgresDatabase(Database[E]):
         raise AssertionError("unreachable")
 
     def change_alone(self, work: Callable[[Transaction[E]], T]) -> T:
-        """One after the other in all processes."""
+        """Run `work` when no other work of this kind runs, in whatever process."""
 
         def alone(transaction: Transaction[E]) -> T:
             serialise(transaction.connection, "alone")
@@ -87,14 +87,14 @@ class PostgresDatabase(Database[E]):
         return self.change(alone)
 
     def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
-        """In the background, together with other such work; kept until the database takes it or this process ends."""
+        """Run `work` in the background, with other such work; kept until the database takes it or this process ends."""
         self._deferred.add(work)
 
     def check(self) -> None:
-        """Nothing of its own: reading says whether the database answers."""
+        """Check nothing: reading says whether the database answers."""
 
     def tidy(self) -> None:
-        """The server's vacuum does that by itself."""
+        """Do nothing: the server's vacuum does that by itself."""
 
     def close(self) -> None:
         """Write what was deferred."""

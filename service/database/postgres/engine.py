@@ -33,7 +33,7 @@ class PostgresOptions:
 
 
 def connect_postgres(options: PostgresOptions) -> sa.Engine:
-    """An engine that connects when it is first used.
+    """Make an engine that connects when it is first used.
 
     Raises:
         StorageUnavailable: The driver is not installed.

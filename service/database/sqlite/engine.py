@@ -19,7 +19,7 @@ LOCK = "gallery.lock"
 
 
 def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
-    """An engine on the database in `directory`, migrated to the newest schema; the directory is made if need be.
+    """Open the database in `directory`, migrated to the newest schema; the directory is made if need be.
 
     Safe to call while another process serves the same directory (SQLite's own locks decide who writes).
 

@@ -110,7 +110,11 @@ class Writer(Generic[E]):
         return len(self._jobs)
 
     def check(self) -> None:
-        """Raises StorageUnavailable when the writer has stopped."""
+        """Check that the writer goes on.
+
+        Raises:
+            StorageUnavailable: It has stopped.
+        """
         with self._ready:
             self._check()
 

@@ -34,7 +34,7 @@ class Moved:
     skipped: int = 0
 
     def totals(self) -> dict[str, int]:
-        """All but what was skipped."""
+        """Return all but what was skipped."""
         return {
             "collections": self.collections,
             "subjects": self.subjects,

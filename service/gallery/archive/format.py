@@ -28,7 +28,7 @@ Block = dict[str, Any]
 
 
 def read_blocks(path: Path) -> Iterator[Block]:
-    """All blocks of a whole archive, the head first and the end last.
+    """Yield all blocks of a whole archive, the head first and the end last.
 
     Raises:
         ArchiveInvalid: Another version, damaged, or cut short.

@@ -31,7 +31,7 @@ COMPACT_EVERY = 60.0
 class IndexManager:
     """Keeps the indexes in step with the database. One thread applies changes; any thread searches.
 
-    A thread of low priority settles what has gathered; it never holds up a search or a change for more than moments.
+    A thread of low priority compacts what has gathered; it never holds up a search or a change for more than moments.
     """
 
     def __init__(self, engine: sa.Engine, directory: Path, tiers: Tiers, erase_within: float, keyring: Keyring) -> None:
@@ -99,12 +99,12 @@ class IndexManager:
         return self.loaded
 
     def start(self) -> None:
-        """Begin to settle in the background."""
+        """Begin to compact in the background."""
         self._thread.start()
         self._wake.set()
 
     def close(self) -> None:
-        """Stop settling; what was being built is dropped."""
+        """Stop compacting; what was being built is dropped."""
         self._closing.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -120,37 +120,37 @@ class IndexManager:
         return Backlog(0, 0.0)
 
     def get(self, place: Place) -> TieredIndex | None:
-        """The index of a collection and model, if anything was ever added to it."""
+        """Return the index of a collection and model, if anything was ever added to it."""
         return self._indexes.get(place)
 
     def search(self, _: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
-        """What the index of a collection and model finds."""
+        """Search the index of a collection and model."""
         index = self._indexes.get(place)
         return [CandidateList.nothing() for _ in probes] if index is None else index.search(probes, k)
 
     def count(self, _: sa.Connection, place: Place) -> int:
-        """Templates in one index."""
+        """Count the templates in one index."""
         index = self._indexes.get(place)
         return 0 if index is None else len(index)
 
     def sizes(self, _: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates and bytes of memory of every index."""
+        """Return templates and bytes of memory of every index."""
         return {place: (len(index), index.memory) for place, index in list(self._indexes.items())}
 
     def places(self, _: sa.Connection) -> list[Place]:
-        """Where an index holds anything."""
+        """Return where an index holds anything."""
         return [place for place, index in list(self._indexes.items()) if len(index)]
 
     def entries(self, _: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All that one index holds, in parts."""
+        """Return all that one index holds, in parts."""
         index = self._indexes.get(place)
         return iter(()) if index is None else index.entries()
 
     def check(self) -> None:
-        """The indexes are in this process's memory: they answer."""
+        """Check nothing: the index is in this process's memory."""
 
     def indexes(self) -> list[TieredIndex]:
-        """All indexes, at this moment."""
+        """Return all indexes, at this moment."""
         return list(self._indexes.values())
 
     def apply(self, changes: Sequence[IndexChange]) -> None:
@@ -171,7 +171,7 @@ class IndexManager:
             self._wake.set()
 
     def compact(self, *, thorough: bool = True) -> None:
-        """Settle everything now, on this thread."""
+        """Compact everything now, on this thread."""
         for index in self.indexes():
             while index.compact(self._closing.is_set, thorough=thorough):
                 pass
@@ -222,7 +222,7 @@ class IndexManager:
                 self.compact(thorough=thorough)
             except BuildStopped:
                 return
-            except Exception:  # what has not settled is still found; the next attempt may go better
+            except Exception:  # what is not compacted is still found; the next attempt may go better
                 log.exception("settling failed")
                 self._closing.wait(COMPACT_EVERY)
             if thorough:
@@ -230,7 +230,7 @@ class IndexManager:
 
 
 def idle_cores() -> ThreadPoolExecutor | None:
-    """Threads for the cores that one search leaves idle, where there is more than one core."""
+    """Return threads for the cores that one search leaves idle, where there is more than one core."""
     cores = len(os.sched_getaffinity(0))
     return ThreadPoolExecutor(cores - 1, "gallery-helper") if cores > 1 else None
 

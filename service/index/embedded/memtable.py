@@ -29,7 +29,7 @@ class Memtable:
 
     @staticmethod
     def empty(dim: int, room: int = SMALLEST) -> Memtable:
-        """A block of no vectors with room for `room`."""
+        """Make a memtable of no vectors with room for `room`."""
         return Memtable(
             np.empty((room, dim), np.float32),
             np.empty(room, np.int64),
@@ -39,7 +39,7 @@ class Memtable:
         )
 
     def extended(self, rows: Rows, groups: Rows, vectors: Matrix) -> Memtable:
-        """The block with more entries behind its own; shares its memory where there is room, and copies where not.
+        """Return the memtable with more entries behind its own; it shares memory where there is room, or copies.
 
         Only the newest block of a line may be extended, by one thread at a time.
         """
@@ -55,7 +55,7 @@ class Memtable:
         return Memtable(target.vectors, target.rows, target.groups, target.alive, end)
 
     def without(self, rows: Rows) -> Memtable:
-        """A block of the living entries but for the ascending `rows`, with memory of its own."""
+        """Return a memtable of the living entries but for the ascending `rows`, with memory of its own."""
         kept = self.alive[: self.length].copy()
         kept[find(self.rows[: self.length], kept, rows)] = False
         positions = np.flatnonzero(kept)
@@ -70,11 +70,11 @@ class Memtable:
         return Memtable(grown.vectors, grown.rows, grown.groups, grown.alive, self.length)
 
     def positions(self, rows: Rows) -> Rows:
-        """Where those of `rows` stand that are held and alive."""
+        """Return where those of `rows` stand that are held and alive."""
         return find(self.rows[: self.length], self.alive, rows)
 
     def nearest(self, probes: Matrix, k: int) -> tuple[NDArray[np.float32], Rows]:
-        """The k best of all entries, the dead included: (Q,k) cosines, descending, and positions."""
+        """Find the k best of all entries, the dead included: (Q,k) cosines, descending, and positions."""
         scores, positions = faiss.knn(
             probes, self.vectors[: self.length], min(k, self.length), faiss.METRIC_INNER_PRODUCT
         )
@@ -87,7 +87,7 @@ class Memtable:
 
 
 def find(held: Rows, alive: NDArray[np.bool_], wanted: Rows) -> Rows:
-    """Positions in the ascending `held` of those `wanted` rows that are there and alive."""
+    """Find the positions in the ascending `held` of those `wanted` rows that are there and alive."""
     if len(held) == 0 or len(wanted) == 0:
         return np.empty(0, np.int64)
     at = np.searchsorted(held, wanted)

@@ -59,7 +59,7 @@ Part = tuple[Rows, Rows, NDArray[np.float32] | NDArray[np.float16], Rows]
 
 
 def build(parts: Sequence[Part], dim: int, stopped: Callable[[], bool]) -> Segment:
-    """One segment out of the wanted vectors of several sources.
+    """Build one segment out of the wanted vectors of several sources.
 
     Raises:
         BuildStopped: `stopped` said so.
@@ -119,7 +119,7 @@ class SegmentSet:
 
     @staticmethod
     def of(segments: Sequence[Segment]) -> SegmentSet:
-        """Segments in one, of which each keeps its index and file."""
+        """Join segments, of which each keeps its codes and its file."""
         if not segments:
             nothing = np.empty(0, np.int64)
             return SegmentSet((), (), nothing, nothing, np.empty(0, bool))
@@ -138,7 +138,7 @@ class SegmentSet:
     def nearest(
         self, probes: Matrix, k: int, shortlist: int, helpers: Executor | None = None
     ) -> tuple[NDArray[np.float32], Rows]:
-        """About the k best of all entries, the dead included: (Q,K) cosines, descending, and positions; K up to k.
+        """Find about the k best of all entries, the dead included: (Q,K) cosines, descending, and positions; K <= k.
 
         The `shortlist` closest codes, shared out among the segments (but not fewer than `LEAST` of each, nor than k),
         are put in order by their float16 values. Idle `helpers` scan some of the segments.

@@ -102,7 +102,7 @@ class SegmentFolder:
             log.warning("a superseded segment could not be deleted (%s)", error)
 
     def read(self, file: Path) -> Segment:
-        """A segment as it was written, all alive.
+        """Read a segment as it was written, all alive.
 
         Raises:
             SegmentRefused: Damaged, or of another store or model.
@@ -137,7 +137,7 @@ class SegmentFolder:
         return Segment(codes, vectors.reshape(len(rows), self.dim), rows, groups, np.ones(len(rows), bool), file)
 
     def load(self, living: Rows, last_given: int) -> tuple[list[Segment], list[str]]:
-        """The segments that agree with the database, flags set by it, and why others were refused (and deleted).
+        """Read the segments that agree with the database, flags set by it; returns also why others were deleted.
 
         Args:
             living: Rows of the database, ascending.

@@ -1,4 +1,4 @@
-"""The embedded index: an exact block for what is fresh, compressed segments for what has settled."""
+"""One embedded index: an exact memtable for what is fresh, compressed segments for the rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tiers:
     exact: int = 65_536
     """Up to so many vectors every search is exact and nothing is compressed."""
     fresh: int = 8_192
-    """Beyond that, fresh vectors that gather before they settle. They cost a search more than settled ones."""
+    """Beyond that, fresh vectors that gather before they are compacted. They cost a search more than the rest."""
     segment: int = 131_072
     """Vectors of a full segment: what one rebuild works on, and by how much memory grows meanwhile."""
     shortlist: int = 1_024
@@ -88,7 +88,7 @@ class TieredIndex:
         room: int = SMALLEST,
         helpers: Executor | None = None,
     ) -> None:
-        """An index of `segments`, or of nothing; `files` is where later segments are kept.
+        """Make an index of `segments`, or of nothing; `files` is where later segments are kept.
 
         `room` is made for so many fresh vectors; more find theirs, at the price of a copy. `helpers` take part in
         searches of many segments while they are idle.
@@ -104,7 +104,7 @@ class TieredIndex:
         self._gone = False
 
     def add(self, rows: Rows, groups: Rows, vectors: Matrix) -> None:
-        """Append to the fresh block; found by every search that begins after the return."""
+        """Append to the memtable; every search that begins after the return sees it."""
         with self._change:
             view = self._view
             self._view = replace(
@@ -127,7 +127,7 @@ class TieredIndex:
         return removed
 
     def search(self, probes: Matrix, k: int) -> list[CandidateList]:
-        """Exact over the fresh block, short-listed over the settled; deeper until k groups are found or all is seen."""
+        """Search the memtable exactly and the segments by short list, until k groups are found or all is seen."""
         view = self._view
         nothing = np.empty(0, np.int64)
         results = [CandidateList(nothing, nothing, np.empty(0, np.float32))] * len(probes)
@@ -147,13 +147,13 @@ class TieredIndex:
         return results
 
     def rows(self) -> Rows:
-        """All living rows, ascending."""
+        """Return all living rows, ascending."""
         view = self._view
         fresh = view.memtable.rows[: view.memtable.length][view.memtable.alive[: view.memtable.length]]
         return np.sort(np.concatenate([view.segments.rows[view.segments.alive], fresh]))
 
     def entries(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All living entries in parts: rows, groups, vectors as they are searched."""
+        """Yield all living entries in parts: rows, groups, vectors as they are searched."""
         view = self._view
         fresh = np.flatnonzero(view.memtable.alive[: view.memtable.length])
         sources: list[Part] = [
@@ -179,7 +179,7 @@ class TieredIndex:
 
     @property
     def fresh(self) -> int:
-        """Vectors that have not settled, the dead among them included."""
+        """Vectors in the memtable, the dead among them included."""
         return self._view.memtable.length
 
     @property
@@ -213,7 +213,7 @@ class TieredIndex:
         return result
 
     def discard(self) -> None:
-        """The collection is gone: forget everything, the files too; a rebuild under way ends without effect."""
+        """Forget everything, the files too, of a collection that is gone; a rebuild under way ends without effect."""
         with self._change:
             self._gone = True
             self._view = View(SegmentSet.of(()), Memtable.empty(self.dim), 0)
@@ -288,7 +288,7 @@ class TieredIndex:
 
     @property
     def wants_compaction(self) -> bool:
-        """Whether `settle` would do something."""
+        """Whether `compact` would do something."""
         return self._plan(self._view, False) is not None
 
     def _plan(self, view: View, thorough: bool) -> tuple[int, int, bool] | None:

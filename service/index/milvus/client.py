@@ -47,17 +47,17 @@ class MilvusCopy:
         self.client.close()
 
     def check(self) -> None:
-        """Whether Milvus answers."""
+        """Check that Milvus answers."""
         with _milvus_errors():
             self.client.list_collections(timeout=self._seconds)
 
     def exists(self, model: int) -> bool:
-        """Whether a model's collection is there."""
+        """Return whether a model's collection is there."""
         with _milvus_errors():
             return bool(self.client.has_collection(self.name(model), timeout=self._seconds))
 
     def answers(self, model: int) -> bool:
-        """Whether a model's collection is there and can be searched."""
+        """Return whether a model's collection is there and can be searched."""
         if model not in self._loaded and self.exists(model):
             with _milvus_errors():
                 state = self.client.get_load_state(self.name(model), timeout=self._seconds)["state"]
@@ -106,7 +106,7 @@ class MilvusCopy:
                 time.sleep(0.5)
 
     def nearest(self, place: Place, probes: Matrix, reach: int) -> list[list[int]]:
-        """Rows closest to each probe, closest first."""
+        """Find the rows closest to each probe, closest first."""
         with _milvus_errors():
             answer = self.client.search(
                 self.name(place[1]),
@@ -120,7 +120,7 @@ class MilvusCopy:
         return [[int(hit["id"]) for hit in hits] for hits in answer]
 
     def shown(self, model: int, rows: set[int]) -> set[int]:
-        """Those of `rows` that searches of a model find now."""
+        """Return those of `rows` that searches of a model find now."""
         if not rows:
             return set()
         with _milvus_errors():
@@ -134,7 +134,7 @@ class MilvusCopy:
         return {int(entry["row"]) for entry in entries}
 
     def all(self, model: int, last: int, condition: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-        """Everything under a condition up to the row `last`, in parts: the client's iterator overlooks the newest."""
+        """Yield everything under a condition up to the row `last`: the client's iterator overlooks the newest."""
         for start in range(0, last + 1, PAGE):
             with _milvus_errors():
                 yield from self.client.query(
@@ -146,7 +146,7 @@ class MilvusCopy:
                 )
 
     def name(self, model: int) -> str:
-        """What Milvus calls a model's collection."""
+        """Return what Milvus calls a model's collection."""
         return f"facet_{self._id}_{model}"
 
 

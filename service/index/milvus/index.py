@@ -62,7 +62,7 @@ class MilvusIndex:
         outbox.write(connection, changes)
 
     def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
-        """What Milvus shows and the database still has, and what is too fresh for it to show."""
+        """Search what Milvus shows and the database still has, and what is too fresh for it to show."""
         if (changes := self.backlog.changes) > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {changes} changes to follow: searches go on when it has.")
         has = self.copy.answers(place[1])
@@ -88,15 +88,15 @@ class MilvusIndex:
         return results
 
     def count(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model."""
+        """Count the templates of a collection and model."""
         return self._counts.of(connection, place)
 
     def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates, and the bytes that their vectors take in Milvus."""
+        """Return templates, and the bytes that their vectors take in Milvus."""
         return {place: (total, total * (4 * dim + 24)) for place, _, _, dim, total in source.places(connection)}
 
     def places(self, connection: sa.Connection) -> list[Place]:
-        """Where Milvus holds anything."""
+        """Return where Milvus holds anything."""
         self.relay.catch_up()
         last = source.last_template_row(connection)
         return sorted(
@@ -109,7 +109,7 @@ class MilvusIndex:
         )
 
     def entries(self, connection: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All that Milvus holds of a collection and model, after it has followed."""
+        """Yield all that Milvus holds of a collection and model, after it has followed."""
         self.relay.catch_up()
         if not self.copy.answers(place[1]):
             return
@@ -122,7 +122,7 @@ class MilvusIndex:
             yield rows, groups, np.array([entry["vector"] for entry in entries], np.float32)
 
     def check(self) -> None:
-        """Whether Milvus answers and is not too far behind."""
+        """Check that Milvus answers and is not too far behind."""
         self.copy.check()
         if self.backlog.changes > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {self.backlog.changes} changes to follow.")
@@ -132,6 +132,6 @@ class MilvusIndex:
         self.relay.catch_up(thorough=thorough)
 
     def close(self) -> None:
-        """Stop carrying; another process, or the next start, goes on."""
+        """Stop delivering; another process, or the next start, goes on."""
         self.relay.close()
         self.copy.close()

@@ -49,7 +49,7 @@ class Entry:
 
 
 def write(connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
-    """Note the changes of a change, in its own transaction."""
+    """Note changes, in the transaction that makes them."""
     noted: list[dict[str, Any]] = []
     for change in changes:
         if isinstance(change, Added):
@@ -73,7 +73,7 @@ def write_all(connection: sa.Connection, model: int) -> None:
 
 
 def waiting(connection: sa.Connection) -> tuple[int, int | None]:
-    """How many changes the index has still to follow, and the row of the oldest of them."""
+    """Return how many changes the index has still to follow, and the row of the oldest of them."""
     count, oldest = connection.execute(
         sa.select(sa.func.count(), sa.func.min(outbox.c.row)).where(outbox.c.applied_at.is_(None))
     ).one()
@@ -81,17 +81,17 @@ def waiting(connection: sa.Connection) -> tuple[int, int | None]:
 
 
 def holds(connection: sa.Connection) -> bool:
-    """Whether anything is here."""
+    """Return whether anything is here."""
     return connection.scalar(sa.select(outbox.c.row).limit(1)) is not None
 
 
 def take(connection: sa.Connection) -> list[Entry]:
-    """The oldest changes that the index has still to follow."""
+    """Return the oldest changes that the index has still to follow."""
     return _entries(connection, outbox.c.applied_at.is_(None))
 
 
 def ripe(connection: sa.Connection, seconds: float) -> list[Entry]:
-    """The oldest additions that the index took longer ago than this, by the database's own clock."""
+    """Return the oldest additions that the index took longer ago than this, by the database's own clock."""
     old = sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return _entries(connection, outbox.c.applied_at < old)
 
@@ -119,12 +119,12 @@ def repeat(connection: sa.Connection, lost: Sequence[Entry]) -> None:
 
 
 def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
-    """Templates of a collection and model that the index may not show yet: `row`, `subject_row`, `vector`."""
+    """Return templates of a collection and model that the index may not show yet: `row`, `subject_row`, `vector`."""
     return list(connection.execute(_FRESH, {"collection": place[0], "model": place[1]}))
 
 
 def has_left(connection: sa.Connection, model: int, collection: int | None = None) -> bool:
-    """Whether a model, or one collection of it, has templates that are not here any more: the index must answer."""
+    """Return whether a model, or one collection of it, has templates that are not here: the index must answer."""
     here = sa.exists().where(outbox.c.template_row == templates.c.row, outbox.c.kind == "add").correlate(templates)
     query = sa.select(templates.c.row).where(templates.c.model_row == model, ~here)
     if collection is not None:

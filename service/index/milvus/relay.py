@@ -1,4 +1,4 @@
-"""Brings the database's changes to Milvus, in order, one process at a time; a change may be brought twice."""
+"""Brings changes to Milvus, in order, one process at a time; a change may be delivered twice."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from service.index.milvus.client import MilvusCopy
 from service.index.milvus.outbox import Entry, Kind
 
 log = logging.getLogger(__name__)
-CARRY_EVERY = 0.25
+DELIVER_EVERY = 0.25
 SHOWN_AFTER = 20.0
 """Seconds after which Milvus is asked whether it shows what it took: four times those by which `Bounded` may lag, so
 that what one of its replicas shows, all do."""
-CARRYING = 0x6361727279
-"""The lock of the process that carries."""
+DELIVERING = 0x6361727279
+"""The lock of the process that delivers."""
 
 
 class OutboxRelay:
-    """One thread of each process; whichever comes first carries, the others see that there is nothing to do."""
+    """One thread of each process; whichever comes first delivers, the others see that there is nothing to do."""
 
     def __init__(
         self, database: Database[IndexChange], copy: MilvusCopy, observe: Callable[[str, float], None]
     ) -> None:
-        """Note what Milvus lacks altogether, and begin to carry.
+        """Note what Milvus lacks altogether, and begin to deliver.
 
         Args:
             database: Holds the outbox.
             copy: Follows it.
-            observe: Told how long it took to carry some changes.
+            observe: Told how long it took to deliver some changes.
 
         Raises:
             StorageError: Milvus or the database does not answer.
@@ -63,26 +63,26 @@ class OutboxRelay:
         return Backlog(self._waiting, 0.0 if self._oldest is None else time.monotonic() - self._oldest_since)
 
     def close(self) -> None:
-        """Stop carrying; another process, or the next start, goes on."""
+        """Stop delivering; another process, or the next start, goes on."""
         self._closing.set()
         self._thread.join()
 
     def catch_up(self, *, thorough: bool = False) -> None:
-        """Carry all there is; thoroughly, also until Milvus has settled and searches rely on it alone."""
-        self.carry()
+        """Deliver all there is; thoroughly, also until Milvus has compacted it and searches rely on it alone."""
+        self.deliver()
         while self._database.read(outbox.waiting)[0]:
-            time.sleep(CARRY_EVERY / 5)  # another process may be at it
-            self.carry()
+            time.sleep(DELIVER_EVERY / 5)  # another process may be at it
+            self.deliver()
         if not thorough:
             return
         for model in self._database.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
             if self._copy.exists(model):
                 self._copy.compact(model)
         while self._database.read(outbox.holds):
-            time.sleep(CARRY_EVERY)
-            self.carry()
+            time.sleep(DELIVER_EVERY)
+            self.deliver()
 
-    def carry(self) -> bool:
+    def deliver(self) -> bool:
         """Let Milvus follow some changes; False when there are none, or another process is at it.
 
         Raises:
@@ -90,7 +90,7 @@ class OutboxRelay:
         """
         with storage_errors(), self._database.engine.connect() as connection, connection.begin():
             self._look(connection)
-            if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
+            if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": DELIVERING}):
                 return False
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             started = time.perf_counter()
@@ -122,7 +122,7 @@ class OutboxRelay:
             self._oldest, self._oldest_since = oldest, time.monotonic()
 
     def _let_go(self, connection: sa.Connection, ripe: Sequence[Entry]) -> None:
-        """Rely on Milvus for what it was seen to show; carry again what it took and does not show."""
+        """Rely on Milvus for what it was seen to show; deliver again what it took and does not show."""
         living = candidates.living(connection, [entry.template for entry in ripe])
         lost: set[int] = set()
         for model in {entry.model for entry in ripe if entry.model is not None}:
@@ -144,7 +144,7 @@ class OutboxRelay:
             self._copy.delete(model, rows)
 
     def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
-        """Upsert what the database still has: carried over twice, it is there once."""
+        """Upsert what the database still has: delivered twice, it is there once."""
         query = sa.select(
             templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
         ).where(templates.c.row.in_(rows))
@@ -184,12 +184,12 @@ class OutboxRelay:
         self._look(connection)
 
     def _run(self) -> None:
-        pause = CARRY_EVERY
+        pause = DELIVER_EVERY
         while not self._closing.wait(pause):
             try:
-                while self.carry() and not self._closing.is_set():
+                while self.deliver() and not self._closing.is_set():
                     pass
-                pause = CARRY_EVERY
+                pause = DELIVER_EVERY
             except StorageError as error:
                 log.warning("changes wait for Milvus: %s", error)
                 pause = min(10.0, 2 * pause)
