@@ -1,4 +1,4 @@
-"""SegmentSet vectors, compressed: 4-bit product quantisation finds a short list, float16 puts it in order.
+"""Segments: compressed vectors; 4-bit product quantisation finds a short list, float16 puts it in order.
 
 Every vector is scanned, by table look-ups on 4-bit codes in registers (Andre et al., "Quicker ADC", 2019; faiss' fast
 scan), so no neighbour is lost in a cell or graph never visited; the short list is scored again with the float16 values
