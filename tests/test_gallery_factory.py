@@ -37,7 +37,7 @@ def imported(code: str) -> set[str]:
 
 def test_an_embedded_gallery_imports_no_server_and_no_client(tmp_path: Path) -> None:
     modules = imported(OPEN_EMBEDDED.format(data=str(tmp_path)))
-    assert {"faiss", "service.index.embedded.manager"} <= modules
+    assert {"faiss", "service.index.embedded.index"} <= modules
     assert not modules & {"psycopg", "pgvector", "pymilvus", "service.index.pgvector"}
     assert not {name for name in modules if name.startswith("service.index.milvus")}
 

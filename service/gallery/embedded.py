@@ -13,7 +13,7 @@ from service.database.transaction import storage_errors
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
 from service.index.base import Progress
 from service.index.changes import IndexChange
-from service.index.embedded.manager import IndexManager
+from service.index.embedded.index import EmbeddedIndex
 from service.index.embedded.tiered import Tiers
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def open_embedded(
     database: SqliteDatabase[IndexChange] = SqliteDatabase(directory)
     try:
         with storage_errors():
-            index = IndexManager(database.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring)
+            index = EmbeddedIndex(database.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring)
             index.load(progress)
     except BaseException:
         database.release()

@@ -26,7 +26,7 @@ from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
 from service.index import vectors
 from service.index.base import Matrix, Rows
-from service.index.embedded.manager import idle_cores, prefer_matrix_products
+from service.index.embedded.index import idle_cores, prefer_matrix_products
 from service.index.embedded.segment import BuildStopped
 from service.index.embedded.tiered import TieredIndex, Tiers
 

@@ -73,7 +73,7 @@ class _Seen:
 
 
 class TieredIndex:
-    """A `VectorIndex`. Reads take no lock: they work on the last published view.
+    """The index of one collection and model. Reads take no lock: they work on the last published view.
 
     Changes of one thread and rebuilds of another may go on beside searches of any number of threads.
     """

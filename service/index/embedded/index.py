@@ -1,4 +1,4 @@
-"""All indexes of a gallery, one per collection and model, derived from the database."""
+"""The embedded index of a gallery: one part per collection and model, in memory, derived from the database."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 COMPACT_EVERY = 60.0
 
 
-class IndexManager:
-    """Keeps the indexes in step with the database. One thread applies changes; any thread searches.
+class EmbeddedIndex:
+    """A `VectorIndex` in this process. One thread applies changes; any thread searches.
 
     A thread of low priority compacts what has gathered; it never holds up a search or a change for more than moments.
     """
@@ -118,10 +118,6 @@ class IndexManager:
     def backlog(self) -> Backlog:
         """Nothing: a change is answered when the indexes have followed."""
         return Backlog(0, 0.0)
-
-    def get(self, place: Place) -> TieredIndex | None:
-        """Return the index of a collection and model, if anything was ever added to it."""
-        return self._indexes.get(place)
 
     def search(self, _: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
         """Search the index of a collection and model."""
