@@ -23,6 +23,7 @@ from service.api.readiness import Readiness
 from service.api.routes import ROUTERS, health, web_page
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
+from service.database.audit_log import AuditLog
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.executor import Executor
@@ -31,8 +32,8 @@ from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
 from service.gallery.metrics import register_disk, register_gallery, storage_seconds
-from service.gallery.records import Progress
 from service.gallery_factory import open_gallery
+from service.index.base import Progress
 from service.keys import Keys
 from service.metrics import CollectionLabels, register_process
 from service.models import Models
@@ -102,7 +103,7 @@ def create_app(
             seconds = time.perf_counter() - begun
             about = "Time from the start to readiness, gallery and models included."
             Gauge("facet_startup_seconds", about, registry=series.registry).set(seconds)
-            log.info("ready after %.2f s with %d templates", seconds, services.gallery.loaded.templates)
+            log.info("ready after %.2f s with %d templates", seconds, services.gallery.index.loaded.templates)
             yield
             log.info("stopping: finishing what was admitted")
 
@@ -148,12 +149,13 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         models.exercise()
         models.register(series.registry)
         gallery = stack.enter_context(closing(open_gallery(settings, _telling(), storage_seconds(series.registry))))
+        database, audit_log = gallery.database, AuditLog(gallery.database.defer)
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
         executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
         executor.register(series.registry)
-        register_gallery(series.registry, gallery, gallery.engine.pool)
+        register_gallery(series.registry, gallery)
         if settings.database is None:
             register_disk(series.registry, settings.data)
         perception = Perception(
@@ -161,7 +163,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         )
         engine_limits = EngineLimits(settings.default_fmr, settings.ambiguous_margin)
 
-        roles = Roles(models, gallery)
+        roles = Roles(models, database)
 
         def check() -> None:
             gallery.check()
@@ -170,7 +172,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         readiness = Readiness(quick=check, thorough=models.exercise)
         readiness.register(series.registry)
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
-        decision_log = DecisionLog(gallery, Retention(settings.comparison_rows, settings.comparison_days))
+        decision_log = DecisionLog(database, Retention(settings.comparison_rows, settings.comparison_days))
         budget = Budget(settings.shadow_queue, settings.shadow_cpu)
         rollout_metrics, backfill_metrics = RolloutMetrics(series.registry), BackfillMetrics(series.registry)
         shadow = stack.enter_context(
@@ -179,11 +181,12 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             )
         )
         register_roles(series.registry, roles, shadow.waiting)
-        reembeddings = Reembeddings(models, gallery, roles)
+        reembeddings = Reembeddings(models, database, roles)
         register_jobs(series.registry, reembeddings.latest, roles.name_of)
-        reembedder = stack.enter_context(closing(Reembedder(models, gallery, backfill_metrics, executor.is_occupied)))
+        keyring, busy = settings.keyring, executor.is_occupied
+        reembedder = stack.enter_context(closing(Reembedder(models, database, keyring, backfill_metrics, busy)))
         observed_templates = stack.enter_context(
-            closing(ObservedTemplates(models, gallery, backfill_metrics, settings.renew_fmr, executor.is_occupied))
+            closing(ObservedTemplates(models, database, keyring, audit_log, backfill_metrics, settings.renew_fmr, busy))
         )
         yield Services(
             settings=settings,
@@ -196,7 +199,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             reembeddings=reembeddings,
             reembedder=reembedder,
             observed_templates=observed_templates,
-            keys=Keys(gallery.engine),
+            keys=Keys(database.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),
             body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),
@@ -206,7 +209,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             observers=Observers(
                 [
                     series.decisions,
-                    Auditor(gallery.audit),
+                    Auditor(audit_log.append),
                     rollout_metrics,
                     shadow,
                     observed_templates,

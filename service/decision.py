@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from service.face.cross_model import Thresholds
 from service.face.errors import ThresholdUnsupported
 from service.face.score import Threshold
+from service.measures.matching import matches
 
 
 class Scored(Protocol):
@@ -61,12 +61,7 @@ def threshold_for(
 
 def is_match(score: float, threshold: Threshold) -> bool:
     """Say whether one comparison's score reaches the threshold."""
-    return score >= threshold.value
-
-
-def matching(scores: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
-    """Say for each of (N,) scores whether it reaches the threshold."""
-    return np.asarray(scores >= threshold)
+    return bool(matches(np.asarray(score), threshold.value))
 
 
 def decide(score: float, threshold: Threshold) -> Outcome:

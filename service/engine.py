@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.database.schema import new_id
 from service.decision import OperatingPoint, Outcome, decide, decide_open_set, threshold_for
 from service.enrolment_report import (
     EnrolmentReport,
@@ -41,7 +42,6 @@ from service.gallery.records import (
     Idempotency,
     KeptReply,
     NewFace,
-    new_id,
 )
 from service.gallery_models import Reach, References
 from service.models import Models

@@ -4,8 +4,10 @@
 
     FacetError
     |-- service.face.errors      images, faces, models, thresholds
-    |-- service.gallery.errors   collections, subjects, storage
-    |-- service.rollout.errors  roles of models, outcomes of decisions
+    |-- service.database.errors  storage, cursors
+    |-- service.index.errors     vectors
+    |-- service.gallery.errors   collections, subjects, faces
+    |-- service.rollout.errors   roles of models, outcomes of decisions
     `-- service.keys, service.executor, service.api   who may ask, and how much
 
 Each concrete class carries a stable `code`; the HTTP edge maps classes to problem details in one table.

@@ -1,4 +1,4 @@
-"""The gallery that the settings ask for; only the engine in force is loaded."""
+"""The gallery that the settings ask for; only the modules of its own database and index are imported."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from service.database.postgres import Database, open_database
-from service.database.sqlite import open_engine
-from service.gallery.embedded import open_embedded
+from service.database.postgres.engine import PostgresOptions, connect_postgres
+from service.database.sqlite.engine import open_engine
 from service.gallery.gallery import Gallery, Observe, unobserved
-from service.gallery.records import Progress
+from service.index.base import Progress
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,26 +20,36 @@ if TYPE_CHECKING:
 def open_gallery(
     settings: Settings, progress: Callable[[Progress], None] | None = None, observe: Observe = unobserved
 ) -> Gallery:
-    """Open the gallery, ready to be used. Raises: StorageError."""
-    database = database_of(settings)
-    if database is None:
+    """Open the gallery, ready to be used.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
+    options = database_of(settings)
+    if options is None:
+        from service.gallery.embedded import open_embedded  # noqa: PLC0415
+
         return open_embedded(settings.data, keyring=settings.keyring, progress=progress, observe=observe)
-    from service.gallery.replicated import open_replicated  # noqa: PLC0415 - most services are on one machine
+    from service.gallery.replicated import open_replicated  # noqa: PLC0415
 
-    return open_replicated(database, milvus_of(settings), observe=observe)
-
-
-def open_record(settings: Settings) -> sa.Engine:
-    """The record alone, as the service left it; works beside a running service. Raises: StorageError."""
-    database = database_of(settings)
-    return open_engine(settings.data) if database is None else open_database(database)
+    return open_replicated(options, milvus_of(settings), observe=observe)
 
 
-def database_of(settings: Settings) -> Database | None:
-    """The database that holds the record, None when it is a file."""
+def connect_database(settings: Settings) -> sa.Engine:
+    """Connect to the database alone; works beside a running service.
+
+    Raises:
+        StorageError: It cannot be opened.
+    """
+    options = database_of(settings)
+    return open_engine(settings.data) if options is None else connect_postgres(options)
+
+
+def database_of(settings: Settings) -> PostgresOptions | None:
+    """Return the database server that keeps the gallery, None when a file does."""
     if settings.database is None:
         return None
-    return Database(
+    return PostgresOptions(
         sa.make_url(settings.database),
         settings.database_password.get_secret_value(),
         settings.database_sslmode,
@@ -53,7 +62,7 @@ def database_of(settings: Settings) -> Database | None:
 
 
 def milvus_of(settings: Settings) -> Server | None:
-    """The Milvus that searches, None when another index does."""
+    """Return the Milvus that searches, None when another index does."""
     if settings.milvus is None:
         return None
     from service.index.milvus.client import Server  # noqa: PLC0415 - as above

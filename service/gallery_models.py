@@ -21,7 +21,8 @@ from service.face.errors import SpaceMismatch
 from service.face.manifest import Manifest
 from service.gallery.errors import TemplateMissing
 from service.gallery.gallery import Gallery
-from service.gallery.records import Hit, Vector
+from service.gallery.records import Hit
+from service.index.base import Vector
 from service.models import Models
 
 FRESH_SECONDS = 1.0

@@ -1,8 +1,8 @@
 """Keys: who may ask for what.
 
-A key reads `facet_<id>_<secret>`. The id finds the record; of the 192-bit secret only an Argon2id hash is kept.
+A key reads `facet_<id>_<secret>`. The id finds the row; of the 192-bit secret only an Argon2id hash is kept.
 Hashing every request would cost more than the face work, so a key that has once been verified is remembered by a
-digest under a key of this process. Each request still reads the record: a revoked or expired key ends at once.
+digest under a key of this process. Each request still reads the row: a revoked or expired key ends at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 
 from service.database.schema import keys as table
-from service.database.sqlite import serialise, storage_errors
+from service.database.transaction import serialise, storage_errors
 from service.errors import FacetError
 
 SHAPE = re.compile(r"facet_([0-9a-f]{10})_([0-9a-f]{48})")
@@ -40,6 +40,8 @@ class KeyInvalid(FacetError):
 
 
 class KeyNotFound(FacetError):
+    """No live key has this id."""
+
     code = "key_not_found"
 
 
@@ -96,6 +98,7 @@ class Keys:
     """The keys of one store. Thread-safe; other processes may change the same store at any time."""
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] | None = None) -> None:
+        """Read and write the keys behind `engine`; `now` is the clock."""
         self._engine = engine
         self._writing = engine.execution_options(immediate=True)
         self._finding = engine.execution_options(single=True)
@@ -108,7 +111,7 @@ class Keys:
         self._verified: dict[str, tuple[bytes, str]] = {}
         self._find = select(table).where(table.c.id == bindparam("key_id"))
         self.quick = engine.dialect.name == "sqlite"
-        """Whether the record is a local file, where reading a key takes less than handing it to another thread."""
+        """Whether the database is a local file, where reading a key takes less than handing it to another thread."""
 
     def create(
         self,
@@ -117,7 +120,7 @@ class Keys:
         collections: Sequence[str] | None = None,
         lifetime: timedelta | None = None,
     ) -> tuple[Key, str]:
-        """Make a key; returns its record and the only copy of its text."""
+        """Make a key; returns it and the only copy of its text."""
         with storage_errors(), self._writing.begin() as connection:
             return self._insert(connection, name, scopes, collections, lifetime)
 
@@ -135,7 +138,11 @@ class Keys:
             return [_key(row) for row in connection.execute(select(table).order_by(table.c.created_at, table.c.id))]
 
     def revoke(self, key_id: str) -> None:
-        """End a key, at once and for good. Raises: KeyNotFound."""
+        """End a key, at once and for good.
+
+        Raises:
+            KeyNotFound: No live key has that id.
+        """
         live = update(table).where(table.c.id == key_id, table.c.revoked_at.is_(None))
         with storage_errors(), self._writing.begin() as connection:
             if connection.execute(live.values(revoked_at=self._now())).rowcount == 0:
@@ -146,7 +153,10 @@ class Keys:
 
         An unknown id costs one indexed read and no hash; wrong secrets for a known id are limited per minute.
 
-        Raises: KeyInvalid, TooManyGuesses, StorageError.
+        Raises:
+            KeyInvalid: The key is malformed, unknown, revoked or expired, or its secret is wrong.
+            TooManyGuesses: Too many wrong secrets came within a minute.
+            StorageError: The database cannot be used.
         """
         shown = self._look_up(text)
         if not self._is_remembered(shown):
@@ -157,7 +167,9 @@ class Keys:
     def recall(self, text: str) -> Key | None:
         """The key that `text` is, when it was verified before and costs no hash now; else None.
 
-        Raises: KeyInvalid, StorageError.
+        Raises:
+            KeyInvalid: The key is malformed, unknown, revoked or expired, or its secret is wrong.
+            StorageError: The database cannot be used.
         """
         shown = self._look_up(text)
         return shown.key if self._is_remembered(shown) else None

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from service import app
+from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.settings import read_settings
 
 

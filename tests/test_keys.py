@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from service.database.schema import keys as table
-from service.database.sqlite import open_engine
+from service.database.sqlite.engine import open_engine
 from service.keys import KeyInvalid, KeyNotFound, Keys, Scope, TooManyGuesses, _Shown, mask
 
 

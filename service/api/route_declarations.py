@@ -13,10 +13,10 @@ from service.api.http import errors as api
 from service.api.http.body import FORM, JSON, expected_size, read_body
 from service.api.http.problems import FRAMEWORK, MEDIA_TYPE, row_of
 from service.api.services import ServicesDep
+from service.database import errors as database
 from service.errors import FacetError
 from service.executor import Overloaded, Stopping
 from service.face import errors as face
-from service.gallery import errors as gallery
 from service.keys import KeyInvalid, TooManyGuesses
 
 M = TypeVar("M", bound=BaseModel)
@@ -52,10 +52,10 @@ IMAGE = (
 """Problems of every route that looks at images."""
 
 STORE = (
-    gallery.GalleryBusy,
-    gallery.StorageFull,
-    gallery.StorageReadOnly,
-    gallery.StorageUnavailable,
+    database.StorageBusy,
+    database.StorageFull,
+    database.StorageReadOnly,
+    database.StorageUnavailable,
 )
 """Problems of every route that reads or writes the gallery."""
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from service.bench.errors import BenchError
-from service.database.sqlite import open_engine
+from service.database.sqlite.engine import open_engine
 from service.keys import Keys, Scope
 
 START_SECONDS = 120.0

@@ -14,8 +14,9 @@ import numpy as np
 from service.api.schemas.requests import DEFAULT_COLLECTION
 from service.bench.floor import load_models
 from service.bench.server import Server, make_key
+from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.settings import Settings
 
 FACES_PER_SUBJECT = 10

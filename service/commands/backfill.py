@@ -14,10 +14,10 @@ from rich.table import Table
 
 from service.app import model_directories
 from service.commands.settings import DataOption, settings_for
-from service.database.sqlite import storage_errors
+from service.database.transaction import storage_errors
 from service.face.registry import Registry
 from service.gallery import template_coverage as covering
-from service.gallery_factory import open_gallery, open_record
+from service.gallery_factory import connect_database, open_gallery
 from service.models import Models, digests_of_space
 from service.rollout.backfill.jobs import CANCELLED, Job, end_job, list_jobs, start_job
 from service.rollout.backfill.reembeddings import Reembeddings
@@ -97,13 +97,13 @@ def drop(
     digest = registry.find(model).manifest.sha256
     models = Models.load(registry, settings.detector, settings.models, settings.default_model)
     with closing(open_gallery(settings)) as gallery:
-        receipt = Reembeddings(models, gallery, Roles(models, gallery)).drop(digest, collection)
+        receipt = Reembeddings(models, gallery.database, Roles(models, gallery.database)).drop(digest, collection)
     typer.echo(f"{receipt.templates} templates dropped, receipt {receipt.id}")
 
 
 @contextmanager
 def _record(settings: Settings) -> Iterator[sa.Engine]:
-    engine = open_record(settings)
+    engine = connect_database(settings)
     try:
         yield engine
     finally:

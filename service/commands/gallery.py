@@ -18,8 +18,9 @@ from service.bench.gallery.torture import torture as torment
 from service.commands.settings import DataOption, settings_for
 from service.gallery.archive import exports, imports
 from service.gallery.gallery import Gallery
-from service.gallery.records import Progress as Loading
-from service.gallery_factory import open_gallery, open_record
+from service.gallery.resealing import reseal
+from service.gallery_factory import connect_database, open_gallery
+from service.index.base import Progress as Loading
 from service.malloc import bound_heap
 from service.settings import read_settings
 
@@ -50,14 +51,15 @@ def compact(data: DataOption = None) -> None:
         _table(("collection", "model", "templates", "MiB"), [(*_size(size),) for size in gallery.sizes()])
 
 
-@app.command()
-def reseal(data: DataOption = None) -> None:
+@app.command("reseal")
+def reseal_(data: DataOption = None) -> None:
     """Seal every template and crop with the first of FACET_TEMPLATE_KEYS; interrupted, it goes on when run again.
 
     The service must be stopped. With `none` in the first place everything is stored in the clear again.
     """
+    keyring = settings_for(data).keyring
     with _opened(data) as gallery, Console(stderr=True).status("") as status:
-        done = gallery.reseal(lambda count: status.update(f"{count} values"))
+        done = reseal(gallery, keyring, lambda count: status.update(f"{count} values"))
     typer.echo(f"{done} values sealed again")
 
 
@@ -74,7 +76,7 @@ def export(
     Templates leave in the clear: keep the file where only those may read it who may read the faces.
     """
     settings = settings_for(data)
-    engine = open_record(settings)
+    engine = connect_database(settings)
     try:
         with _counting() as told:
             moved = exports.export(engine, file, collection, told, keyring=settings.keyring)
@@ -93,7 +95,7 @@ def import_(
 ) -> None:
     """Read an archive into the gallery; interrupted, it goes on when it is run again. The service must be stopped."""
     with _opened(data) as gallery, _counting() as told:
-        moved = imports.restore(gallery, file, conflict, told)
+        moved = imports.restore(gallery.database, file, conflict, told, keyring=settings_for(data).keyring)
     _moved("imported", moved)
 
 
@@ -200,7 +202,7 @@ def torture(
         Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()) as bar,
     ):
         task = bar.add_task("kills", total=kills)
-        toll = torment(
+        cost = torment(
             Path(folder),
             kills,
             clients=clients,
@@ -209,11 +211,11 @@ def torture(
         )
     _table(
         ("what", "count"),
-        [(field.name, getattr(toll, field.name)) for field in dataclasses.fields(toll) if field.name != "problems"],
+        [(field.name, getattr(cost, field.name)) for field in dataclasses.fields(cost) if field.name != "problems"],
     )
-    for problem in toll.problems:
+    for problem in cost.problems:
         typer.echo(problem, err=True)
-    if toll.problems:
+    if cost.problems:
         raise typer.Exit(1)
     typer.echo("Nothing acknowledged was lost; record and index agreed after every kill.")
 
@@ -238,7 +240,7 @@ def _opened(data: Path | None) -> Iterator[Gallery]:
 
 
 @contextmanager
-def _counting() -> Iterator[exports.Told]:
+def _counting() -> Iterator[exports.ReportProgress]:
     with Console(stderr=True).status("") as status:
         yield lambda moved: status.update(f"{moved.subjects} subjects, {moved.faces} faces")
 

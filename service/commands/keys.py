@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.commands.settings import DataOption, settings_for
-from service.gallery_factory import open_record
+from service.gallery_factory import connect_database
 from service.keys import Key, Keys, Scope
 
 app = typer.Typer(help="Make, list and revoke keys; a running service follows at once.", no_args_is_help=True)
@@ -63,7 +63,7 @@ def revoke(
 
 @contextmanager
 def _opened(data: Path | None) -> Iterator[Keys]:
-    engine = open_record(settings_for(data))
+    engine = connect_database(settings_for(data))
     try:
         yield Keys(engine)
     finally:

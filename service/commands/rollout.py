@@ -16,7 +16,7 @@ from service.commands.settings import DataOption, settings_for
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
-from service.gallery_factory import open_record
+from service.gallery_factory import connect_database
 from service.models import Models
 from service.pipeline import Perception
 from service.rollout.decision_log import LogQuery, flat_fields, read_decisions
@@ -99,7 +99,7 @@ def report_live(
     """Report how two models decided the same live requests. Works beside a running service."""
     settings = settings_for(data)
     registry = Registry.scan(model_directories(settings))
-    engine = open_record(settings)
+    engine = connect_database(settings)
     try:
         with engine.connect() as connection:
             roles = last_assignment(connection)

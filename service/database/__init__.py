@@ -1,1 +1,1 @@
-"""The database of record: transactions, schema, migrations, encryption. It knows no faces and no vectors' meaning."""
+"""Tables, transactions, encryption: what a gallery keeps. Nothing here knows what a face or a vector is."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.gallery.errors import KeyMissing, StorageUnavailable
+from service.database.errors import KeyMissing, StorageUnavailable
 
 NONCE_SIZE = 12
 KEY_SIZE = 32
@@ -32,17 +32,17 @@ class Keyring:
 
     @staticmethod
     def empty() -> Keyring:
-        """No keys: values are stored as they are."""
+        """Make a ring of no keys: values are stored as they are."""
         return Keyring(None, {})
 
     @staticmethod
     def parse(text: str) -> Keyring:
-        """Keys from `id:base64,id:base64`: 32 bytes each, the first one seals, the others only open.
+        """Read keys from `id:base64,id:base64`: 32 bytes each, the first one seals, the others only open.
 
         The id `none` in the first place (with no key) stores values as they are: the way out of encryption.
 
         Raises:
-            ValueError: the text does not read so. The message does not repeat it.
+            ValueError: The text does not read so. The message does not repeat it.
         """
         keys: dict[str, AESGCM] = {}
         parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -68,17 +68,31 @@ class Keyring:
         return Keyring(None if not parts or parts[0] == "none" else next(iter(keys)), keys)
 
     def seal(self, value: bytes, place: bytes) -> tuple[bytes, str | None]:
-        """The value as it is stored, and the id of the key that sealed it, if any."""
+        """Return the value as it is stored, and the id of the key that sealed it, if any."""
         if self.sealing is None:
             return value, None
         nonce = os.urandom(NONCE_SIZE)
         return nonce + self.keys[self.sealing].encrypt(nonce, value, place), self.sealing
 
-    def open(self, stored: bytes, key_id: str | None, place: bytes) -> bytes:
-        """The value that was sealed.
+    def seal_template(self, packed: bytes, face_row: int, model_row: int) -> tuple[bytes, str | None]:
+        """Return a template of a face and a model as it is stored, and the id of the key that sealed it, if any."""
+        return self.seal(packed, template_place(face_row, model_row))
+
+    def open_template(self, stored: bytes, key_id: str | None, face_row: int, model_row: int) -> bytes:
+        """Open the template of a face and a model.
 
         Raises:
-            KeyMissing: its key is not known. StorageUnavailable: it was changed or moved.
+            KeyMissing: Its key is not known.
+            StorageUnavailable: It was changed or moved.
+        """
+        return self.open(stored, key_id, template_place(face_row, model_row))
+
+    def open(self, stored: bytes, key_id: str | None, place: bytes) -> bytes:
+        """Open a sealed value.
+
+        Raises:
+            KeyMissing: Its key is not known.
+            StorageUnavailable: It was changed or moved.
         """
         if key_id is None:
             return stored
@@ -93,10 +107,10 @@ class Keyring:
 
 
 def template_place(face_row: int, model_row: int) -> bytes:
-    """Where a template belongs."""
+    """Return where a template belongs."""
     return struct.pack(">8sqq", b"template", face_row, model_row)
 
 
 def crop_place(face_row: int) -> bytes:
-    """Where a crop belongs."""
+    """Return where a crop belongs."""
     return struct.pack(">8sq", b"crop", face_row)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from service.database.sqlite import storage_errors
-from service.gallery.errors import CursorInvalid
-from service.gallery.records import Page
+from service.database.errors import CursorInvalid
+from service.database.transaction import storage_errors
 
 T = TypeVar("T")
 
@@ -19,16 +19,24 @@ BEYOND = 2**62
 """Above every row."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list; `next_cursor` asks for the part after it and is None at the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
 def encode(row: int) -> str:
-    """The cursor of what comes after `row`."""
+    """Return the cursor of what comes after `row`."""
     return base64.urlsafe_b64encode(b"r%d" % row).decode().rstrip("=")
 
 
 def decode(cursor: str | None) -> int:
-    """The row after which a list goes on; 0 is the beginning.
+    """Return the row after which a list goes on; 0 is the beginning.
 
     Raises:
-        CursorInvalid: not a cursor.
+        CursorInvalid: Not a cursor.
     """
     if cursor is None:
         return 0
@@ -43,18 +51,20 @@ def decode(cursor: str | None) -> int:
 
 def newest_first(
     engine: sa.Engine,
-    asked: sa.Select[Any],
+    query: sa.Select[Any],
     row: sa.Column[int],
-    made: Callable[..., T],
+    make: Callable[..., T],
     cursor: str | None,
     limit: int,
 ) -> Page[T]:
-    """A page of what `asked` selects, by the falling order of its column `row`, made of its columns by `made`.
+    """Return a page of what `query` selects, by the falling order of its column `row`, made of its columns by `make`.
 
-    Raises: CursorInvalid, StorageError.
+    Raises:
+        CursorInvalid: The cursor was not made by this list.
+        StorageError: The database cannot be used.
     """
-    some = asked.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
+    page = query.where(row < (decode(cursor) or BEYOND)).order_by(row.desc()).limit(limit + 1)
     with storage_errors(), engine.connect() as connection:
-        found = connection.execute(some).all()
-    more = encode(found[limit - 1]._mapping[row]) if len(found) > limit else None
-    return Page(tuple(made(*one) for one in found[:limit]), more)
+        rows = connection.execute(page).all()
+    more = encode(rows[limit - 1]._mapping[row]) if len(rows) > limit else None
+    return Page(tuple(make(*values) for values in rows[:limit]), more)

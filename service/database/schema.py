@@ -1,4 +1,4 @@
-"""The tables of the record, in types that SQLite and PostgreSQL share.
+"""The tables of the database, in types that SQLite and PostgreSQL share.
 
 A template's `row` is given once and never again (AUTOINCREMENT), and its vector never changes: an index may therefore
 name a template by its row alone, and what an old snapshot lacks or has too much is found by comparing rows.
@@ -6,6 +6,9 @@ name a template by its row alone, and what an old snapshot lacks or has too much
 
 from __future__ import annotations
 
+import secrets
+import time
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,8 +33,14 @@ class Moment(sa.TypeDecorator[datetime]):
 
 
 def now() -> datetime:
-    """The present, aware, in UTC."""
+    """Return the present, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time of birth."""
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
+    return str(uuid.UUID(int=value | secrets.randbits(62)))
 
 
 def _row() -> sa.Column[int]:
@@ -279,4 +288,4 @@ outbox = sa.Table(
     sa.Index(None, "collection_row", "model_row"),
     sqlite_autoincrement=True,
 )
-"""Changes that an index outside the record has still to follow, or has followed a moment ago. `gallery.outbox`."""
+"""Changes that an index outside the database has still to follow, or has followed a moment ago. `gallery.outbox`."""

@@ -1,4 +1,4 @@
-"""Work that grows with what is stored, and so has no limit on its time."""
+"""Time limits lifted for work that grows with what is stored: a fill, a verification, a migration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HOUR = 3600.0
 
 
 @contextmanager
-def unhurried(connection: sa.Connection) -> Iterator[None]:
-    """Lift the limits of a database server's statements until the block ends."""
+def without_timeouts(connection: sa.Connection) -> Iterator[None]:
+    """Lift the limits of a database server's statements, and of waiting for them, until the block ends."""
     if connection.dialect.name != "postgresql":
         yield
         return

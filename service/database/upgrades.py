@@ -1,38 +1,61 @@
-"""A record brought to the newest schema at every start."""
+"""Databases brought to the newest schema at every start."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import sqlalchemy as sa
 
-STEPS = Path(__file__).parent / "migrations" / "versions"
+from service.database.errors import StorageUnavailable
+from service.database.timeouts import without_timeouts
+from service.database.transaction import serialise
+
+SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def upgrade(engine: sa.Engine) -> None:
     """Take the steps that are missing, all of them or none.
 
-    Raises:
-        StorageUnavailable: the record was written by a newer version.
-    """
-    if _revision(engine) == _newest():
-        return
-    from service.database.migrations.steps import (  # noqa: PLC0415 - Alembic is slow to load, and rarely needed
-        take_steps,
-    )
+    Args:
+        engine: Its connections honour the execution option `immediate`.
 
-    take_steps(engine)
+    Raises:
+        StorageUnavailable: The database was written by a newer version.
+    """
+    if _revision(engine) != _newest():
+        _take_steps(engine)
+
+
+def _take_steps(engine: sa.Engine) -> None:
+    from alembic import command  # noqa: PLC0415 - slow to load, and rarely needed
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    writing = engine.connect().execution_options(immediate=True)
+    with writing as connection, connection.begin(), without_timeouts(connection):
+        serialise(connection, "migration")  # replicas that start together take turns
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StorageUnavailable(
+                f"The gallery was written by a newer version of Facet ({error}): run that version, or restore a backup."
+            ) from error
 
 
 def _revision(engine: sa.Engine) -> str | None:
-    """The revision that Alembic noted in the record, None in a new one."""
+    """The revision that Alembic noted, None in a new database."""
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
             return None
-        found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-        return None if found is None else str(found)
+        revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        return None if revision is None else str(revision)
 
 
 def _newest() -> str:
     """The revision of the last step; their files are named by it: `0002_comparison.py`."""
-    return max(path.name.partition("_")[0] for path in STEPS.glob("[0-9]*_*.py"))
+    return max(path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))

@@ -1,4 +1,4 @@
-"""Changes of the record, each a function of the writer's turn: it either happens whole or leaves no trace."""
+"""Changes of the database, each a function of a transaction: it either happens whole or leaves no trace."""
 
 from __future__ import annotations
 
@@ -8,124 +8,136 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.database.schema import collections, faces, now, receipts, subjects, templates
-from service.database.timeouts import unhurried
-from service.database.writer import Turn
+from service.database.schema import collections, faces, new_id, now, receipts, subjects, templates
+from service.database.timeouts import without_timeouts
+from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
-from service.gallery.records import Collection, Receipt, Subject, new_id
-from service.index.changes import Dropped, Effect, Removed
+from service.gallery.records import Collection, Receipt, Subject
+from service.index.changes import Dropped, IndexChange, Removed
 
 
 def check_name(kind: str, name: str) -> str:
-    """`name`, when it may stand for a collection or subject.
+    """Return `name`, if a collection or subject may have it.
 
     Raises:
-        NameInvalid: empty, longer than 255, with control characters or space at an end.
+        NameInvalid: Empty, longer than 255, with control characters or space at an end.
     """
     if not 0 < len(name) <= 255 or name != name.strip() or not name.isprintable():
         raise NameInvalid(kind)
     return name
 
 
-def create_collection(turn: Turn[Effect], name: str, keep_crops: bool, metadata: Mapping[str, Any]) -> Collection:
-    """A new, empty collection.
+def create_collection(
+    transaction: Transaction[IndexChange], name: str, keep_crops: bool, metadata: Mapping[str, Any]
+) -> Collection:
+    """Make a new, empty collection.
 
     Raises:
-        NameInvalid, CollectionExists: the name cannot be given.
+        NameInvalid: The name cannot be given.
+        CollectionExists: The name is taken.
     """
     values = {"name": check_name("collection", name), "keep_crops": keep_crops, "metadata": dict(metadata)}
     try:
-        turn.connection.execute(sa.insert(collections).values(created_at=now(), **values))
+        transaction.connection.execute(sa.insert(collections).values(created_at=now(), **values))
     except sa.exc.IntegrityError:
         raise CollectionExists(name) from None
-    return queries.collection(turn.connection, name)
+    return queries.collection(transaction.connection, name)
 
 
 def update_subject(
-    turn: Turn[Effect], collection: str, name: str, new_name: str | None, metadata: Mapping[str, Any] | None
+    transaction: Transaction[IndexChange],
+    collection: str,
+    name: str,
+    new_name: str | None,
+    metadata: Mapping[str, Any] | None,
 ) -> Subject:
     """Rename a subject, replace its metadata, or both.
 
     Raises:
-        SubjectNotFound, CollectionNotFound, NameInvalid, SubjectExists: it is not there, or the name is not free.
+        SubjectNotFound: The collection has no subject of that name.
+        CollectionNotFound: There is no collection of that name.
+        NameInvalid: The name cannot be given.
+        SubjectExists: The name is another subject's.
     """
-    row = queries.subject_row(turn.connection, collection, name)
+    row = queries.subject_row(transaction.connection, collection, name)
     values: dict[str, Any] = {"updated_at": now()}
     if new_name is not None:
         values["name"] = check_name("subject", new_name)
     if metadata is not None:
         values["metadata"] = dict(metadata)
     try:
-        turn.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
+        transaction.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
     except sa.exc.IntegrityError:
         raise SubjectExists(collection, str(new_name)) from None
-    return queries.subject(turn.connection, collection, new_name or name)
+    return queries.subject(transaction.connection, collection, new_name or name)
 
 
-def delete_collection(turn: Turn[Effect], name: str) -> Receipt:
+def delete_collection(transaction: Transaction[IndexChange], name: str) -> Receipt:
     """Erase a collection with everything in it.
 
     Raises:
-        CollectionNotFound: there is none.
+        CollectionNotFound: There is none.
     """
-    row = queries.collection_row(turn.connection, name, lock=True)
-    with unhurried(turn.connection):
-        removed = turn.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
-        lost = turn.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
-        turn.connection.execute(sa.delete(collections).where(collections.c.row == row))
-    turn.effects.append(Dropped(row))
-    return write_receipt(turn, "collection", name, lost, removed)
+    row = queries.collection_row(transaction.connection, name, lock=True)
+    with without_timeouts(transaction.connection):
+        removed = transaction.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
+        lost = transaction.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
+        transaction.connection.execute(sa.delete(collections).where(collections.c.row == row))
+    transaction.changes.append(Dropped(row))
+    return write_receipt(transaction, "collection", name, lost, removed)
 
 
-def delete_subject(turn: Turn[Effect], collection: str, name: str) -> Receipt:
+def delete_subject(transaction: Transaction[IndexChange], collection: str, name: str) -> Receipt:
     """Erase a subject with all its faces.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
-    row = queries.subject_row(turn.connection, collection, name, lock=True)
-    subject_id = turn.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
+    row = queries.subject_row(transaction.connection, collection, name, lock=True)
+    subject_id = transaction.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
     face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
-    removed = remove_templates(turn, templates.c.face_row.in_(face_rows))
-    lost = turn.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
-    turn.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
-    return write_receipt(turn, "subject", str(subject_id), lost, removed)
+    removed = remove_templates(transaction, templates.c.face_row.in_(face_rows))
+    lost = transaction.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
+    transaction.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
+    return write_receipt(transaction, "subject", str(subject_id), lost, removed)
 
 
-def delete_face(turn: Turn[Effect], collection: str, face_id: str) -> Receipt:
+def delete_face(transaction: Transaction[IndexChange], collection: str, face_id: str) -> Receipt:
     """Erase one face; its subject stays, perhaps without a face.
 
     Raises:
-        CollectionNotFound, FaceNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        FaceNotFound: The collection has no face of that id.
     """
-    inside = queries.collection_row(turn.connection, collection)
-    found = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == inside)
-    row = turn.connection.scalar(found.with_for_update())
+    in_collection = queries.collection_row(transaction.connection, collection)
+    query = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == in_collection)
+    row = transaction.connection.scalar(query.with_for_update())
     if row is None:
         raise FaceNotFound(collection, face_id)
-    removed = remove_templates(turn, templates.c.face_row == row)
-    turn.connection.execute(sa.delete(faces).where(faces.c.row == row))
-    return write_receipt(turn, "face", face_id, 1, removed)
+    removed = remove_templates(transaction, templates.c.face_row == row)
+    transaction.connection.execute(sa.delete(faces).where(faces.c.row == row))
+    return write_receipt(transaction, "face", face_id, 1, removed)
 
 
-def remove_templates(turn: Turn[Effect], condition: sa.ColumnElement[bool]) -> int:
-    """Remove templates from the record and from the indexes; returns how many."""
-    gone = sa.delete(templates).where(condition)
-    found = turn.connection.execute(
-        gone.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
+def remove_templates(transaction: Transaction[IndexChange], condition: sa.ColumnElement[bool]) -> int:
+    """Remove templates from the database and from the indexes; returns how many."""
+    query = sa.delete(templates).where(condition)
+    entries = transaction.connection.execute(
+        query.returning(templates.c.row, templates.c.collection_row, templates.c.model_row)
     ).all()
     by_place: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, collection, model in found:
+    for row, collection, model in entries:
         by_place[collection, model].append(row)
-    turn.effects.extend(Removed(*place, tuple(sorted(rows))) for place, rows in by_place.items())
-    return len(found)
+    transaction.changes.extend(Removed(*place, tuple(sorted(rows))) for place, rows in by_place.items())
+    return len(entries)
 
 
-def write_receipt(turn: Turn[Effect], kind: str, target: str, lost: int, removed: int) -> Receipt:
+def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, removed: int) -> Receipt:
     """Prove that `lost` faces and `removed` templates are gone."""
     receipt = Receipt(new_id(), kind, target, lost, removed, now())
-    turn.connection.execute(
+    transaction.connection.execute(
         sa.insert(receipts).values(
             id=receipt.id, kind=kind, target=target, faces=lost, templates=removed, at=receipt.at
         )

@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import crop_place
-from service.database.schema import collections, crops, faces, now, subjects
-from service.database.sqlite import is_taken, serialise
-from service.database.writer import Turn
-from service.decision import matching
+from service.database.encryption import Keyring, crop_place
+from service.database.errors import StorageBusy
+from service.database.schema import collections, crops, faces, new_id, now, subjects
+from service.database.transaction import Transaction, is_taken, serialise
 from service.gallery import kept_outcomes, queries
 from service.gallery.changes import check_name
 from service.gallery.errors import (
     CollectionNotFound,
     DuplicateSubject,
     FaceExists,
-    GalleryBusy,
-    VectorInvalid,
 )
 from service.gallery.insertion import FaceRow, claim_model, insert_template, row_of
 from service.gallery.records import (
@@ -34,12 +31,12 @@ from service.gallery.records import (
     KeptReply,
     NewFace,
     Subject,
-    new_id,
 )
-from service.gallery.store import Indexes
 from service.index import vectors
-from service.index.base import Found, distinct
-from service.index.changes import Added, Effect
+from service.index.base import CandidateList, Vector, VectorIndex, distinct
+from service.index.changes import Added, IndexChange
+from service.index.errors import VectorInvalid
+from service.measures.matching import matches
 
 DUPLICATES_SHOWN = 5
 
@@ -48,7 +45,7 @@ DUPLICATES_SHOWN = 5
 _COLLECTION = sa.select(collections.c.row, collections.c.keep_crops).where(collections.c.name == sa.bindparam("name"))
 _SUBJECT = sa.select(
     subjects, sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).scalar_subquery().label("faces")
-).where(subjects.c.collection_row == sa.bindparam("inside"), subjects.c.name == sa.bindparam("name"))
+).where(subjects.c.collection_row == sa.bindparam("in_collection"), subjects.c.name == sa.bindparam("name"))
 _TOUCH_SUBJECT = (
     sa.update(subjects)
     .where(subjects.c.row == sa.bindparam("at_row"))
@@ -62,7 +59,8 @@ class Enroll:
 
     def __init__(
         self,
-        indexes: Indexes,
+        index: VectorIndex,
+        keyring: Keyring,
         collection: str,
         subject: str,
         new_faces: Sequence[NewFace],
@@ -73,33 +71,45 @@ class Enroll:
         report: Mapping[str, Any] | None,
         keep_reply: timedelta,
     ) -> None:
-        """Raises VectorInvalid or NameInvalid for what can be refused without the record."""
+        """Check what can be checked without the database.
+
+        Raises:
+            VectorInvalid: A template is not a finite unit vector, or there is none.
+            NameInvalid: The subject cannot have this name.
+        """
         if not new_faces or any(not face.templates for face in new_faces):
             raise VectorInvalid("An enrolment needs at least one face, and each face at least one template.")
-        self._indexes = indexes
+        self._index, self._keyring = index, keyring
         self._collection, self._subject = collection, check_name("subject", subject)
         self._faces = new_faces
         self._metadata = metadata
         self._duplicate = None if duplicate is None or duplicate.policy == DuplicatePolicy.ALLOW else duplicate
         self._idempotency = idempotency
         self._report, self._keep_reply = report, keep_reply
-        self._packed = [
-            {digest: vectors.pack(vectors.check(vector[None], None)[0]) for digest, vector in face.templates.items()}
+        self._stored = [
+            {
+                digest: vectors.stored_form(vectors.check(vector[None], None)[0])
+                for digest, vector in face.templates.items()
+            }
             for face in new_faces
         ]
 
-    def __call__(self, turn: Turn[Effect]) -> Enrolment:
+    def __call__(self, transaction: Transaction[IndexChange]) -> Enrolment:
         """Do it, or give the outcome kept of the same request.
 
         Raises:
-            CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, VectorInvalid.
-            GalleryBusy: an earlier version has answered the same request a moment ago, in another process.
+            CollectionNotFound: There is no collection of that name.
+            DuplicateSubject: The face belongs to another subject, and the policy is to reject.
+            FaceExists: A face of that id is enrolled already.
+            IdempotencyConflict: The key named another request.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
+            StorageBusy: An earlier version has answered the same request a moment ago, in another process.
         """
-        connection = turn.connection
+        connection = transaction.connection
         if self._idempotency is not None:
             kept = kept_outcomes.recall(connection, self._idempotency)
             if isinstance(kept, KeptReply):
-                raise GalleryBusy
+                raise StorageBusy
             if kept is not None:
                 return kept
         place = connection.execute(_COLLECTION, {"name": self._collection}).one_or_none()
@@ -107,11 +117,11 @@ class Enroll:
             raise CollectionNotFound(self._collection)
         at = now()
         subject_row, subject, created = self._claim_subject(connection, place.row, at)
-        duplicates = self._find_duplicates(turn, place.row, subject_row)
+        duplicates = self._find_duplicates(transaction, place.row, subject_row)
         if duplicates and self._duplicate is not None and self._duplicate.policy == DuplicatePolicy.REJECT:
             raise DuplicateSubject(duplicates)
-        for face, packed in zip(self._faces, self._packed, strict=True):
-            self._insert_face(turn, place.row, subject_row, face, packed, at, place.keep_crops)
+        for face, stored in zip(self._faces, self._stored, strict=True):
+            self._insert_face(transaction, place.row, subject_row, face, stored, at, place.keep_crops)
         outcome = Enrolment(
             subject,
             tuple(self._recorded(face, subject, at) for face in self._faces),
@@ -126,8 +136,8 @@ class Enroll:
 
     def _claim_subject(self, connection: sa.Connection, collection_row: int, at: datetime) -> tuple[int, Subject, bool]:
         """The row of the subject, the subject as it will be, and whether it is new."""
-        found = connection.execute(_SUBJECT, {"inside": collection_row, "name": self._subject}).one_or_none()
-        if found is None:
+        row = connection.execute(_SUBJECT, {"in_collection": collection_row, "name": self._subject}).one_or_none()
+        if row is None:
             subject = Subject(
                 new_id(), self._collection, self._subject, dict(self._metadata or {}), at, at, len(self._faces)
             )
@@ -140,11 +150,11 @@ class Enroll:
                 "updated_at": at,
             }
             return row_of(connection.execute(_NEW_SUBJECT, values)), subject, True
-        metadata = found.metadata if self._metadata is None else dict(self._metadata)
-        connection.execute(_TOUCH_SUBJECT, {"at_row": found.row, "new_metadata": metadata, "now": at})
-        faces_now = found.faces + len(self._faces)
-        subject = Subject(found.id, self._collection, self._subject, metadata, found.created_at, at, faces_now)
-        return int(found.row), subject, False
+        metadata = row.metadata if self._metadata is None else dict(self._metadata)
+        connection.execute(_TOUCH_SUBJECT, {"at_row": row.row, "new_metadata": metadata, "now": at})
+        faces_now = row.faces + len(self._faces)
+        subject = Subject(row.id, self._collection, self._subject, metadata, row.created_at, at, faces_now)
+        return int(row.row), subject, False
 
     def _recorded(self, face: NewFace, subject: Subject, at: datetime) -> Face:
         return Face(
@@ -160,7 +170,9 @@ class Enroll:
             models=tuple(face.templates),
         )
 
-    def _find_duplicates(self, turn: Turn[Effect], collection_row: int, subject_row: int) -> tuple[Hit, ...]:
+    def _find_duplicates(
+        self, transaction: Transaction[IndexChange], collection_row: int, subject_row: int
+    ) -> tuple[Hit, ...]:
         """Other subjects at or above the threshold, best first: in the index, and in this same commit before us."""
         check = self._duplicate
         if check is None:
@@ -170,34 +182,38 @@ class Enroll:
             return ()
         matrix = vectors.check(np.stack(probes), None)
         # Before anything is read that counts: even that a model has no templates may have changed while we waited.
-        serialise(turn.connection, f"collection {collection_row}")
-        known = (queries.model_row(turn.connection, digest) for digest in check.references or (check.digest,))
-        rows_of_models = [row for row in known if row is not None]
-        found = [
-            one
+        serialise(transaction.connection, f"collection {collection_row}")
+        model_rows = (
+            queries.model_row(transaction.connection, digest) for digest in check.references or (check.digest,)
+        )
+        rows_of_models = [row for row in model_rows if row is not None]
+        results = [
+            result
             for model_row in rows_of_models
-            for one in self._indexes.search(turn.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1)
+            for result in self._index.search(
+                transaction.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1
+            )
         ]
-        rows = [row for one in found for row in one.rows.tolist()]
-        groups = [group for one in found for group in one.groups.tolist()]
-        scores = [score for one in found for score in one.scores.tolist()]
-        for other in turn.pending:
+        rows = [row for result in results for row in result.rows.tolist()]
+        groups = [group for result in results for group in result.groups.tolist()]
+        scores = [score for result in results for score in result.scores.tolist()]
+        for other in transaction.pending:
             if isinstance(other, Added) and other.collection == collection_row and other.model in rows_of_models:
                 rows.append(other.row)
                 groups.append(other.subject)
                 scores.append(float((matrix @ other.vector).max()))
         best = distinct(np.array(rows, np.int64), np.array(groups, np.int64), np.array(scores, np.float32), len(rows))
-        match = (best.groups != subject_row) & matching(best.scores, check.threshold)
-        others = Found(best.rows[match], best.groups[match], best.scores[match])
-        return tuple(queries.hits(turn.connection, [others])[0][:DUPLICATES_SHOWN])
+        match = (best.groups != subject_row) & matches(best.scores, check.threshold)
+        others = CandidateList(best.rows[match], best.groups[match], best.scores[match])
+        return tuple(queries.hits(transaction.connection, [others])[0][:DUPLICATES_SHOWN])
 
     def _insert_face(
         self,
-        turn: Turn[Effect],
+        transaction: Transaction[IndexChange],
         collection_row: int,
         subject_row: int,
         face: NewFace,
-        packed: Mapping[str, bytes],
+        stored: Mapping[str, Vector],
         at: datetime,
         keep_crop: bool,
     ) -> None:
@@ -212,15 +228,15 @@ class Enroll:
             "source_sha256": face.source_sha256,
         }
         try:
-            face_row = row_of(turn.connection.execute(_NEW_FACE, values))
+            face_row = row_of(transaction.connection.execute(_NEW_FACE, values))
         except sa.exc.IntegrityError as error:
             if not is_taken(error):  # the subject or the collection is just being erased
                 raise
             raise FaceExists(face.id) from None
         place = FaceRow(face_row, collection_row, subject_row)
-        for digest, blob in packed.items():
-            model_row = claim_model(turn.connection, self._indexes.models, digest, len(blob) // 2)
-            insert_template(turn, self._indexes.keyring, place, model_row, blob)
+        for digest, vector in stored.items():
+            model_row = claim_model(transaction.connection, self._index.models, digest, len(vector))
+            insert_template(transaction, self._keyring, place, model_row, vector)
         if keep_crop and face.crop is not None:
-            data, key_id = self._indexes.keyring.seal(face.crop, crop_place(face_row))
-            turn.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
+            data, key_id = self._keyring.seal(face.crop, crop_place(face_row))
+            transaction.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})

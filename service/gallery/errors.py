@@ -1,4 +1,4 @@
-"""What can go wrong in the gallery.
+"""What can go wrong in the gallery; its database and its index have errors of their own.
 
 ::
 
@@ -7,14 +7,9 @@
         |-- CollectionNotFound, CollectionExists
         |-- SubjectNotFound, SubjectExists, DuplicateSubject
         |-- FaceNotFound, FaceExists, TemplateMissing
-        |-- NameInvalid, VectorInvalid, CursorInvalid
+        |-- NameInvalid
         |-- IdempotencyConflict
-        |-- ArchiveInvalid, ArchiveConflict
-        `-- StorageError
-            |-- GalleryBusy
-            |-- StorageFull, StorageReadOnly, StorageUnavailable
-            |-- StorageLocked
-            `-- KeyMissing
+        `-- ArchiveInvalid, ArchiveConflict
 """
 
 from __future__ import annotations
@@ -39,6 +34,7 @@ class CollectionNotFound(GalleryError):
     code = "collection_not_found"
 
     def __init__(self, name: str) -> None:
+        """Name the collection."""
         super().__init__(f"There is no collection named '{name}'; create it first.")
 
 
@@ -48,6 +44,7 @@ class CollectionExists(GalleryError):
     code = "collection_exists"
 
     def __init__(self, name: str) -> None:
+        """Name the collection."""
         super().__init__(f"A collection named '{name}' exists already; choose another name or use that one.")
 
 
@@ -57,6 +54,7 @@ class SubjectNotFound(GalleryError):
     code = "subject_not_found"
 
     def __init__(self, collection: str, name: str) -> None:
+        """Name the subject and its collection."""
         super().__init__(f"Collection '{collection}' has no subject named '{name}'.")
 
 
@@ -66,6 +64,7 @@ class SubjectExists(GalleryError):
     code = "subject_exists"
 
     def __init__(self, collection: str, name: str) -> None:
+        """Name the subject and its collection."""
         super().__init__(f"Collection '{collection}' already has a subject named '{name}'; choose another name.")
 
 
@@ -78,6 +77,7 @@ class DuplicateSubject(GalleryError):
     code = "duplicate_subject"
 
     def __init__(self, hits: tuple[Hit, ...]) -> None:
+        """Name the other subjects, best first."""
         self.hits = hits
         names = ", ".join(f"'{hit.subject}'" for hit in hits)
         super().__init__(
@@ -91,6 +91,7 @@ class FaceNotFound(GalleryError):
     code = "face_not_found"
 
     def __init__(self, collection: str, face_id: str) -> None:
+        """Name the face by its id."""
         super().__init__(f"Collection '{collection}' has no face with the id '{face_id}'.")
 
 
@@ -100,6 +101,7 @@ class FaceExists(GalleryError):
     code = "face_exists"
 
     def __init__(self, face_id: str) -> None:
+        """Name the face by its id."""
         super().__init__(f"A face with the id '{face_id}' is enrolled already; give each face a new id.")
 
 
@@ -109,6 +111,7 @@ class TemplateMissing(GalleryError):
     code = "template_missing"
 
     def __init__(self, where: str, digest: str, present: tuple[str, ...] = ()) -> None:
+        """Say where, of which model (its digest), and which models are `present` there."""
         known = ", ".join(f"{other[:12]}" for other in present) or "none"
         super().__init__(
             f"{where} has no template of model {digest[:12]} (models there: {known}); "
@@ -122,22 +125,9 @@ class NameInvalid(GalleryError):
     code = "name_invalid"
 
     def __init__(self, kind: str) -> None:
+        """Say for what `kind` of thing the name was."""
+        """Say where, of which model (its digest), and which models are `present` there."""
         super().__init__(f"A {kind} name has 1 to 255 printable characters and no space at either end.")
-
-
-class VectorInvalid(GalleryError):
-    """A template or probe is not a finite unit vector of the model's dimension."""
-
-    code = "vector_invalid"
-
-
-class CursorInvalid(GalleryError):
-    """A paging cursor was not made by this list."""
-
-    code = "cursor_invalid"
-
-    def __init__(self) -> None:
-        super().__init__("The cursor is not one that this list returned; start again without a cursor.")
 
 
 class IdempotencyConflict(GalleryError):
@@ -146,6 +136,7 @@ class IdempotencyConflict(GalleryError):
     code = "idempotency_conflict"
 
     def __init__(self, key: str) -> None:
+        """Name the key."""
         super().__init__(f"The idempotency key '{key}' was used for a different request; use a new key.")
 
 
@@ -159,68 +150,3 @@ class ArchiveConflict(GalleryError):
     """The archive holds something that the gallery has already, and the rule is to stop."""
 
     code = "archive_conflict"
-
-
-class StorageError(GalleryError):
-    """The store cannot do its work now; nothing unacknowledged was kept, nothing acknowledged was lost."""
-
-    code = "storage_error"
-    retry_after: float = 1.0
-    """Seconds after which another try is worth making."""
-
-
-class GalleryBusy(StorageError):
-    """More writes wait than the queue admits, or another process holds the store."""
-
-    code = "gallery_busy"
-
-    def __init__(self, retry_after: float = 1.0) -> None:
-        self.retry_after = retry_after
-        super().__init__(f"The gallery has more writes waiting than it admits; try again in {retry_after:g} s.")
-
-
-class StorageFull(StorageError):
-    """The disk is full."""
-
-    code = "storage_full"
-    retry_after = 30.0
-
-    def __init__(self) -> None:
-        super().__init__("The disk of the gallery is full: nothing was stored. Free space; no restart is needed.")
-
-
-class StorageReadOnly(StorageError):
-    """The data directory cannot be written."""
-
-    code = "storage_read_only"
-    retry_after = 30.0
-
-    def __init__(self) -> None:
-        super().__init__("The gallery's directory or file cannot be written: mount it writable and check its owner.")
-
-
-class StorageUnavailable(StorageError):
-    """The store cannot be opened, is damaged, or failed in a way that a restart may cure."""
-
-    code = "storage_unavailable"
-    retry_after = 5.0
-
-
-class StorageLocked(StorageError):
-    """Another process has the gallery open."""
-
-    code = "storage_locked"
-
-    def __init__(self, owner: str) -> None:
-        super().__init__(f"The gallery is open in another process ({owner}): stop it first, or use its API.")
-
-
-class KeyMissing(StorageError):
-    """Templates are encrypted with a key that was not given."""
-
-    code = "template_key_missing"
-
-    def __init__(self, key_id: str) -> None:
-        super().__init__(
-            f"Templates are encrypted with the key '{key_id}', which was not given: add it to the settings."
-        )

@@ -1,4 +1,4 @@
-"""The gallery: who is enrolled, in a record that no crash can hurt and an index that follows it."""
+"""The gallery: who is enrolled, in a database that no crash can hurt and an index that follows it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.database import key_rotation, paging
-from service.database.audit_log import Trail
-from service.database.encryption import Keyring, crop_place, template_place
+from service.database import paging
+from service.database.base import Database
+from service.database.encryption import Keyring, crop_place
+from service.database.paging import Page
 from service.database.schema import collections, crops, faces, models, templates
 from service.database.schema import store as facts
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import changes, kept_outcomes, queries, template_coverage
 from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
-    AuditEntry,
-    Backlog,
     Collection,
     DuplicateCheck,
     Enrolment,
@@ -31,18 +30,15 @@ from service.gallery.records import (
     Hit,
     Idempotency,
     KeptReply,
-    Loaded,
     NewFace,
-    Page,
     Receipt,
     Size,
     Subject,
-    Vector,
 )
-from service.gallery.store import Indexes, Store
 from service.gallery.verification import Report, verify
 from service.index import vectors
-from service.index.changes import Effect
+from service.index.base import Compactable, Vector, VectorIndex
+from service.index.changes import IndexChange
 
 T = TypeVar("T")
 KEEP_REPLY = timedelta(hours=24)
@@ -50,85 +46,99 @@ KEEP_REPLY = timedelta(hours=24)
 
 Observe = Callable[[str, float], None]
 """Told what was done and the seconds it took: `read`, `change` and `search` as a caller waits for them, `index` for the
-index's part of a search, `carry` for some changes brought to an index outside the record."""
+index's part of a search, `carry` for some changes brought to an index outside the database."""
 
 
 def unobserved(_: str, __: float) -> None:
-    """Tells nobody."""
+    """Tell nobody."""
 
 
 class Gallery:
-    """Records and templates on a store and its indexes; `open_embedded` and `open_replicated` make one.
+    """People and templates in a database and its index; `open_embedded` and `open_replicated` make one.
 
     Every method may be called from any thread. A method that changes something returns once the change is durable and
     visible to the next search. Any method raises StorageError's kinds when the store or an engine fails.
     """
 
     def __init__(
-        self, store: Store, indexes: Indexes, *, keep_reply: timedelta = KEEP_REPLY, observe: Observe = unobserved
+        self,
+        database: Database[IndexChange],
+        index: VectorIndex,
+        *,
+        keyring: Keyring,
+        keep_reply: timedelta = KEEP_REPLY,
+        observe: Observe = unobserved,
     ) -> None:
-        """Takes over `store` and `indexes`, which are ready to be used.
+        """Take over `database` and `index`, which are ready to be used.
 
         Args:
-            store: The record.
-            indexes: Derived from it.
+            database: Keeps everything.
+            index: Derived from it.
+            keyring: Seals and opens templates and crops.
             keep_reply: How long outcomes are kept for repeated requests.
             observe: Told how long each read, change and search took.
         """
-        self._store, self._indexes = store, indexes
-        self._trail = Trail(store.defer)
+        self.database, self.index = database, index
+        self._keyring = keyring
         self._keep_reply, self._observe = keep_reply, observe
-
-    @property
-    def engine(self) -> sa.Engine:
-        """For tables of other parts of the service. Their changes go through `write`."""
-        return self._store.engine
-
-    @property
-    def waiting(self) -> int:
-        """Calls that wait for the record at this moment."""
-        return self._store.waiting
-
-    @property
-    def backlog(self) -> Backlog:
-        """What the index has still to follow."""
-        return self._indexes.backlog
-
-    @property
-    def loaded(self) -> Loaded:
-        """What the start found, and how long it took."""
-        return self._indexes.loaded
 
     # ---- collections
 
     def create_collection(
         self, name: str, *, keep_crops: bool = False, metadata: Mapping[str, Any] | None = None
     ) -> Collection:
-        """A new, empty collection. Raises NameInvalid, CollectionExists."""
+        """Make a new, empty collection.
+
+        Raises:
+            NameInvalid: The name cannot be given.
+            CollectionExists: The name is taken.
+        """
         return self._change(
             partial(changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {})
         )
 
     def collection(self, name: str) -> Collection:
-        """One collection. Raises CollectionNotFound."""
+        """Return one collection.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
         return self._read(partial(queries.collection, name=name))
 
     def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
-        """Collections in the order of their making. Raises CursorInvalid."""
+        """Return collections in the order of their making.
+
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+        """
         return self._page(queries.list_collections, cursor, limit)
 
     def delete_collection(self, name: str) -> Receipt:
-        """Erase a collection with everything in it. Raises CollectionNotFound."""
+        """Erase a collection with everything in it.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
         return self._change(partial(changes.delete_collection, name=name))
 
     # ---- subjects and faces
 
     def subject(self, collection: str, name: str) -> Subject:
-        """One subject. Raises CollectionNotFound, SubjectNotFound."""
+        """Return one subject.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._read(partial(queries.subject, collection=collection, name=name))
 
     def subjects(self, collection: str, cursor: str | None = None, limit: int = 100, prefix: str = "") -> Page[Subject]:
-        """Subjects, oldest first, those whose name begins so. Raises CollectionNotFound, CursorInvalid."""
+        """Return subjects, oldest first, those whose name begins so.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            CursorInvalid: The cursor was not made by this list.
+        """
 
         def read(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Subject]]:
             return queries.list_subjects(connection, collection, after, limit, prefix)
@@ -141,18 +151,32 @@ class Gallery:
         """Rename, replace the metadata, or both.
 
         Raises:
-            CollectionNotFound, SubjectNotFound, SubjectExists, NameInvalid.
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+            SubjectExists: The name is another subject's.
+            NameInvalid: The name cannot be given.
         """
         return self._change(
             partial(changes.update_subject, collection=collection, name=name, new_name=new_name, metadata=metadata)
         )
 
     def delete_subject(self, collection: str, name: str) -> Receipt:
-        """Erase a subject with all its faces. Raises CollectionNotFound, SubjectNotFound."""
+        """Erase a subject with all its faces.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._change(partial(changes.delete_subject, collection=collection, name=name))
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
-        """Faces of a subject, oldest first. Raises CollectionNotFound, SubjectNotFound, CursorInvalid."""
+        """Return faces of a subject, oldest first.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+            CursorInvalid: The cursor was not made by this list.
+        """
 
         def read(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Face]]:
             return queries.list_faces(connection, collection, subject, after, limit)
@@ -160,28 +184,46 @@ class Gallery:
         return self._page(read, cursor, limit)
 
     def face(self, collection: str, face_id: str) -> Face:
-        """One face. Raises CollectionNotFound, FaceNotFound."""
+        """Return one face.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            FaceNotFound: The collection has no face of that id.
+        """
         return self._read(partial(queries.face, collection=collection, face_id=face_id))
 
     def crop(self, collection: str, face_id: str) -> bytes | None:
-        """The crop kept of a face, None when its collection keeps none. Raises CollectionNotFound, FaceNotFound."""
+        """Return the crop kept of a face, None when its collection keeps none.
 
-        keyring = self._indexes.keyring
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            FaceNotFound: The collection has no face of that id.
+        """
+        keyring = self._keyring
 
         def read(connection: sa.Connection) -> bytes | None:
             queries.face(connection, collection, face_id)
-            asked = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
-            found = connection.execute(asked).one_or_none()
-            return None if found is None else keyring.open(found.data, found.key_id, crop_place(found.face_row))
+            query = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(faces.c.id == face_id)
+            crop = connection.execute(query).one_or_none()
+            return None if crop is None else keyring.open(crop.data, crop.key_id, crop_place(crop.face_row))
 
         return self._read(read)
 
     def delete_face(self, collection: str, face_id: str) -> Receipt:
-        """Erase one face; its subject stays. Raises CollectionNotFound, FaceNotFound."""
+        """Erase one face; its subject stays.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            FaceNotFound: The collection has no face of that id.
+        """
         return self._change(partial(changes.delete_face, collection=collection, face_id=face_id))
 
     def receipts(self, cursor: str | None = None, limit: int = 100) -> Page[Receipt]:
-        """Receipts of all erasures, oldest first. Raises CursorInvalid."""
+        """Return receipts of all erasures, oldest first.
+
+        Raises:
+            CursorInvalid: The cursor was not made by this list.
+        """
         return self._page(queries.list_receipts, cursor, limit)
 
     # ---- enrolment
@@ -209,10 +251,16 @@ class Gallery:
             report: JSON values to keep with the outcome, and to give back with it.
 
         Raises:
-            CollectionNotFound, DuplicateSubject, FaceExists, IdempotencyConflict, NameInvalid, VectorInvalid.
+            CollectionNotFound: There is no collection of that name.
+            DuplicateSubject: The face belongs to another subject, and the policy is to reject.
+            FaceExists: A face of that id is enrolled already.
+            IdempotencyConflict: The key named another request.
+            NameInvalid: The name cannot be given.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
         """
         job = Enroll(
-            self._indexes,
+            self.index,
+            self._keyring,
             collection,
             subject,
             new_faces,
@@ -225,19 +273,24 @@ class Gallery:
         return self._change(job)
 
     def replay(self, idempotency: Idempotency) -> Enrolment | KeptReply | None:
-        """The outcome kept of a request that was answered before, else None. Raises IdempotencyConflict."""
+        """Return the outcome kept of a request that was answered before, else None.
+
+        Raises:
+            IdempotencyConflict: The key named another request.
+        """
         return self._read(partial(kept_outcomes.recall, idempotency=idempotency))
 
     # ---- comparison
 
     def search(self, collection: str, digest: str, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each of (N,D) unit probes, the k best distinct subjects, each once with its best face, best first.
+        """Search for each of (N,D) unit probes the k best subjects, each once with its best face, best first.
 
         An empty collection gives empty lists.
 
         Raises:
-            CollectionNotFound, VectorInvalid.
-            TemplateMissing: the collection has templates, and none of this model.
+            CollectionNotFound: There is no collection of that name.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
+            TemplateMissing: The collection has templates, and none of this model.
         """
 
         def read(connection: sa.Connection) -> list[list[Hit]]:
@@ -247,69 +300,83 @@ class Gallery:
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
             started = time.perf_counter()
-            found = [] if model is None else self._indexes.search(connection, (row, model.row), matrix, k)
+            results = [] if model is None else self.index.search(connection, (row, model.row), matrix, k)
             self._observe("index", time.perf_counter() - started)
-            if not any(len(one.rows) for one in found):
+            if not any(len(result.rows) for result in results):
                 present = queries.models_of(connection, templates.c.collection_row == row)
                 if present and digest not in present:
                     raise TemplateMissing(f"Collection '{collection}'", digest, present)
                 return [[] for _ in matrix]
-            return queries.hits(connection, found)
+            return queries.hits(connection, results)
 
         return self._read(read, "search")
 
     def compare(self, collection: str, subject: str, digest: str, probe: Vector) -> Hit:
-        """The best of a subject's faces for one (D,) unit probe.
+        """Compare one (D,) unit probe with a subject's faces; returns the best.
 
         Raises:
-            CollectionNotFound, SubjectNotFound, VectorInvalid.
-            TemplateMissing: none of the subject's faces has a template of this model.
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+            VectorInvalid: Not finite unit vectors of the model's dimension.
+            TemplateMissing: None of the subject's faces has a template of this model.
         """
-
-        keyring = self._indexes.keyring
+        keyring = self._keyring
 
         def read(connection: sa.Connection) -> Hit:
             row = queries.subject_row(connection, collection, subject)
-            asked = (
+            query = (
                 sa.select(templates, faces.c.id, models.c.dim)
                 .join(faces, templates.c.face_row == faces.c.row)
                 .join(models, templates.c.model_row == models.c.row)
                 .where(faces.c.subject_row == row, models.c.digest == digest)
                 .order_by(templates.c.row)
             )
-            found = connection.execute(asked).all()
-            if not found:
+            entries = connection.execute(query).all()
+            if not entries:
                 own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))
                 raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
-            dim = found[0].dim
-            opened = [
-                keyring.open(entry.vector, entry.key_id, template_place(entry.face_row, entry.model_row))
-                for entry in found
+            dim = entries[0].dim
+            packed = [
+                keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row) for entry in entries
             ]
-            matrix = vectors.unpack(opened, dim).astype(np.float32)
+            matrix = vectors.unpack(packed, dim).astype(np.float32)
             scores = matrix @ vectors.check(probe[None], dim)[0]
             best = int(scores.argmax())
-            named = queries.subject(connection, collection, subject)
-            return Hit(named.name, named.id, found[best].id, min(1.0, float(scores[best])), digest)
+            person = queries.subject(connection, collection, subject)
+            return Hit(person.name, person.id, entries[best].id, min(1.0, float(scores[best])), digest)
 
         return self._read(read)
 
     def count(self, collection: str, digest: str) -> int:
-        """Templates of a model in a collection: comparisons made by one search. Raises CollectionNotFound."""
+        """Count the templates of a model in a collection: comparisons made by one search.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
 
         def read(connection: sa.Connection) -> int:
             row = queries.collection_row(connection, collection)
             model = queries.model_row(connection, digest)
-            return 0 if model is None else self._indexes.count(connection, (row, model))
+            return 0 if model is None else self.index.count(connection, (row, model))
 
         return self._read(read)
 
     def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
-        """Digests of the models with templates there. Raises CollectionNotFound, SubjectNotFound."""
+        """Return digests of the models with templates there.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._read(partial(template_coverage.models_in, collection=collection, subject=subject))
 
     def faces_without(self, collection: str, digests: Sequence[str], subject: str | None = None) -> int:
-        """How many faces there have no template of any of these models. Raises CollectionNotFound, SubjectNotFound."""
+        """Count the faces there without a template of any of these models.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
         return self._read(
             partial(template_coverage.faces_without, collection=collection, digests=digests, subject=subject)
         )
@@ -317,12 +384,12 @@ class Gallery:
     # ---- the store itself
 
     def sizes(self) -> list[Size]:
-        """Every collection and model with its templates and the memory of its index."""
+        """Return every collection and model with its templates and the memory of its index."""
 
         def read(connection: sa.Connection) -> list[Size]:
             names = dict(connection.execute(sa.select(collections.c.row, collections.c.name)).all())
             digests = dict(connection.execute(sa.select(models.c.row, models.c.digest)).all())
-            held = self._indexes.sizes(connection)
+            held = self.index.sizes(connection)
             return [
                 Size(names[collection], digests[model], count, memory)
                 for (collection, model), (count, memory) in held.items()
@@ -331,83 +398,43 @@ class Gallery:
 
         return self._read(read)
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` whole or not at all, and no other such beside it; durable on return. For tables of other parts."""
-        return self._store.change_alone(lambda turn: work(turn.connection))
-
-    def change(self, work: Callable[[Turn[Effect]], T]) -> T:
-        """The same, with its effects on the indexes."""
-        return self._store.change_alone(work)
-
-    def defer(self, work: Callable[[sa.Connection], Any]) -> None:
-        """Run `work` soon, with another commit; returns at once. A crash may lose the last moments of it."""
-        self._store.defer(lambda turn: work(turn.connection))
-
-    def audit(self, entry: AuditEntry) -> None:
-        """Append to the audit log without waiting for the disk."""
-        self._trail.append(entry)
-
     def check(self) -> None:
-        """Raises StorageError when the gallery cannot serve."""
-        self._store.check()
-        self._read(lambda connection: connection.execute(sa.select(facts.c.name).limit(1)).first())
-        self._indexes.check()
-
-    def verify(self) -> Report:
-        """Compare every index with the record, and the record with itself. Changes wait meanwhile; searches do not."""
-        return self._change(lambda turn: verify(turn.connection, self._indexes))
-
-    def compact(self) -> None:
-        """Settle all that gathers and drop every removed vector from the derived files, now."""
-        self._indexes.settle(thorough=True)
-        self._store.tidy()
-
-    @property
-    def keyring(self) -> Keyring:
-        """What seals and opens templates and crops."""
-        return self._indexes.keyring
-
-    def reseal(self, told: Callable[[int], None] | None = None) -> int:
-        """Seal everything with the key that seals now; returns how many values were under another.
-
-        Goes on where it was when it is interrupted. Searches and changes go on meanwhile.
-
-        Args:
-            told: Called with the number of values done so far.
+        """Check that the gallery can serve.
 
         Raises:
-            KeyMissing: the key of a value is not known.
+            StorageError: It cannot.
         """
-        done = 0
-        for kind in key_rotation.KINDS:
-            rows = [0]
-            while rows:
-                reseal = partial(key_rotation.reseal_some, keyring=self._indexes.keyring, kind=kind, after=rows[-1])
-                rows = self._store.change(reseal)
-                done += len(rows)
-                if told is not None:
-                    told(done)
-        self._indexes.reseal()
-        self._store.tidy()
-        return done
+        self.database.check()
+        self._read(lambda connection: connection.execute(sa.select(facts.c.name).limit(1)).first())
+        self.index.check()
+
+    def verify(self) -> Report:
+        """Compare the index with the database, and this with itself. Changes wait meanwhile; searches do not."""
+        return self._change(lambda transaction: verify(transaction.connection, self.index, self._keyring))
+
+    def compact(self) -> None:
+        """Bring the index into its final shape and drop every removed vector from the derived files, now."""
+        if isinstance(self.index, Compactable):
+            self.index.compact()
+        self.database.tidy()
 
     def close(self) -> None:
         """Finish what was admitted, and give back what was opened."""
-        self._store.close()
-        self._indexes.close()
-        self._store.release()
+        self.database.close()
+        self.index.close()
+        self.database.release()
 
     def _read(self, read: Callable[[sa.Connection], T], what: str = "read") -> T:
         started = time.perf_counter()
         try:
-            return self._store.read(read)
+            return self.database.read(read)
         finally:
             self._observe(what, time.perf_counter() - started)
 
-    def _change(self, work: Callable[[Turn[Effect]], T]) -> T:
+    def _change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
         started = time.perf_counter()
         try:
-            return self._store.change(work)
+            return self.database.change(work)
         finally:
             self._observe("change", time.perf_counter() - started)
 
@@ -415,6 +442,6 @@ class Gallery:
         self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int
     ) -> Page[T]:
         after = paging.decode(cursor)
-        found = self._read(lambda connection: read(connection, after, limit + 1))
-        more = paging.encode(found[limit - 1][0]) if len(found) > limit else None
-        return Page(tuple(item for _, item in found[:limit]), more)
+        items = self._read(lambda connection: read(connection, after, limit + 1))
+        more = paging.encode(items[limit - 1][0]) if len(items) > limit else None
+        return Page(tuple(item for _, item in items[:limit]), more)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring, template_place
+from service.database.encryption import Keyring
 from service.database.schema import models, templates
-from service.database.writer import Turn
-from service.gallery.errors import VectorInvalid
+from service.database.transaction import Transaction
 from service.index import vectors
-from service.index.changes import Added, Effect
+from service.index.base import Vector
+from service.index.changes import Added, IndexChange
+from service.index.errors import VectorInvalid
 
 # Made once: an enrolment that built its statements anew would spend most of its time on that.
 _MODEL = sa.select(models.c.row, models.c.dim).where(models.c.digest == sa.bindparam("digest"))
@@ -31,25 +31,27 @@ class FaceRow:
 
 
 def claim_model(connection: sa.Connection, known: Mapping[str, tuple[int, int]], digest: str, dim: int) -> int:
-    """The row of a model, made if it is new; `known` are rows and dimensions that need not be asked for.
+    """Return the row of a model, made if it is new; `known` are rows and dimensions that need not be read.
 
     Raises:
-        VectorInvalid: its templates have another dimension.
+        VectorInvalid: Its templates have another dimension.
     """
-    found = known.get(digest)
-    if found is None:
+    model = known.get(digest)
+    if model is None:
         stored = connection.execute(_MODEL, {"digest": digest}).one_or_none()
         if stored is None:
             return row_of(connection.execute(_NEW_MODEL, {"digest": digest, "dim": dim}))
-        found = (int(stored.row), int(stored.dim))
-    if found[1] != dim:
-        raise VectorInvalid(f"The model's templates have {found[1]} dimensions, not {dim}.")
-    return found[0]
+        model = (int(stored.row), int(stored.dim))
+    if model[1] != dim:
+        raise VectorInvalid(f"The model's templates have {model[1]} dimensions, not {dim}.")
+    return model[0]
 
 
-def insert_template(turn: Turn[Effect], keyring: Keyring, face: FaceRow, model_row: int, packed: bytes) -> None:
-    """Seal and insert a packed template. The indexes get the vector as the record holds it."""
-    sealed, key_id = keyring.seal(packed, template_place(face.row, model_row))
+def insert_template(
+    transaction: Transaction[IndexChange], keyring: Keyring, face: FaceRow, model_row: int, vector: Vector
+) -> None:
+    """Seal and insert a (D,) template in its stored form, and let the index follow."""
+    sealed, key_id = keyring.seal_template(vectors.pack(vector), face.row, model_row)
     values = {
         "face_row": face.row,
         "model_row": model_row,
@@ -58,13 +60,12 @@ def insert_template(turn: Turn[Effect], keyring: Keyring, face: FaceRow, model_r
         "key_id": key_id,
         "vector": sealed,
     }
-    row = row_of(turn.connection.execute(_NEW_TEMPLATE, values))
-    vector = vectors.unpack([packed], len(packed) // 2)[0].astype(np.float32)
-    turn.effects.append(Added(face.collection, model_row, row, face.subject, vector))
+    row = row_of(transaction.connection.execute(_NEW_TEMPLATE, values))
+    transaction.changes.append(Added(face.collection, model_row, row, face.subject, vector))
 
 
 def row_of(inserted: sa.CursorResult[Any]) -> int:
-    """The row that an insert made."""
+    """Return the row that an insert made."""
     key = inserted.inserted_primary_key
     assert key is not None  # noqa: S101 - the tables have one
     return int(key[0])

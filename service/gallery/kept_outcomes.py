@@ -14,9 +14,10 @@ from typing import Final
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
+from service.database.errors import StorageUnavailable
 from service.database.schema import now
 from service.database.schema import replies as table
-from service.gallery.errors import IdempotencyConflict, StorageUnavailable
+from service.gallery.errors import IdempotencyConflict
 from service.gallery.records import Enrolment, Idempotency, KeptReply
 
 VERSION: Final = 1

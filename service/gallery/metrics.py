@@ -10,11 +10,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy.pool import Pool, QueuePool
+from sqlalchemy.pool import QueuePool
 
-from service.gallery.errors import StorageError
+from service.database.errors import StorageError
 from service.gallery.gallery import Gallery
-from service.gallery.records import Backlog, Size
+from service.gallery.records import Size
+from service.index.base import Backlog
 from service.metrics import STAGE_SECONDS, LabelledGauge, register_gauge
 
 
@@ -30,12 +31,13 @@ def storage_seconds(registry: CollectorRegistry) -> Callable[[str, float], None]
     return lambda operation, taken: seconds.labels(operation).observe(taken)
 
 
-def register_gallery(registry: CollectorRegistry, gallery: Gallery, pool: Pool) -> None:
+def register_gallery(registry: CollectorRegistry, gallery: Gallery) -> None:
     """Register gauges of what the gallery holds, of its connections and of what waits."""
     registry.register(_Sizes(gallery.sizes))
-    registry.register(_Outbox(lambda: gallery.backlog))
+    registry.register(_Outbox(lambda: gallery.index.backlog))
     waiting = "Calls that wait for the record: for a connection or their turn."
-    register_gauge(registry, "facet_storage_waiting", waiting, lambda: gallery.waiting)
+    register_gauge(registry, "facet_storage_waiting", waiting, lambda: gallery.database.waiting)
+    pool = gallery.database.engine.pool
     if isinstance(pool, QueuePool):
         states = {"in_use": pool.checkedout, "idle": pool.checkedin}
         about = "Connections to the record."

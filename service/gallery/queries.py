@@ -1,4 +1,4 @@
-"""Reads of the record: each takes an open connection and gives back records."""
+"""Reads of the database: each takes an open connection and gives back records."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
-from service.database.schema import collections, faces, models, receipts, store, subjects, templates
+from service.database.schema import collections, faces, models, receipts, subjects, templates
 from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
 from service.gallery.records import Collection, Face, Hit, Receipt, Subject
-from service.index.base import Found, Rows
-
-Place = tuple[int, int]
-"""Rows of a collection and a model."""
+from service.index.base import CandidateList
 
 _FACES_OF_SUBJECT = (
     sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).correlate(subjects).scalar_subquery()
@@ -43,67 +39,69 @@ _HITS = (
 # Made once, because every search asks them.
 _COLLECTION_ROW = sa.select(collections.c.row).where(collections.c.name == sa.bindparam("name"))
 _SUBJECT_ROW = sa.select(subjects.c.row).where(
-    subjects.c.collection_row == sa.bindparam("inside"), subjects.c.name == sa.bindparam("name")
+    subjects.c.collection_row == sa.bindparam("collection_row"), subjects.c.name == sa.bindparam("name")
 )
 _MODEL_ROW = sa.select(models.c.row).where(models.c.digest == sa.bindparam("digest"))
 
 
 def collection_row(connection: sa.Connection, name: str, *, lock: bool = False) -> int:
-    """The row of a collection; with `lock`, nobody else changes it before this transaction ends.
+    """Return the row of a collection; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
-        CollectionNotFound: there is none.
+        CollectionNotFound: There is none.
     """
-    asked = _COLLECTION_ROW.with_for_update() if lock else _COLLECTION_ROW
-    row = connection.scalar(asked, {"name": name})
+    query = _COLLECTION_ROW.with_for_update() if lock else _COLLECTION_ROW
+    row = connection.scalar(query, {"name": name})
     if row is None:
         raise CollectionNotFound(name)
     return int(row)
 
 
 def subject_row(connection: sa.Connection, collection: str, name: str, *, lock: bool = False) -> int:
-    """The row of a subject; with `lock`, nobody else changes it before this transaction ends.
+    """Return the row of a subject; with `lock`, nobody else changes it before this transaction ends.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
-    inside = collection_row(connection, collection)
-    asked = _SUBJECT_ROW.with_for_update() if lock else _SUBJECT_ROW
-    row = connection.scalar(asked, {"inside": inside, "name": name})
+    in_collection = collection_row(connection, collection)
+    query = _SUBJECT_ROW.with_for_update() if lock else _SUBJECT_ROW
+    row = connection.scalar(query, {"collection_row": in_collection, "name": name})
     if row is None:
         raise SubjectNotFound(collection, name)
     return int(row)
 
 
 def model_row(connection: sa.Connection, digest: str) -> int | None:
-    """The row of a model, if any template of it was ever stored."""
+    """Return the row of a model, if any template of it was ever stored."""
     row = connection.scalar(_MODEL_ROW, {"digest": digest})
     return None if row is None else int(row)
 
 
 def collection(connection: sa.Connection, name: str) -> Collection:
-    """One collection by name.
+    """Return one collection by name.
 
     Raises:
-        CollectionNotFound: there is none.
+        CollectionNotFound: There is none.
     """
-    found = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
-    if found is None:
+    entry = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
+    if entry is None:
         raise CollectionNotFound(name)
-    return _collection(found)
+    return _collection(entry)
 
 
 def list_collections(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Collection]]:
-    """Up to `limit` collections whose row is above `after`, with their rows."""
-    asked = sa.select(collections).where(collections.c.row > after).order_by(collections.c.row).limit(limit)
-    return [(found.row, _collection(found)) for found in connection.execute(asked)]
+    """Return up to `limit` collections whose row is above `after`, with their rows."""
+    query = sa.select(collections).where(collections.c.row > after).order_by(collections.c.row).limit(limit)
+    return [(entry.row, _collection(entry)) for entry in connection.execute(query)]
 
 
 def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
-    """One subject by name.
+    """Return one subject by name.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     row = subject_row(connection, collection, name)
     return _subject(connection.execute(_SUBJECTS.where(subjects.c.row == row)).one())
@@ -112,130 +110,84 @@ def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
 def list_subjects(
     connection: sa.Connection, collection: str, after: int, limit: int, prefix: str
 ) -> list[tuple[int, Subject]]:
-    """Up to `limit` subjects whose row is above `after` and whose name begins with `prefix`, with their rows."""
-    inside = collection_row(connection, collection)
-    asked = _SUBJECTS.where(subjects.c.collection_row == inside, subjects.c.row > after)
+    """Return up to `limit` subjects whose row is above `after` and whose name begins with `prefix`, with their rows."""
+    in_collection = collection_row(connection, collection)
+    query = _SUBJECTS.where(subjects.c.collection_row == in_collection, subjects.c.row > after)
     if prefix:
-        asked = asked.where(subjects.c.name.startswith(prefix, autoescape=True))
-    return [(found.row, _subject(found)) for found in connection.execute(asked.order_by(subjects.c.row).limit(limit))]
+        query = query.where(subjects.c.name.startswith(prefix, autoescape=True))
+    return [(entry.row, _subject(entry)) for entry in connection.execute(query.order_by(subjects.c.row).limit(limit))]
 
 
 def face(connection: sa.Connection, collection: str, face_id: str) -> Face:
-    """One face by id.
+    """Return one face by id.
 
     Raises:
-        CollectionNotFound, FaceNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        FaceNotFound: The collection has no face of that id.
     """
-    inside = collection_row(connection, collection)
-    found = _faces(connection, _FACES.where(faces.c.id == face_id, faces.c.collection_row == inside))
-    if not found:
+    in_collection = collection_row(connection, collection)
+    matches = _faces(connection, _FACES.where(faces.c.id == face_id, faces.c.collection_row == in_collection))
+    if not matches:
         raise FaceNotFound(collection, face_id)
-    return found[0][1]
+    return matches[0][1]
 
 
 def list_faces(
     connection: sa.Connection, collection: str, subject: str, after: int, limit: int
 ) -> list[tuple[int, Face]]:
-    """Up to `limit` faces of a subject whose row is above `after`, with their rows."""
+    """Return up to `limit` faces of a subject whose row is above `after`, with their rows."""
     row = subject_row(connection, collection, subject)
     return _faces(connection, _FACES.where(faces.c.subject_row == row, faces.c.row > after).limit(limit))
 
 
-def faces_by_row(connection: sa.Connection, rows: Sequence[int]) -> list[Face]:
-    """The faces of these rows, in the order of their rows."""
-    return [face for _, face in _faces(connection, _FACES.where(faces.c.row.in_(rows)))]
-
-
-def hits(connection: sa.Connection, found: Sequence[Found]) -> list[list[Hit]]:
-    """What an index found, named from the record; what the record no longer holds is left out."""
-    wanted = sorted({int(row) for one in found for row in one.rows})
+def hits(connection: sa.Connection, results: Sequence[CandidateList]) -> list[list[Hit]]:
+    """Return what an index found, named from the database; what the database no longer holds is left out."""
+    rows = sorted({int(row) for result in results for row in result.rows})
     named: dict[int, Any] = {}
-    for start in range(0, len(wanted), 500):
-        answer = connection.execute(_HITS, {"rows": wanted[start : start + 500]})
+    for start in range(0, len(rows), 500):
+        answer = connection.execute(_HITS, {"rows": rows[start : start + 500]})
         named.update((entry[0], entry) for entry in answer)
     return [
         [
             Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-1.0, score)), named[row][4])
-            for row, score in zip(one.rows.tolist(), one.scores.tolist(), strict=True)
+            for row, score in zip(result.rows.tolist(), result.scores.tolist(), strict=True)
             if row in named
         ]
-        for one in found
+        for result in results
     ]
 
 
 def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[str, ...]:
-    """Digests of the models with templates under a condition on the templates."""
-    asked = sa.select(models.c.digest).where(
+    """Return digests of the models with templates under a condition on the templates."""
+    query = sa.select(models.c.digest).where(
         sa.exists().where(templates.c.model_row == models.c.row, condition).correlate(models)
     )
-    return tuple(connection.scalars(asked.order_by(models.c.row)))
-
-
-def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
-    """Every (collection, model) that has templates: rows, collection name, model digest, dimension, templates."""
-    counts = (
-        sa.select(templates.c.collection_row, templates.c.model_row, sa.func.count().label("total"))
-        .group_by(templates.c.collection_row, templates.c.model_row)
-        .subquery()
-    )
-    asked = (
-        sa.select(counts, collections.c.name, models.c.digest, models.c.dim)
-        .join(collections, counts.c.collection_row == collections.c.row)
-        .join(models, counts.c.model_row == models.c.row)
-    )
-    return [((e.collection_row, e.model_row), e.name, e.digest, e.dim, e.total) for e in connection.execute(asked)]
-
-
-def count_templates(connection: sa.Connection) -> int:
-    """All templates, of whatever collection and model."""
-    return int(connection.scalar(sa.select(sa.func.count()).select_from(templates)) or 0)
-
-
-def template_rows(connection: sa.Connection, place: Place) -> Rows:
-    """Rows of all templates of a collection and model, ascending."""
-    asked = sa.select(templates.c.row).where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
-    return np.fromiter(connection.scalars(asked.order_by(templates.c.row)), np.int64)
-
-
-def last_template_row(connection: sa.Connection) -> int:
-    """The highest row that was ever given to a template."""
-    postgresql = connection.dialect.name == "postgresql"
-    asked = (
-        "SELECT last_value FROM templates_row_seq"
-        if postgresql
-        else "SELECT seq FROM sqlite_sequence WHERE name = 'templates'"
-    )
-    return int(connection.scalar(sa.text(asked)) or 0)
-
-
-def store_id(connection: sa.Connection) -> str:
-    """The identity given to the record when it was made."""
-    return str(connection.scalar(sa.select(store.c.value).where(store.c.name == "id")))
+    return tuple(connection.scalars(query.order_by(models.c.row)))
 
 
 def list_receipts(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Receipt]]:
-    """Up to `limit` receipts whose row is above `after`, with their rows."""
-    asked = sa.select(receipts).where(receipts.c.row > after).order_by(receipts.c.row).limit(limit)
+    """Return up to `limit` receipts whose row is above `after`, with their rows."""
+    query = sa.select(receipts).where(receipts.c.row > after).order_by(receipts.c.row).limit(limit)
     return [
-        (found.row, Receipt(found.id, found.kind, found.target, found.faces, found.templates, found.at))
-        for found in connection.execute(asked)
+        (entry.row, Receipt(entry.id, entry.kind, entry.target, entry.faces, entry.templates, entry.at))
+        for entry in connection.execute(query)
     ]
 
 
-def _collection(found: Any) -> Collection:
-    return Collection(found.name, found.created_at, found.keep_crops, found.metadata)
+def _collection(entry: Any) -> Collection:
+    return Collection(entry.name, entry.created_at, entry.keep_crops, entry.metadata)
 
 
-def _subject(found: Any) -> Subject:
+def _subject(entry: Any) -> Subject:
     return Subject(
-        found.id, found.collection, found.name, found.metadata, found.created_at, found.updated_at, found.faces
+        entry.id, entry.collection, entry.name, entry.metadata, entry.created_at, entry.updated_at, entry.faces
     )
 
 
-def _faces(connection: sa.Connection, asked: sa.Select[Any]) -> list[tuple[int, Face]]:
-    found = connection.execute(asked.order_by(faces.c.row)).all()
+def _faces(connection: sa.Connection, query: sa.Select[Any]) -> list[tuple[int, Face]]:
+    entries = connection.execute(query.order_by(faces.c.row)).all()
     digests: dict[int, list[str]] = defaultdict(list)
-    for face_row, digest in _digests(connection, [entry.row for entry in found]):
+    for face_row, digest in _digests(connection, [entry.row for entry in entries]):
         digests[face_row].append(digest)
     return [
         (
@@ -253,11 +205,11 @@ def _faces(connection: sa.Connection, asked: sa.Select[Any]) -> list[tuple[int, 
                 models=tuple(digests[entry.row]),
             ),
         )
-        for entry in found
+        for entry in entries
     ]
 
 
 def _digests(connection: sa.Connection, face_rows: Sequence[int]) -> Iterator[tuple[int, str]]:
-    asked = sa.select(templates.c.face_row, models.c.digest).join(models, templates.c.model_row == models.c.row)
-    for entry in connection.execute(asked.where(templates.c.face_row.in_(face_rows)).order_by(templates.c.row)):
+    query = sa.select(templates.c.face_row, models.c.digest).join(models, templates.c.model_row == models.c.row)
+    for entry in connection.execute(query.where(templates.c.face_row.in_(face_rows)).order_by(templates.c.row)):
         yield entry[0], entry[1]

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 T = TypeVar("T")
-
-
-def new_id() -> str:
-    """A UUID version 7 (RFC 9562): 48 bits of milliseconds, then random, so that ids sort by time of birth."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62
-    return str(uuid.UUID(int=value | secrets.randbits(62)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +83,6 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A part of a list; `next_cursor` asks for the part after it and is None at the end."""
-
-    items: tuple[T, ...]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof of an erasure. It names what was removed by id only."""
 
@@ -167,19 +150,6 @@ class KeptReply:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who decided what with which model at which threshold. Never holds biometric data."""
-
-    request_id: str
-    principal: str
-    action: str
-    outcome: str
-    collection: str | None = None
-    model: str | None = None
-    threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Size:
     """How many templates of a model a collection holds, and the bytes of memory their index takes."""
 
@@ -187,34 +157,3 @@ class Size:
     model: str
     templates: int
     memory: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the start has come with one index."""
-
-    collection: str
-    model: str
-    done: int
-    total: int
-    source: str
-    """snapshot or record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Changes of the record that the index has still to follow, and the seconds for which the oldest of them waits."""
-
-    changes: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What the start did: templates by where they came from, files refused, and the seconds it took."""
-
-    templates: int
-    from_snapshot: int
-    from_record: int
-    refused: tuple[str, ...]
-    seconds: float

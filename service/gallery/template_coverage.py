@@ -32,48 +32,49 @@ class Coverage:
 def cover(
     connection: sa.Connection, digest: str, space: Sequence[str], reachable: Sequence[str] | None = None
 ) -> list[Coverage]:
-    """How far a model reaches in every collection, or in those named. Reads every face.
+    """Count how far a model reaches in every collection, or in those named. Reads every face.
 
     Args:
-        connection: To the record.
+        connection: To the database.
         digest: The model.
         space: Digests of all models of its space, its own too.
         reachable: Names of the collections to look at; None for all.
     """
     own, near = _held(connection, [digest]), _held(connection, space)
-    kept = sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces)
+    has_crop = sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces)
 
     def count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
 
-    asked = (
+    query = (
         sa.select(
             collections.c.name,
             sa.func.count(faces.c.row),
             count(own),
             count(~own & near),
-            count(~own & kept),
+            count(~own & has_crop),
             count(~near),
-            count(~near & ~kept),
+            count(~near & ~has_crop),
         )
         .join(faces, faces.c.collection_row == collections.c.row)
         .group_by(collections.c.row, collections.c.name)
         .order_by(collections.c.row)
     )
     if reachable is not None:
-        asked = asked.where(collections.c.name.in_(reachable))
-    return [Coverage(name, *map(int, counts)) for name, *counts in connection.execute(asked)]
+        query = query.where(collections.c.name.in_(reachable))
+    return [Coverage(name, *map(int, counts)) for name, *counts in connection.execute(query)]
 
 
 def models_in(connection: sa.Connection, collection: str, subject: str | None = None) -> tuple[str, ...]:
-    """Digests of the models with templates in a collection, or of one of its subjects.
+    """Return digests of the models with templates in a collection, or of one of its subjects.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     if subject is None:
-        inside = templates.c.collection_row == queries.collection_row(connection, collection)
-        return queries.models_of(connection, inside)
+        in_scope = templates.c.collection_row == queries.collection_row(connection, collection)
+        return queries.models_of(connection, in_scope)
     row = queries.subject_row(connection, collection, subject)
     return queries.models_of(connection, templates.c.face_row.in_(sa.select(faces.c.row).where(_of_subject(row))))
 
@@ -81,29 +82,30 @@ def models_in(connection: sa.Connection, collection: str, subject: str | None = 
 def faces_without(
     connection: sa.Connection, collection: str, digests: Sequence[str], subject: str | None = None
 ) -> int:
-    """How many faces of a collection, or of one of its subjects, have no template of any of these models.
+    """Count the faces of a collection, or of one of its subjects, without a template of any of these models.
 
     Reads every face: the larger the collection, the longer it takes.
 
     Raises:
-        CollectionNotFound, SubjectNotFound: there is none.
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
     """
     if subject is None:
-        inside = faces.c.collection_row == queries.collection_row(connection, collection)
+        in_scope = faces.c.collection_row == queries.collection_row(connection, collection)
     else:
-        inside = _of_subject(queries.subject_row(connection, collection, subject))
-    lacking = sa.select(sa.func.count()).select_from(faces).where(inside, ~_held(connection, digests))
+        in_scope = _of_subject(queries.subject_row(connection, collection, subject))
+    lacking = sa.select(sa.func.count()).select_from(faces).where(in_scope, ~_held(connection, digests))
     return int(connection.scalar(lacking) or 0)
 
 
 def shortfalls(
     connection: sa.Connection, digests: Sequence[str], of: str | None = None, collection: str | None = None
 ) -> dict[str, int]:
-    """Collections in which faces lack a template of all these models, and how many faces do.
+    """Return collections in which faces lack a template of all these models, and how many faces do.
 
     With `of`, only faces that have a template of that model count; with `collection`, only those of that collection.
     """
-    asked = (
+    query = (
         sa.select(collections.c.name, sa.func.count())
         .join(faces, faces.c.collection_row == collections.c.row)
         .where(~_held(connection, digests))
@@ -111,10 +113,10 @@ def shortfalls(
         .order_by(collections.c.row)
     )
     if of is not None:
-        asked = asked.where(_held(connection, [of]))
+        query = query.where(_held(connection, [of]))
     if collection is not None:
-        asked = asked.where(collections.c.name == collection)
-    return {name: int(count) for name, count in connection.execute(asked)}
+        query = query.where(collections.c.name == collection)
+    return {name: int(count) for name, count in connection.execute(query)}
 
 
 def _held(connection: sa.Connection, digests: Sequence[str]) -> sa.ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """Templates of a model for faces that are enrolled already: read what they are made from, and add them.
 
-Each function takes an open connection or the writer's turn, as queries and changes do.
+Each function takes an open connection or a transaction, as queries and changes do.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from service.database.encryption import Keyring, crop_place
 from service.database.schema import crops, faces, subjects, templates
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.changes import remove_templates
 from service.gallery.insertion import FaceRow, claim_model, insert_template
-from service.gallery.records import Vector
 from service.index import vectors
-from service.index.changes import Effect
+from service.index.base import Vector
+from service.index.changes import IndexChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,75 +38,77 @@ class KeptCrop:
 def crops_without(
     connection: sa.Connection, digest: str, collection: str | None, after: int, limit: int
 ) -> list[KeptCrop]:
-    """Crops of up to `limit` faces above row `after` that have no template of a model, in the order of their rows.
+    """Return the crops of up to `limit` faces above row `after` without a template of a model, by row.
 
     Raises:
-        CollectionNotFound: there is none of that name; None looks through all.
+        CollectionNotFound: There is none of that name; None looks through all.
     """
-    asked = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(_lacks(connection, digest))
+    query = sa.select(crops).join(faces, crops.c.face_row == faces.c.row).where(_lacks(connection, digest))
     if collection is not None:
-        asked = asked.where(faces.c.collection_row == queries.collection_row(connection, collection))
-    some = asked.where(crops.c.face_row > after).order_by(crops.c.face_row).limit(limit)
-    return [KeptCrop(found.face_row, found.data, found.key_id) for found in connection.execute(some)]
+        query = query.where(faces.c.collection_row == queries.collection_row(connection, collection))
+    page = query.where(crops.c.face_row > after).order_by(crops.c.face_row).limit(limit)
+    return [KeptCrop(entry.face_row, entry.data, entry.key_id) for entry in connection.execute(page)]
 
 
 def count_crops_without(connection: sa.Connection, digest: str, collection: str | None) -> int:
-    """How many faces with a kept crop have no template of a model. Reads every crop's row.
+    """Count the faces with a kept crop and no template of a model. Reads every crop's row.
 
     Raises:
-        CollectionNotFound: there is none of that name; None looks through all.
+        CollectionNotFound: There is none of that name; None looks through all.
     """
-    asked = sa.select(sa.func.count()).select_from(crops.join(faces, crops.c.face_row == faces.c.row))
-    asked = asked.where(_lacks(connection, digest))
+    query = sa.select(sa.func.count()).select_from(crops.join(faces, crops.c.face_row == faces.c.row))
+    query = query.where(_lacks(connection, digest))
     if collection is not None:
-        asked = asked.where(faces.c.collection_row == queries.collection_row(connection, collection))
-    return int(connection.scalar(asked) or 0)
+        query = query.where(faces.c.collection_row == queries.collection_row(connection, collection))
+    return int(connection.scalar(query) or 0)
 
 
 def faces_to_renew(connection: sa.Connection, digest: str, subject_id: str) -> list[int]:
-    """Rows of a subject's faces without a template of a model and without a crop to make it from."""
-    asked = (
+    """Return rows of a subject's faces without a template of a model and without a crop to make it from."""
+    query = (
         sa.select(faces.c.row)
         .join(subjects, faces.c.subject_row == subjects.c.row)
         .where(subjects.c.id == subject_id, _lacks(connection, digest))
         .where(~sa.exists().where(crops.c.face_row == faces.c.row).correlate(faces))
     )
-    return [int(row) for row in connection.scalars(asked.order_by(faces.c.row))]
+    return [int(row) for row in connection.scalars(query.order_by(faces.c.row))]
 
 
-def add_templates(turn: Turn[Effect], keyring: Keyring, digest: str, made: Mapping[int, Vector]) -> int:
+def add_templates(
+    transaction: Transaction[IndexChange], keyring: Keyring, digest: str, new_templates: Mapping[int, Vector]
+) -> int:
     """Give faces, by their rows, (D,) unit templates of a model. Returns how many were added.
 
     A face that has gone, or has a template of this model by now, is passed over.
 
     Raises:
-        VectorInvalid: of another dimension than the model's templates, or not of unit length.
+        VectorInvalid: Of another dimension than the model's templates, or not of unit length.
     """
-    if not made:
+    if not new_templates:
         return 0
-    packed = {row: vectors.pack(vectors.check(vector[None], None)[0]) for row, vector in made.items()}
-    model_row = claim_model(turn.connection, {}, digest, len(next(iter(made.values()))))
+    stored = {row: vectors.stored_form(vectors.check(vector[None], None)[0]) for row, vector in new_templates.items()}
+    model_row = claim_model(transaction.connection, {}, digest, len(next(iter(new_templates.values()))))
     lacking = sa.select(faces.c.row, faces.c.collection_row, faces.c.subject_row).where(
-        faces.c.row.in_(list(packed)), _lacks(turn.connection, digest)
+        faces.c.row.in_(list(stored)), _lacks(transaction.connection, digest)
     )
-    found = turn.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
-    for row, collection, subject in found:
-        insert_template(turn, keyring, FaceRow(row, collection, subject), model_row, packed[row])
-    return len(found)
+    entries = transaction.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
+    for row, collection, subject in entries:
+        insert_template(transaction, keyring, FaceRow(row, collection, subject), model_row, stored[row])
+    return len(entries)
 
 
-def drop_some(turn: Turn[Effect], digest: str, collection: str | None, limit: int) -> int:
+def drop_some(transaction: Transaction[IndexChange], digest: str, collection: str | None, limit: int) -> int:
     """Remove up to `limit` templates of a model, and not the faces. Returns how many were removed, 0 at the end.
 
     Raises:
-        CollectionNotFound: there is none of that name; None means all.
+        CollectionNotFound: There is none of that name; None means all.
     """
-    row = queries.model_row(turn.connection, digest)
-    asked = sa.select(templates.c.row).where(templates.c.model_row == row)
+    row = queries.model_row(transaction.connection, digest)
+    query = sa.select(templates.c.row).where(templates.c.model_row == row)
     if collection is not None:
-        asked = asked.where(templates.c.collection_row == queries.collection_row(turn.connection, collection))
-    rows = list(turn.connection.scalars(asked.limit(limit)))
-    return remove_templates(turn, templates.c.row.in_(rows)) if rows else 0
+        query = query.where(templates.c.collection_row == queries.collection_row(transaction.connection, collection))
+    rows = list(transaction.connection.scalars(query.limit(limit)))
+    return remove_templates(transaction, templates.c.row.in_(rows)) if rows else 0
 
 
 def _lacks(connection: sa.Connection, digest: str) -> sa.ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""Does every index say what the record says, and does the record agree with itself?"""
+"""Does every index say what the database says, and does the database agree with itself?"""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import template_place
+from service.database.encryption import Keyring
 from service.database.schema import crops, faces, subjects, templates
-from service.database.timeouts import unhurried
-from service.gallery import queries
-from service.gallery.queries import Place
-from service.gallery.store import Indexes
-from service.index import vectors
-from service.index.base import Rows
+from service.database.timeouts import without_timeouts
+from service.index import source, vectors
+from service.index.base import Place, Rows, VectorIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +32,17 @@ class Report:
         return not self.problems
 
 
-def verify(connection: sa.Connection, indexes: Indexes) -> Report:
-    """Compare, in a transaction of its own, beside which nothing changes an embedded record."""
-    if connection.dialect.name == "postgresql":  # all statements see one state of the record, whoever writes meanwhile
+def verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> Report:
+    """Compare index and database, in a transaction of its own, beside which nothing changes an embedded database."""
+    if (
+        connection.dialect.name == "postgresql"
+    ):  # all statements see one state of the database, whoever writes meanwhile
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    with unhurried(connection):
-        return _verify(connection, indexes)
+    with without_timeouts(connection):
+        return _verify(connection, index, keyring)
 
 
-def _verify(connection: sa.Connection, indexes: Indexes) -> Report:
+def _verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> Report:
     started = time.perf_counter()
     problems = _integrity(connection) if connection.dialect.name == "sqlite" else []
     for what, query in _ORPHANS.items():
@@ -51,14 +50,14 @@ def _verify(connection: sa.Connection, indexes: Indexes) -> Report:
         if count:
             problems.append(f"{count} {what}")
     compared = 0
-    sizes = indexes.sizes(connection)
-    known = {place: (name, digest) for place, name, digest, _, _ in queries.places(connection)}
+    sizes = index.sizes(connection)
+    known = {place: (name, digest) for place, name, digest, _, _ in source.places(connection)}
     for place, (name, digest) in known.items():
-        found, count = _compare(connection, indexes, place, sizes)
+        differences, count = _compare(connection, index, keyring, place, sizes)
         compared += count
-        problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in found]
-    for place in set(indexes.places(connection)) - set(known):
-        count = sum(len(rows) for rows, _, _ in indexes.entries(connection, place))
+        problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in differences]
+    for place in set(index.places(connection)) - set(known):
+        count = sum(len(rows) for rows, _, _ in index.entries(connection, place))
         problems.append(f"an index of {count} templates has no record (collection {place[0]}, model {place[1]})")
     return Report(compared, len(known), tuple(problems), time.perf_counter() - started)
 
@@ -92,20 +91,24 @@ _ORPHANS: dict[str, sa.Select[Any]] = {
 
 
 def _compare(
-    connection: sa.Connection, indexes: Indexes, place: Place, sizes: Mapping[Place, tuple[int, int]]
+    connection: sa.Connection,
+    index: VectorIndex,
+    keyring: Keyring,
+    place: Place,
+    sizes: Mapping[Place, tuple[int, int]],
 ) -> tuple[list[str], int]:
     """What is wrong with one index, and how many templates were compared."""
-    record = queries.template_rows(connection, place)
+    record = source.template_rows(connection, place)
     parts = [np.empty(0, np.int64)]
     wrong = 0
-    for rows, groups, matrix in indexes.entries(connection, place):
+    for rows, groups, matrix in index.entries(connection, place):
         parts.append(rows)
         stored = {
-            found.row: (
-                found.subject_row,
-                indexes.keyring.open(found.vector, found.key_id, template_place(found.face_row, place[1])),
+            entry.row: (
+                entry.subject_row,
+                keyring.open_template(entry.vector, entry.key_id, entry.face_row, place[1]),
             )
-            for found in _read(connection, place, rows)
+            for entry in _read(connection, place, rows)
         }
         for row, group, vector in zip(rows.tolist(), groups.tolist(), matrix, strict=True):
             if row in stored and stored[row] != (group, vectors.pack(vector)):

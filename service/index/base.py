@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import sqlalchemy as sa
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
+Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
+Place = tuple[int, int]
+"""Rows of a collection and a model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CandidateList:
     """The groups found for one probe, best first: (K,) rows, groups, and cosine scores of float32."""
 
     rows: Rows
@@ -21,46 +26,124 @@ class Found:
     scores: NDArray[np.float32]
 
     @staticmethod
-    def nothing() -> Found:
-        """Nobody."""
-        return Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    def nothing() -> CandidateList:
+        """Return an empty list."""
+        return CandidateList(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the start did: templates by where they came from, files refused, and the seconds it took."""
+
+    templates: int
+    from_snapshot: int
+    from_record: int
+    refused: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Changes that the index has still to follow, and the seconds for which the oldest of them waits."""
+
+    changes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the start has come with one index."""
+
+    collection: str
+    model: str
+    done: int
+    total: int
+    source: str
+    """snapshot or record."""
 
 
 class VectorIndex(Protocol):
-    """Unit vectors under ever-growing row numbers; a group is a subject.
+    """The index of all collections and models. What is committed counts in every search that begins after it."""
 
-    What was added or removed before a search began counts in that search. Searches may run beside one change at a time.
-    """
-
-    def add(self, rows: Rows, groups: Rows, vectors: Matrix) -> None:
-        """Take (N,) rows above all present ones, their groups and (N,D) vectors."""
-        ...
-
-    def remove(self, rows: Rows) -> int:
-        """Forget `rows`; unknown ones are passed over. Returns how many were present."""
-        ...
-
-    def search(self, probes: Matrix, k: int) -> list[Found]:
-        """For each of (Q,D) probes the k groups with the highest cosine, each once with its best row."""
-        ...
-
-    def rows(self) -> Rows:
-        """All rows present, ascending."""
-        ...
-
-    def __len__(self) -> int:
-        """Vectors present."""
+    @property
+    def loaded(self) -> Loaded:
+        """What the start found, and how long it took."""
         ...
 
     @property
-    def memory(self) -> int:
-        """Bytes held."""
+    def models(self) -> Mapping[str, tuple[int, int]]:
+        """Row and dimension of models known without asking the database, by digest; neither ever changes."""
+        ...
+
+    @property
+    def backlog(self) -> Backlog:
+        """What the index has still to follow; searches know of it all the same."""
+        ...
+
+    def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
+        """Find for each of (Q,D) probes the k subjects of the highest cosine, each once with its best row."""
+        ...
+
+    def count(self, connection: sa.Connection, place: Place) -> int:
+        """Count the templates of a collection and model: comparisons made by one search."""
+        ...
+
+    def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
+        """Return templates, and bytes of the index, of every collection and model."""
+        ...
+
+    def places(self, connection: sa.Connection) -> list[Place]:
+        """Return collections and models of which the index holds anything."""
+        ...
+
+    def entries(self, connection: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
+        """Yield all that the index holds of a collection and model, in parts: rows, subjects, vectors."""
+        ...
+
+    def check(self) -> None:
+        """Check that searches can be answered.
+
+        Raises:
+            StorageError: They cannot.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop working in the background."""
         ...
 
 
-def distinct(rows: Rows, groups: Rows, scores: NDArray[np.float32], k: int) -> Found:
-    """The best row of each of the k best groups out of (M,) candidates in any order; equal scores go by row."""
+@runtime_checkable
+class Compactable(Protocol):
+    """An index in which something gathers that can be brought into its final shape."""
+
+    def compact(self, *, thorough: bool = True) -> None:
+        """Bring the index into its final shape now; thoroughly, also what could wait."""
+        ...
+
+
+@runtime_checkable
+class Resealable(Protocol):
+    """An index with files that are encrypted at rest."""
+
+    def reseal(self) -> None:
+        """Write the files again, under the key that seals now."""
+        ...
+
+
+def distinct(rows: Rows, groups: Rows, scores: NDArray[np.float32], k: int) -> CandidateList:
+    """Return the best row of each of the k best groups out of (M,) candidates in any order; equal scores go by row."""
     order = np.lexsort((rows, -scores))
     _, first = np.unique(groups[order], return_index=True)
     chosen = order[np.sort(first)[:k]]
-    return Found(rows[chosen], groups[chosen], scores[chosen])
+    return CandidateList(rows[chosen], groups[chosen], scores[chosen])
+
+
+def among(rows: Rows, living: Rows) -> NDArray[np.bool_]:
+    """Return which of the ascending `rows` are in the ascending `living`."""
+    if len(rows) == 0:
+        return np.empty(0, bool)
+    first, last = np.searchsorted(living, (rows[0], rows[-1] + 1))
+    if np.array_equal(living[first:last], rows):  # the common case, without sorting
+        return np.ones(len(rows), bool)
+    return np.isin(rows, living[first:last], assume_unique=True)

@@ -1,4 +1,4 @@
-"""Candidates of an engine put in order by the record's own vectors: every engine gives the same scores."""
+"""Candidates of an engine put in order by the database's own vectors: every engine gives the same scores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.database.schema import templates
-from service.gallery.records import Vector
 from service.index import vectors
-from service.index.base import Found, distinct
+from service.index.base import CandidateList, Vector, distinct
 
 BATCH = 1_000
 _STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector).where(
@@ -20,23 +19,23 @@ _STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector
 
 
 def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
-    """Templates by row, as far as the record still has them."""
-    found: dict[int, Any] = {}
+    """Return templates by row, as far as the database still has them."""
+    by_row: dict[int, Any] = {}
     for start in range(0, len(rows), BATCH):
         for entry in connection.execute(_STORED, {"rows": rows[start : start + BATCH]}):
-            found[entry.row] = entry
-    return found
+            by_row[entry.row] = entry
+    return by_row
 
 
 def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:
-    """Those of `rows` that the record still has."""
+    """Return those of `rows` that the database still has."""
     return set(connection.scalars(sa.select(templates.c.row).where(templates.c.row.in_(rows))))
 
 
-def best(candidates: Sequence[Any], probe: Vector, k: int) -> Found:
-    """The best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
+def best(candidates: Sequence[Any], probe: Vector, k: int) -> CandidateList:
+    """Return the best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
     if not candidates:
-        return Found.nothing()
+        return CandidateList.nothing()
     matrix = vectors.unpack([entry.vector for entry in candidates], len(probe)).astype(np.float32)
     rows = np.array([entry.row for entry in candidates], np.int64)
     groups = np.array([entry.subject_row for entry in candidates], np.int64)

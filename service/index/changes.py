@@ -1,16 +1,16 @@
-"""What a committed change of the record means for the indexes."""
+"""What a committed change of the database means for the indexes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.gallery.records import Vector
+from service.index.base import Vector
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """One new template: its row, its subject, and the vector as the record holds it."""
+    """One new template: its row, its subject, and the vector as the database holds it."""
 
     collection: int
     model: int
@@ -21,7 +21,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Templates that left the record."""
+    """Templates that left the database."""
 
     collection: int
     model: int
@@ -30,9 +30,9 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A collection that left the record with all it held."""
+    """A collection that left the database with all it held."""
 
     collection: int
 
 
-Effect: TypeAlias = Added | Removed | Dropped
+IndexChange: TypeAlias = Added | Removed | Dropped

@@ -8,7 +8,7 @@ import time
 import sqlalchemy as sa
 
 from service.database.schema import templates
-from service.gallery.queries import Place
+from service.index.base import Place
 
 EXACT = 5_000
 FRESH_SECONDS = 10.0
@@ -31,19 +31,20 @@ class Counts:
     """Exact below 5,000; from there on at most ten seconds old, which no threshold notices."""
 
     def __init__(self) -> None:
+        """Begin with no counts."""
         self._kept: dict[Place, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     def of(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model in the record."""
+        """Count the templates of a collection and model."""
         with self._lock:
-            until, kept = self._kept.get(place, (0.0, 0))
+            until, last = self._kept.get(place, (0.0, 0))
         if time.monotonic() < until:
-            return kept
-        asked = {"collection": place[0], "model": place[1]}
-        found = int(connection.scalar(_FEW, asked) or 0)
-        if found == EXACT:
-            found = int(connection.scalar(_ALL, asked) or 0)
+            return last
+        values = {"collection": place[0], "model": place[1]}
+        count = int(connection.scalar(_FEW, values) or 0)
+        if count == EXACT:
+            count = int(connection.scalar(_ALL, values) or 0)
             with self._lock:
-                self._kept[place] = (time.monotonic() + FRESH_SECONDS, found)
-        return found
+                self._kept[place] = (time.monotonic() + FRESH_SECONDS, count)
+        return count

@@ -1,149 +1,143 @@
-"""Search inside PostgreSQL: pgvector beside the record, in the same transaction, exact.
+"""Search inside PostgreSQL: pgvector beside the templates, in the same transaction, exact.
 
 Each model has a table of half-precision vectors of its dimension. A vector leaves with its template, whoever erases
 it: the table refers to the templates. A search reads every vector of a collection, with the server's parallel scan, and
-puts the closest in order by the values of the record, so its scores are those of any other index.
+puts the closest in order by their stored values, so its scores are those of any other index.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
+from pgvector import HalfVector
+from pgvector.psycopg import register_vector
+from pgvector.sqlalchemy import HALFVEC
 
-from service.database.encryption import Keyring
-from service.database.schema import models
-from service.database.sqlite import serialise
-from service.database.timeouts import unhurried
-from service.gallery import queries
-from service.gallery.errors import StorageUnavailable
-from service.gallery.queries import Place
-from service.gallery.records import Backlog, Loaded, Vector
-from service.gallery.store import Store
-from service.index import candidates
-from service.index.base import Found, Matrix, Rows
-from service.index.changes import Added, Effect
+from service.database.base import Database
+from service.database.errors import StorageUnavailable
+from service.database.schema import models, templates
+from service.database.timeouts import without_timeouts
+from service.database.transaction import serialise
+from service.index import candidates, source
+from service.index.base import Backlog, CandidateList, Loaded, Matrix, Place, Rows, Vector
+from service.index.changes import Added, IndexChange
 from service.index.counts import Counts
-from service.index.embedded.manager import stored
 
-log = logging.getLogger(__name__)
 CHUNK = 10_000
 INLINE = 1_900
 """Dimensions up to which a vector fits a page; a larger one would be stored out of line, and not be scanned."""
 
 
-class PgvectorIndexes:
-    """`Indexes` in the record's own database."""
+class PgvectorIndex:
+    """A `VectorIndex` in the database's own tables."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, database: Database[IndexChange]) -> None:
         """Make the tables that are missing and fill in what they lack.
 
         Raises:
-            StorageUnavailable: the server has no pgvector.
+            StorageUnavailable: The server has no pgvector.
         """
-        self.keyring = Keyring.empty()
         self.models: dict[str, tuple[int, int]] = {}
-        self._tables: set[int] = set()
+        self._present: set[int] = set()
         self._counts = Counts()
         started = time.perf_counter()
-        store.change(lambda turn: _require(turn.connection))
-        added = store.change(lambda turn: self._complete(turn.connection))
-        self.loaded = Loaded(store.read(queries.count_templates), 0, added, (), time.perf_counter() - started)
+        database.change(lambda transaction: _require(transaction.connection))
+        sa.event.listen(database.engine, "connect", lambda connection, _: register_vector(connection))
+        database.engine.dispose()  # connections from before do not know the vectors' binary form
+        added = database.change(lambda transaction: self._complete(transaction.connection))
+        seconds = time.perf_counter() - started
+        self.loaded = Loaded(database.read(source.count_templates), 0, added, (), seconds)
 
     @property
     def backlog(self) -> Backlog:
-        """Nothing: the vectors are committed with the record."""
+        """Nothing: the vectors are committed with their templates."""
         return Backlog(0, 0.0)
 
-    def stage(self, connection: sa.Connection, effects: Sequence[Effect]) -> None:
+    def stage(self, connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
         """Put new templates into their tables; what was removed has left them already."""
-        added = [effect for effect in effects if isinstance(effect, Added)]
-        for model, run in groupby(sorted(added, key=lambda effect: effect.model), lambda effect: effect.model):
+        added = [change for change in changes if isinstance(change, Added)]
+        for model, run in groupby(sorted(added, key=lambda change: change.model), lambda change: change.model):
             batch = list(run)
             self._provide(connection, model, len(batch[0].vector))
-            connection.execute(_insert(model), [_values(one) for one in batch])
+            connection.execute(sa.insert(_table(model)), [_values(change) for change in batch])
 
-    def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[Found]:
-        """Exact: the closest are read until `k` subjects are among them, or all is read."""
+    def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
+        """Search exactly: the closest are read until `k` subjects are among them, or all is read."""
         if not self._has_table(connection, place[1]):
-            return [Found.nothing() for _ in probes]
+            return [CandidateList.nothing() for _ in probes]
         return [_search(connection, place, probe, k) for probe in probes]
 
     def count(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model."""
+        """Count the templates of a collection and model."""
         return self._counts.of(connection, place)
 
     def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates, and their share of the bytes of the model's table."""
-        found = {place: total for place, _, _, _, total in queries.places(connection)}
+        """Return templates, and their share of the bytes of the model's table."""
+        totals = {place: total for place, _, _, _, total in source.places(connection)}
         bytes_of: dict[int, float] = {}
-        for model in {place[1] for place in found}:
-            asked = sa.text("SELECT pg_total_relation_size(to_regclass(:name))")
-            size = int(connection.scalar(asked, {"name": _name(model)}) or 0)
-            bytes_of[model] = size / sum(total for place, total in found.items() if place[1] == model)
-        return {place: (total, round(total * bytes_of[place[1]])) for place, total in found.items()}
+        for model in {place[1] for place in totals}:
+            size = int(connection.scalar(_SIZE, {"name": _name(model)}) or 0)
+            bytes_of[model] = size / sum(total for place, total in totals.items() if place[1] == model)
+        return {place: (total, round(total * bytes_of[place[1]])) for place, total in totals.items()}
 
     def places(self, connection: sa.Connection) -> list[Place]:
-        """Where a table holds anything."""
+        """Return where a table holds anything."""
         known = [int(row) for row in connection.scalars(sa.select(models.c.row))]
         return [
             (int(collection), model)
             for model in known
             if self._has_table(connection, model)
-            for collection in connection.scalars(sa.text(f"SELECT DISTINCT collection_row FROM {_name(model)}"))  # noqa: S608
+            for collection in connection.scalars(sa.select(_table(model).c.collection_row).distinct())
         ]
 
     def entries(self, connection: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All vectors of a collection and model, in the order of their rows."""
-        asked = sa.text(
-            f"SELECT row, subject_row, vector::text FROM {_name(place[1])} "  # noqa: S608 - a number of our own
-            "WHERE collection_row = :collection AND row > :after ORDER BY row LIMIT :some"
-        )
+        """Yield all vectors of a collection and model, in the order of their rows."""
+        table = _table(place[1])
+        binary = sa.func.halfvec_send(table.c.vector, type_=sa.LargeBinary)
+        query = sa.select(table.c.row, table.c.subject_row, binary).where(table.c.collection_row == place[0])
         after = 0
-        while found := connection.execute(asked, {"collection": place[0], "after": after, "some": CHUNK}).all():
-            matrix = np.array([np.fromstring(text[1:-1], np.float32, sep=",") for _, _, text in found])
-            yield np.array([e[0] for e in found], np.int64), np.array([e[1] for e in found], np.int64), matrix
-            after = found[-1][0]
+        while part := connection.execute(query.where(table.c.row > after).order_by(table.c.row).limit(CHUNK)).all():
+            rows, groups, values = zip(*part, strict=True)
+            matrix = np.stack([HalfVector.from_binary(value).to_numpy() for value in values]).astype(np.float32)
+            yield np.array(rows, np.int64), np.array(groups, np.int64), matrix
+            after = rows[-1]
 
     def check(self) -> None:
-        """It answers when the record does."""
-
-    def settle(self, *, thorough: bool = False) -> None:
-        """Nothing gathers."""
-
-    def reseal(self) -> None:
-        """Nothing is sealed."""
+        """Check nothing: it answers when the database does."""
 
     def close(self) -> None:
-        """Nothing runs in the background."""
+        """Do nothing: nothing runs in the background."""
 
     def _complete(self, connection: sa.Connection) -> int:
-        """Add what the record has and the tables lack; returns how many vectors that were."""
-        with unhurried(connection):
+        """Add what the tables lack; returns how many vectors that were."""
+        with without_timeouts(connection):
             serialise(connection, "pgvector")
-            return sum(self._fill(connection, place, dim) for place, _, _, dim, _ in queries.places(connection))
+            return sum(self._fill(connection, place, dim) for place, _, _, dim, _ in source.places(connection))
 
     def _fill(self, connection: sa.Connection, place: Place, dim: int) -> int:
         added = 0
         self._provide(connection, place[1], dim)
-        missing = sa.text(
-            f"SELECT t.row FROM templates t LEFT JOIN {_name(place[1])} v ON v.row = t.row "  # noqa: S608
-            "WHERE t.collection_row = :collection AND t.model_row = :model AND v.row IS NULL ORDER BY t.row"
+        table = _table(place[1])
+        missing = (
+            sa.select(templates.c.row)
+            .outerjoin(table, table.c.row == templates.c.row)
+            .where(templates.c.collection_row == place[0], templates.c.model_row == place[1], table.c.row.is_(None))
+            .order_by(templates.c.row)
         )
-        asked = {"collection": place[0], "model": place[1]}
-        rows = np.fromiter(connection.scalars(missing, asked), np.int64)
-        for some, subjects, matrix in stored(connection, self.keyring, place, dim, rows):
-            batch = zip(some.tolist(), subjects.tolist(), matrix, strict=True)
+        rows = np.fromiter(connection.scalars(missing), np.int64)
+        for part, subjects, matrix in source.read_templates(connection, source.decode_plain, place, dim, rows):
+            batch = zip(part.tolist(), subjects.tolist(), matrix, strict=True)
             connection.execute(
-                _insert(place[1]),
+                sa.insert(table),
                 [_values(Added(place[0], place[1], row, subject, vector)) for row, subject, vector in batch],
             )
-            added += len(some)
+            added += len(part)
         return added
 
     def _provide(self, connection: sa.Connection, model: int, dim: int) -> None:
@@ -161,12 +155,26 @@ class PgvectorIndexes:
         connection.exec_driver_sql(f"ALTER TABLE {name} SET (parallel_workers = 4)")
 
     def _has_table(self, connection: sa.Connection, model: int) -> bool:
-        if model in self._tables:
+        if model in self._present:
             return True
-        there = connection.scalar(sa.text("SELECT to_regclass(:name) IS NOT NULL"), {"name": _name(model)})
-        if there:  # asked before the table is made: whoever made it has committed
-            self._tables.add(model)
+        there = connection.scalar(_EXISTS, {"name": _name(model)})
+        if there:  # looked for before the table is made: whoever made it has committed
+            self._present.add(model)
         return bool(there)
+
+
+class _HalfVector(HALFVEC):
+    """pgvector's column type, sent in its binary form; the package's own sends text."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        """Leave the conversion to psycopg, which knows both forms."""
+        return HalfVector
+
+
+_EXISTS = sa.text("SELECT to_regclass(:name) IS NOT NULL")
+_SIZE = sa.text("SELECT pg_total_relation_size(to_regclass(:name))")
 
 
 def _require(connection: sa.Connection) -> None:
@@ -182,45 +190,51 @@ def _require(connection: sa.Connection) -> None:
             ) from error
 
 
-def _search(connection: sa.Connection, place: Place, probe: Vector, k: int) -> Found:
+def _search(connection: sa.Connection, place: Place, probe: Vector, k: int) -> CandidateList:
     reach = 8 * k + 16
     while True:
-        found = connection.execute(
-            _nearest(place[1]), {"collection": place[0], "probe": _text(probe), "reach": reach}
-        ).all()
-        best = candidates.best(found, probe, k)
-        if len(best.rows) == k or len(found) < reach:
+        values = {"collection": place[0], "probe": probe, "reach": reach}
+        nearest = connection.execute(_nearest(place[1]), values).all()
+        best = candidates.best(nearest, probe, k)
+        if len(best.rows) == k or len(nearest) < reach:
             return best
         reach *= 4
 
 
-def _nearest(model: int) -> sa.TextClause:
-    return sa.text(
-        "SELECT n.row, n.subject_row, t.vector FROM ("  # noqa: S608
-        f"SELECT row, subject_row FROM {_name(model)} WHERE collection_row = :collection "
-        "ORDER BY vector <#> CAST(:probe AS halfvec) LIMIT :reach"
-        ") AS n JOIN templates AS t ON t.row = n.row"
+@cache
+def _nearest(model: int) -> sa.Select[Any]:
+    """The closest vectors of a collection, with the templates they stand for. Made once: every search asks it."""
+    table = _table(model)
+    near = (
+        sa.select(table.c.row, table.c.subject_row)
+        .where(table.c.collection_row == sa.bindparam("collection"))
+        .order_by(table.c.vector.max_inner_product(sa.bindparam("probe", type_=_HalfVector())))
+        .limit(sa.bindparam("reach"))
+        .subquery("near")
+    )
+    return sa.select(near.c.row, near.c.subject_row, templates.c.vector).join(templates, templates.c.row == near.c.row)
+
+
+@cache
+def _table(model: int) -> sa.Table:
+    """The table of a model's vectors."""
+    return sa.Table(
+        _name(model),
+        sa.MetaData(),
+        sa.Column("row", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("collection_row", sa.BigInteger),
+        sa.Column("subject_row", sa.BigInteger),
+        sa.Column("vector", _HalfVector()),
     )
 
 
-def _insert(model: int) -> sa.TextClause:
-    return sa.text(
-        f"INSERT INTO {_name(model)} (row, collection_row, subject_row, vector) "  # noqa: S608
-        "VALUES (:row, :collection_row, :subject_row, CAST(:vector AS halfvec))"
-    )
-
-
-def _values(effect: Added) -> dict[str, object]:
+def _values(change: Added) -> dict[str, object]:
     return {
-        "row": effect.row,
-        "collection_row": effect.collection,
-        "subject_row": effect.subject,
-        "vector": _text(effect.vector),
+        "row": change.row,
+        "collection_row": change.collection,
+        "subject_row": change.subject,
+        "vector": change.vector,
     }
-
-
-def _text(vector: NDArray[np.float32]) -> str:
-    return f"[{','.join(map(repr, vector.tolist()))}]"
 
 
 def _name(model: int) -> str:

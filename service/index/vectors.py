@@ -1,7 +1,7 @@
 """Templates as bytes: little-endian float16, and the checks a vector passes before it is stored or searched for.
 
 Half precision rounds a coordinate of a unit vector by at most 2**-12 of itself, which moves a cosine by less than 1e-3
-in the worst case and by about 1e-5 in practice; the record and every index derived from it hold the same numbers.
+in the worst case and by about 1e-5 in practice; the database and every index derived from it hold the same numbers.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.errors import VectorInvalid
-from service.gallery.records import Vector
+from service.index.base import Vector
+from service.index.errors import VectorInvalid
 
 UNIT_TOLERANCE = 1e-2
 
 
 def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
-    """`vectors` (N,D) as contiguous float32.
+    """Check `vectors` (N,D); returns them as contiguous float32.
 
     Raises:
-        VectorInvalid: not two-dimensional, of another dimension than `dim`, not finite, or not of unit length.
+        VectorInvalid: Not two-dimensional, of another dimension than `dim`, not finite, or not of unit length.
     """
     checked = np.ascontiguousarray(vectors, np.float32)
     if checked.ndim != 2 or checked.shape[1] == 0:
@@ -35,16 +35,21 @@ def check(vectors: NDArray[np.float32], dim: int | None) -> NDArray[np.float32]:
     return checked
 
 
+def stored_form(vector: Vector) -> Vector:
+    """Round one template (D,) as the database stores it: to float16, given back in float32."""
+    return vector.astype("<f2").astype(np.float32)
+
+
 def pack(vector: Vector) -> bytes:
-    """One template (D,) as D little-endian float16."""
+    """Pack one template (D,) as D little-endian float16."""
     return np.ascontiguousarray(vector, "<f2").tobytes()
 
 
 def unpack(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
-    """N packed templates as (N,D) float16.
+    """Unpack N templates as (N,D) float16.
 
     Raises:
-        VectorInvalid: a blob is not of D values; the record is damaged.
+        VectorInvalid: A blob is not of D values; the database is damaged.
     """
     joined = b"".join(blobs)
     if len(joined) != 2 * dim * len(blobs) or any(len(blob) != 2 * dim for blob in blobs):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from service.database.audit_log import AuditEntry
 from service.decision import Outcome
 from service.engine import EnrolmentOutcome, Identification, Verification
-from service.gallery.records import AuditEntry
 from service.observation import DecisionEvent, Erasure, RolesChange, TemplatesChange
 
 

@@ -15,13 +15,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from service.database import paging
+from service.database.base import Database
+from service.database.paging import Page
 from service.database.schema import decision_results as results_table
 from service.database.schema import decisions as table
 from service.database.schema import now
-from service.database.sqlite import storage_errors
+from service.database.transaction import storage_errors
 from service.decision import Outcome
-from service.gallery.gallery import Gallery
-from service.gallery.records import Page
 from service.rollout.errors import DecisionNotFound
 from service.rollout.model_decision import VERIFY, ModelDecision
 from service.rollout.sampling import SampledDecision
@@ -109,18 +109,20 @@ class LogQuery:
 class DecisionLog:
     """The log of one database. Safe to call from many threads at once."""
 
-    def __init__(self, gallery: Gallery, retention: Retention, clock: Callable[[], float] = time.monotonic) -> None:
-        self._gallery = gallery
+    def __init__(
+        self, database: Database[Any], retention: Retention, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
         self._retention = retention
         self._clock = clock
         self._prune_at = float("-inf")
 
     def keep(self, sampled: SampledDecision, others: Sequence[ModelDecision] | None) -> None:
         """Write the champion's decisions and, where it made any, the challenger's; soon, not at once."""
-        self._gallery.defer(lambda connection: _insert(connection, sampled, others))
+        self._database.defer(lambda transaction: _insert(transaction.connection, sampled, others))
         if self._clock() >= self._prune_at:
             self._prune_at = self._clock() + PRUNE_SECONDS
-            self._gallery.defer(self.prune)
+            self._database.defer(lambda transaction: self.prune(transaction.connection))
 
     def prune(self, connection: sa.Connection) -> None:
         """Delete what is beyond the retention."""
@@ -134,11 +136,12 @@ class DecisionLog:
         """Find the newest decision of a request.
 
         Raises:
-            DecisionNotFound, StorageError.
+            DecisionNotFound: No decision of that request is kept.
+            StorageError: The database cannot be used.
         """
         query = _ALL.where(table.c.request_id == request_id, table.c.face == face)
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            row = connection.execute(query.order_by(table.c.row.desc()).limit(1)).one_or_none()
+        newest = query.order_by(table.c.row.desc()).limit(1)
+        row = self._database.read(lambda connection: connection.execute(newest).one_or_none())
         if row is None:
             raise DecisionNotFound
         return _read(*row)
@@ -147,20 +150,20 @@ class DecisionLog:
         """Note what was true of a decision; said again, the last word holds.
 
         Raises:
-            StorageError.
+            StorageError: The database cannot be used.
         """
         values = {"outcome": outcome, "outcome_by": principal, "outcome_at": now()}
         change = sa.update(table).where(table.c.row == decision.row).values(**values)
-        self._gallery.write(lambda connection: connection.execute(change))
+        self._database.write(lambda connection: connection.execute(change))
         return replace(decision, outcome=outcome)
 
     def all(self, query: LogQuery) -> list[LoggedDecision]:
         """List the decisions of a query, oldest first.
 
         Raises:
-            StorageError.
+            StorageError: The database cannot be used.
         """
-        return read_decisions(self._gallery.engine, query)
+        return read_decisions(self._database.engine, query)
 
     def page(
         self, query: LogQuery, disagreeing: bool = False, cursor: str | None = None, limit: int = 100
@@ -168,19 +171,20 @@ class DecisionLog:
         """List the decisions of a query, or those among them on which the models disagree, newest first.
 
         Raises:
-            CursorInvalid, StorageError.
+            CursorInvalid: The cursor was not made by this list.
+            StorageError: The database cannot be used.
         """
         select = _select(query)
         if disagreeing:
             select = select.where(table.c.agree == sa.false())
-        return paging.newest_first(self._gallery.engine, select, table.c.row, _read, cursor, limit)
+        return paging.newest_first(self._database.engine, select, table.c.row, _read, cursor, limit)
 
 
 def read_decisions(engine: sa.Engine, query: LogQuery) -> list[LoggedDecision]:
     """List the decisions of a query from a database, oldest first; also beside a running service.
 
     Raises:
-        StorageError.
+        StorageError: The database cannot be used.
     """
     with storage_errors(), engine.connect() as connection:
         return [_read(*row) for row in connection.execute(_select(query).order_by(table.c.row))]

@@ -1,6 +1,6 @@
 """Champion and challenger: which model answers, and which is tried beside it.
 
-The roles are rows of the record, never changed and never deleted; the last one holds. Every process reads it at most
+The roles are rows of the database, never changed and never deleted; the last one holds. Every process reads it at most
 once a second, so that all replicas agree within that time. Before the first row the settings name the champion.
 """
 
@@ -11,18 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from service.database import paging
+from service.database.base import Database
+from service.database.paging import Page
 from service.database.schema import now
 from service.database.schema import roles as table
-from service.database.sqlite import storage_errors
 from service.face.embed import Embedder
 from service.gallery import template_coverage
-from service.gallery.gallery import Gallery
-from service.gallery.records import Page
 from service.models import Models
 from service.rollout.errors import (
     ChallengerMissing,
@@ -57,9 +56,10 @@ class Assignment:
 class Roles:
     """The roles of one service. Safe to call from many threads at once."""
 
-    def __init__(self, models: Models, gallery: Gallery, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, models: Models, database: Database[Any], clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with what the settings say; `clock` says when to read again."""
         self._models = models
-        self._gallery = gallery
+        self._database = database
         self._clock = clock
         self._lock = threading.Lock()
         self._start = Assignment(0, None, "", "settings", models.default.digest, None, 0.0, None)
@@ -70,12 +70,11 @@ class Roles:
         """The roles that hold now.
 
         Raises:
-            StorageError.
+            StorageError: The database cannot be used.
         """
         with self._lock:
             if self._clock() >= self._fresh_until:
-                with storage_errors(), self._gallery.engine.connect() as connection:
-                    self._kept = self.held(connection)
+                self._kept = self._database.read(self.held)
                 self._fresh_until = self._clock() + FRESH_SECONDS
             return self._kept
 
@@ -87,7 +86,8 @@ class Roles:
         """The model that answers where a request names none.
 
         Raises:
-            ChampionUnavailable, StorageError.
+            ChampionUnavailable: The champion is not loaded.
+            StorageError: The database cannot be used.
         """
         digest = self.current().champion
         embedder = self._models.by_digest(digest)
@@ -102,7 +102,7 @@ class Roles:
         """The model tried beside the champion, None without one or while it is not loaded.
 
         Raises:
-            StorageError.
+            StorageError: The database cannot be used.
         """
         digest = self.current().challenger
         return None if digest is None else self._models.by_digest(digest)
@@ -116,7 +116,10 @@ class Roles:
         """Set both roles by the models' names.
 
         Raises:
-            ModelNotFound (not loaded), RolesInvalid, CoverageMissing, StorageError.
+            ModelNotFound: Not loaded.
+            RolesInvalid: A model cannot be its own challenger.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            StorageError: The database cannot be used.
         """
         first = self._models.embedder(champion).digest
         second = None if challenger is None else self._models.embedder(challenger).digest
@@ -128,7 +131,10 @@ class Roles:
         """Make the challenger champion and the champion its challenger.
 
         Raises:
-            ChallengerMissing, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
+            ChallengerMissing: There is no challenger.
+            ChampionUnavailable: Not loaded.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            StorageError: The database cannot be used.
         """
 
         def swap(_: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
@@ -142,7 +148,10 @@ class Roles:
         """Go back to the roles before the champion last changed; called again, one change further back.
 
         Raises:
-            NothingToRollBack, ChampionUnavailable (not loaded), CoverageMissing, StorageError.
+            NothingToRollBack: The champion has never changed.
+            ChampionUnavailable: Not loaded.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            StorageError: The database cannot be used.
         """
 
         def restore(connection: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
@@ -157,9 +166,10 @@ class Roles:
         """All assignments ever made, the newest first.
 
         Raises:
-            CursorInvalid, StorageError.
+            CursorInvalid: The cursor was not made by this list.
+            StorageError: The database cannot be used.
         """
-        return paging.newest_first(self._gallery.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
+        return paging.newest_first(self._database.engine, sa.select(*_COLUMNS), table.c.row, Assignment, cursor, limit)
 
     def _write(
         self,
@@ -178,7 +188,7 @@ class Roles:
             connection.execute(sa.insert(table).values(at=now(), principal=principal, action=action, **values))
             return self.held(connection)
 
-        assignment = self._gallery.write(work)
+        assignment = self._database.write(work)
         with self._lock:
             self._kept = assignment
             self._fresh_until = self._clock() + FRESH_SECONDS
@@ -199,7 +209,7 @@ class Roles:
 
 
 def last_assignment(connection: sa.Connection) -> Assignment | None:
-    """The roles that hold by the record; None when nobody has set any."""
+    """The roles that hold by the database; None when nobody has set any."""
     row = connection.execute(sa.select(*_COLUMNS).order_by(table.c.row.desc()).limit(1)).one_or_none()
     return None if row is None else Assignment(*row)
 

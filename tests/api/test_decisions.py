@@ -285,8 +285,8 @@ def test_embed_gives_the_vectors_that_verify_compares(
 def test_decisions_are_written_to_the_audit_log(running: Running, astronaut_jpeg: bytes) -> None:
     sent = {"X-Request-ID": "audit-me-1"}
     assert running.post("/verify", pair(astronaut_jpeg, astronaut_jpeg), sent, fmr=FMR).status_code == 200
-    running.services.gallery.write(lambda connection: None)  # whatever was deferred is committed with this
-    with running.services.gallery.engine.connect() as connection:
+    running.services.gallery.database.write(lambda connection: None)  # whatever was deferred is committed with this
+    with running.services.gallery.database.engine.connect() as connection:
         row = connection.execute(sa.select(audit).where(audit.c.request_id == "audit-me-1")).one()
     assert (row.action, row.outcome) == ("verify", "match")
     assert row.principal.startswith("key:")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from service.database.sqlite import open_engine
+from service.database.sqlite.engine import open_engine
 from service.keys import Keys, Scope
 from tests.api.server import Server, serving
 

@@ -14,9 +14,9 @@ from starlette.requests import Request
 import service
 from service.api.http.problems import FRAMEWORK, TABLE, respond, row_of
 from service.api.http.request_context import Trace
+from service.database.errors import StorageFull
 from service.errors import FacetError
 from service.face.errors import ModelInvalid
-from service.gallery.errors import StorageFull
 from service.keys import Scope
 from tests.api.conftest import Running
 

@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from service.database import audit_log
-from service.database.audit_log import Trail
+from service.database.audit_log import AuditEntry, AuditLog
+from service.database.errors import StorageBusy
 from service.database.schema import audit
-from service.database.sqlite import open_engine
-from service.database.writer import Turn, Writer
-from service.gallery.errors import GalleryBusy
-from service.gallery.records import AuditEntry
+from service.database.sqlite.engine import open_engine
+from service.database.sqlite.writer import Writer
+from service.database.transaction import Transaction
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_entries_that_gather_are_one_statement_in_their_order(engine: sa.Engine)
 
     sa.event.listen(engine, "before_cursor_execute", watch)
     writer = Writer(engine, lambda _: None, patience=0.05)
-    log = Trail(writer.defer)
+    log = AuditLog(writer.defer)
     for number in range(50):
         log.append(entry(number))
     writer.close()
@@ -57,9 +57,9 @@ def test_entries_that_gather_are_one_statement_in_their_order(engine: sa.Engine)
 
 def test_a_commit_that_fails_for_a_neighbour_is_tried_again(engine: sa.Engine) -> None:
     writer = Writer(engine, lambda _: None, patience=0.2)
-    log = Trail(writer.defer)
+    log = AuditLog(writer.defer)
 
-    def fail(_: Turn[object]) -> None:
+    def fail(_: Transaction[object]) -> None:
         raise sa.exc.OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
 
     log.append(entry(0))
@@ -71,30 +71,30 @@ def test_a_commit_that_fails_for_a_neighbour_is_tried_again(engine: sa.Engine) -
 
 def test_what_comes_while_a_batch_is_written_is_in_the_next(engine: sa.Engine) -> None:
     works = []
-    log = Trail(works.append)
+    log = AuditLog(works.append)
     log.append(entry(0))
     with engine.begin() as connection:
-        works[0](Turn(connection, ()))
+        works[0](Transaction(connection, ()))
     log.append(entry(1))
     assert len(works) == 2
     with engine.begin() as connection:
-        works[1](Turn(connection, ()))
+        works[1](Transaction(connection, ()))
     assert kept(engine) == ["request-0", "request-1"]
 
 
 def test_a_store_that_takes_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_log, "MOST", 3)
-    log = Trail(lambda _: None)
+    log = AuditLog(lambda _: None)
     for number in range(3):
         log.append(entry(number))
-    with pytest.raises(GalleryBusy):
+    with pytest.raises(StorageBusy):
         log.append(entry(3))
 
 
 def test_an_entry_is_refused_by_a_closed_store_each_time(engine: sa.Engine) -> None:
     writer = Writer(engine, lambda _: None)
     writer.close()
-    log = Trail(writer.defer)
+    log = AuditLog(writer.defer)
     for number in range(2):
         with pytest.raises(Exception, match="closing"):
             log.append(entry(number))

@@ -10,13 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from service.database.encryption import Keyring
+from service.database.errors import KeyMissing, StorageUnavailable
 from service.database.schema import crops, templates
 from service.gallery.archive.exports import export, inspect
 from service.gallery.archive.imports import Rule, restore
 from service.gallery.embedded import open_embedded
-from service.gallery.errors import KeyMissing, StorageUnavailable
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
+from service.gallery.resealing import reseal
 from service.index.embedded.tiered import Tiers
 from tests.gallery.vectors import people
 
@@ -60,8 +61,8 @@ def test_sealed_values_are_nowhere_in_the_clear_and_work_as_before(tmp_path: Pat
     assert plain_on_disk(tmp_path) == set()
     gallery.close()
     gallery = opened(tmp_path, OLD)
-    assert gallery.loaded.from_snapshot > 0
-    assert gallery.loaded.refused == ()
+    assert gallery.index.loaded.from_snapshot > 0
+    assert gallery.index.loaded.refused == ()
     check(gallery)
     gallery.close()
     with pytest.raises(KeyMissing, match="'old'"):
@@ -79,16 +80,16 @@ def test_rotation_from_clear_to_one_key_to_the_next_and_out_again(tmp_path: Path
     for keys, expected in ((OLD, 400), (f"{NEW},{OLD}", 400), (f"none,{NEW}", 400)):
         gallery = opened(tmp_path, keys)
         told: list[int] = []
-        assert gallery.reseal(told.append) == expected
+        assert reseal(gallery, Keyring.parse(keys), told.append) == expected
         assert told[-1] == expected
         check(gallery)
         if not keys.startswith("none"):
             assert plain_on_disk(tmp_path) == set()
-        assert gallery.reseal() == 0
+        assert reseal(gallery, Keyring.parse(keys)) == 0
         gallery.close()
         gallery = opened(tmp_path, keys.split(",")[0])  # the old key is needed no more
-        assert gallery.loaded.refused == ()
-        assert gallery.loaded.from_snapshot > 0
+        assert gallery.index.loaded.refused == ()
+        assert gallery.index.loaded.from_snapshot > 0
         check(gallery)
         gallery.close()
 
@@ -104,7 +105,7 @@ def test_a_sealed_value_moved_to_another_face_does_not_open(tmp_path: Path) -> N
             changed = sa.update(table).where(key == getattr(first, key.name))
             connection.execute(changed.values(**{value: connection.scalar(stolen)}))
 
-    gallery.write(swap)
+    gallery.database.write(swap)
     with pytest.raises(StorageUnavailable, match="does not open"):
         gallery.compare("main", "s0", A, VECTORS[0])
     with pytest.raises(StorageUnavailable, match="does not open"):
@@ -116,11 +117,11 @@ def test_an_archive_crosses_from_sealed_to_sealed_under_another_key(tmp_path: Pa
     source = opened(tmp_path / "source", OLD)
     fill(source)
     with pytest.raises(KeyMissing):
-        export(source.engine, tmp_path / "blind.facet")
-    export(source.engine, tmp_path / "a.facet", keyring=source.keyring)
+        export(source.database.engine, tmp_path / "blind.facet")
+    export(source.database.engine, tmp_path / "a.facet", keyring=Keyring.parse(OLD))
     source.close()
     target = opened(tmp_path / "target", NEW)
-    restore(target, tmp_path / "a.facet", Rule.STOP)
+    restore(target.database, tmp_path / "a.facet", Rule.STOP, keyring=Keyring.parse(NEW))
     target.compact()
     check(target)
     assert plain_on_disk(tmp_path / "target") == set()

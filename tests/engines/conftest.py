@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 import pytest
 
+from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.gallery.records import new_id
 from service.gallery.replicated import open_replicated
 from service.index.milvus.client import Server
 from tests.engines.milvus import Milvus

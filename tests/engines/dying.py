@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from service.index.milvus.client import Server
-from service.index.milvus.index import MilvusIndexes
+from service.index.milvus.index import MilvusIndex
 from tests.gallery.vectors import people
 
 DIGEST = "a" * 64
@@ -26,8 +26,8 @@ ANN, BOB = VECTORS[0], VECTORS[5]
 def main(database: str, address: str, call: str, when: str) -> None:
     """Die."""
     gallery = open_replicated(pickle.loads(bytes.fromhex(database)), Server(address))
-    indexes = gallery._indexes
-    assert isinstance(indexes, MilvusIndexes)
+    indexes = gallery.index
+    assert isinstance(indexes, MilvusIndex)
     reached = getattr(indexes.copy.client, call)
 
     def deadly(*args: Any, **given: Any) -> NoReturn:
@@ -42,7 +42,7 @@ def main(database: str, address: str, call: str, when: str) -> None:
     else:
         gallery.delete_subject("main", "Bob")
     print("acknowledged", flush=True)
-    indexes.carrier._thread.join()
+    indexes.relay._thread.join()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import psycopg
 import sqlalchemy as sa
 
 from service.bench.server import free_port
-from service.database.postgres import Database
+from service.database.postgres.engine import PostgresOptions
 
 PASSWORD = "s3cret-" + secrets.token_hex(8)
 
@@ -110,13 +110,13 @@ class Postgres:
             self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def database(self, name: str | None = None, port: int | None = None) -> Database:
+    def database(self, name: str | None = None, port: int | None = None) -> PostgresOptions:
         """A database of that name, or a new, empty one."""
         if name is None:
             name = f"test_{secrets.token_hex(6)}"
             with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
                 connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-        return Database(
+        return PostgresOptions(
             sa.make_url(f"postgresql://facet@127.0.0.1:{port or self.port}/{name}"),
             PASSWORD,
             sslmode="disable",

@@ -10,9 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from service.database.errors import CursorInvalid
+from service.database.schema import new_id
 from service.gallery import errors
 from service.gallery.gallery import Gallery
-from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace, Vector, new_id
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace
+from service.index.base import Vector
+from service.index.errors import VectorInvalid
 from tests.engines.conftest import KINDS, Open, Places
 from tests.gallery.rivals import admitted
 from tests.gallery.vectors import exact, hard_probes, people, unit
@@ -114,9 +118,9 @@ def test_another_model_is_a_refusal_and_each_keeps_its_dimension(gallery: Galler
         gallery.search("main", B, OTHERS[:1], 1)
     with pytest.raises(errors.TemplateMissing):
         gallery.compare("main", "Ann", B, OTHERS[0])
-    with pytest.raises(errors.VectorInvalid, match="32 dimensions"):
+    with pytest.raises(VectorInvalid, match="32 dimensions"):
         gallery.enroll("main", "Ann", [face(OTHERS[0])])
-    with pytest.raises(errors.VectorInvalid, match="32 dimensions"):
+    with pytest.raises(VectorInvalid, match="32 dimensions"):
         gallery.search("main", A, OTHERS[:1], 1)
     gallery.enroll("main", "Ann", [face(OTHERS[0], B)])
     assert gallery.search("main", B, OTHERS[:1], 1)[0][0].model == B
@@ -275,7 +279,7 @@ def test_paging_gives_everything_once_whatever_comes_and_goes(gallery: Gallery, 
         if cursor is None:
             break
     assert seen == everybody
-    with pytest.raises(errors.CursorInvalid):
+    with pytest.raises(CursorInvalid):
         gallery.subjects("main", "AAAA")
 
 
@@ -290,7 +294,7 @@ def test_everything_is_there_after_a_restart(opening: Open) -> None:
     gallery.close()
     again = opening()
     assert (again.subject("main", "Ann"), again.faces("main", "Ann").items, again.collection("main")) == before
-    assert again.loaded.templates == 1
+    assert again.index.loaded.templates == 1
     assert names(again, VECTORS[0]) == ["Ann"]
     assert again.verify().sound
     again.check()

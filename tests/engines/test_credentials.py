@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from service.gallery.errors import StorageUnavailable
-from service.gallery_factory import open_gallery, open_record
+from service.database.errors import StorageUnavailable
+from service.gallery_factory import connect_database, open_gallery
 from service.settings import Settings, SettingsInvalid, read_settings
 from tests.engines.certificates import Authority
 from tests.engines.postgres import PASSWORD, Postgres, debian
@@ -49,7 +49,7 @@ def settings(server: Postgres, host: str = "127.0.0.1", **given: object) -> Sett
 
 
 def test_verify_full_passes_with_the_authority(server: Postgres, authority: Authority) -> None:
-    engine = open_record(settings(server, database_sslrootcert=authority.file))
+    engine = connect_database(settings(server, database_sslrootcert=authority.file))
     with engine.connect() as connection:
         encrypted = connection.scalar(sa.text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
     engine.dispose()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from service.database.schema import faces, now, outbox
+from service.database.schema import faces, new_id, now, outbox
 from service.gallery import errors, queries
 from service.gallery.gallery import Gallery
-from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace, new_id
-from service.index.milvus.index import MilvusIndexes
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
+from service.index.milvus.index import MilvusIndex
 from tests.engines.conftest import Places, await_true
 from tests.gallery.vectors import people
 
@@ -41,10 +41,10 @@ def test_of_two_who_are_a_models_first_one_gets_in(places: Places, kind: str) ->
     gallery.enroll("main", "somebody", [NewFace(new_id(), {B: OTHERS[0]})])
 
     def waiting() -> int:
-        with gallery.engine.connect() as connection:
+        with gallery.database.engine.connect() as connection:
             return int(connection.scalar(sa.text(WAITING)) or 0)
 
-    with ThreadPoolExecutor(2) as pool, gallery.engine.connect() as other, other.begin() as undone:
+    with ThreadPoolExecutor(2) as pool, gallery.database.engine.connect() as other, other.begin() as undone:
         inside = queries.collection_row(other, "main")
         held = {"id": "held", "collection_row": inside, "subject_row": queries.subject_row(other, "main", "somebody")}
         rest = {"quality": {}, "box": [], "landmarks": [], "source_sha256": "", "created_at": now()}
@@ -60,24 +60,24 @@ def test_of_two_who_are_a_models_first_one_gets_in(places: Places, kind: str) ->
 
 
 @pytest.fixture
-def lagging(places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gallery, MilvusIndexes]]:
+def lagging(places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gallery, MilvusIndex]]:
     """A gallery whose Milvus is asked almost at once whether it shows what it took."""
     monkeypatch.setattr("service.index.milvus.relay.SHOWN_AFTER", 0.2)
     gallery = places("milvus")()
     gallery.create_collection("main")
-    indexes = gallery._indexes
-    assert isinstance(indexes, MilvusIndexes)
+    indexes = gallery.index
+    assert isinstance(indexes, MilvusIndex)
     yield gallery, indexes
     gallery.close()
 
 
 def noted(gallery: Gallery) -> list[Any]:
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         return list(connection.execute(sa.select(outbox)))
 
 
 def test_what_milvus_does_not_show_is_found_however_long_that_takes(
-    lagging: tuple[Gallery, MilvusIndexes], monkeypatch: pytest.MonkeyPatch
+    lagging: tuple[Gallery, MilvusIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gallery, indexes = lagging
     client = indexes.copy.client
@@ -101,11 +101,11 @@ def test_what_milvus_does_not_show_is_found_however_long_that_takes(
     assert gallery.verify().problems == ()
 
 
-def test_what_nobody_carries_to_milvus_is_found(lagging: tuple[Gallery, MilvusIndexes]) -> None:
+def test_what_nobody_carries_to_milvus_is_found(lagging: tuple[Gallery, MilvusIndex]) -> None:
     gallery, indexes = lagging
     assert enrol(gallery, "Ann", 0)
     await_true(lambda: not noted(gallery))  # Milvus has its collection
-    indexes.carrier.close()
+    indexes.relay.close()
     assert enrol(gallery, "Bob", 10)
     assert not enrol(gallery, "Impostor", 11)
     gallery.delete_subject("main", "Ann")

@@ -10,9 +10,10 @@ from contextlib import closing
 
 import pytest
 
-from service.gallery.errors import StorageUnavailable
+from service.database.errors import StorageUnavailable
+from service.database.schema import new_id
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from service.gallery_factory import milvus_of
 from service.index.milvus.client import MilvusCopy, Server
@@ -99,8 +100,8 @@ def test_milvus_dies_and_comes_back(postgres: Postgres, mortal: Milvus) -> None:
         with pytest.raises(StorageUnavailable):
             gallery.check()
         time.sleep(3)
-        assert gallery.backlog.changes >= 13
-        assert gallery.backlog.seconds > 2
+        assert gallery.index.backlog.changes >= 13
+        assert gallery.index.backlog.seconds > 2
         mortal.start(240)
         await_answer(gallery)
         erased = {0, 1, 35, 45}
@@ -108,5 +109,5 @@ def test_milvus_dies_and_comes_back(postgres: Postgres, mortal: Milvus) -> None:
         check(living, erased)
         gallery.compact()
         check(living, erased)
-        assert gallery.backlog.changes == 0
+        assert gallery.index.backlog.changes == 0
         assert gallery.verify().problems == ()

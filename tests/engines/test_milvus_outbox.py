@@ -11,12 +11,13 @@ from contextlib import closing, suppress
 import numpy as np
 import pytest
 
-from service.gallery import errors
+from service.database.errors import StorageUnavailable
+from service.database.schema import new_id
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from service.index.milvus.client import Server
-from service.index.milvus.index import MilvusIndexes
+from service.index.milvus.index import MilvusIndex
 from tests.conftest import ROOT
 from tests.engines.dying import ANN, BOB, DIGEST
 from tests.engines.milvus import Milvus
@@ -57,7 +58,7 @@ def test_whoever_carries_dies_and_the_next_goes_on(postgres: Postgres, milvus: M
         for _ in range(2):  # first perhaps from the outbox, then certainly from Milvus
             assert sorted(found(gallery, ANN)) == sorted(expected)
             gallery.compact()
-        assert gallery.backlog.changes == 0
+        assert gallery.index.backlog.changes == 0
         assert gallery.verify().problems == ()
 
 
@@ -66,16 +67,16 @@ def test_a_lost_collection_does_not_answer_from_a_part(postgres: Postgres, milvu
         gallery.create_collection("main")
         gallery.enroll("main", "Bob", [NewFace(new_id(), {DIGEST: BOB})])
         gallery.compact()
-        indexes = gallery._indexes
-        assert isinstance(indexes, MilvusIndexes)
+        indexes = gallery.index
+        assert isinstance(indexes, MilvusIndex)
         indexes.copy.client.drop_collection(indexes.copy.name(1))
         indexes.copy._loaded.clear()  # as in a replica that has not yet searched
-        with pytest.raises(errors.StorageUnavailable, match="not loaded"):
+        with pytest.raises(StorageUnavailable, match="not loaded"):
             found(gallery, BOB)
         gallery.enroll("main", "Ann", [NewFace(new_id(), {DIGEST: ANN})])
         end = time.monotonic() + 30
-        while gallery.backlog.changes or time.monotonic() < end - 29:
-            with suppress(errors.StorageUnavailable):
+        while gallery.index.backlog.changes or time.monotonic() < end - 29:
+            with suppress(StorageUnavailable):
                 assert sorted(found(gallery, BOB)) == ["Ann", "Bob"]
             assert time.monotonic() < end
         assert sorted(found(gallery, BOB)) == ["Ann", "Bob"]

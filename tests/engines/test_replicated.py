@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.gallery.errors import GalleryBusy
+from service.database.errors import StorageBusy
 from service.gallery.replicated import open_replicated
 from tests.engines.conftest import await_true
 from tests.engines.postgres import Postgres
@@ -21,13 +21,13 @@ def test_calls_wait_for_a_connection_are_counted_and_bounded(postgres: Postgres)
     database = replace(postgres.database(), connections=2, queue=1, wait_seconds=30.0)
     release = threading.Event()
     with closing(open_replicated(database)) as gallery, ThreadPoolExecutor(3) as pool:
-        assert gallery.waiting == 0
-        held = [pool.submit(gallery._store.read, lambda _: release.wait(30)) for _ in range(3)]
-        await_true(lambda: gallery.waiting == 1)
-        with pytest.raises(GalleryBusy) as refused:
+        assert gallery.database.waiting == 0
+        held = [pool.submit(gallery.database.read, lambda _: release.wait(30)) for _ in range(3)]
+        await_true(lambda: gallery.database.waiting == 1)
+        with pytest.raises(StorageBusy) as refused:
             gallery.collections()
         assert refused.value.retry_after > 0
         release.set()
         assert all(call.result() for call in held)
-        assert gallery.waiting == 0
+        assert gallery.database.waiting == 0
         assert gallery.collections().items == ()

@@ -14,8 +14,9 @@ import pytest
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from service.database.schema import new_id
 from service.face.image import encode_png
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from service.rollout.backfill.worker import LEASE
 from tests.api.server import Server, serving
@@ -86,6 +87,6 @@ def test_one_replica_works_on_a_job_and_another_goes_on_when_it_is_killed(
         assert 10 <= PEOPLE - made_by(second) < PEOPLE
     (stranger,) = load("stranger").embedders
     assert len(stored_templates(gallery, stranger.digest)) == PEOPLE
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM templates")) == 2 * PEOPLE
     gallery.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.database.encryption import Keyring
 from service.gallery.archive import exports, imports
 from service.gallery.archive.format import read_blocks
 from service.gallery.gallery import Gallery
@@ -42,7 +43,7 @@ def fill(gallery: Gallery) -> None:
 
 def content(gallery: Gallery, file: Path) -> list[dict[str, Any]]:
     """All blocks of an export, without what names the store it came from and the rows it had there."""
-    exports.export(gallery.engine, file)
+    exports.export(gallery.database.engine, file)
     return [{key: value for key, value in block.items() if key != "last"} for block in read_blocks(file)][1:]
 
 
@@ -51,7 +52,7 @@ def test_a_round_trip_is_identical(places: Places, tmp_path: Path, source: str, 
     with closing(places(source)()) as first, closing(places(target)()) as second:
         fill(first)
         before = content(first, tmp_path / "first")
-        moved = imports.restore(second, tmp_path / "first", imports.Rule.STOP)
+        moved = imports.restore(second.database, tmp_path / "first", imports.Rule.STOP, keyring=Keyring.empty())
         assert (moved.subjects, moved.faces, moved.templates) == (60, 120, 240)
         assert content(second, tmp_path / "second") == before
         assert second.verify().problems == ()
@@ -59,7 +60,7 @@ def test_a_round_trip_is_identical(places: Places, tmp_path: Path, source: str, 
             inside = "keeping" if (at // 2) % 3 == 0 else "main"
             (hit,) = second.search(inside, A, VECTORS[at][None], 1)[0]
             assert (hit.subject, hit.face_id) == (f"s{at // 2}", f"f{at}")
-        again = imports.restore(second, tmp_path / "first", imports.Rule.REPLACE)
+        again = imports.restore(second.database, tmp_path / "first", imports.Rule.REPLACE, keyring=Keyring.empty())
         assert again.faces == 120
         assert content(second, tmp_path / "third") == before
         assert second.verify().problems == ()

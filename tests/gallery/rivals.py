@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from service.database.schema import new_id
 from service.gallery import errors
 from service.gallery.gallery import Gallery
-from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace, new_id
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
 from tests.gallery.vectors import Matrix
 
 

@@ -49,7 +49,9 @@ def test_out_and_in_again(data: Path, tmp_path: Path) -> None:
 
 def test_a_difference_is_told_and_ends_with_one(data: Path) -> None:
     gallery = open_embedded(data)
-    gallery.write(lambda connection: connection.exec_driver_sql("UPDATE templates SET subject_row = 9 WHERE row = 3"))
+    gallery.database.write(
+        lambda connection: connection.exec_driver_sql("UPDATE templates SET subject_row = 9 WHERE row = 3")
+    )
     gallery.close()
     assert "1 templates disagree with their face" in facet("verify", "--data", str(data), status=1)
 

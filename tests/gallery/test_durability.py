@@ -28,8 +28,9 @@ import json, os, resource, sys
 from pathlib import Path
 import numpy as np
 from service.gallery.embedded import open_embedded
-from service.gallery.errors import StorageError
-from service.gallery.records import NewFace, new_id
+from service.database.errors import StorageError
+from service.gallery.records import NewFace
+from service.database.schema import new_id
 from service.index.embedded.tiered import Tiers
 
 directory, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -129,7 +130,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from service.gallery.embedded import open_embedded
-from service.gallery.errors import StorageReadOnly
+from service.database.errors import StorageReadOnly
 from service.gallery.records import NewFace
 
 directory = Path(sys.argv[1])

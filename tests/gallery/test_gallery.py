@@ -17,20 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.database import paging
-from service.database.schema import audit, metadata
+from service.database.audit_log import AuditEntry, AuditLog
+from service.database.errors import CursorInvalid, StorageLocked, StorageUnavailable
+from service.database.schema import audit, metadata, new_id
 from service.gallery import errors
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.gallery.records import (
-    AuditEntry,
-    DuplicateCheck,
-    DuplicatePolicy,
-    Idempotency,
-    NewFace,
-    Vector,
-    new_id,
-)
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Idempotency, NewFace
+from service.index.base import Vector
 from service.index.embedded.tiered import Tiers
+from service.index.errors import VectorInvalid
 from tests.gallery.rivals import admitted
 from tests.gallery.vectors import exact, people, unit
 
@@ -161,7 +157,7 @@ def test_paging_gives_everything_once_whatever_comes_and_goes(gallery: Gallery, 
 
 @pytest.mark.parametrize("cursor", ["x", "", "cjE=!", "AAAA", "r1"])
 def test_a_foreign_cursor_is_refused(gallery: Gallery, cursor: str) -> None:
-    with pytest.raises(errors.CursorInvalid):
+    with pytest.raises(CursorInvalid):
         gallery.subjects("main", cursor)
 
 
@@ -202,16 +198,16 @@ def test_vectors_that_no_score_can_be_made_of_are_refused(gallery: Gallery, vect
         lambda: gallery.search("main", A, bad[None], 1),
         lambda: gallery.compare("main", "Ann", A, bad),
     ):
-        with pytest.raises(errors.VectorInvalid):
+        with pytest.raises(VectorInvalid):
             call()
 
 
 def test_a_model_keeps_its_dimension(gallery: Gallery) -> None:
     gallery.enroll("main", "Ann", [face(VECTORS[0])])
     other = unit(np.random.default_rng(0).standard_normal(16))
-    with pytest.raises(errors.VectorInvalid, match="32 dimensions"):
+    with pytest.raises(VectorInvalid, match="32 dimensions"):
         gallery.enroll("main", "Ann", [face(other)])
-    with pytest.raises(errors.VectorInvalid, match="32 dimensions"):
+    with pytest.raises(VectorInvalid, match="32 dimensions"):
         gallery.search("main", A, other[None], 1)
     gallery.enroll("main", "Ann", [face(other, B)])
     assert gallery.faces("main", "Ann").items[1].models == (B,)
@@ -347,34 +343,37 @@ def test_a_score_never_leaves_its_range(gallery: Gallery) -> None:
 
 
 def test_the_directory_belongs_to_one_process_at_a_time(gallery: Gallery, tmp_path: Path) -> None:
-    with pytest.raises(errors.StorageLocked, match="process"):
+    with pytest.raises(StorageLocked, match="process"):
         open_embedded(tmp_path / "data")
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     gallery = open_embedded(tmp_path)
-    gallery.write(lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+    gallery.database.write(
+        lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    )
     gallery.close()
-    with pytest.raises(errors.StorageUnavailable, match="newer version"):
+    with pytest.raises(StorageUnavailable, match="newer version"):
         open_embedded(tmp_path)
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "gallery.sqlite3").write_bytes(b"not a database at all" * 300)
-    with pytest.raises(errors.StorageUnavailable, match="damaged"):
+    with pytest.raises(StorageUnavailable, match="damaged"):
         open_embedded(tmp_path)
 
 
 def test_the_audit_log_is_written_without_waiting(gallery: Gallery) -> None:
+    audit_log = AuditLog(gallery.database.defer)
     for number in range(30):
-        gallery.audit(AuditEntry(f"r{number}", "key-1", "identify", "match", "main", A, 0.5))
-    gallery.write(lambda connection: None)
+        audit_log.append(AuditEntry(f"r{number}", "key-1", "identify", "match", "main", A, 0.5))
+    gallery.database.write(lambda connection: None)
 
     def read(connection: sa.Connection) -> list[tuple[str, str, float]]:
         asked = sa.select(audit.c.request_id, audit.c.outcome, audit.c.threshold).order_by(audit.c.row)
         return [tuple(row) for row in connection.execute(asked)]  # type: ignore[misc]
 
-    assert gallery.write(read) == [(f"r{number}", "match", 0.5) for number in range(30)]
+    assert gallery.database.write(read) == [(f"r{number}", "match", 0.5) for number in range(30)]
 
 
 def test_sizes_and_check(gallery: Gallery) -> None:
@@ -386,7 +385,7 @@ def test_sizes_and_check(gallery: Gallery) -> None:
 
 
 def test_the_migrations_make_the_schema_of_the_code(gallery: Gallery) -> None:
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.database.encryption import Keyring
+from service.database.schema import new_id
 from service.gallery.archive import exports
 from service.gallery.archive.exports import Moved, export, inspect
 from service.gallery.archive.format import read_blocks
@@ -17,7 +19,7 @@ from service.gallery.archive.imports import Rule, restore
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from tests.gallery.vectors import people
 
 A, B = "a" * 64, "b" * 64
@@ -51,7 +53,7 @@ def source(tmp_path: Path) -> Iterator[Gallery]:
 
 def content(gallery: Gallery, path: Path) -> list[object]:
     """All that an archive says, but for whose it is and at which rows it lay."""
-    export(gallery.engine, path)
+    export(gallery.database.engine, path)
     blocks = list(read_blocks(path))
     return [{k: v for k, v in block.items() if k not in ("id", "store", "last")} for block in blocks]
 
@@ -60,7 +62,7 @@ def test_a_round_trip_is_identical(source: Gallery, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(exports, "BLOCK", 7)
     before = content(source, tmp_path / "a.facet")
     target = open_embedded(tmp_path / "target")
-    moved = restore(target, tmp_path / "a.facet", Rule.STOP)
+    moved = restore(target.database, tmp_path / "a.facet", Rule.STOP, keyring=Keyring.empty())
     assert (moved.collections, moved.subjects, moved.faces, moved.skipped) == (3, 40, 100, 0)
     assert content(target, tmp_path / "b.facet") == before
     assert target.verify().sound
@@ -91,14 +93,14 @@ def test_an_interrupted_export_goes_on_after_its_last_whole_block(
 
     path = tmp_path / "cut.facet"
     with pytest.raises(Killed):
-        export(source.engine, path, told=stop)
+        export(source.database.engine, path, progress=stop)
     part = tmp_path / "cut.facet.part"
     assert part.exists()
     assert not path.exists()
     with part.open("ab") as file:
         file.write(b"half a block")
     written = part.stat().st_size
-    moved = export(source.engine, path)
+    moved = export(source.database.engine, path)
     assert path.stat().st_size > written
     assert moved.subjects == 40
     assert [{k: v for k, v in b.items() if k not in ("id", "store", "last")} for b in read_blocks(path)] == whole
@@ -119,10 +121,10 @@ def test_an_interrupted_import_goes_on_and_nothing_is_doubled(
             raise Killed
 
     with pytest.raises(Killed):
-        restore(target, tmp_path / "a.facet", Rule.STOP, told=stop)
+        restore(target.database, tmp_path / "a.facet", Rule.STOP, progress=stop, keyring=Keyring.empty())
     target.close()
     target = open_embedded(tmp_path / "target")
-    restore(target, tmp_path / "a.facet", Rule.STOP)  # its own half is no conflict
+    restore(target.database, tmp_path / "a.facet", Rule.STOP, keyring=Keyring.empty())  # its own half is no conflict
     assert content(target, tmp_path / "b.facet") == before
     target.close()
 
@@ -146,7 +148,7 @@ def test_a_damaged_or_shortened_archive_is_refused(
 
 @pytest.fixture
 def archive(source: Gallery, tmp_path: Path) -> Path:
-    export(source.engine, tmp_path / "good.facet")
+    export(source.database.engine, tmp_path / "good.facet")
     return tmp_path / "good.facet"
 
 
@@ -154,7 +156,7 @@ def test_a_damaged_archive_changes_nothing(archive: Path, tmp_path: Path) -> Non
     archive.write_bytes(archive.read_bytes()[:-1])
     target = open_embedded(tmp_path / "target")
     with pytest.raises(ArchiveInvalid):
-        restore(target, archive, Rule.REPLACE)
+        restore(target.database, archive, Rule.REPLACE, keyring=Keyring.empty())
     assert target.collections().items == ()
     target.close()
 
@@ -170,20 +172,20 @@ def test_conflict_rules(source: Gallery, archive: Path) -> None:
     source.update_subject("staff", source.subjects("staff").items[0].name, new_name="renamed")
 
     with pytest.raises(ArchiveConflict, match="already"):
-        restore(source, archive, Rule.STOP)
+        restore(source.database, archive, Rule.STOP, keyring=Keyring.empty())
 
-    restore(source, archive, Rule.SKIP)
+    restore(source.database, archive, Rule.SKIP, keyring=Keyring.empty())
     assert source.subject("guests", name).metadata == {"n": "changed"}
     assert [face.id for face in source.faces("guests", name).items] == ["mine"]
     assert source.subject("guests", gone).faces > 0
     assert source.subject("staff", "renamed").faces > 0  # the same person under a new name is not doubled
 
-    moved = restore(source, archive, Rule.MERGE)
+    moved = restore(source.database, archive, Rule.MERGE, keyring=Keyring.empty())
     assert moved.faces == 1
     assert {face.id for face in source.faces("guests", name).items} == {"mine", own}
     assert source.subject("guests", name).metadata == {"n": "changed"}
 
-    restore(source, archive, Rule.REPLACE)
+    restore(source.database, archive, Rule.REPLACE, keyring=Keyring.empty())
     assert source.subject("guests", name).metadata == kept.metadata
     assert [face.id for face in source.faces("guests", name).items] == [own]
     assert "renamed" not in {subject.name for subject in source.subjects("staff").items}
@@ -197,7 +199,7 @@ def test_an_archive_of_other_dimensions_is_refused(archive: Path, tmp_path: Path
     target.create_collection("mine")
     target.enroll("mine", "someone", [NewFace(new_id(), {A: np.eye(8, dtype=np.float32)[0]})])
     with pytest.raises(ArchiveInvalid, match="dimensions"):
-        restore(target, archive, Rule.SKIP)
+        restore(target.database, archive, Rule.SKIP, keyring=Keyring.empty())
     assert target.verify().sound
     target.close()
 

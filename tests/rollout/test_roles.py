@@ -118,8 +118,8 @@ def test_another_process_follows_within_a_second(zoo: Path, model_dirs: tuple[Pa
     gallery = open_embedded(tmp_path)
     try:
         clock = [0.0]
-        here, there = Roles(models, gallery), Roles(models, gallery, lambda: clock[0])
-        elsewhere = Roles(with_student_only, gallery)
+        here, there = Roles(models, gallery.database), Roles(models, gallery.database, lambda: clock[0])
+        elsewhere = Roles(with_student_only, gallery.database)
         assert there.champion().manifest.name == "teacher"
         here.assign("key:1", "student", "teacher", 0.25)
         assert here.champion().manifest.name == "student"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from service.database.schema import decision_results, decisions, now
+from service.database.schema import decision_results, decisions, new_id, now
 from service.decision import OperatingPoint
 from service.engine import Engine, EngineLimits
 from service.face.embed import Embedder
@@ -24,7 +24,7 @@ from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.models import Models
 from service.pipeline import Perception
 from service.rollout.decision_log import DecisionLog, LogQuery, Retention
@@ -132,13 +132,13 @@ class Stage:
     def __init__(self, zoo: Path, model_dirs: tuple[Path, ...], data: Path) -> None:
         self.models = Models.load(Registry.scan([zoo, *model_dirs]), None, ("teacher", "student"))
         self.gallery = open_embedded(data)
-        self.roles = Roles(self.models, self.gallery)
+        self.roles = Roles(self.models, self.gallery.database)
         self.roles.assign("test", "teacher", "student", 1.0)
         perception = Perception(self.models.detector, ImageLimits(), QualityLimits())
         self.engine = Engine(self.models, perception, self.gallery, EngineLimits())
         self.registry = CollectorRegistry()
         self.metrics = RolloutMetrics(self.registry)
-        self.decisions = DecisionLog(self.gallery, Retention(1000, 30))
+        self.decisions = DecisionLog(self.gallery.database, Retention(1000, 30))
 
     def shadow(self, budget: Budget, busy: Callable[[], bool]) -> Shadow:
         return Shadow(self.roles, ShadowEvaluation(self.engine), self.decisions, self.metrics, budget, busy)
@@ -149,7 +149,7 @@ class Stage:
         return SampledDecision(request_id, now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,))
 
     def kept(self) -> int:
-        self.gallery.write(lambda connection: None)  # what was deferred travels along
+        self.gallery.database.write(lambda connection: None)  # what was deferred travels along
         digests = [self.models.embedder(name).digest for name in ("teacher", "student")]
         return len(self.decisions.all(LogQuery(*digests)))
 
@@ -249,14 +249,14 @@ def test_a_score_given_by_the_caller_becomes_a_score_of_the_same_rate(stage: Sta
 
 def test_cases_beyond_the_retention_are_deleted(stage: Stage) -> None:
     clock = [0.0]
-    log = DecisionLog(stage.gallery, Retention(3, 30), lambda: clock[0])
+    log = DecisionLog(stage.gallery.database, Retention(3, 30), lambda: clock[0])
     for number in range(6):
         log.keep(stage.sampled(f"r{number}"), stage_opinions(stage))
     clock[0] = 100.0
     log.keep(stage.sampled("last"), stage_opinions(stage))
     assert stage.kept() == 3
-    short = DecisionLog(stage.gallery, Retention(3, 1e-9), lambda: 0.0)
-    stage.gallery.write(short.prune)
+    short = DecisionLog(stage.gallery.database, Retention(3, 1e-9), lambda: 0.0)
+    stage.gallery.database.write(short.prune)
     assert stage.kept() == 0
 
 

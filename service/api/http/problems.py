@@ -15,9 +15,11 @@ from starlette.requests import ClientDisconnect
 from service import engine, executor, keys, settings, timing
 from service.api.http import errors as api
 from service.api.http.request_context import trace_of
+from service.database import errors as database
 from service.errors import FacetError
 from service.face import errors as face
 from service.gallery import errors as gallery
+from service.index import errors as index
 from service.rollout import errors as rollout
 from service.rollout.backfill import errors as reembedding
 
@@ -94,18 +96,18 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     gallery.FaceExists: (409, "The face exists"),
     gallery.TemplateMissing: (409, "No template of this model"),
     gallery.NameInvalid: (422, "The name is not valid"),
-    gallery.VectorInvalid: (422, "The vector is not valid"),
-    gallery.CursorInvalid: (422, "The cursor is not valid"),
+    index.VectorInvalid: (422, "The vector is not valid"),
+    database.CursorInvalid: (422, "The cursor is not valid"),
     gallery.IdempotencyConflict: (409, "The idempotency key was used before"),
     gallery.ArchiveInvalid: (422, "The archive is not valid"),
     gallery.ArchiveConflict: (409, "The archive conflicts with the gallery"),
-    gallery.StorageError: (503, "Storage error"),
-    gallery.GalleryBusy: (503, "The gallery is busy"),
-    gallery.StorageFull: (507, "The disk is full"),
-    gallery.StorageReadOnly: (503, "The storage cannot be written"),
-    gallery.StorageUnavailable: (503, "The storage is unavailable"),
-    gallery.StorageLocked: (503, "The storage is locked"),
-    gallery.KeyMissing: (503, "The template key is missing"),
+    database.StorageError: (503, "Storage error"),
+    database.StorageBusy: (503, "The gallery is busy"),
+    database.StorageFull: (507, "The disk is full"),
+    database.StorageReadOnly: (503, "The storage cannot be written"),
+    database.StorageUnavailable: (503, "The storage is unavailable"),
+    database.StorageLocked: (503, "The storage is locked"),
+    database.KeyMissing: (503, "The template key is missing"),
 }
 """Every error class: its status and title. Codes stand on the classes."""
 

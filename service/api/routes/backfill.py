@@ -16,9 +16,10 @@ from service.api.schemas.gallery import Receipt
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import Page
 from service.api.services import Services, ServicesDep
+from service.database.errors import CursorInvalid
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
-from service.gallery.errors import CollectionNotFound, CursorInvalid
+from service.gallery.errors import CollectionNotFound
 from service.keys import Scope
 from service.observation import TemplatesChange
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning, TemplatesNeeded

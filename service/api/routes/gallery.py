@@ -14,6 +14,7 @@ from service.api.schemas import gallery as replies
 from service.api.schemas import requests
 from service.api.schemas.reply import Page
 from service.api.services import ServicesDep
+from service.database import errors as database
 from service.errors import FacetError
 from service.gallery import errors as gallery
 from service.keys import Scope
@@ -35,7 +36,7 @@ def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
     return problems(*CALLER, *STORE, CollectionForbidden, *errors)
 
 
-@router.get("/collections", summary="List collections", responses=_problems(gallery.CursorInvalid))
+@router.get("/collections", summary="List collections", responses=_problems(database.CursorInvalid))
 def list_collections(
     services: ServicesDep, caller: Reader, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[replies.Collection]:
@@ -85,7 +86,7 @@ def delete_collection(
 @router.get(
     "/collections/{collection}/subjects",
     summary="List subjects",
-    responses=_problems(gallery.CollectionNotFound, gallery.CursorInvalid),
+    responses=_problems(gallery.CollectionNotFound, database.CursorInvalid),
 )
 def list_subjects(
     services: ServicesDep,
@@ -150,7 +151,7 @@ def delete_subject(
 @router.get(
     "/collections/{collection}/subjects/{subject}/faces",
     summary="List the faces of a subject",
-    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound, gallery.CursorInvalid),
+    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound, database.CursorInvalid),
 )
 def list_faces(
     services: ServicesDep,
@@ -190,7 +191,7 @@ def delete_face(
     return replies.Receipt.model_validate(receipt)
 
 
-@router.get("/receipts", summary="List receipts of erasures", responses=_problems(gallery.CursorInvalid))
+@router.get("/receipts", summary="List receipts of erasures", responses=_problems(database.CursorInvalid))
 def list_receipts(
     services: ServicesDep, caller: Admin, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[replies.Receipt]:

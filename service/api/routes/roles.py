@@ -14,9 +14,9 @@ from service.api.schemas import requests
 from service.api.schemas import rollout as replies
 from service.api.schemas.reply import Page
 from service.api.services import Services, ServicesDep
+from service.database.errors import CursorInvalid
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
-from service.gallery.errors import CursorInvalid
 from service.keys import Scope
 from service.observation import RolesChange
 from service.rollout import errors as rollout

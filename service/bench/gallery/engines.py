@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.bench.gallery.load import DIGEST, FACES, HARD, Crowd, enrol_at_once
-from service.database.schema import metadata, now
-from service.database.timeouts import unhurried
+from service.database.encryption import Keyring
+from service.database.schema import metadata, new_id, now
+from service.database.timeouts import without_timeouts
 from service.gallery.archive.format import ArchiveWriter, Block
 from service.gallery.archive.imports import Rule, restore
 from service.gallery.gallery import Gallery
-from service.gallery.records import new_id
 from service.index import vectors
 from service.index.base import Matrix
 
@@ -32,8 +32,11 @@ BLOCK = 200
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine. Milliseconds as a caller waits, the record's part included; recalls are of the true person at rank 1
-    for hard probes, and as a share of what exact search finds; bytes are of one template."""
+    """One engine.
+
+    Milliseconds are those that a caller waits, the database's part included. Recalls are of the true person at rank 1
+    for hard probes, and as a share of what exact search finds. Bytes are of one template.
+    """
 
     engine: str
     templates: int
@@ -43,7 +46,7 @@ class EngineRow:
     hard: float
     of_exact: float
     filled: float
-    """Seconds until an archive of them was imported and the index had settled."""
+    """Seconds until an archive of them was imported and the index was compact."""
     enrolled: float
     """Durable enrolments of one face a second, by eight clients."""
     record_bytes: float
@@ -54,8 +57,10 @@ class EngineRow:
 
 @dataclass(frozen=True, slots=True)
 class CapacityRow:
-    """What so many templates take if everything grows as it was measured: GiB, milliseconds of one search, hours until
-    an archive is imported."""
+    """What so many templates take if everything grows as it was measured.
+
+    In GiB, milliseconds of one search, and hours until an archive is imported.
+    """
 
     engine: str
     templates: int
@@ -106,8 +111,11 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
 
 
 def capacity(row: EngineRow, sizes: tuple[int, ...] = (1_000_000, 10_000_000, 50_000_000)) -> list[CapacityRow]:
-    """Every search reads every vector, so its time grows with them from that of a thousand on; more cores or machines
-    divide it."""
+    """Say what larger galleries take.
+
+    Every search reads every vector, so its time grows with them from that of a thousand on; more cores or machines
+    divide it.
+    """
     return [
         CapacityRow(
             row.engine,
@@ -126,7 +134,7 @@ def _fill(gallery: Gallery, crowd: Crowd, folder: Path) -> float:
     archive = folder / "bench.facet"
     _write_archive(archive, crowd)
     started = time.perf_counter()
-    restore(gallery, archive, Rule.STOP)
+    restore(gallery.database, archive, Rule.STOP, keyring=Keyring.empty())
     gallery.compact()
     archive.unlink()
     return time.perf_counter() - started
@@ -203,13 +211,13 @@ def _exact(crowd: Crowd, probes: Matrix) -> NDArray[np.int64]:
 
 def _analyse(gallery: Gallery) -> None:
     """What a server would find out about its tables by itself within a minute."""
-    if gallery.engine.dialect.name == "postgresql":
-        with gallery.engine.connect() as connection, connection.begin(), unhurried(connection):
+    if gallery.database.engine.dialect.name == "postgresql":
+        with gallery.database.engine.connect() as connection, connection.begin(), without_timeouts(connection):
             connection.exec_driver_sql("ANALYZE")
 
 
 def _record_bytes(gallery: Gallery) -> int:
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             pages, size = (
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("page_count", "page_size")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -19,13 +20,13 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.database.schema import collections, faces, models, now, subjects, templates
+from service.database.schema import collections, faces, models, new_id, now, subjects, templates
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.index import vectors
 from service.index.base import Matrix, Rows
-from service.index.embedded.manager import idle_cores, prefer_matrix_products
+from service.index.embedded.index import idle_cores, prefer_matrix_products
 from service.index.embedded.segment import BuildStopped
 from service.index.embedded.tiered import TieredIndex, Tiers
 
@@ -75,8 +76,10 @@ class StartRow:
 
 @dataclass(frozen=True, slots=True)
 class EnrolRow:
-    """Acknowledged enrolments per second of so many clients, how many of them shared one sync of the disk, and what one
-    client sees, in milliseconds."""
+    """Acknowledged enrolments per second of so many clients.
+
+    Also how many of them shared one sync of the disk, and the milliseconds that one client waits.
+    """
 
     clients: int
     per_second: float
@@ -89,10 +92,11 @@ class Crowd:
     """Synthetic people, made again from their seed whenever they are needed, so that they take no memory."""
 
     def __init__(self, people: int, dim: int, seed: int = 7) -> None:
+        """Stand for so many people, with templates of `dim` dimensions."""
         self.people, self.dim, self._seed = people, dim, seed
 
     def centres(self, persons: NDArray[np.int64]) -> Matrix:
-        """The directions of some persons."""
+        """Return the directions of some persons."""
         found = np.empty((len(persons), self.dim), np.float32)
         for chunk in np.unique(persons // (CHUNK // FACES)):
             here = persons // (CHUNK // FACES) == chunk
@@ -100,7 +104,7 @@ class Crowd:
         return found
 
     def chunks(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All templates: rows from 1 on, persons, and vectors rounded as the record rounds them."""
+        """Return all templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
         for chunk in range(-(-self.people * FACES // CHUNK)):
             centres = np.repeat(self._chunk_centres(chunk), FACES, axis=0)
             noise = _unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
@@ -109,7 +113,7 @@ class Crowd:
             yield rows + 1, rows // FACES, matrix[: len(rows)].astype(np.float16).astype(np.float32)
 
     def probes(self, count: int, cosine: float) -> tuple[NDArray[np.int64], Matrix]:
-        """Probes of random persons with about this cosine with their templates."""
+        """Return probes of random persons with about this cosine with their templates."""
         random = np.random.default_rng((self._seed, count, int(100 * cosine)))
         persons = random.integers(0, self.people, count)
         noise = _unit(random.standard_normal((count, self.dim), np.float32))
@@ -122,8 +126,10 @@ class Crowd:
 
 
 def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
-    """The embedded index beside exact float32 flat search, in one run. faiss searches flat for one probe on one thread;
-    the embedded index has the helpers that the gallery gives it."""
+    """Measure the embedded index beside exact float32 flat search, in one run.
+
+    faiss searches flat for one probe on one thread; the embedded index has the helpers that the gallery gives it.
+    """
     prefer_matrix_products(1)
     crowd = Crowd(count // FACES, dim)
     easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
@@ -133,9 +139,9 @@ def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | No
         tiered = TieredIndex(dim, tiers, helpers=helpers)
         for rows, groups, matrix in crowd.chunks():
             tiered.add(rows, groups, matrix)
-            while tiered.fresh > (tiers or Tiers()).segment and tiered.settle():
+            while tiered.fresh > (tiers or Tiers()).segment and tiered.compact():
                 pass
-        while tiered.settle():
+        while tiered.compact():
             pass
         ours = _row("embedded", tiered, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
         del tiered
@@ -214,7 +220,7 @@ def _row(
 
 
 def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow]:
-    """Searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
+    """Measure searches, additions and removals side by side, first quietly, then with a rebuild always under way."""
     with idle_cores() or nullcontext() as helpers:
         return _stalls(TieredIndex(dim, helpers=helpers), Crowd(count // FACES, dim), seconds)
 
@@ -222,7 +228,7 @@ def measure_stalls(count: int, dim: int, seconds: float = 10.0) -> list[StallRow
 def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
     for rows, groups, matrix in crowd.chunks():
         index.add(rows, groups, matrix)
-        while index.settle():
+        while index.compact():
             pass
     _, probes = crowd.probes(500, HARD)
     result = []
@@ -261,23 +267,23 @@ def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
     while not done.is_set():
         index.remove(random.integers(1, count, 3))
         with suppress(BuildStopped):
-            index.settle(done.is_set, thorough=True)
+            index.compact(done.is_set, thorough=True)
 
 
 def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
-    """Starts of a gallery of `count` templates: from the record alone, then from its snapshot."""
+    """Measure starts of a gallery of `count` templates: from the database alone, then from its segment files."""
     fill(directory, count, dim)
     result = []
     gallery = open_embedded(directory)
     try:
-        result.append(StartRow(count, "record", gallery.loaded.seconds))
+        result.append(StartRow(count, "record", gallery.index.loaded.seconds))
         gallery.compact()
     finally:
         gallery.close()
     started = time.perf_counter()
     gallery = open_embedded(directory)
     whole = time.perf_counter() - started
-    source = f"snapshot ({gallery.loaded.from_snapshot} of {gallery.loaded.templates})"
+    source = f"snapshot ({gallery.index.loaded.from_snapshot} of {gallery.index.loaded.templates})"
     gallery.close()
     result.append(StartRow(count, source, whole))
     return result
@@ -286,13 +292,13 @@ def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
 def measure_enrolments(
     directory: Path, dim: int, clients: tuple[int, ...] = (1, 8, 32), seconds: float = 5.0
 ) -> list[EnrolRow]:
-    """Durable enrolments of one face each, by several clients at once."""
+    """Measure durable enrolments of one face each, by several clients at once."""
     gallery = open_embedded(directory)
     result = []
     try:
         gallery.create_collection("rate")
         commits = itertools.count()
-        sa.event.listen(gallery.engine, "commit", lambda _: next(commits))
+        sa.event.listen(gallery.database.engine, "commit", lambda _: next(commits))
         for number in clients:
             before = next(commits)
             every = enrol_at_once(gallery, "rate", dim, number, seconds)
@@ -304,7 +310,7 @@ def measure_enrolments(
 
 
 def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, seconds: float) -> list[float]:
-    """Milliseconds of every durable enrolment of one face that so many clients get done in this time."""
+    """Return the milliseconds of every durable enrolment of one face that so many clients get done in this time."""
     times: list[list[float]] = [[] for _ in range(clients)]
     end = time.monotonic() + seconds
     threads = [threading.Thread(target=_enrol_on, args=(gallery, collection, dim, taken, end)) for taken in times]
@@ -323,7 +329,7 @@ def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], e
 
 
 def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> None:
-    """Write a gallery of `count` templates straight into the record, as fast as the disk allows."""
+    """Write a gallery of `count` templates straight into the database, as fast as the disk allows."""
     gallery = open_embedded(directory)
     try:
         gallery.create_collection(collection)
@@ -335,9 +341,9 @@ def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> No
             model = connection.scalar(sa.select(models.c.row).where(models.c.digest == DIGEST))
             return int(row or 0), int(model or 0)
 
-        place = gallery.write(prepare)
+        place = gallery.database.write(prepare)
         for rows, persons, matrix in crowd.chunks():
-            gallery.write(lambda c, rows=rows, persons=persons, matrix=matrix: _insert(c, place, rows, persons, matrix))  # type: ignore[misc]
+            gallery.database.write(partial(_insert, place=place, rows=rows, persons=persons, matrix=matrix))
     finally:
         gallery.close()
 

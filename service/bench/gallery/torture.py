@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import GalleryError
 from service.gallery.gallery import Gallery
-from service.gallery.records import Idempotency, NewFace, Vector, new_id
+from service.gallery.records import Idempotency, NewFace
+from service.index.base import Vector
 from service.index.embedded.tiered import Tiers
 
 COLLECTION = "torture"
@@ -37,7 +39,7 @@ State = dict[str, frozenset[str]]
 
 
 @dataclass(slots=True)
-class Toll:
+class Cost:
     """What the run amounted to; `problems` is empty when every acknowledged operation was kept."""
 
     kills: int = 0
@@ -87,32 +89,32 @@ class Client:
                 del after[name]
         self.after = after
 
-    def settle(self) -> None:
-        """The request was answered."""
+    def acknowledge(self) -> None:
+        """Note that the request was answered."""
         assert self.after is not None  # noqa: S101
         self.state, self.asked, self.after = self.after, None, None
         self.acknowledged += 1
 
-    def compare(self, seen: State, toll: Toll) -> None:
+    def compare(self, seen: State, cost: Cost) -> None:
         """Judge what the restarted gallery holds, and take it for the truth from here on."""
         if self.after is not None:
-            toll.under_way += 1
+            cost.under_way += 1
             if seen == self.after:
-                toll.happened += 1
+                cost.happened += 1
         if seen not in (self.state, self.after):
             lost = {
                 n: sorted(f - seen.get(n, frozenset())) for n, f in self.state.items() if f - seen.get(n, frozenset())
             }
             extra = {n: sorted(f - self.state.get(n, frozenset())) for n, f in seen.items() if f != self.state.get(n)}
-            toll.problems.append(f"{self.name}: lost {lost}, unexpected {extra}, under way {self.asked}")
+            cost.problems.append(f"{self.name}: lost {lost}, unexpected {extra}, under way {self.asked}")
         self.state = seen
         if self.asked is None or self.asked[0] != "enroll":
             self.asked = self.after = None
 
 
 def torture(
-    directory: Path, kills: int, *, clients: int = 6, seed: int = 0, told: Callable[[Toll], None] | None = None
-) -> Toll:
+    directory: Path, kills: int, *, clients: int = 6, seed: int = 0, told: Callable[[Cost], None] | None = None
+) -> Cost:
     """Kill the gallery in `directory` so many times.
 
     Args:
@@ -126,7 +128,7 @@ def torture(
     context.set_forkserver_preload([__name__])
     dice = random.Random(seed)  # noqa: S311
     journals = [Client(f"client{number}") for number in range(clients)]
-    toll = Toll()
+    cost = Cost()
     while True:
         pipes = [context.Pipe() for _ in range(clients + 1)]
         process = context.Process(target=serve, args=(directory, [far for _, far in pipes]), daemon=True)
@@ -134,38 +136,38 @@ def torture(
         for _, far in pipes:
             far.close()
         started = time.perf_counter()
-        if toll.kills < kills and dice.random() < 0.1:
+        if cost.kills < kills and dice.random() < 0.1:
             time.sleep(dice.random() * 0.2)
             _kill(process)
-            toll.kills += 1
-            toll.kills_at_start += 1
+            cost.kills += 1
+            cost.kills_at_start += 1
             continue
         control = pipes[-1][0]
         seen, problems, loaded = control.recv()
-        toll.from_snapshot += loaded.from_snapshot
-        toll.refused += len(loaded.refused)
-        toll.restarts_seconds += time.perf_counter() - started
-        toll.problems += problems
+        cost.from_snapshot += loaded.from_snapshot
+        cost.refused += len(loaded.refused)
+        cost.restarts_seconds += time.perf_counter() - started
+        cost.problems += problems
         for journal in journals:
             own = {name: faces for name, faces in seen.items() if name.startswith(f"{journal.name}-")}
-            journal.compare(own, toll)
+            journal.compare(own, cost)
         if told is not None:
-            told(toll)
-        if toll.kills >= kills or toll.problems:
+            told(cost)
+        if cost.kills >= kills or cost.problems:
             control.send("close")
             process.join()
-            toll.acknowledged = sum(journal.acknowledged for journal in journals)
-            return toll
+            cost.acknowledged = sum(journal.acknowledged for journal in journals)
+            return cost
         stop = threading.Event()
         threads = [
-            threading.Thread(target=_load, args=(journal, near, random.Random(dice.random()), stop, toll))  # noqa: S311
+            threading.Thread(target=_load, args=(journal, near, random.Random(dice.random()), stop, cost))  # noqa: S311
             for journal, (near, _) in zip(journals, pipes, strict=False)
         ]
         for thread in threads:
             thread.start()
         time.sleep(dice.random() ** 2 * 0.8)
         _kill(process)
-        toll.kills += 1
+        cost.kills += 1
         stop.set()
         for thread in threads:
             thread.join()
@@ -176,35 +178,35 @@ def _kill(process: Any) -> None:
     process.join()
 
 
-def _load(journal: Client, connection: Connection, dice: random.Random, stop: threading.Event, toll: Toll) -> None:
+def _load(journal: Client, connection: Connection, dice: random.Random, stop: threading.Event, cost: Cost) -> None:
     """One client: ask, wait, write down; until the gallery dies."""
     with contextlib.suppress(EOFError, OSError):
         if (
             journal.asked is not None
         ):  # an enrolment whose answer was lost: it must happen once, however often it is sent
-            toll.repeated += 1
+            cost.repeated += 1
             connection.send(journal.asked)
-            _expect(journal, connection.recv(), toll)
+            _expect(journal, connection.recv(), cost)
         while not stop.is_set():
             journal.think(dice)
             connection.send(journal.asked)
-            _expect(journal, connection.recv(), toll)
+            _expect(journal, connection.recv(), cost)
 
 
-def _expect(journal: Client, answer: str, toll: Toll) -> None:
+def _expect(journal: Client, answer: str, cost: Cost) -> None:
     if answer == "ok":
-        journal.settle()
+        journal.acknowledge()
     else:
-        toll.problems.append(f"{journal.name}: {journal.asked} was answered by {answer}")
+        cost.problems.append(f"{journal.name}: {journal.asked} was answered by {answer}")
         raise EOFError
 
 
 def serve(directory: Path, pipes: list[Connection]) -> None:
-    """The process that gets killed: a gallery with a thread for each client, and one pipe for control."""
+    """Run the process that gets killed: a gallery with a thread for each client, and one pipe for control."""
     gallery = open_embedded(directory, tiers=TIERS, erase_within=0.3)
     if not gallery.collections().items:
         gallery.create_collection(COLLECTION)
-        for number in range(20):  # something that stays, so that segments settle from the first run on
+        for number in range(20):  # something that stays, so that there are segments from the first run on
             ids = [new_id() for _ in range(5)]
             gallery.enroll(COLLECTION, f"resident-{number}", [NewFace(face, {DIGEST: vector_of(face)}) for face in ids])
         gallery.compact()
@@ -219,7 +221,7 @@ def serve(directory: Path, pipes: list[Connection]) -> None:
         cursor = page.next_cursor
         if cursor is None:
             break
-    pipes[-1].send((seen, list(gallery.verify().problems), gallery.loaded))
+    pipes[-1].send((seen, list(gallery.verify().problems), gallery.index.loaded))
     for pipe in pipes[:-1]:
         threading.Thread(target=_answer, args=(gallery, pipe), daemon=True).start()
     with contextlib.suppress(EOFError):
@@ -262,6 +264,6 @@ def _perform(gallery: Gallery, kind: str, arguments: tuple[Any, ...]) -> str:
 
 
 def vector_of(face_id: str) -> Vector:
-    """A unit vector that belongs to a face id, the same in every process."""
+    """Return a unit vector that belongs to a face id, the same in every process."""
     values = np.random.default_rng(int(face_id.replace("-", ""), 16)).standard_normal(DIM).astype(np.float32)
     return np.asarray(values / np.linalg.norm(values), np.float32)

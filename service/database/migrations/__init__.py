@@ -1,1 +1,1 @@
-"""The steps by which the schema came about, run at every start."""
+"""The steps by which the schema came about: Alembic runs what a database lacks at every start."""

@@ -1,4 +1,4 @@
-"""Alembic's entry for `alembic` on the command line; the service runs the same scripts at its start."""
+"""What Alembic runs for every upgrade: the steps, on the connection that it was given."""
 
 from __future__ import annotations
 

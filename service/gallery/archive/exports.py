@@ -12,13 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring, crop_place, template_place
-from service.database.schema import collections, crops, faces, models, subjects, templates
-from service.database.sqlite import storage_errors
-from service.gallery import queries
+from service.database.encryption import Keyring, crop_place
+from service.database.schema import collections, crops, faces, models, new_id, subjects, templates
+from service.database.transaction import storage_errors
 from service.gallery.archive.format import ArchiveWriter, Block, read_blocks
 from service.gallery.errors import ArchiveInvalid, CollectionNotFound
-from service.gallery.records import new_id
+from service.index import source
 
 BLOCK = 200
 """Subjects in a block: one transaction at the import."""
@@ -35,7 +34,7 @@ class Moved:
     skipped: int = 0
 
     def totals(self) -> dict[str, int]:
-        """All but what was skipped."""
+        """Return all but what was skipped."""
         return {
             "collections": self.collections,
             "subjects": self.subjects,
@@ -49,24 +48,24 @@ class Moved:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
-Told = Callable[[Moved], None]
+ReportProgress = Callable[[Moved], None]
 
 
 def export(
     engine: sa.Engine,
     path: Path,
     only: Sequence[str] | None = None,
-    told: Told | None = None,
+    progress: ReportProgress | None = None,
     *,
     keyring: Keyring | None = None,
 ) -> Moved:
     """Write collections to an archive. May run beside a serving gallery: each subject is exported as it is when read.
 
     Args:
-        engine: The record.
+        engine: The database.
         path: A new file. Where an earlier export to it was interrupted, it goes on.
         only: Names of collections; None is all.
-        told: Called after each block.
+        progress: Called after each block.
         keyring: Opens templates and crops that are sealed; they leave in the clear.
 
     Raises:
@@ -79,7 +78,7 @@ def export(
             if name not in {entry.name for entry in chosen}:
                 raise CollectionNotFound(name)
         chosen = [entry for entry in chosen if only is None or entry.name in only]
-        after = _continue(archive, queries.store_id(connection), [entry.name for entry in chosen], moved)
+        after = _continue(archive, source.store_id(connection), [entry.name for entry in chosen], moved)
         for entry in chosen:
             if entry.name not in after:
                 archive.write(
@@ -106,8 +105,8 @@ def export(
                 archive.write(block | {"subjects": people})
                 _add(moved, block)
                 last = rows[-1]
-                if told is not None:
-                    told(moved)
+                if progress is not None:
+                    progress(moved)
         archive.write({"kind": "end", **moved.totals()})
         archive.finish()
     return moved
@@ -117,7 +116,7 @@ def inspect(path: Path) -> Moved:
     """Read a whole archive, check it, and count.
 
     Raises:
-        ArchiveInvalid: damaged, cut short, or not an archive of this version.
+        ArchiveInvalid: Damaged, cut short, or not an archive of this version.
     """
     moved = Moved()
     end: Block = {}
@@ -155,13 +154,13 @@ def _continue(archive: ArchiveWriter, store_id: str, names: list[str], moved: Mo
 
 def _read_subjects(connection: sa.Connection, keyring: Keyring, rows: Sequence[int]) -> Iterator[Block]:
     by_face: dict[int, dict[str, str]] = defaultdict(dict)
-    asked = sa.select(templates, models.c.digest).join(models)
-    for entry in connection.execute(asked.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
-        place = template_place(entry.face_row, entry.model_row)
-        by_face[entry.face_row][entry.digest] = _text(keyring.open(entry.vector, entry.key_id, place))
+    query = sa.select(templates, models.c.digest).join(models)
+    for entry in connection.execute(query.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
+        packed = keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row)
+        by_face[entry.face_row][entry.digest] = _text(packed)
     by_subject: dict[int, list[Block]] = defaultdict(list)
-    found = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
-    for entry in connection.execute(found.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
+    query_faces = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
+    for entry in connection.execute(query_faces.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
         sealed = entry.data
         crop = None if sealed is None else _text(keyring.open(sealed, entry.key_id, crop_place(entry.row)))
         by_subject[entry.subject_row].append(

@@ -28,10 +28,10 @@ Block = dict[str, Any]
 
 
 def read_blocks(path: Path) -> Iterator[Block]:
-    """All blocks of a whole archive, the head first and the end last.
+    """Yield all blocks of a whole archive, the head first and the end last.
 
     Raises:
-        ArchiveInvalid: another version, damaged, or cut short.
+        ArchiveInvalid: Another version, damaged, or cut short.
     """
     with _opened(path) as file:
         complete = False
@@ -81,11 +81,13 @@ class ArchiveWriter:
         self._part.rename(self._path)
 
     def __enter__(self) -> Self:
+        """Write on in the block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the file; unless it was finished, it stays a part to go on with."""
         self._file.close()
 
 

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring, crop_place, template_place
+from service.database.base import Database
+from service.database.encryption import Keyring, crop_place
+from service.database.errors import StorageBusy
 from service.database.schema import collections, crops, faces, models, store, subjects, templates
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import changes, queries
-from service.gallery.archive.exports import Moved, Told, inspect
+from service.gallery.archive.exports import Moved, ReportProgress, inspect
 from service.gallery.archive.format import Block, read_blocks
-from service.gallery.errors import ArchiveConflict, ArchiveInvalid, GalleryBusy
-from service.gallery.gallery import Gallery
+from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.index import vectors
-from service.index.changes import Added, Effect
+from service.index.changes import Added, IndexChange
 
 PATIENCE = 600.0
 """Seconds for which an import waits until a gallery that is busy takes the next block."""
@@ -38,103 +39,119 @@ class Rule(StrEnum):
     REPLACE = "replace"
 
 
-def restore(gallery: Gallery, path: Path, rule: Rule, told: Told | None = None) -> Moved:
+def restore(
+    database: Database[IndexChange],
+    path: Path,
+    rule: Rule,
+    progress: ReportProgress | None = None,
+    *,
+    keyring: Keyring,
+) -> Moved:
     """Import an archive, block by block, each in one transaction; an import that was interrupted goes on where it was.
 
     Args:
-        gallery: Empty or filled.
+        database: Of a gallery, empty or filled; its index follows.
         path: A whole archive; it is checked before anything is changed.
         rule: What to do with a subject that is there already.
-        told: Called after each block.
+        progress: Called after each block.
+        keyring: Seals what is restored, as it does all else in the gallery.
 
     Raises:
-        ArchiveInvalid: the archive is damaged, or its templates do not fit the gallery's models.
-        ArchiveConflict: a subject is there already, and the rule is to stop; what was imported before stays.
+        ArchiveInvalid: The archive is damaged, or its templates do not fit the gallery's models.
+        ArchiveConflict: A subject is there already, and the rule is to stop; what was imported before stays.
     """
     inspect(path)
     blocks = read_blocks(path)
     head = next(blocks)
     mark = f"import:{head['id']}"
-    done = int(gallery.write(lambda c: c.scalar(sa.select(store.c.value).where(store.c.name == mark))) or 0)
+    done = int(database.write(lambda c: c.scalar(sa.select(store.c.value).where(store.c.name == mark))) or 0)
     moved = Moved()
     for number, block in enumerate(blocks, start=1):
         if number > done:
-            restored = partial(
-                _restore_block, block=block, keyring=gallery.keyring, rule=rule, mark=mark, number=number
-            )
-            moved.add(_patiently(gallery, restored))
-            if told is not None:
-                told(moved)
-    gallery.write(lambda c: c.execute(sa.delete(store).where(store.c.name == mark)))
+            restored = partial(_restore_block, block=block, keyring=keyring, rule=rule, mark=mark, number=number)
+            moved.add(_change_patiently(database, restored))
+            if progress is not None:
+                progress(moved)
+    database.write(lambda c: c.execute(sa.delete(store).where(store.c.name == mark)))
     return moved
 
 
-def _patiently(gallery: Gallery, work: Callable[[Turn[Effect]], Moved]) -> Moved:
+def _change_patiently(database: Database[IndexChange], work: Callable[[Transaction[IndexChange]], Moved]) -> Moved:
     """Change the gallery, also where it takes changes only so fast: nobody waits for an answer here."""
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            return gallery.change(work)
-        except GalleryBusy as busy:
+            return database.change_alone(work)
+        except StorageBusy as busy:
             if time.monotonic() > end:
                 raise
             time.sleep(busy.retry_after)
 
 
-def _restore_block(turn: Turn[Effect], block: Block, keyring: Keyring, rule: Rule, mark: str, number: int) -> Moved:
+def _restore_block(
+    transaction: Transaction[IndexChange], block: Block, keyring: Keyring, rule: Rule, mark: str, number: int
+) -> Moved:
     part = Moved()
     if block["kind"] == "collection":
-        found = turn.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
-        if found is None:
-            changes.create_collection(turn, block["name"], block["keep_crops"], block["metadata"])
+        row = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
+        if row is None:
+            changes.create_collection(transaction, block["name"], block["keep_crops"], block["metadata"])
             at = _moment(block["created_at"])
-            turn.connection.execute(
+            transaction.connection.execute(
                 sa.update(collections).where(collections.c.name == block["name"]).values(created_at=at)
             )
         part.collections += 1
     elif block["kind"] == "subjects":
-        inside = queries.collection_row(turn.connection, block["collection"])
-        _restore_subjects(turn, block["collection"], inside, block["subjects"], keyring, rule, part)
-    turn.connection.execute(sa.delete(store).where(store.c.name == mark))
-    turn.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
+        collection_row = queries.collection_row(transaction.connection, block["collection"])
+        _restore_subjects(transaction, block["collection"], collection_row, block["subjects"], keyring, rule, part)
+    transaction.connection.execute(sa.delete(store).where(store.c.name == mark))
+    transaction.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
     return part
 
 
 def _restore_subjects(
-    turn: Turn[Effect], collection: str, inside: int, people: Sequence[Block], keyring: Keyring, rule: Rule, part: Moved
+    transaction: Transaction[IndexChange],
+    collection: str,
+    collection_row: int,
+    people: Sequence[Block],
+    keyring: Keyring,
+    rule: Rule,
+    part: Moved,
 ) -> None:
-    same_name = (subjects.c.collection_row == inside) & subjects.c.name.in_([person["name"] for person in people])
-    present = turn.connection.execute(
+    same_name = (subjects.c.collection_row == collection_row) & subjects.c.name.in_(
+        [person["name"] for person in people]
+    )
+    present = transaction.connection.execute(
         sa.select(subjects, collections.c.name.label("collection"))
         .join(collections)
         .where(same_name | subjects.c.id.in_([person["id"] for person in people]))
     ).all()
-    by_name = {entry.name: entry for entry in present if entry.collection_row == inside}
+    by_name = {entry.name: entry for entry in present if entry.collection_row == collection_row}
     by_id = {entry.id: entry for entry in present}
     known: dict[str, tuple[int, int]] = {}
     new: list[Block] = []
     for person in people:
-        found = {e.row: e for e in (by_name.get(person["name"]), by_id.get(person["id"])) if e is not None}
-        if found and rule == Rule.STOP:
-            there = next(iter(found.values()))
+        matches = {e.row: e for e in (by_name.get(person["name"]), by_id.get(person["id"])) if e is not None}
+        if matches and rule == Rule.STOP:
+            other = next(iter(matches.values()))
             raise ArchiveConflict(
                 f"Subject '{person['name']}' of collection '{collection}' is in the gallery already "
-                f"(as '{there.name}' in '{there.collection}'); import with skip, merge or replace."
+                f"(as '{other.name}' in '{other.collection}'); import with skip, merge or replace."
             )
-        if found and rule == Rule.SKIP:
+        if matches and rule == Rule.SKIP:
             part.skipped += 1
-        elif found and rule == Rule.MERGE:
-            into = next(iter(found.values()))
+        elif matches and rule == Rule.MERGE:
+            into = next(iter(matches.values()))
             known[person["id"]] = (into.row, into.collection_row)
         else:
-            for entry in found.values():
-                changes.delete_subject(turn, entry.collection, entry.name)
+            for entry in matches.values():
+                changes.delete_subject(transaction, entry.collection, entry.name)
             new.append(person)
     if new:
         values = [
             {
                 "id": person["id"],
-                "collection_row": inside,
+                "collection_row": collection_row,
                 "name": changes.check_name("subject", person["name"]),
                 "metadata": person["metadata"],
                 "created_at": _moment(person["created_at"]),
@@ -142,43 +159,50 @@ def _restore_subjects(
             }
             for person in new
         ]
-        turn.connection.execute(sa.insert(subjects), values)
+        transaction.connection.execute(sa.insert(subjects), values)
         known |= {
-            id_: (row, inside) for id_, row in _rows(turn.connection, subjects, [value["id"] for value in values])
+            id_: (row, collection_row)
+            for id_, row in _rows(transaction.connection, subjects, [value["id"] for value in values])
         }
     part.subjects += len(known)
     chosen = [(*known[person["id"]], face) for person in people if person["id"] in known for face in person["faces"]]
-    _restore_faces(turn, chosen, keyring, rule, part)
+    _restore_faces(transaction, chosen, keyring, rule, part)
 
 
 def _restore_faces(
-    turn: Turn[Effect], chosen: list[tuple[int, int, Block]], keyring: Keyring, rule: Rule, part: Moved
+    transaction: Transaction[IndexChange],
+    chosen: list[tuple[int, int, Block]],
+    keyring: Keyring,
+    rule: Rule,
+    part: Moved,
 ) -> None:
     """Faces with the rows of their subject and collection."""
-    taken: dict[str, str] = {}
-    for some in _batches([face["id"] for _, _, face in chosen]):
-        asked = sa.select(faces.c.id, collections.c.name).join(collections, faces.c.collection_row == collections.c.row)
-        taken |= {entry.id: entry.name for entry in turn.connection.execute(asked.where(faces.c.id.in_(some)))}
-    for id_, name in taken.items():
+    present: dict[str, str] = {}
+    for batch in _batches([face["id"] for _, _, face in chosen]):
+        query = sa.select(faces.c.id, collections.c.name).join(collections, faces.c.collection_row == collections.c.row)
+        present |= {
+            entry.id: entry.name for entry in transaction.connection.execute(query.where(faces.c.id.in_(batch)))
+        }
+    for id_, name in present.items():
         if rule == Rule.STOP:
             raise ArchiveConflict(f"Face {id_} is in collection '{name}' already; import with skip, merge or replace.")
         if rule == Rule.REPLACE:
-            changes.delete_face(turn, name, id_)
+            changes.delete_face(transaction, name, id_)
         else:
             part.skipped += 1
-    new = [entry for entry in chosen if rule == Rule.REPLACE or entry[2]["id"] not in taken]
+    new = [entry for entry in chosen if rule == Rule.REPLACE or entry[2]["id"] not in present]
     if not new:
         return
     values = [
         {name: face[name] for name in ("id", "quality", "box", "landmarks", "source_sha256")}
-        | {"collection_row": inside, "subject_row": subject, "created_at": _moment(face["created_at"])}
-        for subject, inside, face in new
+        | {"collection_row": collection_row, "subject_row": subject, "created_at": _moment(face["created_at"])}
+        for subject, collection_row, face in new
     ]
-    turn.connection.execute(sa.insert(faces), values)
-    face_rows = dict(_rows(turn.connection, faces, [face["id"] for _, _, face in new]))
+    transaction.connection.execute(sa.insert(faces), values)
+    face_rows = dict(_rows(transaction.connection, faces, [face["id"] for _, _, face in new]))
     held: list[dict[str, Any]] = []
-    model_of = cache(partial(_model, turn.connection))
-    for subject, inside, face in new:
+    model_of = cache(partial(_model, transaction.connection))
+    for subject, collection_row, face in new:
         for digest, text in face["templates"].items():
             blob = base64.b64decode(text)
             model = model_of(digest, len(blob) // 2)
@@ -186,22 +210,24 @@ def _restore_faces(
                 {
                     "face_row": face_rows[face["id"]],
                     "model_row": model,
-                    "collection_row": inside,
+                    "collection_row": collection_row,
                     "subject_row": subject,
                     "vector": blob,
                 }
             )
-    turn.connection.execute(sa.insert(templates), [one | _sealed(keyring, one) for one in held])
+    transaction.connection.execute(sa.insert(templates), [template | _sealed(keyring, template) for template in held])
     rows: dict[tuple[int, int], int] = {}
-    for some in _batches(list(face_rows.values())):
-        asked = sa.select(templates.c.face_row, templates.c.model_row, templates.c.row).where(
-            templates.c.face_row.in_(some)
+    for batch in _batches(list(face_rows.values())):
+        query = sa.select(templates.c.face_row, templates.c.model_row, templates.c.row).where(
+            templates.c.face_row.in_(batch)
         )
-        rows |= {(entry.face_row, entry.model_row): entry.row for entry in turn.connection.execute(asked)}
-    for one in held:
-        vector = vectors.unpack([one["vector"]], len(one["vector"]) // 2)[0].astype(np.float32)
-        row = rows[one["face_row"], one["model_row"]]
-        turn.effects.append(Added(one["collection_row"], one["model_row"], row, one["subject_row"], vector))
+        rows |= {(entry.face_row, entry.model_row): entry.row for entry in transaction.connection.execute(query)}
+    for template in held:
+        vector = vectors.unpack([template["vector"]], len(template["vector"]) // 2)[0].astype(np.float32)
+        row = rows[template["face_row"], template["model_row"]]
+        transaction.changes.append(
+            Added(template["collection_row"], template["model_row"], row, template["subject_row"], vector)
+        )
     kept = [
         {"face_row": face_rows[face["id"]]}
         | _sealed_crop(keyring, face_rows[face["id"]], base64.b64decode(face["crop"]))
@@ -209,13 +235,13 @@ def _restore_faces(
         if face["crop"] is not None
     ]
     if kept:
-        turn.connection.execute(sa.insert(crops), kept)
+        transaction.connection.execute(sa.insert(crops), kept)
     part.faces += len(new)
     part.templates += len(held)
 
 
 def _sealed(keyring: Keyring, template: dict[str, Any]) -> dict[str, Any]:
-    vector, key_id = keyring.seal(template["vector"], template_place(template["face_row"], template["model_row"]))
+    vector, key_id = keyring.seal_template(template["vector"], template["face_row"], template["model_row"])
     return {"vector": vector, "key_id": key_id}
 
 
@@ -225,9 +251,9 @@ def _sealed_crop(keyring: Keyring, face_row: int, crop: bytes) -> dict[str, Any]
 
 
 def _rows(connection: sa.Connection, table: sa.Table, ids: list[str]) -> Iterator[tuple[str, int]]:
-    for some in _batches(ids):
-        found = connection.execute(sa.select(table.c.id, table.c.row).where(table.c.id.in_(some)))
-        yield from ((entry.id, entry.row) for entry in found)
+    for batch in _batches(ids):
+        entries = connection.execute(sa.select(table.c.id, table.c.row).where(table.c.id.in_(batch)))
+        yield from ((entry.id, entry.row) for entry in entries)
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:
@@ -237,14 +263,14 @@ def _batches(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _model(connection: sa.Connection, digest: str, dim: int) -> int:
-    found = connection.execute(sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)).one_or_none()
-    if found is None:
+    model = connection.execute(sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)).one_or_none()
+    if model is None:
         return int(connection.execute(sa.insert(models), {"digest": digest, "dim": dim}).inserted_primary_key[0])  # type: ignore[index]
-    if found.dim != dim:
+    if model.dim != dim:
         raise ArchiveInvalid(
-            f"Templates of model {digest[:12]} have {dim} dimensions here and {found.dim} in the gallery."
+            f"Templates of model {digest[:12]} have {dim} dimensions here and {model.dim} in the gallery."
         )
-    return int(found.row)
+    return int(model.row)
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""The index of one process, on faiss: an exact block, compressed segments, and their files."""
+"""The index of one process, on faiss: an exact memtable, compressed segments, and their files."""
 
 import os
 

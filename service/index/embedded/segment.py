@@ -1,8 +1,8 @@
-"""Settled vectors, compressed: 4-bit product quantisation finds a short list, float16 puts it in order.
+"""Segments: compressed vectors; 4-bit product quantisation finds a short list, float16 puts it in order.
 
 Every vector is scanned, by table look-ups on 4-bit codes in registers (Andre et al., "Quicker ADC", 2019; faiss' fast
 scan), so no neighbour is lost in a cell or graph never visited; the short list is scored again with the float16 values
-of the record. A segment never changes, except that a flag is cleared where a vector was removed.
+of the database. A segment never changes, except that a flag is cleared where a vector was removed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.index.base import Matrix, Rows
-from service.index.embedded.block import find
+from service.index.embedded.memtable import find
 
 SAMPLE = 16_384
 """Vectors that the codebook is trained on; more do not improve the recall."""
@@ -42,7 +42,7 @@ class Segment:
     codes: faiss.IndexPQFastScan
     """Finds the short list."""
     vectors: NDArray[np.float16]
-    """(N,D), as the record holds them."""
+    """(N,D), as the database holds them."""
     rows: Rows
     groups: Rows
     alive: NDArray[np.bool_]
@@ -59,7 +59,7 @@ Part = tuple[Rows, Rows, NDArray[np.float32] | NDArray[np.float16], Rows]
 
 
 def build(parts: Sequence[Part], dim: int, stopped: Callable[[], bool]) -> Segment:
-    """One segment out of the wanted vectors of several sources.
+    """Build one segment out of the wanted vectors of several sources.
 
     Raises:
         BuildStopped: `stopped` said so.
@@ -97,32 +97,32 @@ def _gather(parts: Sequence[Part], order: Rows, stopped: Callable[[], bool]) -> 
     for begin in range(0, len(order), CHUNK):
         if stopped():
             raise BuildStopped
-        asked = order[begin : begin + CHUNK]
-        chunk = np.empty((len(asked), parts[0][2].shape[1]), np.float32)
-        source = np.searchsorted(starts, asked, "right") - 1
+        positions = order[begin : begin + CHUNK]
+        chunk = np.empty((len(positions), parts[0][2].shape[1]), np.float32)
+        source = np.searchsorted(starts, positions, "right") - 1
         for number in np.unique(source):
             here = source == number
             _, _, vectors, wanted = parts[number]
-            chunk[here] = vectors[wanted[asked[here] - starts[number]]]
+            chunk[here] = vectors[wanted[positions[here] - starts[number]]]
         yield chunk
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SegmentSet:
     """All segments as one: their arrays are slices of the arrays here, and positions count through."""
 
-    segments: tuple[Segment, ...]
+    members: tuple[Segment, ...]
     starts: tuple[int, ...]
     rows: Rows
     groups: Rows
     alive: NDArray[np.bool_]
 
     @staticmethod
-    def of(segments: Sequence[Segment]) -> Settled:
-        """Segments in one, of which each keeps its index and file."""
+    def of(segments: Sequence[Segment]) -> SegmentSet:
+        """Join segments, of which each keeps its codes and its file."""
         if not segments:
             nothing = np.empty(0, np.int64)
-            return Settled((), (), nothing, nothing, np.empty(0, bool))
+            return SegmentSet((), (), nothing, nothing, np.empty(0, bool))
         rows = np.concatenate([segment.rows for segment in segments])
         groups = np.concatenate([segment.groups for segment in segments])
         alive = np.concatenate([segment.alive for segment in segments])
@@ -133,25 +133,27 @@ class Settled:
             sliced.append(replace(segment, rows=rows[part], groups=groups[part], alive=alive[part]))
             start = part.stop
         starts = np.cumsum([0, *(len(segment.rows) for segment in segments[:-1])])
-        return Settled(tuple(sliced), tuple(starts.tolist()), rows, groups, alive)
+        return SegmentSet(tuple(sliced), tuple(starts.tolist()), rows, groups, alive)
 
     def nearest(
         self, probes: Matrix, k: int, shortlist: int, helpers: Executor | None = None
     ) -> tuple[NDArray[np.float32], Rows]:
-        """About the k best of all entries, the dead included: (Q,K) cosines, descending, and positions; K up to k.
+        """Find about the k best of all entries, the dead included: (Q,K) cosines, descending, and positions; K <= k.
 
         The `shortlist` closest codes, shared out among the segments (but not fewer than `LEAST` of each, nor than k),
         are put in order by their float16 values. Idle `helpers` scan some of the segments.
         """
-        share = max(k, LEAST, shortlist // len(self.segments))
+        share = max(k, LEAST, shortlist // len(self.members))
         short = self._scan(probes, share, helpers)
         width = 2 * probes.shape[1]
-        values = [segment.vectors.view(f"V{width}").ravel() for segment in self.segments]
-        ends = np.cumsum([found.shape[1] for found in short]).tolist()
+        values = [segment.vectors.view(f"V{width}").ravel() for segment in self.members]
+        ends = np.cumsum([candidates.shape[1] for candidates in short]).tolist()
         gathered = np.empty(ends[-1], f"V{width}")
         k = min(k, ends[-1])
         scores, positions = np.empty((len(probes), k), np.float32), np.empty((len(probes), k), np.int64)
-        everywhere = np.concatenate([found + start for found, start in zip(short, self.starts, strict=True)], axis=1)
+        everywhere = np.concatenate(
+            [candidates + start for candidates, start in zip(short, self.starts, strict=True)], axis=1
+        )
         # faiss scores float16 against float32 with vector instructions, but only inside an index: a small one is filled
         # with the values of each short list.
         scorer: Any = faiss.IndexScalarQuantizer(
@@ -159,8 +161,8 @@ class Settled:
         )
         scorer.train(probes)
         for number in range(len(probes)):
-            for found, source, end in zip(short, values, ends, strict=True):
-                np.take(source, found[number], out=gathered[end - found.shape[1] : end], mode="clip")
+            for candidates, source, end in zip(short, values, ends, strict=True):
+                np.take(source, candidates[number], out=gathered[end - candidates.shape[1] : end], mode="clip")
             scorer.reset()
             scorer.add_sa_codes(gathered.view(np.uint8).reshape(-1, width))
             scores[number], best = scorer.search(probes[number : number + 1], k)
@@ -171,22 +173,22 @@ class Settled:
         """The `share` closest codes of each segment."""
 
         def scan(segment: Segment) -> Rows:
-            found: Rows = segment.codes.search(probes, min(share, len(segment.rows)))[1]
-            return found
+            candidates: Rows = segment.codes.search(probes, min(share, len(segment.rows)))[1]
+            return candidates
 
-        if helpers is None or len(self.segments) < WORTH_SHARING:
-            return [scan(segment) for segment in self.segments]
-        waiting = {place: helpers.submit(scan, self.segments[place]) for place in range(1, len(self.segments), 2)}
-        found = {place: scan(self.segments[place]) for place in range(0, len(self.segments), 2)}
-        for place in reversed(waiting):  # what no helper has begun by now is done here, from the end of their queue
-            future = waiting[place]
-            found[place] = scan(self.segments[place]) if future.cancel() else future.result()
-        return [found[place] for place in range(len(self.segments))]
+        if helpers is None or len(self.members) < WORTH_SHARING:
+            return [scan(segment) for segment in self.members]
+        futures = {place: helpers.submit(scan, self.members[place]) for place in range(1, len(self.members), 2)}
+        candidates = {place: scan(self.members[place]) for place in range(0, len(self.members), 2)}
+        for place in reversed(futures):  # what no helper has begun by now is done here, from the end of their queue
+            future = futures[place]
+            candidates[place] = scan(self.members[place]) if future.cancel() else future.result()
+        return [candidates[place] for place in range(len(self.members))]
 
     def clear(self, rows: Rows) -> int:
         """Flag `rows` as removed; returns how many were there."""
         cleared = 0
-        for segment in self.segments:
+        for segment in self.members:
             positions = find(segment.rows, segment.alive, rows)
             segment.alive[positions] = False
             cleared += len(positions)

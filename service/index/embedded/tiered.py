@@ -1,4 +1,4 @@
-"""The embedded index: an exact block for what is fresh, compressed segments for what has settled."""
+"""One embedded index: an exact memtable for what is fresh, compressed segments for the rest."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.index.base import Found, Matrix, Rows, distinct
-from service.index.embedded.block import SMALLEST, Block, find
-from service.index.embedded.segment import CHUNK, BuildStopped, Part, Segment, Settled, build
+from service.index.base import CandidateList, Matrix, Rows, distinct
+from service.index.embedded.memtable import SMALLEST, Memtable, find
+from service.index.embedded.segment import CHUNK, BuildStopped, Part, Segment, SegmentSet, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Tiers:
     exact: int = 65_536
     """Up to so many vectors every search is exact and nothing is compressed."""
     fresh: int = 8_192
-    """Beyond that, fresh vectors that gather before they settle. They cost a search more than settled ones."""
+    """Beyond that, fresh vectors that gather before they are compacted. They cost a search more than the rest."""
     segment: int = 131_072
     """Vectors of a full segment: what one rebuild works on, and by how much memory grows meanwhile."""
     shortlist: int = 1_024
@@ -53,15 +53,17 @@ class SegmentFiles(Protocol):
 class View:
     """One consistent state; searches keep the one they began with."""
 
-    settled: Settled
-    fresh: Block
+    segments: SegmentSet
+    memtable: Memtable
     living: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The living candidates for one probe, how many dead took places in the short list, and the best that the rest
-    could score."""
+    """The living candidates for one probe.
+
+    Also how many dead took places in the short list, and the best that the rest could score.
+    """
 
     rows: Rows
     groups: Rows
@@ -71,7 +73,7 @@ class _Seen:
 
 
 class TieredIndex:
-    """A `VectorIndex`. Reads take no lock: they work on the last published view.
+    """The index of one collection and model. Reads take no lock: they work on the last published view.
 
     Changes of one thread and rebuilds of another may go on beside searches of any number of threads.
     """
@@ -86,7 +88,7 @@ class TieredIndex:
         room: int = SMALLEST,
         helpers: Executor | None = None,
     ) -> None:
-        """An index of `segments`, or of nothing; `files` is where later segments are kept.
+        """Make an index of `segments`, or of nothing; `files` is where later segments are kept.
 
         `room` is made for so many fresh vectors; more find theirs, at the price of a copy. `helpers` take part in
         searches of many segments while they are idle.
@@ -95,100 +97,103 @@ class TieredIndex:
         self._tiers = tiers or Tiers()
         self._files = files
         self._helpers = helpers
-        settled = Settled.of(segments)
-        self._view = View(settled, Block.empty(dim, max(room, SMALLEST)), int(np.count_nonzero(settled.alive)))
+        held = SegmentSet.of(segments)
+        self._view = View(held, Memtable.empty(dim, max(room, SMALLEST)), int(np.count_nonzero(held.alive)))
         self._change = threading.Lock()
-        self._settling = threading.Lock()
+        self._compacting = threading.Lock()
         self._gone = False
 
     def add(self, rows: Rows, groups: Rows, vectors: Matrix) -> None:
-        """Append to the fresh block; found by every search that begins after the return."""
+        """Append to the memtable; every search that begins after the return sees it."""
         with self._change:
             view = self._view
-            self._view = replace(view, fresh=view.fresh.extended(rows, groups, vectors), living=view.living + len(rows))
+            self._view = replace(
+                view, memtable=view.memtable.extended(rows, groups, vectors), living=view.living + len(rows)
+            )
 
     def remove(self, rows: Rows) -> int:
         """Clear the flags of `rows`; no search that begins after the return gives them back."""
         with self._change:
             view = self._view
-            positions = view.fresh.positions(rows)
-            view.fresh.alive[positions] = False
-            removed = len(positions) + view.settled.clear(rows)
-            fresh = view.fresh
+            positions = view.memtable.positions(rows)
+            view.memtable.alive[positions] = False
+            removed = len(positions) + view.segments.clear(rows)
+            fresh = view.memtable
             if len(positions):
                 dead = fresh.length - int(np.count_nonzero(fresh.alive[: fresh.length]))
                 if dead > max(1024, fresh.length // 4):
                     fresh = fresh.without(np.empty(0, np.int64))
-            self._view = replace(view, fresh=fresh, living=view.living - removed)
+            self._view = replace(view, memtable=fresh, living=view.living - removed)
         return removed
 
-    def search(self, probes: Matrix, k: int) -> list[Found]:
-        """Exact over the fresh block, short-listed over the settled; deeper until k groups are found or all is seen."""
+    def search(self, probes: Matrix, k: int) -> list[CandidateList]:
+        """Search the memtable exactly and the segments by short list, until k groups are found or all is seen."""
         view = self._view
         nothing = np.empty(0, np.int64)
-        found = [Found(nothing, nothing, np.empty(0, np.float32))] * len(probes)
-        total = view.fresh.length + len(view.settled.rows)
+        results = [CandidateList(nothing, nothing, np.empty(0, np.float32))] * len(probes)
+        total = view.memtable.length + len(view.segments.rows)
         waiting = np.arange(len(probes))
         reach = min(k + 8, total)
         while len(waiting) and reach:
             deeper = []
             for place, seen in zip(waiting, self._look(view, probes[waiting], reach), strict=True):
                 best = distinct(seen.rows, seen.groups, seen.scores, k)
-                found[place] = best
+                results[place] = best
                 enough = len(best.rows) == k and best.scores[-1] >= seen.unseen
                 if reach < total and (not enough or 2 * seen.dead > reach):
                     deeper.append(place)
             waiting = np.array(deeper, np.int64)
             reach = min(4 * reach, total)
-        return found
+        return results
 
     def rows(self) -> Rows:
-        """All living rows, ascending."""
+        """Return all living rows, ascending."""
         view = self._view
-        fresh = view.fresh.rows[: view.fresh.length][view.fresh.alive[: view.fresh.length]]
-        return np.sort(np.concatenate([view.settled.rows[view.settled.alive], fresh]))
+        fresh = view.memtable.rows[: view.memtable.length][view.memtable.alive[: view.memtable.length]]
+        return np.sort(np.concatenate([view.segments.rows[view.segments.alive], fresh]))
 
     def entries(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All living entries in parts: rows, groups, vectors as they are searched."""
+        """Yield all living entries in parts: rows, groups, vectors as they are searched."""
         view = self._view
-        fresh = np.flatnonzero(view.fresh.alive[: view.fresh.length])
+        fresh = np.flatnonzero(view.memtable.alive[: view.memtable.length])
         sources: list[Part] = [
-            (part.rows, part.groups, part.vectors, np.flatnonzero(part.alive)) for part in view.settled.segments
+            (part.rows, part.groups, part.vectors, np.flatnonzero(part.alive)) for part in view.segments.members
         ]
         for rows, groups, vectors, living in [
             *sources,
-            (view.fresh.rows, view.fresh.groups, view.fresh.vectors, fresh),
+            (view.memtable.rows, view.memtable.groups, view.memtable.vectors, fresh),
         ]:
             for start in range(0, len(living), CHUNK):
                 chosen = living[start : start + CHUNK]
                 yield rows[chosen], groups[chosen], vectors[chosen].astype(np.float32)
 
     def __len__(self) -> int:
+        """Vectors that are alive."""
         return self._view.living
 
     @property
     def memory(self) -> int:
         """Bytes of all parts."""
         view = self._view
-        return view.fresh.memory + sum(segment.memory for segment in view.settled.segments)
+        return view.memtable.memory + sum(segment.memory for segment in view.segments.members)
 
     @property
     def fresh(self) -> int:
-        """Vectors that have not settled, the dead among them included."""
-        return self._view.fresh.length
+        """Vectors in the memtable, the dead among them included."""
+        return self._view.memtable.length
 
     @property
     def segments(self) -> int:
         """Segments at this moment."""
-        return len(self._view.settled.segments)
+        return len(self._view.segments.members)
 
     def _look(self, view: View, probes: Matrix, reach: int) -> list[_Seen]:
         """The `reach` best of each tier, for each probe."""
-        tiers: list[tuple[Block | Settled, Matrix, Rows]] = []
-        if view.fresh.length:
-            tiers.append((view.fresh, *view.fresh.nearest(probes, reach)))
-        if view.settled.segments:
-            tiers.append((view.settled, *view.settled.nearest(probes, reach, self._tiers.shortlist, self._helpers)))
+        tiers: list[tuple[Memtable | SegmentSet, Matrix, Rows]] = []
+        if view.memtable.length:
+            tiers.append((view.memtable, *view.memtable.nearest(probes, reach)))
+        if view.segments.members:
+            tiers.append((view.segments, *view.segments.nearest(probes, reach, self._tiers.shortlist, self._helpers)))
         result = []
         for number in range(len(probes)):
             rows, groups, scores, dead, unseen = [], [], [], 0, -np.inf
@@ -199,7 +204,7 @@ class TieredIndex:
                 if held < len(part.rows):
                     unseen = max(unseen, float(values[held - 1]))
                 kept[kept] = part.alive[positions[kept]]
-                if part is view.settled:  # the fresh part is searched exactly: its dead crowd nobody out
+                if part is view.segments:  # the fresh part is searched exactly: its dead crowd nobody out
                     dead += held - int(np.count_nonzero(kept))
                 rows.append(part.rows[positions[kept]])
                 groups.append(part.groups[positions[kept]])
@@ -208,13 +213,13 @@ class TieredIndex:
         return result
 
     def discard(self) -> None:
-        """The collection is gone: forget everything, the files too; a rebuild under way ends without effect."""
+        """Forget everything, the files too, of a collection that is gone; a rebuild under way ends without effect."""
         with self._change:
             self._gone = True
-            self._view = View(Settled.of(()), Block.empty(self.dim), 0)
-        if self._settling.acquire(blocking=False):
+            self._view = View(SegmentSet.of(()), Memtable.empty(self.dim), 0)
+        if self._compacting.acquire(blocking=False):
             self._clear_files()
-            self._settling.release()
+            self._compacting.release()
 
     def _clear_files(self) -> None:
         if self._files is not None:
@@ -222,7 +227,7 @@ class TieredIndex:
 
     # ---- settling
 
-    def settle(self, stopped: Callable[[], bool] = lambda: False, *, thorough: bool = False) -> bool:
+    def compact(self, stopped: Callable[[], bool] = lambda: False, *, thorough: bool = False) -> bool:
         """Do the most pressing piece of rebuilding, if any, beside searches and changes; True when something was done.
 
         Args:
@@ -232,27 +237,27 @@ class TieredIndex:
         Raises:
             BuildStopped: `stopped` said so.
         """
-        with self._settling:
+        with self._compacting:
             try:
-                return self._settle(stopped, thorough)
+                return self._compact(stopped, thorough)
             except BuildStopped:
                 if not self._gone:
                     raise
                 self._clear_files()
                 return False
 
-    def _settle(self, stopped: Callable[[], bool], thorough: bool) -> bool:
+    def _compact(self, stopped: Callable[[], bool], thorough: bool) -> bool:
         view = self._view
         plan = self._plan(view, thorough)
         if plan is None:
             return False
         first, last, with_fresh = plan
-        old = view.settled.segments[first:last]
+        old = view.segments.members[first:last]
         parts: list[Part] = [
             (segment.rows, segment.groups, segment.vectors, np.flatnonzero(segment.alive)) for segment in old
         ]
         if with_fresh:
-            fresh = view.fresh
+            fresh = view.memtable
             room = max(0, self._tiers.segment - sum(len(part[3]) for part in parts))
             wanted = np.flatnonzero(fresh.alive[: fresh.length])[:room]
             parts.append((fresh.rows, fresh.groups, fresh.vectors, wanted))
@@ -270,10 +275,10 @@ class TieredIndex:
 
     def rewrite(self) -> None:
         """Write every segment to a new file and delete the old one."""
-        with self._settling:
+        with self._compacting:
             if self._files is None or self._gone:
                 return
-            for number, segment in enumerate(self._view.settled.segments):
+            for number, segment in enumerate(self._view.segments.members):
                 renewed = replace(segment, file=self._files.write(segment))
                 if not self._swap(number, number + 1, renewed, False):
                     self._clear_files()
@@ -282,15 +287,15 @@ class TieredIndex:
                     self._files.remove(segment.file)
 
     @property
-    def wants_settling(self) -> bool:
-        """Whether `settle` would do something."""
+    def wants_compaction(self) -> bool:
+        """Whether `compact` would do something."""
         return self._plan(self._view, False) is not None
 
     def _plan(self, view: View, thorough: bool) -> tuple[int, int, bool] | None:
         """Which segments, from first to before last, become one new one, and whether fresh vectors join them."""
-        segments = view.settled.segments
+        segments = view.segments.members
         tiers = self._tiers
-        fresh = int(np.count_nonzero(view.fresh.alive[: view.fresh.length]))
+        fresh = int(np.count_nonzero(view.memtable.alive[: view.memtable.length]))
         if fresh > (tiers.fresh if segments else tiers.exact):
             # The youngest segment is built again together with fresh vectors until it is full: few segments, and no
             # vector is handled more than segment / fresh times.
@@ -312,8 +317,8 @@ class TieredIndex:
             if self._gone:
                 return False
             view = self._view
-            segments = list(view.settled.segments)
-            fresh = view.fresh
+            segments = list(view.segments.members)
+            fresh = view.memtable
             if new is not None:  # something may have been removed while it was built
                 present = [segment.rows[segment.alive] for segment in segments[first:last]]
                 if with_fresh:
@@ -324,5 +329,5 @@ class TieredIndex:
             segments[first:last] = [] if new is None else [new]
             if with_fresh:
                 fresh = fresh.without(new.rows if new is not None else np.empty(0, np.int64))
-            self._view = View(Settled.of(segments), fresh, view.living)
+            self._view = View(SegmentSet.of(segments), fresh, view.living)
             return True

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.gallery.errors import StorageUnavailable
-from service.gallery.queries import Place
-from service.index.base import Matrix
+from service.database.errors import StorageUnavailable
+from service.index.base import Matrix, Place
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 log = logging.getLogger(__name__)
 PAGE = 8_192
-SETTLED_WITHIN = 60.0
+COMPACT_WITHIN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +47,17 @@ class MilvusCopy:
         self.client.close()
 
     def check(self) -> None:
-        """Whether Milvus answers."""
+        """Check that Milvus answers."""
         with _milvus_errors():
             self.client.list_collections(timeout=self._seconds)
 
     def exists(self, model: int) -> bool:
-        """Whether a model's collection is there."""
+        """Return whether a model's collection is there."""
         with _milvus_errors():
             return bool(self.client.has_collection(self.name(model), timeout=self._seconds))
 
     def answers(self, model: int) -> bool:
-        """Whether a model's collection is there and can be searched."""
+        """Return whether a model's collection is there and can be searched."""
         if model not in self._loaded and self.exists(model):
             with _milvus_errors():
                 state = self.client.get_load_state(self.name(model), timeout=self._seconds)["state"]
@@ -97,17 +96,17 @@ class MilvusCopy:
         with _milvus_errors():
             self.client.delete(self.name(model), ids=list(rows), timeout=self._seconds)
 
-    def settle(self, model: int) -> None:
+    def compact(self, model: int) -> None:
         """Have what a collection took sealed and indexed: until then Milvus scans it in small pieces."""
         name = self.name(model)
-        end = time.monotonic() + SETTLED_WITHIN
+        end = time.monotonic() + COMPACT_WITHIN
         with _milvus_errors():
-            self.client.flush(name, timeout=SETTLED_WITHIN)
+            self.client.flush(name, timeout=COMPACT_WITHIN)
             while self.client.describe_index(name, "vector")["pending_index_rows"] and time.monotonic() < end:
                 time.sleep(0.5)
 
     def nearest(self, place: Place, probes: Matrix, reach: int) -> list[list[int]]:
-        """Rows closest to each probe, closest first."""
+        """Find the rows closest to each probe, closest first."""
         with _milvus_errors():
             answer = self.client.search(
                 self.name(place[1]),
@@ -121,21 +120,21 @@ class MilvusCopy:
         return [[int(hit["id"]) for hit in hits] for hits in answer]
 
     def shown(self, model: int, rows: set[int]) -> set[int]:
-        """Those of `rows` that searches of a model find now."""
+        """Return those of `rows` that searches of a model find now."""
         if not rows:
             return set()
         with _milvus_errors():
-            found = self.client.query(
+            entries = self.client.query(
                 self.name(model),
                 filter=f"row in {sorted(rows)}",
                 output_fields=["row"],
                 consistency_level="Bounded",
                 timeout=self._seconds,
             )
-        return {int(entry["row"]) for entry in found}
+        return {int(entry["row"]) for entry in entries}
 
     def all(self, model: int, last: int, condition: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-        """Everything under a condition up to the row `last`, in parts: the client's iterator overlooks the newest."""
+        """Yield everything under a condition up to the row `last`: the client's iterator overlooks the newest."""
         for start in range(0, last + 1, PAGE):
             with _milvus_errors():
                 yield from self.client.query(
@@ -147,7 +146,7 @@ class MilvusCopy:
                 )
 
     def name(self, model: int) -> str:
-        """What Milvus calls a model's collection."""
+        """Return what Milvus calls a model's collection."""
         return f"facet_{self._id}_{model}"
 
 
@@ -177,7 +176,7 @@ def _milvus_errors() -> Iterator[None]:
     except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
         log.debug("Milvus failed", exc_info=True)
         code = getattr(error, "code", None)
-        told = code() if callable(code) else code
+        reason = code() if callable(code) else code
         raise StorageUnavailable(
-            f"Milvus cannot be used ({told}): the service goes on by itself when it can."
+            f"Milvus cannot be used ({reason}): the service goes on by itself when it can."
         ) from error

@@ -1,8 +1,8 @@
-"""Search in Milvus: a copy of the record's vectors, spread over as many machines as it takes.
+"""Search in Milvus: a copy of the database's vectors, spread over as many machines as it takes.
 
-Milvus follows the record a moment later, and shows what it took a moment after that. So candidates are looked up in the
-record before they are given back, which drops whatever was erased; and what Milvus may not show yet is searched in the
-record's outbox beside it. Changes are carried over by one process at a time, in order, and may be carried over twice.
+Milvus follows the database a moment later, and shows what it took a moment after that. So candidates are looked up in
+the database before they are given back, which drops whatever was erased; and what Milvus may not show yet is searched
+in the outbox beside it. Changes are delivered by one process at a time, in order, and may be delivered twice.
 """
 
 from __future__ import annotations
@@ -13,57 +13,56 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring
+from service.database.base import Database
+from service.database.errors import StorageBusy, StorageUnavailable
 from service.database.schema import models
-from service.gallery import queries
-from service.gallery.errors import GalleryBusy, StorageUnavailable
-from service.gallery.queries import Place
-from service.gallery.records import Backlog, Loaded
-from service.gallery.store import Store
-from service.index import candidates
-from service.index.base import Found, Matrix, Rows
-from service.index.changes import Effect
+from service.index import candidates, source
+from service.index.base import Backlog, CandidateList, Loaded, Matrix, Place, Rows
+from service.index.changes import IndexChange
 from service.index.counts import Counts
 from service.index.milvus import outbox
 from service.index.milvus.client import MilvusCopy, Server
-from service.index.milvus.relay import Carrier
+from service.index.milvus.relay import OutboxRelay
 
 MOST_WAITING = 20_000
 """Changes under way; with more, searches would spend their time on the outbox."""
 MOST_CANDIDATES = 16_384
 
 
-class MilvusIndexes:
-    """`Indexes` in a Milvus beside the record."""
+class MilvusIndex:
+    """A `VectorIndex` in a Milvus beside the database."""
 
-    def __init__(self, store: Store, server: Server, observe: Callable[[str, float], None]) -> None:
+    def __init__(self, database: Database[IndexChange], server: Server, observe: Callable[[str, float], None]) -> None:
         """Connect; make collections that are missing and have them filled.
 
         Raises:
             StorageUnavailable: Milvus or its client is not there.
         """
-        self.keyring = Keyring.empty()
         self.models: dict[str, tuple[int, int]] = {}
         self._counts = Counts()
         started = time.perf_counter()
-        self.copy = MilvusCopy(server, store.read(queries.store_id))
-        self.carrier = Carrier(store, self.copy, observe)
-        total = store.read(queries.count_templates)
+        self.copy = MilvusCopy(server, database.read(source.store_id))
+        self.relay = OutboxRelay(database, self.copy, observe)
+        total = database.read(source.count_templates)
         self.loaded = Loaded(total, 0, self.backlog.changes, (), time.perf_counter() - started)
 
     @property
     def backlog(self) -> Backlog:
         """What Milvus has still to follow."""
-        return self.carrier.backlog
+        return self.relay.backlog
 
-    def stage(self, connection: sa.Connection, effects: Sequence[Effect]) -> None:
-        """Note what Milvus has to follow. Raises: GalleryBusy when it is too far behind."""
+    def stage(self, connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
+        """Note what Milvus has to follow.
+
+        Raises:
+            StorageBusy: It is too far behind.
+        """
         if self.backlog.changes > MOST_WAITING:
-            raise GalleryBusy(5.0)
-        outbox.write(connection, effects)
+            raise StorageBusy(5.0)
+        outbox.write(connection, changes)
 
-    def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[Found]:
-        """What Milvus shows and the record still has, and what is too fresh for it to show."""
+    def search(self, connection: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
+        """Search what Milvus shows and the database still has, and what is too fresh for it to show."""
         if (changes := self.backlog.changes) > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {changes} changes to follow: searches go on when it has.")
         has = self.copy.answers(place[1])
@@ -72,34 +71,34 @@ class MilvusIndexes:
             if outbox.has_left(connection, place[1], place[0]):
                 raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
             return [candidates.best(fresh, probe, k) for probe in probes]
-        found = [Found.nothing()] * len(probes)
+        results = [CandidateList.nothing()] * len(probes)
         waiting = list(range(len(probes)))
         reach = 8 * k + 16
         while waiting:
             near = self.copy.nearest(place, probes[waiting], reach)
-            there = candidates.read(connection, sorted({row for rows in near for row in rows}))
+            by_row = candidates.read(connection, sorted({row for rows in near for row in rows}))
             deeper = []
             for number, rows in zip(waiting, near, strict=True):
-                living = {row: there[row] for row in rows if row in there} | {entry.row: entry for entry in fresh}
-                found[number] = candidates.best(list(living.values()), probes[number], k)
-                if len(found[number].rows) < k and len(rows) == reach < MOST_CANDIDATES:
+                living = {row: by_row[row] for row in rows if row in by_row} | {entry.row: entry for entry in fresh}
+                results[number] = candidates.best(list(living.values()), probes[number], k)
+                if len(results[number].rows) < k and len(rows) == reach < MOST_CANDIDATES:
                     deeper.append(number)
             waiting = deeper
             reach = min(4 * reach, MOST_CANDIDATES)
-        return found
+        return results
 
     def count(self, connection: sa.Connection, place: Place) -> int:
-        """Templates of a collection and model."""
+        """Count the templates of a collection and model."""
         return self._counts.of(connection, place)
 
     def sizes(self, connection: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates, and the bytes that their vectors take in Milvus."""
-        return {place: (total, total * (4 * dim + 24)) for place, _, _, dim, total in queries.places(connection)}
+        """Return templates, and the bytes that their vectors take in Milvus."""
+        return {place: (total, total * (4 * dim + 24)) for place, _, _, dim, total in source.places(connection)}
 
     def places(self, connection: sa.Connection) -> list[Place]:
-        """Where Milvus holds anything."""
-        self.carrier.catch_up()
-        last = queries.last_template_row(connection)
+        """Return where Milvus holds anything."""
+        self.relay.catch_up()
+        last = source.last_template_row(connection)
         return sorted(
             {
                 (int(entry["collection_row"]), int(model))
@@ -110,32 +109,29 @@ class MilvusIndexes:
         )
 
     def entries(self, connection: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All that Milvus holds of a collection and model, after it has followed."""
-        self.carrier.catch_up()
+        """Yield all that Milvus holds of a collection and model, after it has followed."""
+        self.relay.catch_up()
         if not self.copy.answers(place[1]):
             return
         fields = ["row", "subject_row", "vector"]
-        last = queries.last_template_row(connection)
-        found = list(self.copy.all(place[1], last, f"collection_row == {place[0]}", fields))
-        if found:
-            rows = np.array([entry["row"] for entry in found], np.int64)
-            groups = np.array([entry["subject_row"] for entry in found], np.int64)
-            yield rows, groups, np.array([entry["vector"] for entry in found], np.float32)
+        last = source.last_template_row(connection)
+        entries = list(self.copy.all(place[1], last, f"collection_row == {place[0]}", fields))
+        if entries:
+            rows = np.array([entry["row"] for entry in entries], np.int64)
+            groups = np.array([entry["subject_row"] for entry in entries], np.int64)
+            yield rows, groups, np.array([entry["vector"] for entry in entries], np.float32)
 
     def check(self) -> None:
-        """Whether Milvus answers and is not too far behind."""
+        """Check that Milvus answers and is not too far behind."""
         self.copy.check()
         if self.backlog.changes > MOST_WAITING:
             raise StorageUnavailable(f"Milvus has {self.backlog.changes} changes to follow.")
 
-    def settle(self, *, thorough: bool = False) -> None:
+    def compact(self, *, thorough: bool = True) -> None:
         """Let Milvus follow everything now; thoroughly, also until searches rely on it alone."""
-        self.carrier.catch_up(thorough=thorough)
-
-    def reseal(self) -> None:
-        """Nothing is sealed."""
+        self.relay.catch_up(thorough=thorough)
 
     def close(self) -> None:
-        """Stop carrying; another process, or the next start, goes on."""
-        self.carrier.close()
+        """Stop delivering; another process, or the next start, goes on."""
+        self.relay.close()
         self.copy.close()

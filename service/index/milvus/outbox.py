@@ -1,4 +1,4 @@
-"""Changes on their way to an index outside the record.
+"""Changes on their way to an index outside the database.
 
 They are written in the transaction that makes them and taken, in order, by one process at a time. An addition stays
 after it was taken, until the index was seen to show it: so long, searches read it from here.
@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.database.schema import outbox, templates
-from service.gallery.queries import Place
-from service.index.changes import Added, Effect, Removed
+from service.index.base import Place
+from service.index.changes import Added, IndexChange, Removed
 
 SOME = 2_000
 _FRESH = (
@@ -48,16 +48,16 @@ class Entry:
     template: int | None
 
 
-def write(connection: sa.Connection, effects: Sequence[Effect]) -> None:
-    """Note the effects of a change, in its own transaction."""
+def write(connection: sa.Connection, changes: Sequence[IndexChange]) -> None:
+    """Note changes, in the transaction that makes them."""
     noted: list[dict[str, Any]] = []
-    for effect in effects:
-        if isinstance(effect, Added):
-            noted.append(_noted(Kind.ADD, effect.collection, effect.model, effect.row))
-        elif isinstance(effect, Removed):
-            noted += [_noted(Kind.REMOVE, effect.collection, effect.model, row) for row in effect.rows]
+    for change in changes:
+        if isinstance(change, Added):
+            noted.append(_noted(Kind.ADD, change.collection, change.model, change.row))
+        elif isinstance(change, Removed):
+            noted += [_noted(Kind.REMOVE, change.collection, change.model, row) for row in change.rows]
         else:
-            noted.append(_noted(Kind.DROP, effect.collection))
+            noted.append(_noted(Kind.DROP, change.collection))
     if noted:
         connection.execute(sa.insert(outbox), noted)
 
@@ -73,7 +73,7 @@ def write_all(connection: sa.Connection, model: int) -> None:
 
 
 def waiting(connection: sa.Connection) -> tuple[int, int | None]:
-    """How many changes the index has still to follow, and the row of the oldest of them."""
+    """Return how many changes the index has still to follow, and the row of the oldest of them."""
     count, oldest = connection.execute(
         sa.select(sa.func.count(), sa.func.min(outbox.c.row)).where(outbox.c.applied_at.is_(None))
     ).one()
@@ -81,22 +81,22 @@ def waiting(connection: sa.Connection) -> tuple[int, int | None]:
 
 
 def holds(connection: sa.Connection) -> bool:
-    """Whether anything is here."""
+    """Return whether anything is here."""
     return connection.scalar(sa.select(outbox.c.row).limit(1)) is not None
 
 
 def take(connection: sa.Connection) -> list[Entry]:
-    """The oldest changes that the index has still to follow."""
+    """Return the oldest changes that the index has still to follow."""
     return _entries(connection, outbox.c.applied_at.is_(None))
 
 
 def ripe(connection: sa.Connection, seconds: float) -> list[Entry]:
-    """The oldest additions that the index took longer ago than this, by the database's own clock."""
+    """Return the oldest additions that the index took longer ago than this, by the database's own clock."""
     old = sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
     return _entries(connection, outbox.c.applied_at < old)
 
 
-def settle(connection: sa.Connection, done: Sequence[Entry]) -> None:
+def confirm(connection: sa.Connection, done: Sequence[Entry]) -> None:
     """Note that the index has followed; only additions are still of interest."""
     added = [entry.row for entry in done if entry.kind is Kind.ADD]
     others = [entry.row for entry in done if entry.kind is not Kind.ADD]
@@ -119,22 +119,22 @@ def repeat(connection: sa.Connection, lost: Sequence[Entry]) -> None:
 
 
 def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
-    """Templates of a collection and model that the index may not show yet: `row`, `subject_row`, `vector`."""
+    """Return templates of a collection and model that the index may not show yet: `row`, `subject_row`, `vector`."""
     return list(connection.execute(_FRESH, {"collection": place[0], "model": place[1]}))
 
 
 def has_left(connection: sa.Connection, model: int, collection: int | None = None) -> bool:
-    """Whether a model, or one collection of it, has templates that are not here any more: the index must answer."""
+    """Return whether a model, or one collection of it, has templates that are not here: the index must answer."""
     here = sa.exists().where(outbox.c.template_row == templates.c.row, outbox.c.kind == "add").correlate(templates)
-    asked = sa.select(templates.c.row).where(templates.c.model_row == model, ~here)
+    query = sa.select(templates.c.row).where(templates.c.model_row == model, ~here)
     if collection is not None:
-        asked = asked.where(templates.c.collection_row == collection)
-    return connection.scalar(asked.limit(1)) is not None
+        query = query.where(templates.c.collection_row == collection)
+    return connection.scalar(query.limit(1)) is not None
 
 
 def _entries(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Entry]:
-    found = connection.execute(sa.select(outbox).where(condition).order_by(outbox.c.row).limit(SOME))
-    return [Entry(one.row, Kind(one.kind), one.collection_row, one.model_row, one.template_row) for one in found]
+    rows = connection.execute(sa.select(outbox).where(condition).order_by(outbox.c.row).limit(SOME))
+    return [Entry(row.row, Kind(row.kind), row.collection_row, row.model_row, row.template_row) for row in rows]
 
 
 def _noted(kind: Kind, collection: int, model: int | None = None, template: int | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Brings the record's changes to Milvus, in order, one process at a time; a change may be brought twice."""
+"""Brings changes to Milvus, in order, one process at a time; a change may be delivered twice."""
 
 from __future__ import annotations
 
@@ -11,47 +11,49 @@ from itertools import groupby
 import numpy as np
 import sqlalchemy as sa
 
+from service.database.base import Database
+from service.database.errors import StorageError
 from service.database.schema import models, templates
-from service.database.sqlite import serialise, storage_errors
-from service.database.timeouts import unhurried
-from service.gallery import queries
-from service.gallery.errors import StorageError
-from service.gallery.records import Backlog
-from service.gallery.store import Store
-from service.index import candidates, vectors
+from service.database.timeouts import without_timeouts
+from service.database.transaction import serialise, storage_errors
+from service.index import candidates, source, vectors
+from service.index.base import Backlog
+from service.index.changes import IndexChange
 from service.index.milvus import outbox
 from service.index.milvus.client import MilvusCopy
 from service.index.milvus.outbox import Entry, Kind
 
 log = logging.getLogger(__name__)
-CARRY_EVERY = 0.25
+DELIVER_EVERY = 0.25
 SHOWN_AFTER = 20.0
 """Seconds after which Milvus is asked whether it shows what it took: four times those by which `Bounded` may lag, so
 that what one of its replicas shows, all do."""
-CARRYING = 0x6361727279
-"""The lock of the process that carries."""
+DELIVERING = 0x6361727279
+"""The lock of the process that delivers."""
 
 
-class Carrier:
-    """One thread of each process; whichever comes first carries, the others see that there is nothing to do."""
+class OutboxRelay:
+    """One thread of each process; whichever comes first delivers, the others see that there is nothing to do."""
 
-    def __init__(self, store: Store, copy: MilvusCopy, observe: Callable[[str, float], None]) -> None:
-        """Note what Milvus lacks altogether, and begin to carry.
+    def __init__(
+        self, database: Database[IndexChange], copy: MilvusCopy, observe: Callable[[str, float], None]
+    ) -> None:
+        """Note what Milvus lacks altogether, and begin to deliver.
 
         Args:
-            store: The record, with the outbox.
+            database: Holds the outbox.
             copy: Follows it.
-            observe: Told how long it took to carry some changes.
+            observe: Told how long it took to deliver some changes.
 
         Raises:
-            StorageError: Milvus or the record does not answer.
+            StorageError: Milvus or the database does not answer.
         """
-        self._store, self._copy, self._observe = store, copy, observe
+        self._database, self._copy, self._observe = database, copy, observe
         self._waiting = 0
         self._oldest: int | None = None
         self._oldest_since = 0.0
         self._closing = threading.Event()
-        store.change(lambda turn: self._complete(turn.connection))
+        database.change(lambda transaction: self._complete(transaction.connection))
         self._thread = threading.Thread(target=self._run, name="gallery-outbox", daemon=True)
         self._thread.start()
 
@@ -61,34 +63,34 @@ class Carrier:
         return Backlog(self._waiting, 0.0 if self._oldest is None else time.monotonic() - self._oldest_since)
 
     def close(self) -> None:
-        """Stop carrying; another process, or the next start, goes on."""
+        """Stop delivering; another process, or the next start, goes on."""
         self._closing.set()
         self._thread.join()
 
     def catch_up(self, *, thorough: bool = False) -> None:
-        """Carry all there is; thoroughly, also until Milvus has settled and searches rely on it alone."""
-        self.carry()
-        while self._store.read(outbox.waiting)[0]:
-            time.sleep(CARRY_EVERY / 5)  # another process may be at it
-            self.carry()
+        """Deliver all there is; thoroughly, also until Milvus has compacted it and searches rely on it alone."""
+        self.deliver()
+        while self._database.read(outbox.waiting)[0]:
+            time.sleep(DELIVER_EVERY / 5)  # another process may be at it
+            self.deliver()
         if not thorough:
             return
-        for model in self._store.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
+        for model in self._database.read(lambda connection: connection.scalars(sa.select(models.c.row)).all()):
             if self._copy.exists(model):
-                self._copy.settle(model)
-        while self._store.read(outbox.holds):
-            time.sleep(CARRY_EVERY)
-            self.carry()
+                self._copy.compact(model)
+        while self._database.read(outbox.holds):
+            time.sleep(DELIVER_EVERY)
+            self.deliver()
 
-    def carry(self) -> bool:
+    def deliver(self) -> bool:
         """Let Milvus follow some changes; False when there are none, or another process is at it.
 
         Raises:
-            StorageError: Milvus or the record does not answer; nothing is forgotten.
+            StorageError: Milvus or the database does not answer; nothing is forgotten.
         """
-        with storage_errors(), self._store.engine.connect() as connection, connection.begin():
+        with storage_errors(), self._database.engine.connect() as connection, connection.begin():
             self._look(connection)
-            if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": CARRYING}):
+            if not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": DELIVERING}):
                 return False
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             started = time.perf_counter()
@@ -100,7 +102,7 @@ class Carrier:
                 return True
             for (kind, model), run in groupby(entries, lambda entry: (entry.kind, entry.model)):
                 self._follow(connection, kind, model, list(run))
-            outbox.settle(connection, entries)
+            outbox.confirm(connection, entries)
             if ripe or entries:
                 self._observe("carry", time.perf_counter() - started)
             return bool(ripe or entries)
@@ -120,7 +122,7 @@ class Carrier:
             self._oldest, self._oldest_since = oldest, time.monotonic()
 
     def _let_go(self, connection: sa.Connection, ripe: Sequence[Entry]) -> None:
-        """Rely on Milvus for what it was seen to show; carry again what it took and does not show."""
+        """Rely on Milvus for what it was seen to show; deliver again what it took and does not show."""
         living = candidates.living(connection, [entry.template for entry in ripe])
         lost: set[int] = set()
         for model in {entry.model for entry in ripe if entry.model is not None}:
@@ -142,16 +144,16 @@ class Carrier:
             self._copy.delete(model, rows)
 
     def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
-        """Upsert what the record still has: carried over twice, it is there once."""
-        asked = sa.select(
+        """Upsert what the database still has: delivered twice, it is there once."""
+        query = sa.select(
             templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
         ).where(templates.c.row.in_(rows))
-        found = connection.execute(asked).all()
-        if not found:
+        stored = connection.execute(query).all()
+        if not stored:
             return
-        dim = len(found[0].vector) // 2
+        dim = len(stored[0].vector) // 2
         self._copy.provide(model, dim)
-        matrix = vectors.unpack([entry.vector for entry in found], dim).astype(np.float32)
+        matrix = vectors.unpack([entry.vector for entry in stored], dim).astype(np.float32)
         data = [
             {
                 "row": entry.row,
@@ -159,35 +161,35 @@ class Carrier:
                 "subject_row": entry.subject_row,
                 "vector": vector,
             }
-            for entry, vector in zip(found, matrix, strict=True)
+            for entry, vector in zip(stored, matrix, strict=True)
         ]
         self._copy.upsert(model, data)
 
     def _drop(self, connection: sa.Connection, collection: int) -> None:
-        last = queries.last_template_row(connection)
+        last = source.last_template_row(connection)
         for model in connection.scalars(sa.select(models.c.row)):
             if self._copy.exists(model):
-                found = self._copy.all(model, last, f"collection_row == {collection}", ["row"])
-                rows = [int(entry["row"]) for entry in found]
+                entries = self._copy.all(model, last, f"collection_row == {collection}", ["row"])
+                rows = [int(entry["row"]) for entry in entries]
                 for start in range(0, len(rows), outbox.SOME):
                     self._copy.delete(model, rows[start : start + outbox.SOME])
 
     def _complete(self, connection: sa.Connection) -> None:
         """Have every model's collection filled that Milvus does not know."""
-        with unhurried(connection):
+        with without_timeouts(connection):
             serialise(connection, "milvus")
-            for model in {place[1] for place, *_ in queries.places(connection)}:
+            for model in {place[1] for place, *_ in source.places(connection)}:
                 if not self._copy.exists(model):
                     outbox.write_all(connection, model)
         self._look(connection)
 
     def _run(self) -> None:
-        pause = CARRY_EVERY
+        pause = DELIVER_EVERY
         while not self._closing.wait(pause):
             try:
-                while self.carry() and not self._closing.is_set():
+                while self.deliver() and not self._closing.is_set():
                     pass
-                pause = CARRY_EVERY
+                pause = DELIVER_EVERY
             except StorageError as error:
                 log.warning("changes wait for Milvus: %s", error)
                 pause = min(10.0, 2 * pause)

@@ -31,6 +31,7 @@ class ReembeddingNotFound(ReembeddingError):
     code = "reembedding_not_found"
 
     def __init__(self, job_id: str) -> None:
+        """Name the job by its id."""
         super().__init__(f"no job {job_id!r}: see GET /v1/reembeddings")
 
 

@@ -1,4 +1,4 @@
-"""Jobs that make a model's templates from kept crops, in the record: started, advanced, cancelled, read.
+"""Jobs that make a model's templates from kept crops, in the database: started, advanced, cancelled, read.
 
 What is left to do is never written down: it is the faces above `reached` that have a crop and no template. A job
 advances in the transaction that adds its templates, so a kill at any instant loses no more than the faces at hand.
@@ -19,12 +19,13 @@ import sqlalchemy as sa
 
 from service.database import paging
 from service.database.encryption import Keyring
-from service.database.schema import now
+from service.database.paging import Page
+from service.database.schema import new_id, now
 from service.database.schema import reembeddings as table
-from service.database.writer import Turn
+from service.database.transaction import Transaction
 from service.gallery import template_update
-from service.gallery.records import Page, Vector, new_id
-from service.index.changes import Effect
+from service.index.base import Vector
+from service.index.changes import IndexChange
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning
 
 State = Literal["running", "done", "cancelled"]
@@ -68,7 +69,8 @@ def start_job(connection: sa.Connection, principal: str, model: str, collection:
     """A new job, in a transaction that writes.
 
     Raises:
-        ReembeddingRunning when one of this model runs there, CollectionNotFound.
+        ReembeddingRunning: One of this model runs there.
+        CollectionNotFound: There is no collection of that name.
     """
     for job in running_jobs(connection):
         if job.model == model and (None in (job.collection, collection) or job.collection == collection):
@@ -106,10 +108,10 @@ def release_jobs(connection: sa.Connection, holder: str) -> None:
 
 
 def advance_job(
-    turn: Turn[Effect],
+    transaction: Transaction[IndexChange],
     keyring: Keyring,
     job: Job,
-    made: Mapping[int, Vector],
+    new_templates: Mapping[int, Vector],
     reached: int,
     failed: int,
     lease: timedelta,
@@ -119,20 +121,27 @@ def advance_job(
     The job stays its holder's for so long from now. Where it has ended or is another's by now, nothing is added.
 
     Raises:
-        VectorInvalid.
+        VectorInvalid: Not finite unit vectors of the model's dimension.
     """
-    if job.holder is None or not _hold(turn.connection, job.id, job.holder, lease, table.c.holder == job.holder):
+    if job.holder is None or not _hold(transaction.connection, job.id, job.holder, lease, table.c.holder == job.holder):
         return None
-    added = template_update.add_templates(turn, keyring, job.model, made)
-    _update(turn.connection, job.id, reached=reached, made=table.c.made + added, failed=table.c.failed + failed)
-    return find_job(turn.connection, job.id)
+    added = template_update.add_templates(transaction, keyring, job.model, new_templates)
+    _update(
+        transaction.connection,
+        job.id,
+        reached=reached,
+        made=table.c.made + added,
+        failed=table.c.failed + failed,
+    )
+    return find_job(transaction.connection, job.id)
 
 
 def end_job(connection: sa.Connection, job_id: str, state: State) -> Job:
     """End a running job.
 
     Raises:
-        ReembeddingNotFound, ReembeddingEnded.
+        ReembeddingNotFound: There is no job of that id.
+        ReembeddingEnded: The job has ended already.
     """
     job = find_job(connection, job_id)
     if job.state != RUNNING:
@@ -145,7 +154,7 @@ def find_job(connection: sa.Connection, job_id: str) -> Job:
     """One job.
 
     Raises:
-        ReembeddingNotFound.
+        ReembeddingNotFound: There is no job of that id.
     """
     row = connection.execute(sa.select(*_COLUMNS).where(table.c.id == job_id)).one_or_none()
     if row is None:
@@ -155,8 +164,8 @@ def find_job(connection: sa.Connection, job_id: str) -> Job:
 
 def running_jobs(connection: sa.Connection) -> list[Job]:
     """Jobs that run, oldest first."""
-    select = sa.select(*_COLUMNS).where(table.c.state == RUNNING).order_by(table.c.row)
-    return [Job(*row) for row in connection.execute(select)]
+    query = sa.select(*_COLUMNS).where(table.c.state == RUNNING).order_by(table.c.row)
+    return [Job(*row) for row in connection.execute(query)]
 
 
 def latest_jobs(connection: sa.Connection) -> list[Job]:
@@ -169,7 +178,8 @@ def list_jobs(engine: sa.Engine, cursor: str | None = None, limit: int = 100) ->
     """All jobs, newest first; also beside a running service.
 
     Raises:
-        CursorInvalid, StorageError.
+        CursorInvalid: The cursor was not made by this list.
+        StorageError: The database cannot be used.
     """
     return paging.newest_first(engine, sa.select(*_COLUMNS), table.c.row, Job, cursor, limit)
 

@@ -18,15 +18,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from service.database.sqlite import storage_errors
+from service.database.audit_log import AuditEntry, AuditLog
+from service.database.base import Database
+from service.database.encryption import Keyring
 from service.decision import OperatingPoint, Outcome, is_match, threshold_for
 from service.engine import Identification, Verification
 from service.errors import FacetError
 from service.face.errors import ThresholdUnsupported
 from service.gallery import template_update
-from service.gallery.gallery import Gallery
-from service.gallery.records import AuditEntry, Hit
+from service.gallery.records import Hit
 from service.gallery_models import Reach
+from service.index.changes import IndexChange
 from service.models import Models
 from service.observation import DecisionEvent
 from service.pipeline import FaceFound
@@ -62,7 +64,9 @@ class ObservedTemplates:
     def __init__(
         self,
         models: Models,
-        gallery: Gallery,
+        database: Database[IndexChange],
+        keyring: Keyring,
+        audit_log: AuditLog,
         metrics: BackfillMetrics,
         fmr: float | None,
         busy: Callable[[], bool],
@@ -71,12 +75,15 @@ class ObservedTemplates:
 
         Args:
             models: Loaded; each gets the templates that it lacks.
-            gallery: Of those enrolled.
+            database: Of those enrolled.
+            keyring: Seals the templates.
+            audit_log: Gets an entry for each renewal.
             metrics: Counts the templates made.
             fmr: The false match rate of being sure enough; None takes nothing.
             busy: Says whether every worker has a request.
         """
-        self._models, self._gallery, self._metrics = models, gallery, metrics
+        self._models, self._database, self._keyring = models, database, keyring
+        self._audit_log, self._metrics = audit_log, metrics
         self._point, self._busy = None if fmr is None else OperatingPoint(fmr=fmr), busy
         self._queue: queue.Queue[Observation | None] = queue.Queue(WAITING)
         self._stopping = threading.Event()
@@ -150,17 +157,21 @@ class ObservedTemplates:
 
     def _renew(self, observation: Observation) -> None:
         for embedder in self._models.embedders:
-            with storage_errors(), self._gallery.engine.connect() as connection:
-                lacking = template_update.faces_to_renew(connection, embedder.digest, observation.subject_id)
+            lacking = self._database.read(
+                partial(template_update.faces_to_renew, digest=embedder.digest, subject_id=observation.subject_id)
+            )
             if not lacking:
                 continue
             vector = embedder.embed(observation.crop[None])[0]
-            by_face = dict.fromkeys(lacking, vector)
+            new_templates = dict.fromkeys(lacking, vector)
             add = partial(
-                template_update.add_templates, keyring=self._gallery.keyring, digest=embedder.digest, made=by_face
+                template_update.add_templates,
+                keyring=self._keyring,
+                digest=embedder.digest,
+                new_templates=new_templates,
             )
-            self._metrics.count_templates(embedder.manifest.identity, "sight", self._gallery.change(add))
-            self._gallery.audit(
+            self._metrics.count_templates(embedder.manifest.identity, "sight", self._database.change_alone(add))
+            self._audit_log.append(
                 AuditEntry(
                     request_id=observation.request_id,
                     principal=observation.principal,

@@ -8,15 +8,15 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from service.database.sqlite import storage_errors
-from service.database.writer import Turn
+from service.database.base import Database
+from service.database.paging import Page
+from service.database.transaction import Transaction
 from service.face.manifest import Manifest
 from service.gallery import template_coverage, template_update
 from service.gallery.changes import write_receipt
-from service.gallery.gallery import Gallery
-from service.gallery.records import Page, Receipt
+from service.gallery.records import Receipt
 from service.gallery.template_coverage import Coverage
-from service.index.changes import Effect
+from service.index.changes import IndexChange
 from service.models import Models
 from service.rollout.backfill.errors import TemplatesNeeded
 from service.rollout.backfill.jobs import CANCELLED, Job, end_job, find_job, latest_jobs, list_jobs, start_job
@@ -30,62 +30,68 @@ DROPPED_AT_ONCE = 2000
 class Reembeddings:
     """Jobs, coverage and dropping for one record. Safe to call from many threads at once."""
 
-    def __init__(self, models: Models, gallery: Gallery, roles: Roles) -> None:
-        self._models, self._gallery, self._roles = models, gallery, roles
+    def __init__(self, models: Models, database: Database[IndexChange], roles: Roles) -> None:
+        """Work on the jobs of `database`; `roles` says which templates must stay."""
+        self._models, self._database, self._roles = models, database, roles
         self._dropping = threading.Lock()  # two models that each count on the other's templates
 
     def start(self, principal: str, model: str, collection: str | None, rate: float) -> Job:
         """Begin to make templates of a loaded model from kept crops, in the background.
 
         Raises:
-            ModelNotFound (not loaded), CollectionNotFound, ReembeddingRunning, StorageError.
+            ModelNotFound: Not loaded.
+            CollectionNotFound: There is no collection of that name.
+            ReembeddingRunning: A job of this model runs there.
+            StorageError: The database cannot be used.
         """
         digest = self._models.embedder(model).digest
-        return self._gallery.write(lambda connection: start_job(connection, principal, digest, collection, rate))
+        return self._database.write(lambda connection: start_job(connection, principal, digest, collection, rate))
 
     def cancel(self, job_id: str) -> Job:
         """End a job; the templates it made stay.
 
         Raises:
-            ReembeddingNotFound, ReembeddingEnded, StorageError.
+            ReembeddingNotFound: There is no job of that id.
+            ReembeddingEnded: The job has ended already.
+            StorageError: The database cannot be used.
         """
-        return self._gallery.write(lambda connection: end_job(connection, job_id, CANCELLED))
+        return self._database.write(lambda connection: end_job(connection, job_id, CANCELLED))
 
     def job(self, job_id: str) -> Job:
         """One job.
 
         Raises:
-            ReembeddingNotFound, StorageError.
+            ReembeddingNotFound: There is no job of that id.
+            StorageError: The database cannot be used.
         """
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            return find_job(connection, job_id)
+        return self._database.read(lambda connection: find_job(connection, job_id))
 
     def jobs(self, cursor: str | None = None, limit: int = 100) -> Page[Job]:
         """All jobs, newest first.
 
         Raises:
-            CursorInvalid, StorageError.
+            CursorInvalid: The cursor was not made by this list.
+            StorageError: The database cannot be used.
         """
-        return list_jobs(self._gallery.engine, cursor, limit)
+        return list_jobs(self._database.engine, cursor, limit)
 
     def latest(self) -> list[Job]:
         """The newest job of each model and collection.
 
         Raises:
-            StorageError.
+            StorageError: The database cannot be used.
         """
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            return latest_jobs(connection)
+        return self._database.read(latest_jobs)
 
     def coverage(self, model: Manifest, reachable: Collection[str] | None = None) -> list[Coverage]:
         """How far a model reaches, in the collections named or in all.
 
         Raises:
-            StorageError.
+            StorageError: The database cannot be used.
         """
         names = None if reachable is None else sorted(reachable)
-        with storage_errors(), self._gallery.engine.connect() as connection:
-            return template_coverage.cover(connection, model.sha256, self._models.same_space(model), names)
+        space = self._models.same_space(model)
+        return self._database.read(lambda connection: template_coverage.cover(connection, model.sha256, space, names))
 
     def drop(self, digest: str, collection: str | None) -> Receipt:
         """Remove all templates of a model from a collection, or from all. Nobody's face is removed.
@@ -94,21 +100,26 @@ class Reembeddings:
         When the champion changes in the middle the rest is checked again.
 
         Raises:
-            TemplatesNeeded, CoverageMissing, CollectionNotFound, StorageError.
+            TemplatesNeeded: The champion searches these templates.
+            CoverageMissing: Somebody enrolled would be out of the champion's reach.
+            CollectionNotFound: There is no collection of that name.
+            StorageError: The database cannot be used.
         """
         checked: str | None = None
 
-        def drop_some(turn: Turn[Effect]) -> int:
+        def drop_some(transaction: Transaction[IndexChange]) -> int:
             nonlocal checked
-            champion = self._roles.held(turn.connection).champion
+            champion = self._roles.held(transaction.connection).champion
             if champion != checked:
-                self._check(turn.connection, champion, digest, collection)
+                self._check(transaction.connection, champion, digest, collection)
                 checked = champion
-            return template_update.drop_some(turn, digest, collection, DROPPED_AT_ONCE)
+            return template_update.drop_some(transaction, digest, collection, DROPPED_AT_ONCE)
 
         with self._dropping:
-            removed = sum(iter(lambda: self._gallery.change(drop_some), 0))
-            return self._gallery.change(partial(write_receipt, kind="model", target=digest, lost=0, removed=removed))
+            removed = sum(iter(lambda: self._database.change_alone(drop_some), 0))
+            return self._database.change_alone(
+                partial(write_receipt, kind="model", target=digest, lost=0, removed=removed)
+            )
 
     def _check(self, connection: sa.Connection, champion: str, digest: str, collection: str | None) -> None:
         manifest = self._models.known.get(champion)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.index.base import Matrix, Rows
-from service.index.embedded.segment import WORTH_SHARING, BuildStopped, Settled
+from service.index.embedded.segment import WORTH_SHARING, BuildStopped, SegmentSet
 from service.index.embedded.tiered import TieredIndex, Tiers
 from tests.gallery.vectors import exact, hard_probes, people, unit
 
@@ -65,10 +65,10 @@ class IndexMachine(RuleBasedStateMachine):
         self.rows, self.groups, self.vectors = self.rows[~gone], self.groups[~gone], self.vectors[~gone]
 
     @rule(thorough=st.booleans())
-    def settle(self, thorough: bool) -> None:
-        while self.index.settle(thorough=thorough):
+    def compact(self, thorough: bool) -> None:
+        while self.index.compact(thorough=thorough):
             pass
-        assert not self.index.wants_settling
+        assert not self.index.wants_compaction
 
     @invariant()
     def agrees(self) -> None:
@@ -94,7 +94,7 @@ def filled(count: int, tiers: Tiers, faces: int = 5, dim: int = DIM) -> tuple[Ti
     vectors = people(count, faces, dim)
     index = TieredIndex(dim, tiers)
     index.add(np.arange(1, len(vectors) + 1), np.repeat(np.arange(count), faces), vectors)
-    while index.settle():
+    while index.compact():
         pass
     return index, vectors
 
@@ -118,7 +118,7 @@ def test_a_subject_with_many_faces_does_not_hide_the_others() -> None:
     others = unit(random.standard_normal((200, DIM)))
     index = TieredIndex(DIM, SMALL)
     index.add(np.arange(700), np.append(np.zeros(500, np.int64), np.arange(1, 201)), np.concatenate([crowd, others]))
-    while index.settle():
+    while index.compact():
         pass
     found = index.search(face[None], 5)[0]
     expected = exact(
@@ -135,11 +135,11 @@ def test_removed_neighbours_do_not_push_the_living_off_the_short_list() -> None:
     others = unit(random.standard_normal((509, DIM)))
     index = TieredIndex(DIM, SMALL)
     index.add(np.arange(600), np.arange(600), np.concatenate([twins, lookalike[None], others]))
-    while index.settle():
+    while index.compact():
         pass
     assert index.segments == 1
     index.remove(np.arange(90))
-    assert not index.wants_settling
+    assert not index.wants_compaction
     assert index.search(face[None], 1)[0].groups.tolist() == [90]
 
 
@@ -152,9 +152,9 @@ def test_searches_beside_changes_and_rebuilds_never_see_the_removed_nor_miss_the
     removed: set[int] = set()
     failures: list[str] = []
 
-    def settle() -> None:
+    def compact() -> None:
         while not done.is_set():
-            index.settle()
+            index.compact()
 
     def search() -> None:
         random = np.random.default_rng(5)
@@ -166,7 +166,7 @@ def test_searches_beside_changes_and_rebuilds_never_see_the_removed_nor_miss_the
             if index.search(vectors[[present]], 1)[0].rows[0] != present:
                 failures.append(f"row {present} was not found")
 
-    threads = [threading.Thread(target=work) for work in (settle, search, search)]
+    threads = [threading.Thread(target=work) for work in (compact, search, search)]
     for thread in threads:
         thread.start()
     try:
@@ -190,7 +190,7 @@ def test_a_stopped_rebuild_leaves_the_index_as_it_was() -> None:
     vectors = people(100, 5, DIM)
     index.add(np.arange(500), np.arange(500), vectors)
     with pytest.raises(BuildStopped):
-        index.settle(lambda: True)
+        index.compact(lambda: True)
     assert index.segments == 0
     assert index.search(vectors[[77]], 1)[0].rows.tolist() == [77]
 
@@ -201,7 +201,7 @@ def test_any_dimension_settles(dim: int, tmp_path: Path) -> None:
     vectors = unit(random.standard_normal((400, dim))).astype(np.float16).astype(np.float32)
     index = TieredIndex(dim, SMALL)
     index.add(np.arange(400), np.arange(400), vectors)
-    assert index.settle()
+    assert index.compact()
     scores = index.search(vectors[:5], 1)
     for number, found in enumerate(scores):
         assert found.scores[0] == pytest.approx((vectors @ vectors[number]).max(), abs=1e-3)
@@ -211,20 +211,20 @@ def test_removed_fresh_vectors_do_not_deepen_the_search_of_settled_ones(monkeypa
     random = np.random.default_rng(3)
     index = TieredIndex(DIM, SMALL)
     index.add(np.arange(500), np.arange(500), unit(random.standard_normal((500, DIM))))
-    while index.settle():
+    while index.compact():
         pass
     probe = unit(random.standard_normal((1, DIM)))
     for row in range(500, 560):
         index.add(np.array([row]), np.array([row]), unit(random.standard_normal((1, DIM))))
         index.remove(np.array([row]))
     depths: list[int] = []
-    nearest = Settled.nearest
+    nearest = SegmentSet.nearest
 
-    def spied(self: Settled, probes: Matrix, k: int, *rest: Any) -> tuple[Matrix, Rows]:
+    def spied(self: SegmentSet, probes: Matrix, k: int, *rest: Any) -> tuple[Matrix, Rows]:
         depths.append(k)
         return nearest(self, probes, k, *rest)
 
-    monkeypatch.setattr(Settled, "nearest", spied)
+    monkeypatch.setattr(SegmentSet, "nearest", spied)
     assert len(index.search(probe, 3)[0].rows) == 3
     assert len(depths) == 1
 
@@ -237,7 +237,7 @@ def test_helpers_change_no_result() -> None:
         for index in indexes:
             for start in range(0, 4000, 500):
                 index.add(np.arange(start, start + 500), np.arange(start, start + 500), vectors[start : start + 500])
-                while index.settle():
+                while index.compact():
                     pass
         assert indexes[1].segments >= WORTH_SHARING
         for plain, helped in zip(*(index.search(probes, 5) for index in indexes), strict=True):
@@ -253,7 +253,7 @@ def test_helpers_change_no_result() -> None:
 def test_a_search_on_any_thread_uses_that_thread_alone() -> None:
     """In a process of its own: OpenMP reads its setting once, when faiss is loaded."""
     asked = (
-        "import concurrent.futures as f, service.index.embedded, faiss;"
+        "import concurrent.futures as f, service.gallery.embedded, faiss;"
         "print(f.ThreadPoolExecutor(1).submit(faiss.omp_get_max_threads).result())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}

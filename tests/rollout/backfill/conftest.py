@@ -12,14 +12,14 @@ import pytest
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.database.encryption import Keyring, template_place
-from service.database.schema import faces, templates
+from service.database.encryption import Keyring
+from service.database.schema import faces, new_id, templates
 from service.database.schema import models as table_of_models
 from service.face.image import encode_png
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, new_id
+from service.gallery.records import NewFace
 from service.models import Models
 from service.rollout.backfill.jobs import Job
 from service.rollout.backfill.reembeddings import Reembeddings
@@ -97,8 +97,8 @@ def stored_templates(gallery: Gallery, digest: str) -> dict[str, bytes]:
         .join(table_of_models, templates.c.model_row == table_of_models.c.row)
         .where(table_of_models.c.digest == digest)
     )
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         return {
-            found.id: gallery.keyring.open(found.vector, found.key_id, template_place(found.face_row, found.model_row))
+            found.id: Keyring.parse(KEYRING).open_template(found.vector, found.key_id, found.face_row, found.model_row)
             for found in connection.execute(asked)
         }

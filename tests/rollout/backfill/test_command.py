@@ -61,10 +61,14 @@ def test_a_job_is_asked_for_watched_and_its_old_templates_dropped(data: Path, lo
     models = load("teacher", "stranger")
     with (
         closing(open_embedded(data, keyring=Keyring.parse(KEYRING))) as gallery,
-        closing(Reembedder(models, gallery, BackfillMetrics(CollectorRegistry()), lambda: False)),
+        closing(
+            Reembedder(
+                models, gallery.database, Keyring.parse(KEYRING), BackfillMetrics(CollectorRegistry()), lambda: False
+            )
+        ),
     ):
-        roles = Roles(models, gallery)
-        desk = Reembeddings(models, gallery, roles)
+        roles = Roles(models, gallery.database)
+        desk = Reembeddings(models, gallery.database, roles)
         (job, _) = desk.jobs().items
         ended(desk, job)
         roles.assign("test", "stranger", None, 0.0)

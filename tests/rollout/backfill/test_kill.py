@@ -72,9 +72,13 @@ def test_killed_in_the_middle_it_ends_as_if_it_had_not_been(
     models = load("teacher", "stranger")
     with (
         closing(open_embedded(twin, keyring=Keyring.parse(KEYRING))) as gallery,
-        closing(Reembedder(models, gallery, BackfillMetrics(CollectorRegistry()), lambda: False)),
+        closing(
+            Reembedder(
+                models, gallery.database, Keyring.parse(KEYRING), BackfillMetrics(CollectorRegistry()), lambda: False
+            )
+        ),
     ):
-        desk = Reembeddings(models, gallery, Roles(models, gallery))
+        desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
         job = desk.start("test", "stranger", "visitors", 1000)
         deadline = time.monotonic() + PATIENCE
         while desk.job(job.id).state == "running" and time.monotonic() < deadline:

@@ -8,13 +8,14 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
+from service.database.encryption import Keyring
 from service.gallery.gallery import Gallery
 from service.models import Models
 from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
-from tests.rollout.backfill.conftest import PATIENCE, PEOPLE, await_that, ended, stored_templates
+from tests.rollout.backfill.conftest import KEYRING, PATIENCE, PEOPLE, await_that, ended, stored_templates
 
 FAST = 1000.0
 
@@ -28,7 +29,9 @@ class Replica:
         self.free = threading.Event()
         self.registry = CollectorRegistry()
         self.metrics = BackfillMetrics(self.registry)
-        self.worker = Reembedder(models, gallery, self.metrics, self._busy, timedelta(seconds=lease))
+        self.worker = Reembedder(
+            models, gallery.database, Keyring.parse(KEYRING), self.metrics, self._busy, timedelta(seconds=lease)
+        )
 
     def _busy(self) -> bool:
         if self.looked_at == self.stuck and not self.free.is_set():
@@ -47,7 +50,7 @@ class Replica:
 
 
 def test_of_two_workers_one_works_on_a_job(models: Models, gallery: Gallery) -> None:
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     with (
         closing(Replica(models, gallery, lease=30.0)) as first,
         closing(Replica(models, gallery, lease=30.0)) as second,
@@ -63,7 +66,7 @@ def test_of_two_workers_one_works_on_a_job(models: Models, gallery: Gallery) -> 
 def test_the_job_of_a_worker_that_stands_still_goes_on_elsewhere_and_what_it_brings_late_is_left(
     models: Models, gallery: Gallery
 ) -> None:
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     job = desk.start("test", "stranger", None, 16.0)  # four at a time
     with closing(Replica(models, gallery, lease=1.0, stuck=6)) as first:
         assert first.standing.wait(PATIENCE)
@@ -80,7 +83,7 @@ def test_the_job_of_a_worker_that_stands_still_goes_on_elsewhere_and_what_it_bri
 
 
 def test_a_worker_that_leaves_gives_its_job_free_at_once(models: Models, gallery: Gallery) -> None:
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     job = desk.start("test", "stranger", None, 4.0)
     with closing(Replica(models, gallery, lease=3600.0)):
         await_that(lambda: desk.job(job.id).made > 0)

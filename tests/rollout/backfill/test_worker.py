@@ -8,6 +8,7 @@ from contextlib import closing
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry
 
+from service.database.encryption import Keyring
 from service.database.schema import crops
 from service.gallery.gallery import Gallery
 from service.models import Models
@@ -15,15 +16,17 @@ from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
-from tests.rollout.backfill.conftest import PEOPLE, await_that, ended, stored_templates
+from tests.rollout.backfill.conftest import KEYRING, PEOPLE, await_that, ended, stored_templates
 
 
 def worker(models: Models, gallery: Gallery, busy: bool = False) -> closing[Reembedder]:
-    return closing(Reembedder(models, gallery, BackfillMetrics(CollectorRegistry()), lambda: busy))
+    return closing(
+        Reembedder(models, gallery.database, Keyring.parse(KEYRING), BackfillMetrics(CollectorRegistry()), lambda: busy)
+    )
 
 
 def test_no_more_faces_a_second_than_the_job_allows(models: Models, gallery: Gallery) -> None:
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     with worker(models, gallery):
         begun = time.monotonic()
         assert ended(desk, desk.start("test", "stranger", None, 8.0)).made == PEOPLE
@@ -32,7 +35,7 @@ def test_no_more_faces_a_second_than_the_job_allows(models: Models, gallery: Gal
 
 
 def test_while_requests_wait_nothing_is_made(models: Models, gallery: Gallery) -> None:
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     job = desk.start("test", "stranger", None, 1000.0)
     with worker(models, gallery, busy=True):
         time.sleep(0.3)
@@ -49,8 +52,8 @@ def test_a_damaged_crop_is_counted_and_passed_over(models: Models, gallery: Gall
             sa.update(crops).where(crops.c.face_row == first + 1).values(data=b"not a picture", key_id=None)
         )
 
-    gallery.write(damage)
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    gallery.database.write(damage)
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     with worker(models, gallery):
         done = ended(desk, desk.start("test", "stranger", None, 1000.0))
     assert (done.made, done.failed, done.total) == (PEOPLE - 2, 2, PEOPLE)
@@ -58,7 +61,7 @@ def test_a_damaged_crop_is_counted_and_passed_over(models: Models, gallery: Gall
 
 
 def test_people_erased_meanwhile_stay_erased(models: Models, gallery: Gallery) -> None:
-    desk = Reembeddings(models, gallery, Roles(models, gallery))
+    desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     job = desk.start("test", "stranger", "visitors", 4.0)
     with worker(models, gallery):
         await_that(lambda: desk.job(job.id).made > 0)

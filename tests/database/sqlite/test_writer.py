@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from service.database.errors import StorageBusy, StorageUnavailable
 from service.database.schema import store
-from service.database.sqlite import open_engine
-from service.database.writer import Turn, Writer
-from service.gallery.errors import GalleryBusy, StorageUnavailable
+from service.database.sqlite.engine import open_engine
+from service.database.sqlite.writer import Writer
+from service.database.transaction import Transaction
 
 
 class Desk:
@@ -31,15 +32,15 @@ class Desk:
     def _count(self, _: sa.Connection) -> None:
         self.commits += 1
 
-    def _apply(self, effects: object) -> None:
+    def _apply(self, changes: object) -> None:
         if self.explode:
             raise RuntimeError("index broken")
-        self.applied += list(effects)  # type: ignore[call-overload]
+        self.applied += list(changes)  # type: ignore[call-overload]
 
     def put(self, name: str, fail: bool = False) -> str:
-        def work(turn: Turn[str]) -> str:
-            turn.connection.execute(sa.insert(store), {"name": name, "value": ""})
-            turn.effects.append(name)
+        def work(transaction: Transaction[str]) -> str:
+            transaction.connection.execute(sa.insert(store), {"name": name, "value": ""})
+            transaction.changes.append(name)
             if fail:
                 raise KeyError(name)
             return name
@@ -71,7 +72,7 @@ class Gate:
         self.thread.start()
         assert self.inside.wait(10)
 
-    def _wait(self, _: Turn[str]) -> None:
+    def _wait(self, _: Transaction[str]) -> None:
         self.inside.set()
         assert self.open.wait(10)
 
@@ -116,7 +117,7 @@ def test_a_full_queue_is_refused_at_once(tmp_path: Path) -> None:
         futures = [pool.submit(desk.put, name) for name in "ab"]
         while desk.writer.waiting < 2:
             time.sleep(0.001)
-        with pytest.raises(GalleryBusy) as busy:
+        with pytest.raises(StorageBusy) as busy:
             desk.put("c")
         assert busy.value.retry_after > 0
         gate.release()
@@ -126,7 +127,9 @@ def test_a_full_queue_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_deferred_work_is_done_soon_and_at_the_latest_by_the_close(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    desk.writer.defer(lambda turn: turn.connection.execute(sa.insert(store), {"name": "later", "value": ""}))
+    desk.writer.defer(
+        lambda transaction: transaction.connection.execute(sa.insert(store), {"name": "later", "value": ""})
+    )
     deadline = time.monotonic() + 10
     while desk.names() != {"later"}:
         assert time.monotonic() < deadline
@@ -134,7 +137,7 @@ def test_deferred_work_is_done_soon_and_at_the_latest_by_the_close(tmp_path: Pat
     for number in range(50):
         name = f"last{number}"
         desk.writer.defer(
-            lambda turn, name=name: turn.connection.execute(sa.insert(store), {"name": name, "value": ""})
+            lambda transaction, name=name: transaction.connection.execute(sa.insert(store), {"name": name, "value": ""})
         )  # type: ignore[misc]
     desk.writer.close()
     assert len(desk.names()) == 51
@@ -159,7 +162,7 @@ def test_an_index_that_fails_stops_the_writer_rather_than_serve_a_difference(tmp
 def test_another_process_that_holds_the_store_makes_it_busy_not_broken(desk: Desk) -> None:
     other = desk.engine.raw_connection()
     other.cursor().execute("BEGIN IMMEDIATE")
-    with pytest.raises(GalleryBusy):
+    with pytest.raises(StorageBusy):
         desk.put("blocked")
     other.cursor().execute("ROLLBACK")
     other.close()

@@ -1,7 +1,7 @@
 """The one thread that writes: jobs that wait together are committed together, with one fsync.
 
 A job runs inside a savepoint of the common transaction, so that a job that fails leaves no trace and does not disturb
-its neighbours. Callers return only after the commit is durable and its effects are applied to the indexes.
+its neighbours. Callers return only after the commit is durable and its changes are applied to the indexes.
 """
 
 from __future__ import annotations
@@ -12,33 +12,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from service.database.sqlite import is_fatal, storage_error
-from service.gallery.errors import GalleryBusy, StorageUnavailable
+from service.database.errors import StorageBusy, StorageUnavailable
+from service.database.transaction import Transaction, is_fatal, storage_error
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class Turn(Generic[E]):
-    """What a job works with: the open transaction, and effects on the indexes that wait for its commit."""
-
-    connection: sa.Connection
-    pending: Sequence[E]
-    """Effects of earlier jobs of the same commit; not yet in any index."""
-    effects: list[E] = field(default_factory=list)
-    """This job's own effects, in order."""
-
-
 @dataclass(slots=True)
 class _Job(Generic[E]):
-    work: Callable[[Turn[E]], Any]
+    work: Callable[[Transaction[E]], Any]
     future: Future[Any] | None
     born: float
 
@@ -69,8 +58,8 @@ class Writer(Generic[E]):
 
         Args:
             engine: Its connections honour the execution option `immediate`.
-            apply: Brings committed effects to the indexes; called before the callers return.
-            queue: Jobs that may wait; one more is refused with GalleryBusy.
+            apply: Brings committed changes to the indexes; called before the callers return.
+            queue: Jobs that may wait; one more is refused with StorageBusy.
             batch: Jobs in one commit at most. More gives throughput, fewer a shorter wait of the first of them.
             patience: Seconds that deferred work may wait for a commit to travel with.
         """
@@ -85,31 +74,32 @@ class Writer(Generic[E]):
         self._thread = threading.Thread(target=self._run, name="gallery-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Turn[E]], T]) -> T:
+    def submit(self, work: Callable[[Transaction[E]], T]) -> T:
         """Run `work` in its turn and return its result once it is durable and visible.
 
         Raises:
-            GalleryBusy: too many jobs wait. StorageError: the store failed. Whatever `work` raises.
+            StorageBusy: Too many jobs wait.
+            StorageError: The store failed. Whatever `work` raises.
         """
         future: Future[T] = Future()
         with self._ready:
             self._check()
             if len(self._jobs) >= self._queue:
-                raise GalleryBusy
+                raise StorageBusy
             self._jobs.append(_Job(work, future, time.monotonic()))
             self._ready.notify()
         return future.result()
 
-    def defer(self, work: Callable[[Turn[E]], Any]) -> None:
+    def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
         """Run `work` with one of the next commits, without waiting for it. Its failure is logged.
 
         Raises:
-            GalleryBusy: so much deferred work waits that the store must have failed.
+            StorageBusy: So much deferred work waits that the store must have failed.
         """
         with self._ready:
             self._check()
             if len(self._deferred) >= 16 * self._queue:
-                raise GalleryBusy
+                raise StorageBusy
             self._deferred.append(_Job(work, None, time.monotonic()))
             if len(self._deferred) == 1:  # the writer already counts the time of an earlier one
                 self._ready.notify()
@@ -120,7 +110,11 @@ class Writer(Generic[E]):
         return len(self._jobs)
 
     def check(self) -> None:
-        """Raises StorageUnavailable when the writer has stopped."""
+        """Check that the writer goes on.
+
+        Raises:
+            StorageUnavailable: It has stopped.
+        """
         with self._ready:
             self._check()
 
@@ -143,7 +137,7 @@ class Writer(Generic[E]):
         while (jobs := self._take()) is not None:
             try:
                 self._commit(jobs)
-            except Exception as error:  # record and index may disagree now: stop rather than serve a difference
+            except Exception as error:  # database and index may disagree now: stop rather than serve a difference
                 log.exception("the gallery's writer stopped")
                 with self._ready:
                     self._broken = error
@@ -172,29 +166,29 @@ class Writer(Generic[E]):
             return taken
 
     def _commit(self, jobs: list[_Job[E]]) -> None:
-        effects: list[E] = []
+        changes: list[E] = []
         try:
             with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
-                outcomes = [self._perform(job, connection, effects) for job in jobs]
+                outcomes = [self._perform(job, connection, changes) for job in jobs]
         except (sa.exc.SQLAlchemyError, OSError) as error:
             failure = storage_error(error)
-            if len(jobs) > 1 and not isinstance(failure, GalleryBusy):
+            if len(jobs) > 1 and not isinstance(failure, StorageBusy):
                 for job in jobs:  # the disk may be full for one job and not for the next: each gets a try of its own
                     self._commit([job])
                 return
-            effects, outcomes = [], [(None, failure)] * len(jobs)
-        if effects:
-            self._apply(effects)
+            changes, outcomes = [], [(None, failure)] * len(jobs)
+        if changes:
+            self._apply(changes)
         for job, (result, problem) in zip(jobs, outcomes, strict=True):
             job.finish(result, problem)
 
-    def _perform(self, job: _Job[E], connection: sa.Connection, effects: list[E]) -> tuple[Any, Exception | None]:
-        """Run one job in its savepoint; its effects join `effects` if it succeeds."""
-        turn = Turn(connection, tuple(effects))
+    def _perform(self, job: _Job[E], connection: sa.Connection, changes: list[E]) -> tuple[Any, Exception | None]:
+        """Run one job in its savepoint; its changes join `changes` if it succeeds."""
+        transaction = Transaction(connection, tuple(changes))
         # By hand: the toolkit's own savepoints cost as much as an insertion.
         connection.exec_driver_sql("SAVEPOINT job")
         try:
-            result = job.work(turn)
+            result = job.work(transaction)
         except Exception as error:
             if isinstance(error, sa.exc.DBAPIError) and is_fatal(error):
                 raise
@@ -202,5 +196,5 @@ class Writer(Generic[E]):
             connection.exec_driver_sql("RELEASE SAVEPOINT job")
             return None, error
         connection.exec_driver_sql("RELEASE SAVEPOINT job")
-        effects += turn.effects
+        changes += transaction.changes
         return result, None

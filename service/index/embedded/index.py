@@ -1,4 +1,4 @@
-"""All indexes of a gallery, one per collection and model, derived from the record."""
+"""The embedded index of a gallery: one part per collection and model, in memory, derived from the database."""
 
 from __future__ import annotations
 
@@ -15,44 +15,40 @@ import faiss
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring, template_place
-from service.database.schema import models, templates
-from service.gallery import queries
-from service.gallery.queries import Place
-from service.gallery.records import Backlog, Loaded, Progress
-from service.index import vectors
-from service.index.base import Found, Matrix, Rows
-from service.index.changes import Added, Dropped, Effect, Removed
-from service.index.embedded.files import Snapshots, among
+from service.database.encryption import Keyring
+from service.database.schema import models
+from service.index import source
+from service.index.base import Backlog, CandidateList, Loaded, Matrix, Place, Progress, Rows, among
+from service.index.changes import Added, Dropped, IndexChange, Removed
 from service.index.embedded.segment import BuildStopped
+from service.index.embedded.segment_folder import SegmentFolder
 from service.index.embedded.tiered import TieredIndex, Tiers
 
 log = logging.getLogger(__name__)
-CHUNK = 16_384
-SETTLE_EVERY = 60.0
+COMPACT_EVERY = 60.0
 
 
-class Shelf:
-    """Keeps the indexes in step with the record. One thread applies changes; any thread searches.
+class EmbeddedIndex:
+    """A `VectorIndex` in this process. One thread applies changes; any thread searches.
 
-    A thread of low priority settles what has gathered; it never holds up a search or a change for more than moments.
+    A thread of low priority compacts what has gathered; it never holds up a search or a change for more than moments.
     """
 
     def __init__(self, engine: sa.Engine, directory: Path, tiers: Tiers, erase_within: float, keyring: Keyring) -> None:
-        """An empty shelf; `directory` is for segment files.
+        """Make an index of nothing; `directory` is for segment files.
 
         Args:
-            engine: The record.
+            engine: The database.
             directory: Made when the first segment is written.
             tiers: For every index.
             erase_within: Seconds after which segments are rebuilt without their removed vectors, however few.
-            keyring: Opens what the record holds, and seals the files.
+            keyring: Opens what the database holds, and seals the files.
         """
         self._engine = engine
         self._directory = directory
         self._tiers = tiers
         self._erase_within = erase_within
-        self.keyring = keyring
+        self._keyring = keyring
         self._indexes: dict[Place, TieredIndex] = {}
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
@@ -61,36 +57,38 @@ class Shelf:
         self._helpers = idle_cores()
         self._closing = threading.Event()
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._settle, name="gallery-settling", daemon=True)
+        self._thread = threading.Thread(target=self._compact, name="gallery-compaction", daemon=True)
 
     # ---- start and end
 
     def load(self, progress: Callable[[Progress], None] | None = None) -> Loaded:
-        """Bring every index to the state of the record, from segment files where they agree with it."""
+        """Bring every index to the state of the database, from segment files where they agree with it."""
         started = time.perf_counter()
         from_files = from_record = 0
         refused: list[str] = []
         with self._engine.connect() as connection:
-            known = queries.places(connection)
+            known = source.places(connection)
             for place, name, digest, dim, total in known:
-                files = self._snapshots(connection, place, digest, dim)
-                living = queries.template_rows(connection, place)
-                segments, bad = files.load(living, queries.last_template_row(connection))
+                files = self._folder_of(connection, place, digest, dim)
+                living = source.template_rows(connection, place)
+                segments, bad = files.load(living, source.last_template_row(connection))
                 refused += bad
                 missing = living
                 if segments:
                     held = np.concatenate([segment.rows[segment.alive] for segment in segments])
                     missing = living[~among(living, np.sort(held))]
-                room = min(len(missing), self._tiers.exact + self._tiers.segment + CHUNK)
+                room = min(len(missing), self._tiers.exact + self._tiers.segment + source.CHUNK)
                 index = TieredIndex(dim, self._tiers, files=files, segments=segments, room=room, helpers=self._helpers)
                 from_files += len(index)
                 if progress is not None:
                     progress(Progress(name, digest, len(index), total, "snapshot"))
-                for rows, groups, matrix in stored(connection, self.keyring, place, dim, missing):
+                for rows, groups, matrix in source.read_templates(
+                    connection, self._keyring.open_template, place, dim, missing
+                ):
                     index.add(rows, groups, matrix)
                     from_record += len(rows)
                     while index.fresh > self._tiers.exact + self._tiers.segment:
-                        index.settle()
+                        index.compact()
                     if progress is not None:
                         progress(Progress(name, digest, len(index), total, "record"))
                 self._indexes[place] = index
@@ -101,12 +99,12 @@ class Shelf:
         return self.loaded
 
     def start(self) -> None:
-        """Begin to settle in the background."""
+        """Begin to compact in the background."""
         self._thread.start()
         self._wake.set()
 
     def close(self) -> None:
-        """Stop settling; what was being built is dropped."""
+        """Stop compacting; what was being built is dropped."""
         self._closing.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -121,61 +119,57 @@ class Shelf:
         """Nothing: a change is answered when the indexes have followed."""
         return Backlog(0, 0.0)
 
-    def get(self, place: Place) -> TieredIndex | None:
-        """The index of a collection and model, if anything was ever added to it."""
-        return self._indexes.get(place)
-
-    def search(self, _: sa.Connection, place: Place, probes: Matrix, k: int) -> list[Found]:
-        """What the index of a collection and model finds."""
+    def search(self, _: sa.Connection, place: Place, probes: Matrix, k: int) -> list[CandidateList]:
+        """Search the index of a collection and model."""
         index = self._indexes.get(place)
-        return [Found.nothing() for _ in probes] if index is None else index.search(probes, k)
+        return [CandidateList.nothing() for _ in probes] if index is None else index.search(probes, k)
 
     def count(self, _: sa.Connection, place: Place) -> int:
-        """Templates in one index."""
+        """Count the templates in one index."""
         index = self._indexes.get(place)
         return 0 if index is None else len(index)
 
     def sizes(self, _: sa.Connection) -> dict[Place, tuple[int, int]]:
-        """Templates and bytes of memory of every index."""
+        """Return templates and bytes of memory of every index."""
         return {place: (len(index), index.memory) for place, index in list(self._indexes.items())}
 
     def places(self, _: sa.Connection) -> list[Place]:
-        """Where an index holds anything."""
+        """Return where an index holds anything."""
         return [place for place, index in list(self._indexes.items()) if len(index)]
 
     def entries(self, _: sa.Connection, place: Place) -> Iterator[tuple[Rows, Rows, Matrix]]:
-        """All that one index holds, in parts."""
+        """Return all that one index holds, in parts."""
         index = self._indexes.get(place)
         return iter(()) if index is None else index.entries()
 
     def check(self) -> None:
-        """The indexes are in this process's memory: they answer."""
+        """Check nothing: the index is in this process's memory."""
 
     def indexes(self) -> list[TieredIndex]:
-        """All indexes, at this moment."""
+        """Return all indexes, at this moment."""
         return list(self._indexes.values())
 
-    def apply(self, effects: Sequence[Effect]) -> None:
+    def apply(self, changes: Sequence[IndexChange]) -> None:
         """Follow committed changes, in order; additions that stand together go in together."""
-        for kind, run in groupby(effects, type):
+        for kind, run in groupby(changes, type):
             if kind is Added:
-                self._add([effect for effect in run if isinstance(effect, Added)])
+                self._add([change for change in run if isinstance(change, Added)])
                 continue
-            for effect in run:
-                if isinstance(effect, Removed):
-                    index = self._indexes.get((effect.collection, effect.model))
+            for change in run:
+                if isinstance(change, Removed):
+                    index = self._indexes.get((change.collection, change.model))
                     if index is not None:
-                        index.remove(np.array(effect.rows, np.int64))
-                elif isinstance(effect, Dropped):
-                    for place in [place for place in self._indexes if place[0] == effect.collection]:
+                        index.remove(np.array(change.rows, np.int64))
+                elif isinstance(change, Dropped):
+                    for place in [place for place in self._indexes if place[0] == change.collection]:
                         self._indexes.pop(place).discard()
-        if any(index.wants_settling for index in self.indexes()):
+        if any(index.wants_compaction for index in self.indexes()):
             self._wake.set()
 
-    def settle(self, *, thorough: bool = False) -> None:
-        """Settle everything now, on this thread."""
+    def compact(self, *, thorough: bool = True) -> None:
+        """Compact everything now, on this thread."""
         for index in self.indexes():
-            while index.settle(self._closing.is_set, thorough=thorough):
+            while index.compact(self._closing.is_set, thorough=thorough):
                 pass
 
     def reseal(self) -> None:
@@ -184,55 +178,55 @@ class Shelf:
             index.rewrite()
 
     def _add(self, added: list[Added]) -> None:
-        def place(effect: Added) -> Place:
-            return effect.collection, effect.model
+        def place(change: Added) -> Place:
+            return change.collection, change.model
 
         for key, run in groupby(sorted(added, key=place), place):
             batch = list(run)
-            matrix = np.stack([effect.vector for effect in batch])
+            matrix = np.stack([change.vector for change in batch])
             index = self._indexes.get(key) or self._made(key, matrix.shape[1])
-            rows = np.array([effect.row for effect in batch], np.int64)
-            index.add(rows, np.array([effect.subject for effect in batch], np.int64), matrix)
+            rows = np.array([change.row for change in batch], np.int64)
+            index.add(rows, np.array([change.subject for change in batch], np.int64), matrix)
 
     def _made(self, place: Place, dim: int) -> TieredIndex:
         with self._engine.connect() as connection:
             digest = str(connection.scalar(sa.select(models.c.digest).where(models.c.row == place[1])))
-            files = self._snapshots(connection, place, digest, dim)
+            files = self._folder_of(connection, place, digest, dim)
         self.models[digest] = (place[1], dim)
         self._indexes[place] = TieredIndex(dim, self._tiers, files=files, helpers=self._helpers)
         return self._indexes[place]
 
-    def _snapshots(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> Snapshots:
-        return Snapshots(self._directory / _folder(place), queries.store_id(connection), digest, dim, self.keyring)
+    def _folder_of(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> SegmentFolder:
+        return SegmentFolder(self._directory / _folder(place), source.store_id(connection), digest, dim, self._keyring)
 
     def _forget_files(self, wanted: set[str]) -> None:
         for folder in self._directory.iterdir() if self._directory.is_dir() else ():
             if folder.name not in wanted:
-                Snapshots(folder, "", "", 0, self.keyring).clear()
+                SegmentFolder(folder, "", "", 0, self._keyring).clear()
 
-    def _settle(self) -> None:
+    def _compact(self) -> None:
         # Searches and changes go first: on Linux a priority belongs to the thread.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         erased = time.monotonic()
         while True:
-            self._wake.wait(SETTLE_EVERY)
+            self._wake.wait(COMPACT_EVERY)
             self._wake.clear()
             if self._closing.is_set():
                 return
             thorough = time.monotonic() - erased > self._erase_within
             try:
-                self.settle(thorough=thorough)
+                self.compact(thorough=thorough)
             except BuildStopped:
                 return
-            except Exception:  # what has not settled is still found; the next attempt may go better
+            except Exception:  # what is not compacted is still found; the next attempt may go better
                 log.exception("settling failed")
-                self._closing.wait(SETTLE_EVERY)
+                self._closing.wait(COMPACT_EVERY)
             if thorough:
                 erased = time.monotonic()
 
 
 def idle_cores() -> ThreadPoolExecutor | None:
-    """Threads for the cores that one search leaves idle, where there is more than one core."""
+    """Return threads for the cores that one search leaves idle, where there is more than one core."""
     cores = len(os.sched_getaffinity(0))
     return ThreadPoolExecutor(cores - 1, "gallery-helper") if cores > 1 else None
 
@@ -247,32 +241,3 @@ def prefer_matrix_products(cores: int) -> None:
 
 def _folder(place: Place) -> str:
     return f"{place[0]}-{place[1]}"
-
-
-def stored(
-    connection: sa.Connection, keyring: Keyring, place: Place, dim: int, wanted: Rows
-) -> Iterator[tuple[Rows, Rows, Matrix]]:
-    """The `wanted` templates of a collection and model, in the order of their rows: rows, groups, float32 vectors."""
-    if len(wanted) == 0:
-        return
-    asked = (
-        sa.select(
-            templates.c.row, templates.c.subject_row, templates.c.vector, templates.c.key_id, templates.c.face_row
-        )
-        .where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
-        .where(templates.c.row.between(int(wanted[0]), int(wanted[-1])))
-        .order_by(templates.c.row)
-    )
-    for part in connection.execution_options(yield_per=CHUNK).execute(asked).partitions():
-        rows, groups, sealed, key_ids, face_rows = zip(*part, strict=True)
-        blobs = [
-            blob if key_id is None else keyring.open(blob, key_id, template_place(face_row, place[1]))
-            for blob, key_id, face_row in zip(sealed, key_ids, face_rows, strict=True)
-        ]
-        matrix = vectors.unpack(blobs, dim).astype(np.float32)
-        numbers = np.array(rows, np.int64)
-        kept = among(numbers, wanted)
-        if kept.all():
-            yield numbers, np.array(groups, np.int64), matrix
-        elif kept.any():
-            yield numbers[kept], np.array(groups, np.int64)[kept], matrix[kept]

@@ -1,8 +1,8 @@
-"""Segments on disk: a cache of what the record holds, checked before it is used and thrown away when in doubt.
+"""Segments on disk: a cache of what the database holds, checked before it is used and thrown away when in doubt.
 
 A file is a line of magic, a line of JSON, four sections (rows, groups, float16 vectors, faiss' codes) and the SHA-256
 of all before it. There is no list of files that could disagree with them: a directory is read; what is damaged, foreign
-or superseded is deleted; and what the record has beyond the files is read from the record.
+or superseded is deleted; and what the database has beyond the files is read from the database.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from service.database.encryption import Keyring
-from service.gallery.errors import StorageError
-from service.gallery.records import new_id
-from service.index.base import Rows
+from service.database.errors import StorageError
+from service.database.schema import new_id
+from service.index.base import Rows, among
 from service.index.embedded.segment import Segment
 
 log = logging.getLogger(__name__)
@@ -37,17 +36,17 @@ READERS = 2
 """Files read and checked at once; each takes twice its size in memory meanwhile."""
 
 
-class SnapshotRefused(Exception):
+class SegmentRefused(Exception):
     """A file is not a whole segment of this very index; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshots:
+class SegmentFolder:
     """The segment files of one collection and model."""
 
     directory: Path
     store: str
-    """Identity of the record they were derived from."""
+    """Identity of the database they were derived from."""
     digest: str
     """Digest of the model."""
     dim: int
@@ -55,7 +54,7 @@ class Snapshots:
     """Seals the sections of new files, and opens those of old ones."""
 
     def write(self, segment: Segment) -> Path | None:
-        """Keep a segment under a new name, durably, or not at all (then None: the next start reads the record)."""
+        """Keep a segment under a new name, durably, or not at all (then None: the next start reads the database)."""
         file = self.directory / f"{new_id()}{SUFFIX}"
         part = file.with_suffix(".part")
         try:
@@ -103,32 +102,32 @@ class Snapshots:
             log.warning("a superseded segment could not be deleted (%s)", error)
 
     def read(self, file: Path) -> Segment:
-        """A segment as it was written, all alive.
+        """Read a segment as it was written, all alive.
 
         Raises:
-            SnapshotRefused: damaged, or of another store or model.
+            SegmentRefused: Damaged, or of another store or model.
         """
         try:
             data = np.fromfile(file, np.uint8)
         except OSError as error:
-            raise SnapshotRefused(f"unreadable ({error.strerror})") from error
+            raise SegmentRefused(f"unreadable ({error.strerror})") from error
         body, checksum = data[:-DIGEST_SIZE], data[-DIGEST_SIZE:].tobytes()
         if bytes(body[: len(MAGIC)]) != MAGIC:
-            raise SnapshotRefused("not a segment of this version")
+            raise SegmentRefused("not a segment of this version")
         if hashlib.sha256(body.data).digest() != checksum:
-            raise SnapshotRefused("damaged or cut short")
+            raise SegmentRefused("damaged or cut short")
         line = len(MAGIC) + int(np.argmax(body[len(MAGIC) :] == ord("\n")))
         head = json.loads(bytes(body[len(MAGIC) : line]))
         if (head["store"], head["model"], head["dim"]) != (self.store, self.digest, self.dim):
-            raise SnapshotRefused("derived from another record")
+            raise SegmentRefused("derived from another record")
         if head.get("key") is not None:
             try:
                 opened = self.keyring.open(body[line + 1 :].tobytes(), head["key"], self._place(head["sections"]))
             except StorageError as error:
-                raise SnapshotRefused(str(error)) from error
+                raise SegmentRefused(str(error)) from error
             body, line = np.frombuffer(opened, np.uint8), -1
         elif self.keyring.sealing is not None:
-            raise SnapshotRefused("not sealed, and the gallery is")
+            raise SegmentRefused("not sealed, and the gallery is")
         ends = line + 1 + np.cumsum(head["sections"])
         rows, groups, vectors = (
             np.frombuffer(body[end - size : end].tobytes(), kind)
@@ -138,11 +137,11 @@ class Snapshots:
         return Segment(codes, vectors.reshape(len(rows), self.dim), rows, groups, np.ones(len(rows), bool), file)
 
     def load(self, living: Rows, last_given: int) -> tuple[list[Segment], list[str]]:
-        """The segments that agree with the record, flags set by it, and why others were refused (and deleted).
+        """Read the segments that agree with the database, flags set by it; returns also why others were deleted.
 
         Args:
-            living: Rows of the record, ascending.
-            last_given: The highest row that the record ever gave. A file that knows a higher one comes from a future
+            living: Rows of the database, ascending.
+            last_given: The highest row that the database ever gave. A file that knows a higher one comes from a future
                 that a restored backup has undone.
         """
         read: list[Segment] = []
@@ -154,8 +153,8 @@ class Snapshots:
             try:
                 segment = future.result()
                 if len(segment.rows) and segment.rows[-1] > last_given:
-                    raise SnapshotRefused("newer than the record")
-            except SnapshotRefused as reason:
+                    raise SegmentRefused("newer than the record")
+            except SegmentRefused as reason:
                 log.warning("segment %s refused: %s; its templates are read from the record", file.name, reason)
                 refused.append(f"{file.name}: {reason}")
                 self.remove(file)
@@ -188,16 +187,6 @@ class Snapshots:
     def clear(self) -> None:
         """Delete all files."""
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def among(rows: Rows, living: Rows) -> NDArray[np.bool_]:
-    """Which of the ascending `rows` are in the ascending `living`."""
-    if len(rows) == 0:
-        return np.empty(0, bool)
-    first, last = np.searchsorted(living, (rows[0], rows[-1] + 1))
-    if np.array_equal(living[first:last], rows):  # the common case, without sorting
-        return np.ones(len(rows), bool)
-    return np.isin(rows, living[first:last], assume_unique=True)
 
 
 def _sync(directory: Path) -> None:

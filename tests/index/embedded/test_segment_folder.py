@@ -10,7 +10,8 @@ import pytest
 
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.gallery.records import NewFace, Progress
+from service.gallery.records import NewFace
+from service.index.base import Progress
 from service.index.embedded.tiered import Tiers
 from tests.gallery.vectors import people
 
@@ -51,8 +52,8 @@ def files(directory: Path) -> list[Path]:
 def check(directory: Path, *, refused: int, templates: int = 400) -> Gallery:
     """Open, and see that everything is there, whatever became of the files."""
     gallery = opened(directory)
-    assert len(gallery.loaded.refused) == refused
-    assert gallery.loaded.templates == templates
+    assert len(gallery.index.loaded.refused) == refused
+    assert gallery.index.loaded.templates == templates
     assert gallery.verify().problems == ()
     for number in (0, 33, 79):
         if templates == 400:
@@ -63,8 +64,8 @@ def check(directory: Path, *, refused: int, templates: int = 400) -> Gallery:
 def test_a_start_takes_what_it_can_from_files_and_the_rest_from_the_record(data: Path) -> None:
     told: list[Progress] = []
     gallery = opened(data, told)
-    assert gallery.loaded.from_snapshot >= 250
-    assert gallery.loaded.from_snapshot + gallery.loaded.from_record == 400
+    assert gallery.index.loaded.from_snapshot >= 250
+    assert gallery.index.loaded.from_snapshot + gallery.index.loaded.from_record == 400
     assert told[-1].done == told[-1].total == 400
     gallery.close()
     check(data, refused=0).close()
@@ -93,7 +94,7 @@ def test_a_damaged_file_is_refused_and_made_again(data: Path, damage: str) -> No
     gallery.compact()
     gallery.close()
     again = check(data, refused=0)
-    assert again.loaded.from_snapshot >= 250
+    assert again.index.loaded.from_snapshot >= 250
     again.close()
 
 
@@ -140,7 +141,7 @@ def test_files_from_a_future_that_a_restored_backup_undid_are_refused(data: Path
         file.unlink()
     shutil.copy(backup, data / "gallery.sqlite3")
     gallery = opened(data)
-    assert gallery.loaded.refused
+    assert gallery.index.loaded.refused
     for number in range(200):
         gallery.enroll("main", f"kept{number}", [NewFace(f"kept{number}", {A: VECTORS[number][::-1].copy()})])
     gallery.compact()

@@ -1,4 +1,4 @@
-"""PostgreSQL as the record: how it is reached, and what protects the service from one that does not answer."""
+"""PostgreSQL as the database: how it is reached, and what protects the service from one that does not answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 
-from service.gallery.errors import StorageUnavailable
+from service.database.errors import StorageUnavailable
 
 T = TypeVar("T")
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -18,7 +18,7 @@ GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class PostgresOptions:
     """One PostgreSQL database and the limits of using it; seconds are of one statement and of one wait."""
 
     url: sa.URL
@@ -27,33 +27,33 @@ class Database:
     sslrootcert: Path | None = None
     connections: int = 8
     queue: int = 64
-    """Calls that may wait for a connection; one more is refused with GalleryBusy."""
+    """Calls that may wait for a connection; one more is refused with StorageBusy."""
     wait_seconds: float = 5.0
     statement_seconds: float = 15.0
 
 
-def open_database(database: Database) -> sa.Engine:
-    """An engine that connects when it is first used.
+def connect_postgres(options: PostgresOptions) -> sa.Engine:
+    """Make an engine that connects when it is first used.
 
     Raises:
-        StorageUnavailable: the driver is not installed.
+        StorageUnavailable: The driver is not installed.
     """
     try:
-        from service.database.waiting import PatientConnection  # noqa: PLC0415 - the driver is an extra
+        from service.database.postgres.timed_connection import TimedConnection  # noqa: PLC0415 - the driver is an extra
     except ImportError as error:
         raise StorageUnavailable("PostgreSQL needs its driver: pip install 'facet[postgres]'.") from error
-    limit = round(1000 * database.statement_seconds)
-    given: dict[str, Any] = {
-        **database.url.query,
-        "host": database.url.host or database.url.query.get("host"),
-        "port": database.url.port or database.url.query.get("port"),
-        "user": database.url.username,
-        "dbname": database.url.database,
-        "password": database.password or None,
-        "sslmode": database.sslmode,
-        "sslrootcert": None if database.sslrootcert is None else str(database.sslrootcert),
+    limit = round(1000 * options.statement_seconds)
+    parameters: dict[str, Any] = {
+        **options.url.query,
+        "host": options.url.host or options.url.query.get("host"),
+        "port": options.url.port or options.url.query.get("port"),
+        "user": options.url.username,
+        "dbname": options.url.database,
+        "password": options.password or None,
+        "sslmode": options.sslmode,
+        "sslrootcert": None if options.sslrootcert is None else str(options.sslrootcert),
         "application_name": "facet",
-        "connect_timeout": max(2, round(database.wait_seconds)),
+        "connect_timeout": max(2, round(options.wait_seconds)),
         # A peer that vanished without a word is noticed within seconds, not hours.
         "keepalives_idle": 5,
         "keepalives_interval": 2,
@@ -62,17 +62,17 @@ def open_database(database: Database) -> sa.Engine:
         "options": f"-c statement_timeout={limit} -c lock_timeout={limit} "
         f"-c idle_in_transaction_session_timeout={2 * limit} -c jit=off",
     }
-    patient = partial(PatientConnection.connect, patience=database.statement_seconds + GRACE)
-    settings = {name: _joined(value) for name, value in given.items() if value not in (None, "")}
+    connect = partial(TimedConnection.connect, patience=options.statement_seconds + GRACE)
+    settings = {name: _joined(value) for name, value in parameters.items() if value not in (None, "")}
     return sa.create_engine(
         sa.URL.create("postgresql+psycopg"),
-        creator=partial(patient, **settings),
+        creator=partial(connect, **settings),
         isolation_level="READ COMMITTED",
         hide_parameters=True,  # templates are among them: no error message may hold one
         pool_pre_ping=True,
-        pool_size=database.connections,
+        pool_size=options.connections,
         max_overflow=0,
-        pool_timeout=database.wait_seconds,
+        pool_timeout=options.wait_seconds,
         pool_recycle=1800,
     )
 

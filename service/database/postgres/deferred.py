@@ -11,12 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.database.writer import Turn
-from service.gallery.errors import GalleryBusy
-from service.index.changes import Effect
+from service.database.errors import StorageBusy
+from service.database.transaction import Transaction
 
 log = logging.getLogger(__name__)
-Work = Callable[[Turn[Effect]], Any]
+Work = Callable[[Transaction[Any]], Any]
 
 
 class Deferred:
@@ -35,7 +34,7 @@ class Deferred:
 
         Args:
             transact: Runs work in one transaction.
-            queue: Pieces that may wait; one more is refused with GalleryBusy.
+            queue: Pieces that may wait; one more is refused with StorageBusy.
             batch: Pieces in one transaction at most.
             patience: Seconds that a piece waits for others; also between two attempts.
             parting: Seconds for which `close` goes on trying.
@@ -48,9 +47,13 @@ class Deferred:
         self._thread.start()
 
     def add(self, work: Work) -> None:
-        """Take a piece. Raises: GalleryBusy when so many wait that the database must be away."""
+        """Take a piece.
+
+        Raises:
+            StorageBusy: So many wait that the database must be away.
+        """
         if len(self._waiting) >= self._queue:
-            raise GalleryBusy
+            raise StorageBusy
         self._waiting.append(work)
 
     def close(self) -> None:
@@ -73,7 +76,7 @@ class Deferred:
         """Write a batch; False when the database did not take it and the same must be tried again."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
         try:
-            self._transact(lambda turn: [work(turn) for work in batch])
+            self._transact(lambda transaction: [work(transaction) for work in batch])
         except (sa.exc.OperationalError, sa.exc.TimeoutError, sa.exc.InterfaceError):
             self._waiting.extendleft(reversed(batch))
             return False

@@ -18,7 +18,7 @@ SMALLEST = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Memtable:
     """The first `length` entries of arrays with room for more; `alive` is the only one whose entries change."""
 
     vectors: Matrix
@@ -28,9 +28,9 @@ class Block:
     length: int
 
     @staticmethod
-    def empty(dim: int, room: int = SMALLEST) -> Block:
-        """A block of no vectors with room for `room`."""
-        return Block(
+    def empty(dim: int, room: int = SMALLEST) -> Memtable:
+        """Make a memtable of no vectors with room for `room`."""
+        return Memtable(
             np.empty((room, dim), np.float32),
             np.empty(room, np.int64),
             np.empty(room, np.int64),
@@ -38,8 +38,8 @@ class Block:
             0,
         )
 
-    def extended(self, rows: Rows, groups: Rows, vectors: Matrix) -> Block:
-        """The block with more entries behind its own; shares its memory where there is room, and copies where not.
+    def extended(self, rows: Rows, groups: Rows, vectors: Matrix) -> Memtable:
+        """Return the memtable with more entries behind its own; it shares memory where there is room, or copies.
 
         Only the newest block of a line may be extended, by one thread at a time.
         """
@@ -52,29 +52,29 @@ class Block:
             (target.alive, True),
         ):
             array[self.length : end] = values
-        return Block(target.vectors, target.rows, target.groups, target.alive, end)
+        return Memtable(target.vectors, target.rows, target.groups, target.alive, end)
 
-    def without(self, rows: Rows) -> Block:
-        """A block of the living entries but for the ascending `rows`, with memory of its own."""
+    def without(self, rows: Rows) -> Memtable:
+        """Return a memtable of the living entries but for the ascending `rows`, with memory of its own."""
         kept = self.alive[: self.length].copy()
         kept[find(self.rows[: self.length], kept, rows)] = False
         positions = np.flatnonzero(kept)
-        block = Block.empty(self.vectors.shape[1], max(SMALLEST, len(positions)))
+        block = Memtable.empty(self.vectors.shape[1], max(SMALLEST, len(positions)))
         return block.extended(self.rows[positions], self.groups[positions], self.vectors[positions])
 
-    def _copied(self, room: int) -> Block:
-        grown = Block.empty(self.vectors.shape[1], room)
+    def _copied(self, room: int) -> Memtable:
+        grown = Memtable.empty(self.vectors.shape[1], room)
         for new, old in ((grown.vectors, self.vectors), (grown.rows, self.rows), (grown.groups, self.groups)):
             new[: self.length] = old[: self.length]
         grown.alive[: self.length] = self.alive[: self.length]
-        return Block(grown.vectors, grown.rows, grown.groups, grown.alive, self.length)
+        return Memtable(grown.vectors, grown.rows, grown.groups, grown.alive, self.length)
 
     def positions(self, rows: Rows) -> Rows:
-        """Where those of `rows` stand that are held and alive."""
+        """Return where those of `rows` stand that are held and alive."""
         return find(self.rows[: self.length], self.alive, rows)
 
     def nearest(self, probes: Matrix, k: int) -> tuple[NDArray[np.float32], Rows]:
-        """The k best of all entries, the dead included: (Q,k) cosines, descending, and positions."""
+        """Find the k best of all entries, the dead included: (Q,k) cosines, descending, and positions."""
         scores, positions = faiss.knn(
             probes, self.vectors[: self.length], min(k, self.length), faiss.METRIC_INNER_PRODUCT
         )
@@ -87,7 +87,7 @@ class Block:
 
 
 def find(held: Rows, alive: NDArray[np.bool_], wanted: Rows) -> Rows:
-    """Positions in the ascending `held` of those `wanted` rows that are there and alive."""
+    """Find the positions in the ascending `held` of those `wanted` rows that are there and alive."""
     if len(held) == 0 or len(wanted) == 0:
         return np.empty(0, np.int64)
     at = np.searchsorted(held, wanted)

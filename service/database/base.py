@@ -1,0 +1,68 @@
+"""What a database offers to whatever stands on it: transactions, alone or beside others, at once or soon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+
+from service.database.transaction import Transaction
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+class Database(Protocol[E]):
+    """A database whose changes of kind `E` are followed by something derived from it.
+
+    Every method may be called from any thread and raises StorageError's kinds.
+    """
+
+    engine: sa.Engine
+    """For reads that need no admission, and for tools that run beside a service."""
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn or for a connection, at this moment."""
+        ...
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` on a connection that changes nothing."""
+        ...
+
+    def change(self, work: Callable[[Transaction[E]], T]) -> T:
+        """Run `work` whole or not at all; on return it is durable, and followed."""
+        ...
+
+    def change_alone(self, work: Callable[[Transaction[E]], T]) -> T:
+        """Do the same while no other `work` of this kind runs, in whatever process."""
+        ...
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do the same for tables that nothing is derived from."""
+        return self.change_alone(lambda transaction: work(transaction.connection))
+
+    def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
+        """Run `work` soon, with another commit, and return at once. A crash may lose the last moments of it."""
+        ...
+
+    def check(self) -> None:
+        """Check that changes are possible.
+
+        Raises:
+            StorageError: They are not.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Drop from the files what was erased from the tables."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was admitted."""
+        ...
+
+    def release(self) -> None:
+        """Give connections and files back."""
+        ...

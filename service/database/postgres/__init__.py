@@ -1,0 +1,1 @@
+"""A database server: PostgreSQL, shared by any number of processes."""

@@ -1,0 +1,1 @@
+"""An embedded database: one SQLite file, one process, one thread that writes."""

@@ -1,0 +1,84 @@
+"""The database of one process, in one folder: SQLite, with one thread that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from service.database.base import Database
+from service.database.sqlite.engine import DirectoryLock, checkpoint, open_engine
+from service.database.sqlite.writer import Writer
+from service.database.transaction import Transaction, storage_errors
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+class SqliteDatabase(Database[E]):
+    """A `Database` in a folder that this process alone has open."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open or create it.
+
+        Raises:
+            StorageLocked: Another process has it open.
+            StorageError: It cannot be opened.
+        """
+        self._lock = DirectoryLock(directory)
+        try:
+            self.engine = open_engine(directory)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def start(self, apply: Callable[[Sequence[E]], None], queue: int) -> None:
+        """Begin to write; `apply` takes committed changes to whatever follows them.
+
+        Args:
+            apply: Called before those who asked for the changes go on.
+            queue: Changes that may wait; one more is refused with StorageBusy.
+        """
+        self._writer: Writer[E] = Writer(self.engine, apply, queue=queue)
+
+    @property
+    def waiting(self) -> int:
+        """Changes that wait for the one writing thread."""
+        return self._writer.waiting
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Read beside the writer: readers see the last commit."""
+        with storage_errors(), self.engine.connect() as connection:
+            return work(connection)
+
+    def change(self, work: Callable[[Transaction[E]], T]) -> T:
+        """Change in the one writing thread; whatever waits together is committed together."""
+        return self._writer.submit(work)
+
+    def change_alone(self, work: Callable[[Transaction[E]], T]) -> T:
+        """Change in the one writing thread, which is alone in any case."""
+        return self._writer.submit(work)
+
+    def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
+        """Run `work` with one of the next commits. A crash may lose the last moments of it."""
+        self._writer.defer(work)
+
+    def check(self) -> None:
+        """Check that the writer goes on."""
+        self._writer.check()
+
+    def tidy(self) -> None:
+        """Empty SQLite's log."""
+        with storage_errors():
+            checkpoint(self.engine)
+
+    def close(self) -> None:
+        """Finish what waits."""
+        self._writer.close()
+
+    def release(self) -> None:
+        """Close the file and give the folder back."""
+        self.engine.dispose()
+        self._lock.release()
