@@ -15,7 +15,7 @@ from alembic.config import Config
 
 from service.api.schemas.rollout import Case
 from service.database import migrations
-from service.database.postgres import open_database
+from service.database.postgres.engine import open_database
 from service.database.schema import decisions
 from service.gallery.replicated import open_replicated
 from service.rollout.decision_log import LogQuery, read_decisions
