@@ -49,14 +49,14 @@ def test_who_is_enrolled_is_as_before(gallery: Gallery) -> None:
     assert gallery.verify().problems == ()
     assert [subject.name for subject in gallery.subjects("default").items] == ["person-1", "person-2"]
     assert {size.templates for size in gallery.sizes()} == {2}
-    with gallery.engine.connect() as connection:
+    with gallery.database.engine.connect() as connection:
         roles = last_assignment(connection)
     assert roles is not None
     assert (roles.champion, roles.challenger) == (ANSWERED[0]["champion"], None)
 
 
 def test_logged_decisions_are_as_the_release_told_them(gallery: Gallery) -> None:
-    log = DecisionLog(gallery, Retention(1000, 1e5))
+    log = DecisionLog(gallery.database, Retention(1000, 1e5))
     champion, challenger = ANSWERED[1]["champion"], ANSWERED[1]["challenger"]
     alone, both = log.all(LogQuery(champion, None)), log.all(LogQuery(champion, challenger))
     told = [Case.of(decision).model_dump(mode="json") for decision in (*alone, *both)]
@@ -66,12 +66,12 @@ def test_logged_decisions_are_as_the_release_told_them(gallery: Gallery) -> None
 
 
 def test_new_decisions_come_after_those_of_before(gallery: Gallery) -> None:
-    log = DecisionLog(gallery, Retention(1000, 1e5))
+    log = DecisionLog(gallery.database, Retention(1000, 1e5))
     model = ANSWERED[0]["champion"]
     decision = ModelDecision(model, 0.5, 0.4, 1e-3, "match", (), 0.01)
     crops = people(1, 1, 4).astype("uint8")
     log.keep(SampledDecision("new", now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,)), None)
-    gallery.write(lambda connection: None)  # what was deferred travels along
+    gallery.database.write(lambda connection: None)  # what was deferred travels along
     assert [each.row for each in log.page(LogQuery(model, None)).items] == [len(ANSWERED) + 1, 1]
 
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from service.app import create_app
+from service.database.errors import StorageFull
 from service.database.schema import audit, replies
 from service.engine import Engine, EnrolmentOutcome, Identification, Repetition, Verification
-from service.gallery.errors import StorageFull
 from service.observation import DecisionEvent, Erasure, GroundTruth, RolesChange
 from tests.api.conftest import settings_for
 from tests.conftest import encode
@@ -116,8 +116,8 @@ def test_the_model_is_resolved_once_though_the_roles_change_in_between(
         if route != "embed":
             (decided,) = [key for key in series(client, "facet_decisions_total") if f'route="{route}"' in key]
             assert label in decided
-            services.gallery.write(lambda connection: None)  # what was deferred travels along
-            with services.gallery.engine.connect() as connection:
+            services.gallery.database.write(lambda connection: None)  # what was deferred travels along
+            with services.gallery.database.engine.connect() as connection:
                 noted = connection.scalar(sa.select(audit.c.model).where(audit.c.request_id == head["X-Request-ID"]))
             assert noted == f"{champion}@1.0.0"
         champion = "student" if champion == "teacher" else "teacher"
@@ -152,7 +152,7 @@ def test_a_repetition_is_rendered_from_the_outcome_also_after_an_erasure(
 
     first = enroll()
     subject = client.get("/v1/collections/default/subjects/ann").json()["id"]
-    engine = client.app.state.services.gallery.engine  # type: ignore[attr-defined]
+    engine = client.app.state.services.gallery.database.engine  # type: ignore[attr-defined]
     with engine.connect() as connection:
         (row,) = connection.execute(sa.select(replies.c.subject_id, replies.c.reply)).all()
     assert tuple(row) == (subject, "")
@@ -165,7 +165,7 @@ def test_an_answer_kept_as_text_by_an_earlier_version_is_given_as_it_is(client: 
     photo, head = {"images": ("i", portrait)}, {"Idempotency-Key": "once"}
     first = client.post("/v1/enroll", data={"subject": "ann"}, files=photo, headers=head)
     text = '{"of": "before"}'
-    client.app.state.services.gallery.write(  # type: ignore[attr-defined]
+    client.app.state.services.gallery.database.write(  # type: ignore[attr-defined]
         lambda connection: connection.execute(sa.update(replies).values(reply=text, outcome=None))
     )
     again = client.post("/v1/enroll", data={"subject": "ann"}, files=photo, headers=head)
