@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 import service
-from service.decision import OperatingPoint, Outcome, decide, decide_open_set, expected_fpir, matching, threshold_for
+from service.decision import OperatingPoint, Outcome, decide, decide_open_set, expected_fpir, threshold_for
 from service.face.errors import ThresholdUnsupported
 from service.face.score import Threshold, ThresholdTable, corrected_fmr
+from service.measures.matching import matches
 from tests.rollout.conftest import TEACHER_ROWS
 
 ROOT = Path(service.__file__).parent
 TABLE = ThresholdTable(TEACHER_ROWS)
 ORDERS = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
-ELSEWHERE = ("face", "bench", "index", "rollout/offline", "decision.py")
-"""The tables of thresholds themselves, rankings of scores, measurements of models, and the one place."""
+ELSEWHERE = ("face", "measures", "bench", "index", "rollout/offline")
+"""The tables of thresholds themselves, the one place, measurements of models, and rankings of scores."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def test_a_score_at_the_threshold_matches() -> None:
     threshold = Threshold(0.4, None, "given")
     assert decide(0.4, threshold) == Outcome.MATCH
     assert decide(np.nextafter(0.4, 0), threshold) == Outcome.NO_MATCH
-    assert matching(np.array([0.25, 0.5, 0.75], np.float32), 0.5).tolist() == [False, True, True]
+    assert matches(np.array([0.25, 0.5, 0.75], np.float32), 0.5).tolist() == [False, True, True]
 
 
 def test_two_subjects_too_close_to_tell_are_ambiguous() -> None:

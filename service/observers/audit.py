@@ -21,7 +21,7 @@ class Auditor:
         """Append one entry, or one for each face identified.
 
         Raises:
-            StorageError, GalleryBusy.
+            StorageError, StorageBusy.
         """
         match event.decision:
             case Verification() as verification:

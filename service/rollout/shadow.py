@@ -1,4 +1,4 @@
-"""The challenger decides a share of live requests too: after their answers, in one thread of low priority.
+"""The challenger decides a share of live requests too: beside the workers, in one thread of low priority.
 
 It may cost nothing that a caller could notice. The queue is short and what does not fit is dropped; the thread embeds
 only while a worker is free, a few faces at a time, and rests after each decision until its share of one core's time

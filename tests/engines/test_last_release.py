@@ -15,7 +15,7 @@ from alembic.config import Config
 
 from service.api.schemas.rollout import Case
 from service.database import migrations
-from service.database.postgres.engine import open_database
+from service.database.postgres.engine import connect_postgres
 from service.database.schema import decisions
 from service.gallery.replicated import open_replicated
 from service.rollout.decision_log import LogQuery, read_decisions
@@ -38,7 +38,7 @@ def test_logged_decisions_are_as_the_release_told_them(postgres: Postgres, tmp_p
         row["agree"] = None if row["agree"] is None else bool(row["agree"])
 
     database = postgres.database()
-    engine = open_database(database)
+    engine = connect_postgres(database)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with engine.connect() as connection, connection.begin():
