@@ -9,7 +9,7 @@ PIP := pip install --quiet --disable-pip-version-check -c requirements.lock
 RUN := $(DEV)/bin/python -m
 SHARED ?= ../shared
 
-.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter lock format clean help
+.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter lock docs format clean help
 
 serve: $(SERVE)/.ready ## start the service; the first start creates and prints the admin key
 	@$(SERVE)/bin/facet serve
@@ -53,6 +53,10 @@ lock: $(DEV)/.ready ## resolve requirements.lock again
 	    --no-emit-index-url --no-emit-find-links --no-emit-options --output-file requirements.lock.new pyproject.toml
 	{ sed -n '1,2p' requirements.lock; sed 's/+cpu$$//' requirements.lock.new; } > requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock && rm requirements.lock.new
+
+docs: $(DEV)/.ready ## write what is derived again: the tables of settings, the OpenAPI document
+	$(RUN) service.settings.table docs/operations.md
+	$(RUN) tests.api.openapi
 
 format: $(DEV)/.ready ## put the code into its style
 	$(RUN) ruff check --fix .

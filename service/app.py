@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from fastapi import FastAPI
@@ -36,7 +35,7 @@ from service.gallery_factory import open_gallery
 from service.index.base import Progress
 from service.keys import Keys
 from service.metrics import CollectionLabels, register_process
-from service.models import Models
+from service.models import load_models, require_rate
 from service.observation import DecisionObserver, Observers
 from service.observers.audit import Auditor
 from service.observers.decision_metrics import DecisionMetrics
@@ -55,7 +54,6 @@ from service.version import VERSION
 
 log = logging.getLogger("facet")
 
-STARTER = Path(__file__).parent / "starter"
 FIELDS_BESIDES_IMAGES = 16
 PROGRESS_SECONDS = 2.0
 
@@ -89,14 +87,14 @@ def create_app(
             made.
         observers: Are told of every decision, after those that the service brings along.
     """
-    series = Series.register(settings.metric_collections)
+    series = Series.register(settings.limits.metric_collections)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         begun = time.perf_counter()
         with ExitStack() as stack:
             app.state.services = services = _start(stack, settings, series, observers)
-            if settings.anonymous:
+            if settings.access.anonymous:
                 log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
             elif announce is not None and (key := services.keys.create_first()) is not None:
                 announce(key)
@@ -115,7 +113,7 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(health.router)
-    app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.metrics_public))
+    app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.access.metrics_public))
     app.include_router(web_page.router)
     web_page.mount_files(app)
     app.openapi = lambda: openapi_document.document(app)  # type: ignore[method-assign]
@@ -142,10 +140,13 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         ModelError, StorageError.
     """
     with ExitStack() as stack:
-        registry = Registry.scan(model_directories(settings))
+        registry = Registry.scan(settings.model_directories)
         for fault in registry.faults:
             log.error("a model was left out: %s", fault)
-        models = Models.load(registry, settings.detector, settings.models, settings.default_model)
+        models = load_models(registry, settings.inference)
+        require_rate(models, "FACET_DEFAULT_FMR", settings.decisions.default_fmr)
+        if settings.rollout.renew_fmr is not None:
+            require_rate(models, "FACET_RENEW_FMR", settings.rollout.renew_fmr)
         models.exercise()
         models.register(series.registry)
         gallery = stack.enter_context(closing(open_gallery(settings, _telling(), storage_seconds(series.registry))))
@@ -153,15 +154,19 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
-        executor = stack.enter_context(closing(Executor(settings.worker_count, settings.queue_limit)))
+        executor = stack.enter_context(closing(Executor(settings.inference.worker_count, settings.limits.queue_limit)))
         executor.register(series.registry)
         register_gallery(series.registry, gallery)
-        if settings.database is None:
-            register_disk(series.registry, settings.data)
+        if settings.database.url is None:
+            register_disk(series.registry, settings.storage.data)
         perception = Perception(
-            models.detector, ImageLimits(settings.max_image_bytes, settings.max_image_pixels), QualityLimits()
+            models.detector,
+            ImageLimits(max_bytes=settings.limits.max_image_bytes, max_pixels=settings.limits.max_image_pixels),
+            QualityLimits(),
         )
-        engine_limits = EngineLimits(settings.default_fmr, settings.ambiguous_margin)
+        engine_limits = EngineLimits(
+            default_fmr=settings.decisions.default_fmr, ambiguous_margin=settings.decisions.ambiguous_margin
+        )
 
         roles = Roles(models, database)
 
@@ -172,8 +177,10 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         readiness = Readiness(quick=check, thorough=models.exercise)
         readiness.register(series.registry)
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
-        decision_log = DecisionLog(database, Retention(settings.comparison_rows, settings.comparison_days))
-        budget = Budget(settings.shadow_queue, settings.shadow_cpu)
+        decision_log = DecisionLog(
+            database, Retention(rows=settings.rollout.comparison_rows, days=settings.rollout.comparison_days)
+        )
+        budget = Budget(queue=settings.rollout.shadow_queue, cpu=settings.rollout.shadow_cpu)
         rollout_metrics, backfill_metrics = RolloutMetrics(series.registry), BackfillMetrics(series.registry)
         shadow = stack.enter_context(
             closing(
@@ -183,10 +190,14 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         register_roles(series.registry, roles, shadow.waiting)
         reembeddings = Reembeddings(models, database, roles)
         register_jobs(series.registry, reembeddings.latest, roles.name_of)
-        keyring, busy = settings.keyring, executor.is_occupied
+        keyring, busy = settings.storage.keyring, executor.is_occupied
         reembedder = stack.enter_context(closing(Reembedder(models, database, keyring, backfill_metrics, busy)))
         observed_templates = stack.enter_context(
-            closing(ObservedTemplates(models, database, keyring, audit_log, backfill_metrics, settings.renew_fmr, busy))
+            closing(
+                ObservedTemplates(
+                    models, database, keyring, audit_log, backfill_metrics, settings.rollout.renew_fmr, busy
+                )
+            )
         )
         yield Services(
             settings=settings,
@@ -201,9 +212,13 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             observed_templates=observed_templates,
             keys=Keys(database.engine),
             executor=executor,
-            intake=Intake(settings.max_pending_bytes),
-            body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),
-            rate=RateLimit(settings.rate_limit),
+            intake=Intake(settings.limits.max_pending_bytes),
+            body_limits=BodyLimits(
+                max_bytes=settings.limits.max_body_bytes,
+                max_parts=MAX_IMAGES + FIELDS_BESIDES_IMAGES,
+                seconds=settings.limits.body_seconds,
+            ),
+            rate=RateLimit(settings.limits.rate_limit),
             series=series.registry,
             request_metrics=series.requests,
             observers=Observers(
@@ -237,9 +252,3 @@ def _telling() -> Callable[[Progress], None]:
             )
 
     return log_progress
-
-
-def model_directories(settings: Settings) -> list[Path]:
-    """Where models are looked for, the first first: as set, then beside the data, then those that come along."""
-    own = [directory for directory in (settings.data / "models", STARTER) if directory.is_dir()]
-    return [*settings.model_dirs, *own]

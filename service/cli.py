@@ -64,13 +64,13 @@ def serve(
     typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
     uvicorn.run(
         create_app(settings, announce=lambda key: typer.echo(welcome(address, key))),
-        host=settings.host,
-        port=settings.port,
+        host=settings.server.host,
+        port=settings.server.port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=round(settings.shutdown_seconds),
+        timeout_graceful_shutdown=round(settings.server.shutdown_seconds),
     )
 
 
@@ -83,14 +83,14 @@ def _end(*_: object) -> None:
 def config(data: DataOption = None) -> None:
     """Print the settings in force, as they could stand in a `.env` file."""
     settings = settings_for(data)
-    for name, field in Settings.model_fields.items():
-        typer.echo(f"# {field.description}\nFACET_{name.upper()}={settings.text_of(name)}\n")
+    for variable in Settings.variables():
+        typer.echo(f"# {Settings.description_of(variable)}\n{variable}={settings.text_of(variable)}\n")
 
 
 def address_of(settings: Settings) -> str:
     """An address at which this machine reaches the service."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://{host}:{settings.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
+    return f"http://{host}:{settings.server.port}"
 
 
 def welcome(address: str, key: str) -> str:

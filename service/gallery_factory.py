@@ -29,7 +29,9 @@ def open_gallery(
     if options is None:
         from service.gallery.embedded import open_embedded  # noqa: PLC0415
 
-        return open_embedded(settings.data, keyring=settings.keyring, progress=progress, observe=observe)
+        return open_embedded(
+            settings.storage.data, keyring=settings.storage.keyring, progress=progress, observe=observe
+        )
     from service.gallery.replicated import open_replicated  # noqa: PLC0415
 
     return open_replicated(options, milvus_of(settings), observe=observe)
@@ -42,35 +44,37 @@ def connect_database(settings: Settings) -> sa.Engine:
         StorageError: It cannot be opened.
     """
     options = database_of(settings)
-    return open_engine(settings.data) if options is None else connect_postgres(options)
+    return open_engine(settings.storage.data) if options is None else connect_postgres(options)
 
 
 def database_of(settings: Settings) -> PostgresOptions | None:
     """Return the database server that keeps the gallery, None when a file does."""
-    if settings.database is None:
+    server = settings.database
+    if server.url is None:
         return None
     return PostgresOptions(
-        sa.make_url(settings.database),
-        settings.database_password.get_secret_value(),
-        settings.database_sslmode,
-        settings.database_sslrootcert,
-        settings.database_connections,
-        settings.database_queue,
-        settings.database_wait_seconds,
-        settings.database_statement_seconds,
+        url=sa.make_url(server.url),
+        password=server.password.get_secret_value(),
+        sslmode=server.sslmode,
+        sslrootcert=server.sslrootcert,
+        connections=server.connections,
+        queue=server.queue,
+        wait_seconds=server.wait_seconds,
+        statement_seconds=server.statement_seconds,
     )
 
 
 def milvus_of(settings: Settings) -> Server | None:
     """Return the Milvus that searches, None when another index does."""
-    if settings.milvus is None:
+    server = settings.milvus
+    if server.url is None:
         return None
     from service.index.milvus.client import Server  # noqa: PLC0415 - as above
 
     return Server(
-        settings.milvus,
-        settings.milvus_user,
-        settings.milvus_password.get_secret_value(),
-        settings.milvus_sslrootcert,
-        settings.milvus_seconds,
+        address=server.url,
+        user=server.user,
+        password=server.password.get_secret_value(),
+        sslrootcert=server.sslrootcert,
+        seconds=server.seconds,
     )

@@ -62,11 +62,11 @@ def configure(settings: Settings) -> None:
             "handlers": {
                 "stderr": {
                     "class": "logging.StreamHandler",
-                    "formatter": settings.log_format,
+                    "formatter": settings.logs.format,
                     "filters": ["request_id"],
                 }
             },
-            "root": {"level": settings.log_level.upper(), "handlers": ["stderr"]},
+            "root": {"level": settings.logs.level.upper(), "handlers": ["stderr"]},
             # The edge writes a better access log: with ids, without query strings.
             "loggers": {
                 "uvicorn.access": {"level": "WARNING"},

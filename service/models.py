@@ -12,11 +12,13 @@ from service.face.align import CROP
 from service.face.cross_model import Calibration, Strictest, Thresholds, read_pairs
 from service.face.detect import DetectionLimits, Detector
 from service.face.embed import Embedder
-from service.face.errors import ModelNotFound
+from service.face.errors import ModelNotFound, ThresholdUnsupported
 from service.face.manifest import Manifest
 from service.face.registry import Registry
 from service.face.score import ThresholdTable
 from service.face.session import Runtime
+from service.settings import SettingsInvalid
+from service.settings.decisions import Inference
 
 
 class Models:
@@ -149,3 +151,34 @@ def digests_of_space(model: Manifest, known: Iterable[Manifest]) -> tuple[str, .
     """Digests of the known embedders that share a model's space, its own first."""
     others = (each.sha256 for each in known if each.space == model.space and each.sha256 != model.sha256)
     return (model.sha256, *others)
+
+
+def load_models(registry: Registry, inference: Inference) -> Models:
+    """Verify and load the models that the settings name. Raises: ModelError."""
+    return Models.load(
+        registry, detector=inference.detector, embedders=inference.models, default=inference.default_model
+    )
+
+
+def require_rate(models: Models, variable: str, fmr: float) -> None:
+    """Check that a false match rate which a setting asks for is one that some loaded model can decide at.
+
+    Models without any calibration decide at scores that callers give; without others, there is nothing to check.
+
+    Raises: SettingsInvalid, with the rates that each model supports.
+    """
+    tables = {embedder.manifest.identity: models.thresholds(embedder) for embedder in models.embedders}
+    calibrated = {name: table for name, table in tables.items() if table.rates}
+    if calibrated and not any(_supports(table, fmr) for table in calibrated.values()):
+        ranges = ", ".join(f"{name} {table.rates[-1]:g} to {table.rates[0]:g}" for name, table in calibrated.items())
+        raise SettingsInvalid(
+            f"{variable}: no loaded model supports a false match rate of {fmr:g}; supported: {ranges}"
+        )
+
+
+def _supports(table: ThresholdTable, fmr: float) -> bool:
+    try:
+        table.at(fmr)
+    except ThresholdUnsupported:
+        return False
+    return True

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli import address_of, app, welcome
-from service.settings import Settings
+from service.settings import Settings, read_settings
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_spec_without_an_address_says_what_to_give(data: Path, spare: tuple[Pa
 
 
 def test_the_first_start_prints_a_line_that_can_be_pasted() -> None:
-    settings = Settings(_env_file=None, host="0.0.0.0", port=8123)  # type: ignore[call-arg]
+    settings = read_settings(env_file=None, host="0.0.0.0", port=8123)
     assert address_of(settings) == "http://127.0.0.1:8123"
     printed = welcome(address_of(settings), "facet_x_y")
     assert 'curl -H "Authorization: Bearer facet_x_y" http://127.0.0.1:8123/v1/' in printed

@@ -1,4 +1,4 @@
-"""Every setting is documented, read from one variable, and checked."""
+"""Every setting is described once, read from one variable, and checked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings, SettingsInvalid, read_settings
+from service.settings.table import with_tables
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "operations.md"
 ROW = re.compile(r"^\| `(FACET_[A-Z_]+)` \| (?:`(.*?)`)? ?\| (.+) \|$", re.MULTILINE)
@@ -24,19 +25,32 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = {name: default for name, default, _ in ROW.findall(DOCUMENT.read_text())}
     settings = read_settings()
-    assert documented == {f"FACET_{name.upper()}": settings.text_of(name) for name in Settings.model_fields}
+    assert documented == {name: settings.text_of(name) for name in Settings.variables()}
+
+
+def test_the_document_is_written_from_the_descriptions() -> None:
+    written = DOCUMENT.read_text()
+    assert with_tables(written) == written, "make docs writes the tables again"
 
 
 def test_every_setting_describes_itself() -> None:
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [name for name in Settings.variables() if not Settings.description_of(name)] == []
+
+
+def test_each_setting_lies_with_what_it_sets() -> None:
+    settings = read_settings(database="postgresql://facet@db/facet", database_password="secret", milvus_seconds=3)
+    assert settings.database.password.get_secret_value() == "secret"
+    assert (settings.milvus.seconds, settings.index) == (3, "pgvector")
+    assert Settings.variables()["FACET_DATABASE"] == ("database", "url")
+    assert Settings.variables()["FACET_MAX_IMAGE_BYTES"] == ("limits", "max_image_bytes")
 
 
 def test_what_is_printed_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     given = read_settings(
         model_dirs=(Path("a"), Path("b")), models=("x", "y@1.0.0"), anonymous=True, default_model="x", rate="5/second"
     )
-    for name in Settings.model_fields:
-        monkeypatch.setenv(f"FACET_{name.upper()}", given.text_of(name))
+    for name in Settings.variables():
+        monkeypatch.setenv(name, given.text_of(name))
     assert read_settings() == given
 
 
@@ -51,6 +65,9 @@ def test_what_is_printed_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> N
         ("QUEUE_LIMIT", "-1"),
         ("LOG_FORMAT", "xml"),
         ("MAX_PENDING_BYTES", "4096"),
+        ("DATABASE", "mysql://host/name"),
+        ("DATABASE_CONNECTIONS", "1"),
+        ("INDEX", "milvus"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -59,11 +76,56 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
         read_settings()
 
 
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_PORT", "http")
+    monkeypatch.setenv("FACET_RATE", "quick")
+    with pytest.raises(SettingsInvalid, match=r"FACET_PORT: .*; FACET_RATE: "):
+        read_settings()
+
+
+def test_a_wrong_secret_is_named_and_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_TEMPLATE_KEYS", "geheim")
+    with pytest.raises(SettingsInvalid, match="FACET_TEMPLATE_KEYS") as caught:
+        read_settings()
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("FACET_DEFAULT_FMRR", "FACET_DEFAULT_FMR"), ("facet_prot", "FACET_PORT"), ("FACET_XYZZY", "")]
+)
+def test_a_variable_that_is_no_setting_is_refused_with_the_nearest_that_is_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, near: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsInvalid, match=f"{name.upper()} is no setting of Facet") as caught:
+        read_settings()
+    assert (f"did you mean {near}?" in str(caught.value)) == bool(near)
+
+
+def test_a_misspelt_line_of_the_dotenv_file_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FACET_PROT=1\n")
+    with pytest.raises(SettingsInvalid, match="did you mean FACET_PORT"):
+        read_settings()
+    assert read_settings(env_file=None).server.port == 8000
+
+
+def test_variables_of_training_and_of_the_compose_file_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FACET_TRAIN_DATA", "FACET_PUBLISH", "FACET_MEMORY"):
+        monkeypatch.setenv(name, "x")
+    assert read_settings().server.port == 8000
+
+
+@pytest.mark.parametrize("level", ["INFO", "Info", "info"])
+def test_words_are_read_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setenv("FACET_LOG_LEVEL", level)
+    assert read_settings().logs.level == "info"
+
+
 def test_false_is_false(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACET_ANONYMOUS", "false")
-    assert read_settings().anonymous is False
+    assert read_settings().access.anonymous is False
 
 
 def test_a_dotenv_file_is_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FACET_PORT=8123\nUNRELATED=1\n")
-    assert read_settings().port == 8123
+    assert read_settings().server.port == 8123

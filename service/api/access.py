@@ -72,7 +72,7 @@ async def _identify(request: Request, services: Services, text: str | None) -> C
         if key is None:  # the first time it takes a hash, or the record lies elsewhere
             key = await anyio.to_thread.run_sync(services.keys.verify, text)
         return Caller(f"key:{key.id}", key)
-    if services.settings.anonymous:
+    if services.settings.access.anonymous:
         return Caller(f"address:{request.client.host if request.client else 'unknown'}", None)
     raise KeyRequired("send a key: `Authorization: Bearer <key>` or `X-API-Key: <key>`; `facet keys create` makes one")
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.app import model_directories
 from service.bench.errors import BenchError
 from service.face.align import CROP
 from service.face.registry import Registry
-from service.models import Models
+from service.models import load_models
 from service.settings import Settings
 
 SIZES = (1, 2, 4, 8, 16)
@@ -27,9 +26,7 @@ def measure_batches(settings: Settings, rounds: int, sizes: Sequence[int] = SIZE
     """
     if rounds < 1:
         raise BenchError("at least one round is needed")
-    models = Models.load(
-        Registry.scan(model_directories(settings)), settings.detector, settings.models, settings.default_model
-    )
+    models = load_models(Registry.scan(settings.model_directories), settings.inference)
     crops = np.random.default_rng(SEED).integers(0, 256, (max(sizes), CROP, CROP, 3), dtype=np.uint8)
     found: dict[str, dict[int, float]] = {}
     for embedder in models.embedders:

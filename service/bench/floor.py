@@ -15,7 +15,6 @@ from typing import cast
 import cv2
 import numpy as np
 
-from service.app import model_directories
 from service.bench.errors import BenchError
 from service.errors import FacetError
 from service.face.align import align
@@ -24,7 +23,7 @@ from service.face.embed import Embedder
 from service.face.image import ImageLimits, decode
 from service.face.registry import Registry
 from service.face.score import cosine
-from service.models import Models
+from service.models import load_models
 from service.settings import Settings
 
 STAGES = ("decode", "detect", "align", "embed")
@@ -69,10 +68,10 @@ def measure_floor(settings: Settings, photos: Sequence[bytes], seconds: float) -
     return Floor(rate, cores, {stage: 1000 * total / (2 * pairs) for stage, total in spent.items()}, processes)
 
 
-def load_models(settings: Settings) -> tuple[Detector, Embedder]:
+def served_models(settings: Settings) -> tuple[Detector, Embedder]:
     """The detector and the default embedder that the service loads with these settings. Raises: ModelError."""
-    registry = Registry.scan(model_directories(settings))
-    models = Models.load(registry, settings.detector, settings.models, settings.default_model)
+    registry = Registry.scan(settings.model_directories)
+    models = load_models(registry, settings.inference)
     return models.detector, models.default
 
 
@@ -106,8 +105,8 @@ def _work(settings: Settings, photos: Sequence[bytes], seconds: float, together:
 
 def _loop(settings: Settings, photos: Sequence[bytes], seconds: float, together: Barrier) -> _Result:
     cv2.setNumThreads(1)  # as the service does; a process per core needs no more
-    detector, embedder = load_models(settings)
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    detector, embedder = served_models(settings)
+    limits = ImageLimits(max_bytes=settings.limits.max_image_bytes, max_pixels=settings.limits.max_image_pixels)
     spent = dict.fromkeys(STAGES, 0.0)
     for first in range(len(photos)):  # every photograph once, to warm up
         _compare(photos, first, detector, embedder, limits, spent)

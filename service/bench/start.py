@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from service.api.schemas.requests import DEFAULT_COLLECTION
-from service.bench.floor import load_models
+from service.bench.floor import served_models
 from service.bench.server import Server, make_key
 from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
@@ -40,7 +40,7 @@ def measure_start(settings: Settings, folder: Path, templates: int, tell: Callab
     """Enrol random templates of the default model, then start the service twice. Raises: BenchError."""
     data = folder / "data"
     make_key(data)
-    _, embedder = load_models(settings)
+    _, embedder = served_models(settings)
     tell(f"enrolling {templates} templates")
     fill_gallery(data, embedder.digest, embedder.dim, templates)
     seconds, cpu = [], []

@@ -12,13 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.app import model_directories
 from service.commands.settings import DataOption, settings_for
 from service.database.transaction import storage_errors
 from service.face.registry import Registry
 from service.gallery import template_coverage as covering
 from service.gallery_factory import connect_database, open_gallery
-from service.models import Models, digests_of_space
+from service.models import digests_of_space, load_models
 from service.rollout.backfill.jobs import CANCELLED, Job, end_job, list_jobs, start_job
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.roles import Roles
@@ -36,7 +35,7 @@ CollectionOption = Annotated[str | None, typer.Option(help="Only this collection
 def coverage(model: ModelArgument, data: DataOption = None) -> None:
     """Count whom a model can find, collection by collection, and how the others could be reached."""
     settings = settings_for(data)
-    registry = Registry.scan(model_directories(settings))
+    registry = Registry.scan(settings.model_directories)
     manifest = registry.find(model).manifest
     space = digests_of_space(manifest, [folder.manifest for folder in registry.folders("embedder")])
     with _record(settings) as engine, storage_errors(), engine.connect() as connection:
@@ -57,10 +56,10 @@ def start(
 ) -> None:
     """Ask the service to make a model's templates from kept crops; it begins within a second, or when it starts."""
     settings = settings_for(data)
-    digest = Registry.scan(model_directories(settings)).find(model).manifest.sha256
+    digest = Registry.scan(settings.model_directories).find(model).manifest.sha256
     principal = f"command:{getpass.getuser()}"
     with _record(settings) as engine, storage_errors(), _writing(engine) as connection:
-        job = start_job(connection, principal, digest, collection, rate or settings.reembed_rate)
+        job = start_job(connection, principal, digest, collection, rate or settings.rollout.reembed_rate)
     typer.echo(f"job {job.id}: {job.total} faces")
 
 
@@ -68,7 +67,7 @@ def start(
 def status(data: DataOption = None) -> None:
     """Show the jobs and how far they are, the newest first."""
     settings = settings_for(data)
-    names = {f.manifest.sha256: f.manifest.identity for f in Registry.scan(model_directories(settings)).folders()}
+    names = {f.manifest.sha256: f.manifest.identity for f in Registry.scan(settings.model_directories).folders()}
     with _record(settings) as engine:
         jobs = list_jobs(engine).items
     table = Table("job", "model", "collection", "state", "faces", "made", "failed", "left", "a second")
@@ -93,9 +92,9 @@ def drop(
 ) -> None:
     """Drop every template of a model that the champion does not need. The service must be stopped."""
     settings = settings_for(data)
-    registry = Registry.scan(model_directories(settings))
+    registry = Registry.scan(settings.model_directories)
     digest = registry.find(model).manifest.sha256
-    models = Models.load(registry, settings.detector, settings.models, settings.default_model)
+    models = load_models(registry, settings.inference)
     with closing(open_gallery(settings)) as gallery:
         receipt = Reembeddings(models, gallery.database, Roles(models, gallery.database)).drop(digest, collection)
     typer.echo(f"{receipt.templates} templates dropped, receipt {receipt.id}")

@@ -57,7 +57,7 @@ def reseal_(data: DataOption = None) -> None:
 
     The service must be stopped. With `none` in the first place everything is stored in the clear again.
     """
-    keyring = settings_for(data).keyring
+    keyring = settings_for(data).storage.keyring
     with _opened(data) as gallery, Console(stderr=True).status("") as status:
         done = reseal(gallery, keyring, lambda count: status.update(f"{count} values"))
     typer.echo(f"{done} values sealed again")
@@ -79,7 +79,7 @@ def export(
     engine = connect_database(settings)
     try:
         with _counting() as told:
-            moved = exports.export(engine, file, collection, told, keyring=settings.keyring)
+            moved = exports.export(engine, file, collection, told, keyring=settings.storage.storage.keyring)
     finally:
         engine.dispose()
     _moved("exported", moved)
@@ -95,7 +95,7 @@ def import_(
 ) -> None:
     """Read an archive into the gallery; interrupted, it goes on when it is run again. The service must be stopped."""
     with _opened(data) as gallery, _counting() as told:
-        moved = imports.restore(gallery.database, file, conflict, told, keyring=settings_for(data).keyring)
+        moved = imports.restore(gallery.database, file, conflict, told, keyring=settings_for(data).storage.keyring)
     _moved("imported", moved)
 
 
@@ -156,7 +156,7 @@ def bench(
         [dataclasses.astuple(row) for row in measure.measure_stalls(sizes[-1], dim, seconds)],
     )
     if starts:
-        parent = settings_for(data).data
+        parent = settings_for(data).storage.data
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix="bench-") as folder:
             _table(
@@ -176,7 +176,7 @@ def bench(
 def _bench_engine(engine: str, count: int, dim: int, seconds: float, data: Path | None) -> None:
     from service.bench.gallery import engines  # noqa: PLC0415 - as above
 
-    parent = data or read_settings(index=engine).data
+    parent = data or read_settings(index=engine).storage.data
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix="bench-") as folder:
         settings = read_settings(data=Path(folder) / "data", index=engine)

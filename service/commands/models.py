@@ -11,7 +11,6 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.table import Table
 
-from service.app import model_directories
 from service.commands.settings import DataOption, settings_for
 from service.face.download import download
 from service.face.errors import ModelError, ModelInvalid
@@ -112,11 +111,11 @@ def _pinned(spec: ModelSpec, digest: str) -> ModelSpec:
 
 
 def _registry(data: Path | None) -> Registry:
-    return Registry.scan(model_directories(settings_for(data)))
+    return Registry.scan(settings_for(data).model_directories)
 
 
 def _target(into: Path | None, data: Path | None) -> Path:
-    return into or settings_for(data).data / "models"
+    return into or settings_for(data).storage.data / "models"
 
 
 def _fault(folder: ModelFolder) -> ModelError | None:

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from service.app import model_directories
 from service.commands.settings import DataOption, settings_for
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits
@@ -59,10 +58,10 @@ def compare(
     if (pairs is None) == (people is None):
         raise typer.BadParameter("give --pairs or --people, exactly one of them")
     settings = settings_for(data)
-    registry = Registry.scan(model_directories(settings))
+    registry = Registry.scan(settings.model_directories)
     photographs = read_pairs(pairs) if pairs is not None else read_people(people or Path())
-    loaded = Models.load(registry, detector or settings.detector, models)
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    loaded = Models.load(registry, detector or settings.inference.detector, models)
+    limits = ImageLimits(max_bytes=settings.limits.max_image_bytes, max_pixels=settings.limits.max_image_pixels)
     perception = Perception(loaded.detector, limits, QualityLimits())
     with Progress(console=Console(stderr=True), transient=True) as progress:
         tasks = {
@@ -98,7 +97,7 @@ def report_live(
 ) -> None:
     """Report how two models decided the same live requests. Works beside a running service."""
     settings = settings_for(data)
-    registry = Registry.scan(model_directories(settings))
+    registry = Registry.scan(settings.model_directories)
     engine = connect_database(settings)
     try:
         with engine.connect() as connection:

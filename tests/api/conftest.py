@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from service.api.services import Services
 from service.app import create_app
 from service.keys import Scope
-from service.settings import Settings
+from service.settings import Settings, read_settings
 from tests.conftest import encode
 
 TRIALS = 10_000_000
@@ -70,7 +70,7 @@ def calibrated(directories: tuple[Path, ...], target: Path) -> tuple[Path, ...]:
 
 def settings_for(data: Path, model_dirs: tuple[Path, ...], **given: Any) -> Settings:
     """Settings that owe nothing to the environment's own files."""
-    return Settings(_env_file=None, data=data, model_dirs=model_dirs, **{"rate": "off", **given})
+    return read_settings(env_file=None, data=data, model_dirs=model_dirs, **{"rate": "off", **given})
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import read_settings
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 
 def current() -> str:
     """The OpenAPI document of the application as it is now, indented JSON."""
-    app = create_app(Settings(_env_file=None))  # type: ignore[call-arg]
+    app = create_app(read_settings(env_file=None))
     return json.dumps(app.openapi(), indent=1, ensure_ascii=False) + "\n"
 
 

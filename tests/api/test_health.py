@@ -120,7 +120,7 @@ def test_the_gallery_the_models_and_the_process_are_told(running: Running, astro
         }
         assert value(found, "facet_model_info", **labels) == 1
     assert value(found, "process_resident_memory_bytes") > 1e6
-    assert value(found, "facet_workers") == running.services.settings.worker_count
+    assert value(found, "facet_workers") == running.services.settings.inference.worker_count
     assert value(found, "facet_startup_seconds") > 0
     assert value(found, "facet_disk_size_bytes") >= value(found, "facet_disk_free_bytes") > 0
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from service.app import create_app
 from service.bench.errors import BenchError
-from service.bench.floor import STAGES, Floor, load_models, measure_floor
+from service.bench.floor import STAGES, Floor, measure_floor, served_models
 from service.bench.load import Load
 from service.bench.memory import Memory, mixed
 from service.bench.photos import read_photos
@@ -25,7 +25,7 @@ from service.bench.start import fill_gallery
 from service.bench.throughput import Round, Throughput, verifications
 from service.cli import app
 from service.gallery.embedded import open_embedded
-from service.settings import Settings
+from service.settings import Settings, read_settings
 from tests.conftest import encode
 
 LOAD = Load(ok=100, refused=0, failed=0, lost=0, seconds=10, p50=0.1, p95=0.2, p99=0.3, generator_seconds=0.5)
@@ -34,7 +34,7 @@ LOAD = Load(ok=100, refused=0, failed=0, lost=0, seconds=10, p50=0.1, p95=0.2, p
 @pytest.fixture
 def settings(model_dirs: tuple[Path, ...], tmp_path: Path) -> Settings:
     """Settings with real models and data of their own."""
-    return Settings(data=tmp_path / "data", model_dirs=model_dirs)
+    return read_settings(data=tmp_path / "data", model_dirs=model_dirs)
 
 
 @pytest.mark.engines
@@ -56,15 +56,15 @@ def test_a_photograph_without_a_face_stops_the_floor(settings: Settings) -> None
 
 
 def test_the_gallery_is_filled_with_as_many_templates_as_asked(settings: Settings) -> None:
-    _, embedder = load_models(settings)
-    fill_gallery(settings.data, embedder.digest, embedder.dim, 25)
-    with closing(open_embedded(settings.data)) as gallery:
+    _, embedder = served_models(settings)
+    fill_gallery(settings.storage.data, embedder.digest, embedder.dim, 25)
+    with closing(open_embedded(settings.storage.data)) as gallery:
         assert gallery.count("default", embedder.digest) == 25
         assert sorted(subject.faces for subject in gallery.subjects("default").items) == [5, 10, 10]
 
 
 def test_every_kind_of_request_is_answered_as_meant(settings: Settings) -> None:
-    key = make_key(settings.data)
+    key = make_key(settings.storage.data)
     answers: Counter[int] = Counter()
     with TestClient(create_app(settings)) as client:
         for shot in [*verifications(read_photos(None)), *mixed(read_photos(None))]:

@@ -11,7 +11,7 @@ import yaml
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import read_settings
 from tests.conftest import ROOT
 from tests.deploy.queries import (
     DASHBOARDS,
@@ -28,7 +28,7 @@ from tests.deploy.queries import (
 @pytest.fixture(scope="module")
 def exposed(model_dirs: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Names of the metrics that a running service exposes."""
-    settings = Settings(data=tmp_path_factory.mktemp("data"), model_dirs=model_dirs)
+    settings = read_settings(data=tmp_path_factory.mktemp("data"), model_dirs=model_dirs)
     with TestClient(create_app(settings)) as client:
         text = client.get("/metrics").raise_for_status().text
     names = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))

@@ -43,7 +43,7 @@ def variables(container: dict[str, Any]) -> set[str]:
     return {variable["name"] for variable in container["env"]}
 
 
-SETTINGS = {f"FACET_{name.upper()}" for name in Settings.model_fields}
+SETTINGS = set(Settings.variables())
 
 
 @pytest.mark.parametrize("name", ["postgres", "milvus"])
@@ -77,6 +77,7 @@ def test_pods_have_no_privileges_and_set_what_there_is(kind: str) -> None:
     pod = workload["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False, "for a service named facet it sets FACET_PORT=tcp://..."
     (container,) = pod["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,

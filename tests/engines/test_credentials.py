@@ -45,7 +45,7 @@ def settings(server: Postgres, host: str = "127.0.0.1", **given: object) -> Sett
         "database_sslmode": "verify-full",
         **given,
     }
-    return Settings(_env_file=None, **named)  # type: ignore[call-arg, arg-type]
+    return read_settings(env_file=None, **named)
 
 
 def test_verify_full_passes_with_the_authority(server: Postgres, authority: Authority) -> None:

@@ -17,7 +17,7 @@ from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from service.gallery_factory import milvus_of
 from service.index.milvus.client import MilvusCopy, Server
-from service.settings import Settings
+from service.settings import read_settings
 from tests.engines.dying import ANN, DIGEST
 from tests.engines.milvus import PASSWORD, Milvus
 from tests.engines.postgres import Postgres
@@ -35,8 +35,8 @@ def test_milvus_is_told_the_password_and_nobody_else(caplog: pytest.LogCaptureFi
     try:
         guarded.start()
         named = {"milvus": guarded.address, "milvus_user": "root", "index": "milvus", "database": "postgresql://a@b/c"}
-        right = milvus_of(Settings(_env_file=None, **named, milvus_password=PASSWORD))  # type: ignore[call-arg, arg-type]
-        wrong = milvus_of(Settings(_env_file=None, **named, milvus_password="wr0ng-one"))  # type: ignore[call-arg, arg-type]
+        right = milvus_of(read_settings(env_file=None, **named, milvus_password=PASSWORD))
+        wrong = milvus_of(read_settings(env_file=None, **named, milvus_password="wr0ng-one"))
         assert right is not None
         assert wrong is not None
         with closing(MilvusCopy(right, "store")) as copy:

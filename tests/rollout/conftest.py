@@ -18,7 +18,7 @@ from service.app import create_app
 from service.face.manifest import CalibratedThreshold
 from service.face.model_import import ModelSpec, add_model
 from service.face.registry import ModelFolder, Registry
-from service.settings import Settings
+from service.settings import read_settings
 from tests.conftest import encode
 
 TRIALS = 1_000_000
@@ -93,11 +93,11 @@ def start(zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path) -> Iterator[S
         def start(*models: str, first: tuple[Path, ...] = (), **settings: object) -> TestClient:
             running.close()  # the one before gives the data folder free
             given = {"anonymous": True, "workers": 1, "rate": "off", **settings}
-            chosen = Settings(
+            chosen = read_settings(
                 data=tmp_path / "data",
                 model_dirs=(*first, zoo, *model_dirs),
                 models=models,
-                **given,  # type: ignore[arg-type]
+                **given,
             )
             return running.enter_context(TestClient(create_app(chosen)))
 

@@ -90,7 +90,7 @@ def start_reembedding(
     It goes on after a restart. Requests go first, and all are answered as before until the model is promoted.
     """
     _reach(caller, fields.collection)
-    rate = fields.rate or services.settings.reembed_rate
+    rate = fields.rate or services.settings.rollout.reembed_rate
     job = services.reembeddings.start(caller.principal, fields.model, fields.collection, rate)
     services.reembedder.wake()
     services.publish(request, TemplatesChange("reembed", job.model), fields.collection)

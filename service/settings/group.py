@@ -1,0 +1,76 @@
+"""What settings that belong together have in common: where they are read from, and how their values are spelt."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "FACET_"
+DOTENV = Path(".env")
+SECRETS = Path("/run/secrets")
+
+
+class Group(BaseSettings):
+    """Settings that belong together; the class docstring is their heading in the documents.
+
+    A field is read from the variable `env_prefix` + its name in capitals, or from the one that its alias spells out,
+    then from the file `.env`, then from a file of that name among the container's secrets.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        # Where containers are given secrets as files: facet_database_password and the like.
+        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,  # it may be a password
+    )
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """The names of the environment variables, each with the name of its field."""
+        prefix = cls.model_config["env_prefix"]
+        return {
+            field.validation_alias if isinstance(field.validation_alias, str) else f"{prefix}{name.upper()}": name
+            for name, field in cls.model_fields.items()
+        }
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _split_names(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _split_paths(value: object) -> object:
+    return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+
+AnyCase = BeforeValidator(_lower)
+"""For a word of a fixed choice: INFO is info."""
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
+"""Names, separated by commas in a variable."""
+
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
+"""Paths, separated by the system's path separator in a variable."""
+
+
+def text_of(value: object) -> str:
+    """A setting's value as its variable would hold it; a secret is masked."""
+    if isinstance(value, tuple):
+        return (os.pathsep if any(isinstance(part, Path) for part in value) else ",").join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, SecretStr):
+        return str(value)
+    return "" if value is None else str(value)

@@ -1,0 +1,44 @@
+"""Settings of the process: where it listens, who may ask, what it logs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from service.settings.group import AnyCase, Group
+
+
+class Server(Group):
+    """Server: where the service listens and how it stops."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on. `0.0.0.0` serves every network interface.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    shutdown_seconds: float = Field(
+        30.0, gt=0, description="Time that admitted requests have to finish when the service is asked to stop."
+    )
+
+
+class Access(Group):
+    """Access: what is served without a key."""
+
+    anonymous: bool = Field(
+        False, description="Serve requests without a key, with every right. Only for a closed network; warns at start."
+    )
+    metrics_public: bool = Field(
+        True, description="Serve `/metrics` without a key. When false it needs one with the scope `read`."
+    )
+
+
+class Logs(Group):
+    """Logs: the lines on standard error."""
+
+    model_config = SettingsConfigDict(env_prefix="FACET_LOG_")
+
+    format: Annotated[Literal["text", "json"], AnyCase] = Field(
+        "text", description="`text` for people, or `json`: one object a line."
+    )
+    level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
+        "info", description="Least severe level logged: `debug`, `info`, `warning` or `error`."
+    )
