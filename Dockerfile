@@ -27,7 +27,7 @@ RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     EXTRAS="${EXTRAS}" python3 -c 'import os, pathlib, tomllib; project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]; print(*project["dependencies"], *(name for extra in os.environ["EXTRAS"].split() for name in project["optional-dependencies"][extra]), sep="\n")' \
         > requirements.txt \
     && /opt/facet/bin/pip install --only-binary :all: -c requirements.lock -r requirements.txt
-COPY README.md ./
+COPY README.md LICENSE ./
 COPY service service
 RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     /opt/facet/bin/pip install --no-deps -c requirements.lock . \
@@ -41,6 +41,7 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Facet" \
       org.opencontainers.image.description="Self-hosted face verification: enrol, verify and identify over HTTP at a stated false match rate" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 

@@ -79,7 +79,7 @@ def export(
     engine = connect_database(settings)
     try:
         with _counting() as told:
-            moved = exports.export(engine, file, collection, told, keyring=settings.storage.storage.keyring)
+            moved = exports.export(engine, file, collection, told, keyring=settings.storage.keyring)
     finally:
         engine.dispose()
     _moved("exported", moved)
