@@ -7,7 +7,7 @@ SERVE := .venv
 DEV := .venv-dev
 PIP := pip install --quiet --disable-pip-version-check -c requirements.lock
 RUN := $(DEV)/bin/python -m
-SHARED ?= ../shared
+export SHARED ?= ../shared
 
 .PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter lock docs format clean help
 
@@ -29,10 +29,10 @@ test-data: $(DEV)/.ready ## tests that need the research data in $(SHARED)
 test-slow: $(DEV)/.ready ## the long ones: hostile inputs, durability, full recipes
 	$(RUN) pytest -q -m "slow and not data"
 
-test-browser: $(DEV)/.ready ## the page in a real Chromium
+test-browser: $(DEV)/.ready ## the page in a real Chromium (Debian's package)
 	$(RUN) pytest -q -m browser
 
-test-engines: $(DEV)/.ready ## against real servers: PostgreSQL, haproxy, Prometheus
+test-engines: $(DEV)/.ready ## against real PostgreSQL, haproxy, Prometheus, kubectl, wrk (Debian's packages)
 	@$(DEV)/bin/$(PIP) -e '.[engines]'
 	$(RUN) pytest -q -m engines -k "not milvus"
 

@@ -25,6 +25,7 @@ class Commands(TyperGroup):
     """Expected errors end a command with their message and status 1, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
         except FacetError as error:
@@ -75,7 +76,7 @@ def serve(
 
 
 def _end(*_: object) -> None:
-    """uvicorn hands SIGTERM on when it has stopped in good order, which is a success and no death by a signal."""
+    """Uvicorn hands SIGTERM on when it has stopped in good order, which is a success and no death by a signal."""
     raise SystemExit(0)
 
 

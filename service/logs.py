@@ -19,6 +19,7 @@ class RequestIdFilter(logging.Filter):
     """Adds the id of the request being served."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id; every line passes."""
         record.request_id = current_request_id.get()
         return True
 
@@ -27,6 +28,7 @@ class NoTracebackText(logging.Filter):
     """The application reports its own failed start; uvicorn would repeat it as the text of a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line passes."""
         return not record.getMessage().startswith("Traceback")
 
 
@@ -34,6 +36,7 @@ class TextFormatter(logging.Formatter):
     """Lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Write a line, without the secret of any key."""
         return mask(super().format(record))
 
 
@@ -41,6 +44,7 @@ class JsonLinesFormatter(JsonFormatter):
     """One JSON object a line, with the fields given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Write a line, without the secret of any key."""
         return mask(super().format(record))
 
 

@@ -1,8 +1,10 @@
-"""Fixtures every part of the suite may use: public-domain photographs and model folders."""
+"""Fixtures every part of the suite may use, and what tests need beyond the repository and its packages."""
 
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from pathlib import Path
 
 import matplotlib.cbook
@@ -15,8 +17,24 @@ from PIL import Image
 from service.face.model_import import add_model, read_spec
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
+SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared")).resolve()
 STARTER = ROOT / "service" / "starter"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test, in words, that needs what is not there."""
+    if item.get_closest_marker("data") is not None and not SHARED.is_dir():
+        pytest.skip(f"needs the research data in {SHARED}")
+    needs = [str(need) for marker in item.iter_markers("needs") for need in marker.args]
+    missing = [need for need in dict.fromkeys(needs) if not _is_there(need)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+def _is_there(need: str) -> bool:
+    """Whether a program is on the path; `root` is the right to do everything."""
+    return os.geteuid() == 0 if need == "root" else shutil.which(need) is not None
 
 
 def encode(pixels: NDArray[np.uint8], kind: str = "JPEG", **options: object) -> bytes:

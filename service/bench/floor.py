@@ -31,8 +31,11 @@ STAGES = ("decode", "detect", "align", "embed")
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """Comparisons of two photographs a second on all cores, the cores that this really got, and the milliseconds
-    that each stage of one photograph took there."""
+    """What a plain loop of comparisons manages.
+
+    Comparisons of two photographs a second on all cores, the cores that this really got, and the milliseconds that each
+    stage of one photograph took there.
+    """
 
     rate: float
     cores: float

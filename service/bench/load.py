@@ -36,9 +36,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of the generator saw. Answers below 400, from 400 and from 500; connections lost or timed out;
-    seconds it took; latency percentiles in seconds; CPU seconds of the generator itself; every latency in rising order,
-    where the requests had a pace."""
+    """What one run of the generator saw.
+
+    Answers below 400, from 400 and from 500; connections lost or timed out; seconds it took; latency percentiles in
+    seconds; CPU seconds of the generator itself; where the requests had a pace, every latency in rising order, and the
+    seconds between requests as they were scheduled.
+    """
 
     ok: int
     refused: int
@@ -50,6 +53,7 @@ class Load:
     p99: float
     generator_seconds: float
     latencies: tuple[float, ...] = ()
+    gaps: tuple[float, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -122,4 +126,5 @@ def send(
         p99=seen["p99"] / 1e6,
         generator_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         latencies=tuple(microseconds / 1e6 for microseconds, count in seen["seen"] for _ in range(count)),
+        gaps=tuple(milliseconds / 1e3 for milliseconds in seen["gaps"]),
     )

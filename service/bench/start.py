@@ -25,9 +25,12 @@ WRITERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Templates enrolled, and the seconds from starting the process to its first good answer of /readyz: after the
+    """How long a start takes.
+
+    Templates enrolled, and the seconds from starting the process to its first good answer of /readyz: after the
     gallery was only written, and after the service had once been stopped in good order; and the CPU seconds that each
-    took, which other programs on the machine do not lengthen as much."""
+    took, which other programs on the machine do not lengthen as much.
+    """
 
     templates: int
     first: float

@@ -19,8 +19,10 @@ SATURATION = 8  # open connections; enough that every worker always has a reques
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The floor and the saturated service, measured one right after the other; CPU seconds a second of the server
-    and of the generator while it served."""
+    """The floor and the saturated service, measured one right after the other.
+
+    CPU seconds a second of the server and of the generator while it served.
+    """
 
     floor: Floor
     served: Load

@@ -3,7 +3,7 @@
 -- With COUNT above 0 the run ends after that many answers. With GAP, milliseconds, requests come as those of
 -- independent callers do: so far apart in the mean, exponentially distributed, whatever became of those before, as long
 -- as a connection is free. One SEED gives one schedule. Latency counts from the sending. The summary is one line of
--- JSON, in microseconds; with GAP it has every latency, and how often it was seen.
+-- JSON, in microseconds; with GAP it has every latency, how often it was seen, and the gaps of the schedule in milliseconds.
 local ffi = require("ffi")
 ffi.cdef([[
   int getpid(void);
@@ -21,15 +21,16 @@ function setup(thread)
 end
 
 function init(args)
-  plan, sent, ok, refused, failed = {}, 0, 0, 0, 0
+  plan, gaps, sent, ok, refused, failed = {}, {}, 0, 0, 0, 0
   limit = tonumber(args[2])
   gap = tonumber(args[3])
   if gap then
     math.randomseed(tonumber(args[4]))
     local due
     delay = function() -- wrk asks for this global, once init has run, when a connection is free
-      local time = now()
-      due = (due or time) - gap * math.log(1 - math.random())
+      local time, wait = now(), -gap * math.log(1 - math.random())
+      table.insert(gaps, wait)
+      due = (due or time) + wait
       return math.max(0, math.floor(0.5 + due - time))
     end
   end
@@ -78,13 +79,16 @@ function done(summary, latency)
     refused = refused + thread:get("refused")
     failed = failed + thread:get("failed")
   end
-  local errors, seen = summary.errors, {}
+  local errors, seen, planned = summary.errors, {}, {}
+  for _, wait in ipairs(threads[1]:get("gaps")) do
+    table.insert(planned, string.format("%.6f", wait))
+  end
   for i = 1, threads[1]:get("gap") and #latency or 0 do -- slow where there are many
     local microseconds, count = latency(i)
     table.insert(seen, string.format("[%d, %d]", microseconds, count))
   end
   io.write(string.format(
-    '\n{"ok": %d, "refused": %d, "failed": %d, "lost": %d, "microseconds": %d, "p50": %d, "p95": %d, "p99": %d, "seen": [%s]}\n',
+    '\n{"ok": %d, "refused": %d, "failed": %d, "lost": %d, "microseconds": %d, "p50": %d, "p95": %d, "p99": %d, "seen": [%s], "gaps": [%s]}\n',
     ok, refused, failed, errors.connect + errors.read + errors.write + errors.timeout, summary.duration,
-    latency:percentile(50), latency:percentile(95), latency:percentile(99), table.concat(seen, ", ")))
+    latency:percentile(50), latency:percentile(95), latency:percentile(99), table.concat(seen, ", "), table.concat(planned, ", ")))
 end

@@ -14,9 +14,9 @@ from service.database.sqlite.engine import open_engine
 from service.keys import Keys, Scope
 from tests.api.server import Server, serving
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium")
 WAIT = 30_000.0
 
 

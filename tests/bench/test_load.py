@@ -74,6 +74,7 @@ def recorder() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 def test_answers_are_counted_by_kind_until_the_count_is_reached(recorder: ThreadingHTTPServer, tmp_path: Path) -> None:
     body = b"\x00\xff" * 50_000
     shots = [Shot("GET", "/200"), Shot("POST", "/201", "image/jpeg", body), Shot("GET", "/404"), Shot("GET", "/500")]
@@ -87,30 +88,35 @@ def test_answers_are_counted_by_kind_until_the_count_is_reached(recorder: Thread
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 def test_a_run_lasts_as_long_as_asked(recorder: ThreadingHTTPServer, tmp_path: Path) -> None:
     plan = write_plan([Shot("GET", "/200")], "facet_key", tmp_path / "plan")
     load = send(f"http://127.0.0.1:{recorder.server_port}", plan, connections=2, seconds=1)
-    assert 0.9 < load.seconds < 3
+    assert load.seconds > 0.9, "a busy machine may end it later, and nothing ends it sooner"
     assert load.ok > 0
     assert load.refused == load.failed == load.lost == 0
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 def test_requests_come_at_a_pace_of_their_own_and_a_seed_gives_it_again(
     recorder: ThreadingHTTPServer, tmp_path: Path
 ) -> None:
     plan = write_plan([Shot("GET", "/200")], "facet_key", tmp_path / "plan")
     address = f"http://127.0.0.1:{recorder.server_port}"
-    first, again, other = (send(address, plan, 4, seconds=2, pace=Pace(0.02, seed)) for seed in (1, 1, 3))
+    first, again, other = (send(address, plan, 4, count=60, pace=Pace(0.02, seed)) for seed in (1, 1, 3))
     for load in (first, again, other):
+        assert load.ok >= 60
         assert len(load.latencies) == load.ok
         assert list(load.latencies) == sorted(load.latencies)
         assert load.latencies[load.ok // 2] == pytest.approx(load.p50, rel=0.1)
-        assert load.ok == pytest.approx(100, abs=40)  # four deviations of a Poisson count
-    assert first.ok == pytest.approx(again.ok, abs=2)
+        assert sum(load.gaps[:60]) / 60 == pytest.approx(0.02, rel=0.4)  # three deviations of a mean of 60
+    assert first.gaps[:60] == again.gaps[:60]
+    assert first.gaps[:60] != other.gaps[:60]
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 def test_a_server_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     plan = write_plan([Shot("GET", "/200")], "facet_key", tmp_path / "plan")
     with pytest.raises(BenchError, match="wrk failed"):

@@ -38,6 +38,7 @@ def settings(model_dirs: tuple[Path, ...], tmp_path: Path) -> Settings:
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 def test_the_floor_compares_on_every_core(settings: Settings) -> None:
     floor = measure_floor(settings, read_photos(None), seconds=0.5)
     assert floor.processes == len(os.sched_getaffinity(0))
@@ -49,6 +50,7 @@ def test_the_floor_compares_on_every_core(settings: Settings) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 def test_a_photograph_without_a_face_stops_the_floor(settings: Settings) -> None:
     grey = encode(np.full((64, 64, 3), 127, dtype=np.uint8))
     with pytest.raises(BenchError, match="shows no face"):
@@ -102,6 +104,7 @@ def test_the_cost_of_shadowing_is_that_of_all_turns_together() -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.needs("wrk")
 @pytest.mark.parametrize(
     ("command", "printed"),
     [

@@ -25,7 +25,7 @@ from service.bench.server import Server, make_key
 from tests.conftest import encode
 from tests.deploy.prometheus import Prometheus, copy_configuration, watching
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.engines, pytest.mark.needs("prometheus"), pytest.mark.timeout(1800)]
 
 PHOTOS = 60
 PAUSE = 0.02

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from service.bench.server import free_port
 from tests.conftest import ROOT, STARTER, encode
 
-pytestmark = pytest.mark.image
+pytestmark = [pytest.mark.image, pytest.mark.needs("root", "buildah", "debootstrap", "unshare")]
 
 WORK = ROOT / "build" / "image"
 BASE, IMAGE = "localhost/facet-base", "localhost/facet-check"

@@ -17,7 +17,7 @@ from tests.conftest import ROOT, encode
 from tests.deploy.prometheus import Prometheus, copy_configuration, watching
 from tests.deploy.queries import DEPLOY, Query, dashboard_queries, is_silent, rule_expressions, rule_queries
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.needs("prometheus", "promtool")]
 
 
 def run(*command: object) -> str:

@@ -108,10 +108,11 @@ def test_manifests_are_valid(kind: str) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.needs("kubectl")
 @pytest.mark.parametrize("kind", KINDS)
 def test_kustomize_builds_them(kind: str) -> None:
     kubectl = shutil.which("kubectl")
-    assert kubectl is not None, "kubectl builds the manifests"
+    assert kubectl is not None
     built = subprocess.run([kubectl, "kustomize", KUBERNETES / kind], capture_output=True, text=True, check=True).stdout
     for manifest in yaml.safe_load_all(built):
         kubernetes_validate.validate(manifest, VERSION, strict=True)
@@ -119,6 +120,7 @@ def test_kustomize_builds_them(kind: str) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.needs("haproxy")
 def test_haproxy_accepts_its_configuration(tmp_path: Path) -> None:
     environment = {f"FACET_{name}": "127.0.0.1:8000" for name in ("BIND", "ONE", "TWO", "THREE")}
     folder = ROOT / "deploy" / "haproxy"

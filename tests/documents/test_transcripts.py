@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -26,15 +25,11 @@ LONG = ("facet-train", "facet gallery bench", "make", ".venv-dev/bin/python -m p
 """Programs that train, measure or test for minutes: their lines are checked word by word and not run."""
 SPAN = re.compile(r"`((?:facet|facet-train) [^`]+)`")
 
+TOOLS = ("bash", "curl", "jq", "git")
+
 
 def is_run(line: Line) -> bool:
     return not line.command.startswith(LONG)
-
-
-def needs_tools() -> None:
-    missing = [name for name in ("bash", "curl", "jq", "git") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"the documents' console lines need {', '.join(missing)}")
 
 
 @pytest.fixture
@@ -66,7 +61,6 @@ def photographs(tmp_path: Path, astronaut: NDArray[np.uint8], admiral: NDArray[n
 
 @pytest.fixture
 def server(tmp_path: Path, model_dirs: tuple[Path, ...]) -> Iterator[Server]:
-    needs_tools()
     with serving(tmp_path / "data", model_dirs) as running:
         yield running
 
@@ -96,6 +90,7 @@ def shell(
         yield shell
 
 
+@pytest.mark.needs(*TOOLS)
 @pytest.mark.parametrize("document", [name for name, lines in LINES.items() if any(map(is_run, lines))])
 def test_every_console_line_does_what_the_document_says(document: str, server: Server, shell: Shell) -> None:
     block = 0
@@ -123,6 +118,7 @@ def test_lines_that_take_minutes_are_typed_right(document: str) -> None:
             assert parse(words) == 0, place
 
 
+@pytest.mark.needs(*TOOLS)
 def test_the_readme_shows_why_a_photograph_is_refused(server: Server, shell: Shell) -> None:
     for line in LINES["README.md"]:
         if line.command.startswith(("export", "ask()", "show()")):

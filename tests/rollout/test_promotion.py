@@ -25,7 +25,12 @@ from tests.conftest import encode
 from tests.deploy.prometheus import Prometheus, copy_configuration, watching
 from tests.deploy.queries import dashboard_queries, is_silent
 
-pytestmark = [pytest.mark.data, pytest.mark.engines, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.engines,
+    pytest.mark.needs("prometheus"),
+    pytest.mark.timeout(1800),
+]
 
 PEOPLE = 20
 CASES = 30

@@ -26,22 +26,32 @@ class ApiError(FacetError):
 
 
 class BodyMalformed(ApiError):
+    """The body is not of the form that its route asks for."""
+
     code = "body_malformed"
 
 
 class BodyTooLarge(ApiError):
+    """The body has more bytes than may be sent."""
+
     code = "body_too_large"
 
 
 class BodyTimeout(ApiError):
+    """The body did not arrive in time."""
+
     code = "body_timeout"
 
 
 class TooManyParts(ApiError):
+    """A form has more parts, or more images, than a request may have."""
+
     code = "too_many_parts"
 
 
 class MediaTypeUnsupported(ApiError):
+    """The body is neither a form nor JSON."""
+
     code = "media_type_unsupported"
 
 
@@ -64,18 +74,26 @@ class RequestInvalid(ApiError):
 
 
 class KeyRequired(ApiError):
+    """No key came with the request."""
+
     code = "key_required"
 
 
 class KeyInQuery(ApiError):
+    """A key stands in the address, where logs and proxies see it."""
+
     code = "key_in_query"
 
 
 class ScopeMissing(ApiError):
+    """The key may not do this."""
+
     code = "scope_missing"
 
 
 class CollectionForbidden(ApiError):
+    """The key may not touch this collection."""
+
     code = "collection_forbidden"
 
 

@@ -45,6 +45,7 @@ class Edge:
         self._requests, self._decisions = requests, decisions
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Serve one request, and report how it went."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -59,8 +59,9 @@ def drop_templates(
     name: ModelName,
     collection: Annotated[str | None, Query(max_length=200, description="Only in this collection.")] = None,
 ) -> Receipt:
-    """Remove every template of a model that is no longer needed. People and faces stay, and this cannot be undone:
-    a rollback to a model that then lacks templates is refused.
+    """Remove every template of a model that is no longer needed.
+
+    People and faces stay, and this cannot be undone: a rollback to a model that then lacks templates is refused.
 
     Refused while the champion searches these templates. Unload the model, or new enrolments go on making them.
     """

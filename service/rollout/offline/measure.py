@@ -55,7 +55,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Two models: pairs decided alike, Pearson's correlation of their scores, and, where they share a space, the
+    """How two models agree.
+
+    Pairs decided alike, Pearson's correlation of their scores, and, where they share a space, the
     rates of probes by `first` against templates by `second`.
     """
 
@@ -87,10 +89,13 @@ def measure(
     footprints: Mapping[str, int],
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Measurement:
-    """Measure every embedder. `footprints` is their memory in bytes, by digest; `progress` is told what is done, how
-    much, and of how much.
+    """Measure every embedder.
 
-    Raises: PhotographsInvalid when no face is found anywhere, InferenceFailed.
+    `footprints` is their memory in bytes, by digest; `progress` is told what is done, how much, and of how much.
+
+    Raises:
+        PhotographsInvalid: No face is found anywhere.
+        InferenceFailed: A model failed.
     """
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(cores) as pool:

@@ -71,7 +71,9 @@ def read_people(root: Path) -> Photographs:
 
 
 def read_pairs(path: Path) -> Photographs:
-    """A list of pairs. Either LFW's layout, lines of `person i j` and `person i other j`, with the photographs at
+    """Read a list of pairs.
+
+    Either LFW's layout, lines of `person i j` and `person i other j`, with the photographs at
     `person/person_0001.jpg` beside the list; or CSV with the columns `first`, `second` (files, relative to the list)
     and `genuine` (1 or 0). Folds are the list's own, or else the i-th genuine and impostor pair go to fold i mod 10.
 
