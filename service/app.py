@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from service.api import openapi_document
 from service.api.http import problems
 from service.api.http.body import BodyLimits, Intake
+from service.api.http.connections import Connections
 from service.api.http.limits import RateLimit
 from service.api.http.middleware import Edge
 from service.api.http.request_metrics import RequestMetrics
@@ -89,6 +90,8 @@ def create_app(
         observers: Are told of every decision, after those that the service brings along.
     """
     series = Series.register(settings.metric_collections)
+    connections = Connections(settings.max_connections, settings.trusted_proxies)
+    connections.register(series.registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -109,6 +112,7 @@ def create_app(
     app = FastAPI(
         title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state.connections, app.state.requests = connections, series.requests
     app.add_middleware(Edge, requests=series.requests, decisions=series.decisions)
     problems.install(app)
     for router in ROUTERS:

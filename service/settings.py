@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -117,6 +118,22 @@ class Settings(BaseSettings):
         description="Requests that may wait for a worker; the next is refused with 503. Lower it to bound the "
         "latency under overload, raise it to ride out bursts.",
     )
+    max_connections: int = Field(
+        1024,
+        ge=16,
+        description="Most connections open at once. One address holds at most as many as are still free.",
+    )
+    max_head_bytes: int = Field(
+        32 * 1024, ge=1024, description="Largest request line and headers together, in bytes; beyond it 431."
+    )
+    head_seconds: float = Field(
+        10.0, gt=0, description="Time a client has to send a request's headers, in seconds; then it is hung up on."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of reverse proxies, separated by commas: their X-Forwarded-For is believed, "
+        "and they may hold any share of the connections. Unset: nobody's.",
+    )
     max_image_bytes: int = Field(10 * MIB, ge=1024, description="Largest encoded image, in bytes.")
     max_image_pixels: int = Field(40_000_000, ge=4096, description="Largest decoded image, in pixels.")
     max_body_bytes: int = Field(
@@ -175,10 +192,17 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: object) -> object:
         return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "trusted_proxies", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            ip_network(proxy)
+        return value
 
     @field_validator("template_keys")
     @classmethod
