@@ -203,7 +203,12 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             keys=Keys(gallery.engine),
             executor=executor,
             intake=Intake(settings.max_pending_bytes),
-            body_limits=BodyLimits(settings.max_body_bytes, MAX_IMAGES + FIELDS_BESIDES_IMAGES, settings.body_seconds),
+            body_limits=BodyLimits(
+                settings.max_body_bytes,
+                settings.max_image_bytes,
+                MAX_IMAGES + FIELDS_BESIDES_IMAGES,
+                settings.body_seconds,
+            ),
             rate=RateLimit(settings.rate_limit),
             series=series.registry,
             request_metrics=series.requests,

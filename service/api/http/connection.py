@@ -17,8 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.api.http.errors import BadRequest, HeadTimeout, HeadTooLarge, TooManyConnections
 from service.api.http.connections import Connections, address_of
+from service.api.http.errors import BadRequest, HeadTimeout, HeadTooLarge, TooManyConnections
 from service.api.http.refusal import refusal
 from service.errors import FacetError
 
