@@ -135,7 +135,12 @@ class Settings(BaseSettings):
         "and they may hold any share of the connections. Unset: nobody's.",
     )
     max_image_bytes: int = Field(10 * MIB, ge=1024, description="Largest encoded image, in bytes.")
-    max_image_pixels: int = Field(40_000_000, ge=4096, description="Largest decoded image, in pixels.")
+    max_image_pixels: int = Field(
+        40_000_000,
+        ge=4096,
+        description="Largest decoded image, in plain pixels of at most 10 bytes on each worker; kinds of images that "
+        "take more to decode count as more.",
+    )
     max_body_bytes: int = Field(
         64 * MIB, ge=4096, description="Largest request body, in bytes. Base64 takes 4/3 of the image's size."
     )

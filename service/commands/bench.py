@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.bench.batches import SIZES, measure_batches
+from service.bench.images import measure_images
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
 from service.bench.start import Start, measure_start
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 RATIO_TARGET = 0.85
 GROWTH_TARGET = 0.05
 START_TARGET = 3.0
+COUNT_TARGET = 1.05  # besides whole pictures some rows are held
 SHADOW_TARGET = 0.05
 MIB = 1024 * 1024
 
@@ -62,6 +64,23 @@ def memory(
     """Resident memory after few and after many mixed requests."""
     with _measuring() as (console, folder):
         _print_memory(console, measure_memory(read_photos(photos), folder, few, many, console.log), few, many)
+
+
+@app.command()
+def images(
+    megapixels: Annotated[int, typer.Option(min=1, help="Size of each image, in millions of pixels.")] = 24,
+) -> None:
+    """Memory that decoding takes, by kind of image, beside what FACET_MAX_IMAGE_PIXELS counts for it."""
+    with _measuring() as (console, _):
+        table = Table(title=f"{megapixels} million pixels, bytes a pixel")
+        for heading in ("kind", "file, KiB", "measured", "counted"):
+            table.add_column(heading, justify="right")
+        found = list(measure_images(megapixels * 1_000_000))
+        for each in found:
+            table.add_row(each.kind, f"{each.file / 1024:.0f}", f"{each.measured:.2f}", f"{each.counted:.2f}")
+        console.print(table)
+        worst = max(each.measured / each.counted for each in found)
+        _judge(console, f"measured / counted, at most: {worst:.2f}", f"<= {COUNT_TARGET}", worst <= COUNT_TARGET)
 
 
 @app.command()
