@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.bench.batches import SIZES, measure_batches
+from service.bench.hostile import measure_harm
 from service.bench.images import measure_images
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
@@ -81,6 +82,22 @@ def images(
         console.print(table)
         worst = max(each.measured / each.counted for each in found)
         _judge(console, f"measured / counted, at most: {worst:.2f}", f"<= {COUNT_TARGET}", worst <= COUNT_TARGET)
+
+
+@app.command()
+def hostile() -> None:
+    """What the most expensive things that a client can send do to the service: memory, and /livez meanwhile."""
+    with _measuring() as (console, folder):
+        table = Table(title="attacks on the service")
+        for heading in ("attack", "answer", "seconds", "longest /livez, s", "missed", "growth, MiB"):
+            table.add_column(heading, justify="left" if heading in ("attack", "answer") else "right")
+        found = list(measure_harm(folder, console.log))
+        for each in found:
+            figures = (f"{each.seconds:.1f}", f"{each.stall:.2f}", str(each.missed), f"{each.growth / MIB:.0f}")
+            table.add_row(each.attack, each.answer, *figures)
+        console.print(table)
+        stall, missed = max(each.stall for each in found), sum(each.missed for each in found)
+        _judge(console, f"longest /livez: {stall:.2f} s, {missed} missed", "< 1 s, none", stall < 1 and not missed)
 
 
 @app.command()

@@ -17,7 +17,8 @@ import httpx2 as httpx
 import pytest
 
 from service.api.http.connections import Connections, address_of
-from tests.api.raw import connect, exchange, pulse, resident, rest, status_of
+from service.bench.sockets import connect, exchange, pulse, rest, status_of
+from tests.api.growth import resident
 from tests.api.server import Server, environment, serving
 
 PLACES = 64
@@ -49,7 +50,7 @@ def wait_until_closed(connection: socket.socket, seconds: float) -> bool:
 def test_a_head_without_end_is_refused_and_takes_no_memory(server: Server) -> None:
     line = b"X-Filler: " + b"a" * 1000 + b"\r\n"
     before = resident(server)
-    with connect(server) as connection, pulse(server) as live:
+    with connect(server.address) as connection, pulse(server.address) as live:
         sent = connection.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
         with contextlib.suppress(OSError):
             while sent < 64 * MIB:
@@ -76,7 +77,7 @@ def test_a_head_without_end_is_refused_and_takes_no_memory(server: Server) -> No
     ids=["line", "value", "many", "unfinished value", "unfinished line"],
 )
 def test_a_large_head_is_answered_431(server: Server, head: bytes) -> None:
-    answer = exchange(server, head)
+    answer = exchange(server.address, head)
     assert status_of(answer) == 431
     assert b"application/problem+json" in answer
     assert b'"head_too_large"' in answer
@@ -86,14 +87,14 @@ def test_a_head_of_common_size_is_served(server: Server) -> None:
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + b"".join(
         b"X-%d: %s\r\n" % (number, b"a" * 300) for number in range(60)
     )
-    assert status_of(exchange(server, head + b"\r\n")) == 200
+    assert status_of(exchange(server.address, head + b"\r\n")) == 200
 
 
 @pytest.mark.parametrize("end", [b"0;x=" + b"a" * 900_000, b"0\r\nX-Trailer: " + b"a" * 900_000, b"\r\n" * 400_000])
 def test_what_surrounds_a_chunked_body_is_bounded(server: Server, end: bytes) -> None:
     head = b"POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     before = resident(server)
-    with connect(server) as connection:
+    with connect(server.address) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(head + end)
         assert wait_until_closed(connection, 10)
@@ -102,7 +103,7 @@ def test_what_surrounds_a_chunked_body_is_bounded(server: Server, end: bytes) ->
 
 def test_trailers_never_become_headers(server: Server) -> None:
     head = b"DELETE /v1/collections/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    answer = exchange(server, head + b"0\r\nAuthorization: Bearer %s\r\n\r\n" % str(server.key).encode())
+    answer = exchange(server.address, head + b"0\r\nAuthorization: Bearer %s\r\n\r\n" % str(server.key).encode())
     assert status_of(answer) == 401
 
 
@@ -111,7 +112,7 @@ def test_trailers_never_become_headers(server: Server) -> None:
 )
 def test_silent_connections_and_half_heads_end_after_a_time(server: Server, sent: bytes) -> None:
     begun = time.monotonic()
-    with connect(server) as connection:
+    with connect(server.address) as connection:
         connection.sendall(sent)
         answer = rest(connection)
     assert HEAD_SECONDS * 0.5 < time.monotonic() - begun < HEAD_SECONDS + 10
@@ -120,7 +121,7 @@ def test_silent_connections_and_half_heads_end_after_a_time(server: Server, sent
 
 def test_a_dripping_head_ends_as_early(server: Server) -> None:
     begun = time.monotonic()
-    with connect(server) as connection, contextlib.suppress(OSError):
+    with connect(server.address) as connection, contextlib.suppress(OSError):
         connection.sendall(b"GET /livez HTTP/1.1\r\n")
         while time.monotonic() - begun < 30:
             connection.sendall(b"X-Drip: 1\r\n")
@@ -130,11 +131,11 @@ def test_a_dripping_head_ends_as_early(server: Server) -> None:
 
 def test_silent_connections_do_not_keep_others_out(server: Server) -> None:
     with ExitStack() as stack:
-        held = [stack.enter_context(connect(server)) for _ in range(4 * PLACES)]
+        held = [stack.enter_context(connect(server.address)) for _ in range(4 * PLACES)]
         for connection in held:
             with contextlib.suppress(OSError):
                 connection.sendall(b"GET /livez HTTP/1.1\r\nX: ")
-        with pulse(server) as live:
+        with pulse(server.address) as live:
             time.sleep(1)
             text = httpx.get(f"{server.address}/metrics", timeout=20).text
         found = re.search(r"^facet_connections ([0-9.]+)$", text, re.MULTILINE)
@@ -158,18 +159,18 @@ def test_the_start_says_how_many_files_the_places_need(models: tuple[Path, ...],
 
 
 def test_a_client_that_reads_no_answer_is_hung_up_on(server: Server) -> None:
-    with connect(server) as connection:
+    with connect(server.address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         time.sleep(HEAD_SECONDS)
-        with pulse(server) as live:
+        with pulse(server.address) as live:
             time.sleep(0.5)
         assert not live.failures
 
 
 def test_many_pipelined_requests_are_answered_in_order_and_more_are_not(server: Server) -> None:
-    assert exchange(server, LIVE * 99 + LAST).count(b"HTTP/1.1 200") == 100
-    answer = exchange(server, LIVE * 5000)
+    assert exchange(server.address, LIVE * 99 + LAST).count(b"HTTP/1.1 200") == 100
+    answer = exchange(server.address, LIVE * 5000)
     assert 100 <= answer.count(b"HTTP/1.1 200") < 5000
 
 
@@ -177,32 +178,32 @@ def test_many_pipelined_requests_are_answered_in_order_and_more_are_not(server: 
     "hosts", [b"", b"Host: x\r\nHost: y\r\n", b"Host: x\r\nhost: x\r\n"], ids=["none", "two", "same"]
 )
 def test_a_request_has_one_host(server: Server, hosts: bytes) -> None:
-    answer = exchange(server, b"GET /livez HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
+    answer = exchange(server.address, b"GET /livez HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
     assert status_of(answer) == 400
     assert b'"bad_request"' in answer
 
 
 def test_http_1_0_needs_no_host(server: Server) -> None:
-    assert status_of(exchange(server, b"GET /livez HTTP/1.0\r\n\r\n")) == 200
+    assert status_of(exchange(server.address, b"GET /livez HTTP/1.0\r\n\r\n")) == 200
 
 
 @pytest.mark.parametrize(
     "junk", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
 )
 def test_what_is_not_http_is_a_problem(server: Server, junk: bytes) -> None:
-    answer = exchange(server, junk)
+    answer = exchange(server.address, junk)
     assert status_of(answer) == 400
     assert b"application/problem+json" in answer
 
 
 def test_a_client_that_closes_its_side_after_asking_gets_its_answer(server: Server, both_jpeg: bytes) -> None:
-    assert status_of(exchange(server, LIVE, half_close=True)) == 200
+    assert status_of(exchange(server.address, LIVE, half_close=True)) == 200
     body = b'--b\r\nContent-Disposition: form-data; name="image"; filename="i"\r\n\r\n' + both_jpeg + b"\r\n--b--\r\n"
     head = (
         b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n"
         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" % (str(server.key).encode(), len(body))
     )
-    answer = exchange(server, head + body, half_close=True)
+    answer = exchange(server.address, head + body, half_close=True)
     assert b"HTTP/1.1 200" in answer
     assert b'"faces"' in answer
 

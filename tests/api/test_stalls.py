@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.bench.sockets import connect, exchange, pulse, status_of
 from service.cli import app
-from tests.api.raw import connect, exchange, pulse, resident, status_of
+from tests.api.growth import resident
 from tests.api.server import Server, serving
 
 MIB = 1024 * 1024
@@ -65,9 +66,9 @@ def head(path: str, key: str, length: int, media: str = "application/json") -> b
 def test_json_is_read_in_bounded_time(server: Server, weak: str, path: str, body: bytes) -> None:
     key = weak if path == OUTCOME else str(server.key)
     before = resident(server)
-    with pulse(server) as live:
+    with pulse(server.address) as live:
         begun = time.monotonic()
-        answer = exchange(server, head(path, key, len(body)) + body, timeout=60)
+        answer = exchange(server.address, head(path, key, len(body)) + body, timeout=60)
         seconds = time.monotonic() - begun
     assert status_of(answer) in (0, 400, 413, 422), answer[:300]
     assert len(answer) < 20_000
@@ -79,9 +80,9 @@ def test_json_is_read_in_bounded_time(server: Server, weak: str, path: str, body
 
 def test_routes_whose_body_is_an_id_take_kilobytes(server: Server, weak: str) -> None:
     body = b'{"outcome":"genuine"' + b" " * 32_000 + b"}"
-    assert b'"body_too_large"' in exchange(server, head(OUTCOME, weak, len(body)) + body)
+    assert b'"body_too_large"' in exchange(server.address, head(OUTCOME, weak, len(body)) + body)
     small = b'{"outcome":"genuine"' + b" " * 8_000 + b"}"
-    assert b'"decision_not_found"' in exchange(server, head(OUTCOME, weak, len(small)) + small)
+    assert b'"decision_not_found"' in exchange(server.address, head(OUTCOME, weak, len(small)) + small)
 
 
 def test_bodies_that_do_not_come_keep_nobody_else_from_sending(
@@ -94,12 +95,12 @@ def test_bodies_that_do_not_come_keep_nobody_else_from_sending(
     with ExitStack() as stack:
         for path in (OUTCOME, "/v1/enroll"):
             for _ in range(100):
-                connection = stack.enter_context(connect(server))
+                connection = stack.enter_context(connect(server.address))
                 key = weak if path == OUTCOME else other.stdout.strip()
                 with contextlib.suppress(OSError):
                     connection.sendall(head(path, key, 8_000 if path == OUTCOME else largest) + b"{")
         time.sleep(0.5)
-        with server.client() as client, pulse(server) as live:
+        with server.client() as client, pulse(server.address) as live:
             for _ in range(5):
                 answer = client.post("/v1/detect", files={"image": ("i", astronaut_jpeg)})
                 assert answer.status_code == 200, answer.text

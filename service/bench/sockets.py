@@ -1,4 +1,4 @@
-"""Clients that keep to no rules: sockets, written to byte by byte."""
+"""Clients that keep to no rules: sockets, written to byte by byte, and what the service does meanwhile."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.api.server import Server
 
-
-def connect(server: Server, timeout: float = 20.0) -> socket.socket:
-    """A connection to the server."""
-    place = urlsplit(server.address)
+def connect(address: str, timeout: float = 20.0) -> socket.socket:
+    """A connection to the service at an address."""
+    place = urlsplit(address)
     return socket.create_connection((place.hostname or "", place.port or 0), timeout=timeout)
 
 
-def exchange(server: Server, data: bytes, *, half_close: bool = False, timeout: float = 20.0) -> bytes:
+def exchange(address: str, data: bytes, *, half_close: bool = False, timeout: float = 20.0) -> bytes:
     """Send bytes on a connection of their own; returns everything that comes until the server hangs up."""
-    with connect(server, timeout) as connection:
+    with connect(address, timeout) as connection:
         with contextlib.suppress(OSError):  # the server may answer and close before it has read everything
             connection.sendall(data)
             if half_close:
@@ -45,12 +42,6 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
-def resident(server: Server) -> int:
-    """Resident memory of the server, in bytes."""
-    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
-
-
 @dataclass
 class Pulse:
     """How long /livez took, asked again and again on new connections while something else went on."""
@@ -64,7 +55,7 @@ class Pulse:
 
 
 @contextmanager
-def pulse(server: Server, every: float = 0.05) -> Iterator[Pulse]:
+def pulse(address: str, every: float = 0.05) -> Iterator[Pulse]:
     """Ask for /livez all the while the block runs."""
     found = Pulse()
     over = threading.Event()
@@ -73,7 +64,7 @@ def pulse(server: Server, every: float = 0.05) -> Iterator[Pulse]:
         while not over.is_set():
             begun = time.monotonic()
             try:
-                answer = exchange(server, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout=60)
+                answer = exchange(address, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout=60)
                 if status_of(answer) != 200:
                     found.failures.append(answer[:200].decode(errors="replace") or "hung up on")
             except OSError as error:
