@@ -50,9 +50,10 @@ class Target:
 
     def post(self, path: str, body: bytes, length: int | None = None, key: str = "") -> bytes:
         """The bytes of a POST, with the attacker's key unless another is given."""
+        size = len(body) if length is None else length
         head = (
             f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key or self.key}\r\n"
-            f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
+            f"Connection: close\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
         )
         return head.encode() + body
 
