@@ -108,8 +108,8 @@ def hostile_image(chance: random.Random, faces: list[bytes]) -> bytes:  # noqa: 
     if kind == 9:
         return chance.choice(COSTLY)
     if kind == 10:
-        depth = chance.choice((np.uint16, np.float32, np.int32))
-        return _encoded(Image.fromarray((np.ones((40, 40)) * chance.choice((0, 0.5, 900, 1e30))).astype(depth)), "TIFF")
+        depth, level = chance.choice(((np.uint16, 900), (np.int32, -7), (np.float32, 0.5), (np.float32, np.nan)))
+        return _encoded(Image.fromarray(np.full((40, 40), level, depth)), "TIFF")
     return chance.randbytes(chance.randrange(3000))
 
 
