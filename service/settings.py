@@ -115,8 +115,8 @@ class Settings(BaseSettings):
     queue_limit: int = Field(
         64,
         ge=0,
-        description="Requests that may wait for a worker; the next is refused with 503. Lower it to bound the "
-        "latency under overload, raise it to ride out bursts.",
+        description="Requests that may wait for a worker; the next is refused with 503. One key has at most as many as "
+        "are still free. Lower it to bound the latency under overload, raise it to ride out bursts.",
     )
     max_connections: int = Field(
         1024,
@@ -147,13 +147,14 @@ class Settings(BaseSettings):
     max_pending_bytes: int = Field(
         512 * MIB,
         ge=4096,
-        description="Most bytes of request bodies held at once; beyond it 503. Bounds memory under many uploads.",
+        description="Most bytes of request bodies held at once; beyond it 503. One key has at most as many as are "
+        "still free. Bounds memory under many uploads.",
     )
     body_seconds: float = Field(30.0, gt=0, description="Time a client has to send a request body, in seconds.")
     rate: str = Field(
         "6000/minute",
-        description="Requests that one key (or, without keys, one address) may make, as `<number>/<unit>`; "
-        "`off` lifts the limit. Beyond it 429.",
+        description="Requests that one key (or, without keys, one address) may make of one process, as "
+        "`<number>/<unit>`; `off` lifts the limit. Beyond it 429.",
     )
     anonymous: bool = Field(
         False, description="Serve requests without a key, with every right. Only for a closed network; warns at start."
