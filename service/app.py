@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from service.api import openapi_document
 from service.api.http import problems
 from service.api.http.body import BodyLimits, Intake
+from service.api.http.connections import Connections
 from service.api.http.limits import RateLimit
 from service.api.http.middleware import Edge
 from service.api.http.request_metrics import RequestMetrics
@@ -88,6 +89,8 @@ def create_app(
         observers: Are told of every decision, after those that the service brings along.
     """
     series = Series.register(settings.limits.metric_collections)
+    connections = Connections(settings.limits.max_connections, settings.server.trusted_proxies)
+    connections.register(series.registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +111,7 @@ def create_app(
     app = FastAPI(
         title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state.connections, app.state.requests = connections, series.requests
     app.add_middleware(Edge, requests=series.requests, decisions=series.decisions)
     problems.install(app)
     for router in ROUTERS:
@@ -215,6 +219,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             intake=Intake(settings.limits.max_pending_bytes),
             body_limits=BodyLimits(
                 max_bytes=settings.limits.max_body_bytes,
+                max_image_bytes=settings.limits.max_image_bytes,
                 max_parts=MAX_IMAGES + FIELDS_BESIDES_IMAGES,
                 seconds=settings.limits.body_seconds,
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import Annotated, Any
 
 import cv2
@@ -11,9 +12,11 @@ import uvicorn
 from typer.core import TyperGroup
 
 from service import logs
+from service.api.http.connection import Connection, HeadLimits
 from service.app import create_app
 from service.commands import backfill, bench, gallery, keys, models, rollout
 from service.commands.settings import DataOption, settings_for
+from service.descriptors import allow_connections
 from service.errors import FacetError
 from service.malloc import bound_heap
 from service.settings import Settings, read_settings
@@ -58,15 +61,27 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     logs.configure(settings)
+    allow_connections(settings.limits.max_connections)
     bound_heap()
     cv2.setNumThreads(1)  # requests are the parallelism; further threads inside one would only take turns with them
     signal.signal(signal.SIGTERM, _end)
     address = address_of(settings)
     typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
+    app = create_app(settings, announce=lambda key: typer.echo(welcome(address, key)))
+    protocol: Any = partial(  # which uvicorn calls as it would call a class
+        Connection,
+        limits=HeadLimits(settings.limits.max_head_bytes, settings.limits.head_seconds),
+        connections=app.state.connections,
+        count=lambda code: app.state.requests.count_rejection(code, "unmatched"),
+    )
     uvicorn.run(
-        create_app(settings, announce=lambda key: typer.echo(welcome(address, key))),
+        app,
         host=settings.server.host,
         port=settings.server.port,
+        http=protocol,
+        ws="none",
+        proxy_headers=bool(settings.server.trusted_proxies),
+        forwarded_allow_ips=list(settings.server.trusted_proxies),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -2,7 +2,8 @@
 
 Admission is decided at once: a request is either refused with a time to come back, or admitted and then ends
 exactly once, as a result, an error or a cancellation. Work that nobody waits for any more is dropped from the
-queue; work already running is told so by the function it was given, and stops at its next stage.
+queue; work already running is told so by the function it was given, and stops at its next stage. Callers share
+places and workers: each may have as many places as are still free, and workers take from the callers in turn.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import asyncio
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from service.errors import FacetError
 from service.metrics import register_gauge
+from service.shares import Shares
 from service.timing import Abandoned
 
 T = TypeVar("T")
@@ -54,23 +57,26 @@ class Load:
     queue_limit: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job(Generic[T]):
     """One admitted piece of work; `work` is let go as soon as the job has ended or been dropped."""
 
+    caller: str
     work: Callable[[Callable[[], bool]], T] | None
-    abandoned: threading.Event
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    future: Future[T] = field(default_factory=Future)
 
 
 class Executor:
-    """A fixed number of worker threads behind a queue of bounded length."""
+    """A fixed number of worker threads behind a queue of bounded length, in which callers take turns."""
 
     def __init__(self, workers: int, queue_limit: int) -> None:
         self._workers = workers
         self._queue_limit = queue_limit
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="facet-worker")
         self._lock = threading.Lock()
-        self._admitted = 0
+        self._shares = Shares(workers + queue_limit, base=workers)
+        self._waiting: dict[str, deque[_Job[Any]]] = {}  # the caller whose turn is next comes first
         self._running = 0
         self._mean_seconds = 0.05
         self._closed = False
@@ -78,7 +84,7 @@ class Executor:
     def load(self) -> Load:
         """How busy the executor is at this moment."""
         with self._lock:
-            return Load(self._admitted - self._running, self._running, self._workers, self._queue_limit)
+            return Load(self._shares.taken - self._running, self._running, self._workers, self._queue_limit)
 
     def register(self, registry: CollectorRegistry) -> None:
         """Register gauges of the load."""
@@ -92,31 +98,27 @@ class Executor:
         load = self.load()
         return load.queued > 0 or load.running >= load.workers
 
-    def check(self) -> None:
+    def check(self, caller: str = "") -> None:
         """Refuse early, before a body is read. Raises: Overloaded, Stopping."""
         with self._lock:
-            self._refuse_if_full()
+            self._refuse_if(not self._shares.fits(caller))
 
-    async def run(self, work: Callable[[Callable[[], bool]], T]) -> T:
-        """Run `work(cancelled)` on a worker thread and await its result.
+    async def run(self, work: Callable[[Callable[[], bool]], T], caller: str = "") -> T:
+        """Run `work(cancelled)` on a worker thread and await its result. `caller` is whose place and turn it takes.
 
         Cancelling the awaiting task drops the work when it has not started, and otherwise makes `cancelled()`
         true for it; its place is given back when it really ends.
 
         Raises: Overloaded, Stopping, and whatever `work` raises.
         """
+        job = _Job(caller, work)
         with self._lock:
-            self._refuse_if_full()
-            self._admitted += 1
-        job = _Job(work, threading.Event())
+            self._refuse_if(self._closed or not self._shares.take(caller))
+            self._waiting.setdefault(caller, deque()).append(job)
+            self._pool.submit(self._perform_next)
+        job.future.add_done_callback(lambda _: self._release(job))
         try:
-            future = self._pool.submit(self._perform, job)
-        except BaseException:
-            self._leave()
-            raise
-        future.add_done_callback(lambda _: self._release(job))
-        try:
-            return await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(job.future)
         except asyncio.CancelledError:
             job.abandoned.set()
             raise
@@ -127,33 +129,48 @@ class Executor:
             self._closed = True
         self._pool.shutdown(wait=True)
 
-    def _perform(self, job: _Job[T]) -> T:
-        if job.work is None:
-            raise Abandoned("the client went away")
+    def _perform_next(self) -> None:
+        """Take the next caller's oldest job; that caller's next turn comes after everybody else's."""
         with self._lock:
+            caller = next(iter(self._waiting))  # there are as many turns as jobs
+            jobs = self._waiting.pop(caller)
+            job = jobs.popleft()
+            if jobs:
+                self._waiting[caller] = jobs
+            if not job.future.set_running_or_notify_cancel():
+                return
             self._running += 1
         begun = time.perf_counter()
         try:
-            return job.work(job.abandoned.is_set)
-        finally:
-            with self._lock:
-                self._running -= 1
-                self._mean_seconds += SMOOTHING * (time.perf_counter() - begun - self._mean_seconds)
+            result = self._perform(job)
+        except BaseException as error:
+            self._ended(begun)
+            job.future.set_exception(error)
+        else:
+            self._ended(begun)
+            job.future.set_result(result)
 
-    def _release(self, job: _Job[T]) -> None:
-        job.work = None  # a dropped job stays in the pool's own queue for a while; its images must not
-        self._leave()
+    def _perform(self, job: _Job[T]) -> T:
+        if job.work is None:
+            raise Abandoned("the client went away")
+        return job.work(job.abandoned.is_set)
 
-    def _leave(self) -> None:
+    def _ended(self, begun: float) -> None:
         with self._lock:
-            self._admitted -= 1
+            self._running -= 1
+            self._mean_seconds += SMOOTHING * (time.perf_counter() - begun - self._mean_seconds)
 
-    def _refuse_if_full(self) -> None:
+    def _release(self, job: _Job[Any]) -> None:
+        job.work = None
+        self._shares.give(job.caller)
+
+    def _refuse_if(self, full: bool) -> None:
         if self._closed:
             raise Stopping("the service is shutting down", retry_after=LONGEST_RETRY)
-        if self._admitted >= self._workers + self._queue_limit:
-            seconds = self._admitted * self._mean_seconds / self._workers
+        if full:
+            admitted = self._shares.taken
+            seconds = admitted * self._mean_seconds / self._workers
             raise Overloaded(
-                f"{self._admitted} requests are being served or waiting, which is the limit",
+                f"{admitted} requests are being served or waiting: that is the limit, or this key has its share of it",
                 retry_after=min(LONGEST_RETRY, max(1, math.ceil(seconds))),
             )

@@ -3,6 +3,10 @@
 A key reads `facet_<id>_<secret>`. The id finds the row; of the 192-bit secret only an Argon2id hash is kept.
 Hashing every request would cost more than the face work, so a key that has once been verified is remembered by a
 digest under a key of this process. Each request still reads the row: a revoked or expired key ends at once.
+
+The id is made of the secret, 40 bits of its digest. So a secret that does not belong to an id is known for wrong
+before anything is hashed: who knows an id and guesses takes neither time from others nor the key from its holder.
+Older keys have ids that say nothing; for them, wrong secrets are counted by id and address.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerificationError
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -30,7 +34,11 @@ from service.errors import FacetError
 
 SHAPE = re.compile(r"facet_([0-9a-f]{10})_([0-9a-f]{48})")
 MASK = re.compile(r"(facet_[0-9a-f]{10})_[0-9a-f]+")
+UNKNOWN = "the key is unknown or no longer valid"
 GUESSES = RateLimitItemPerMinute(10)
+GUESSES_AT_ONCE = 2
+SALT_BYTES = 24
+"""Of the hash of a key whose id is made of its secret; the hashes of older keys have salts of 16 bytes."""
 
 
 class KeyInvalid(FacetError):
@@ -86,12 +94,26 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A live key as a caller shows it: the secret given, the Argon2id hash kept, and the digest to remember it by."""
+    """A live key as a caller shows it.
+
+    With the secret given, the Argon2id hash kept, the digest to remember it by, and the caller's address.
+    """
 
     key: Key
     secret: str
     hash: str
     digest: bytes
+    address: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether the id is made of the secret given, so that it is the right one."""
+        return hmac.compare_digest(self.key.id, id_of(self.secret))
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the id is not made of any secret."""
+        return extract_parameters(self.hash).salt_len != SALT_BYTES
 
 
 class Keys:
@@ -104,8 +126,9 @@ class Keys:
         self._finding = engine.execution_options(single=True)
         self._now = now or (lambda: datetime.now(UTC))
         # The secret is random, so the hash only has to make a stolen file useless: OWASP's lightest Argon2id.
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._hashing = threading.Lock()  # one hash at a time bounds the CPU and memory that guessing can take
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, salt_len=SALT_BYTES)
+        self._hashing = threading.Lock()  # one hash at a time bounds the CPU and memory that new keys can take
+        self._guessing = threading.BoundedSemaphore(GUESSES_AT_ONCE)
         self._guesses = FixedWindowRateLimiter(MemoryStorage())
         self._pepper = secrets.token_bytes(32)
         self._verified: dict[str, tuple[bytes, str]] = {}
@@ -148,20 +171,20 @@ class Keys:
             if connection.execute(live.values(revoked_at=self._now())).rowcount == 0:
                 raise KeyNotFound(f"no live key {key_id!r}; see `facet keys list`")
 
-    def verify(self, text: str) -> Key:
-        """Find the key that `text` is.
+    def verify(self, text: str, address: str = "") -> Key:
+        """Find the key that `text` is, which somebody at `address` shows.
 
-        An unknown id costs one indexed read and no hash; wrong secrets for a known id are limited per minute.
+        An unknown id and a wrong secret cost one indexed read and no hash. Wrong secrets are limited per minute, for
+        each id and address; the right one always passes.
 
         Raises:
             KeyInvalid: The key is malformed, unknown, revoked or expired, or its secret is wrong.
             TooManyGuesses: Too many wrong secrets came within a minute.
             StorageError: The database cannot be used.
         """
-        shown = self._look_up(text)
+        shown = self._look_up(text, address)
         if not self._is_remembered(shown):
             self._check_secret(shown)
-            self._verified[shown.key.id] = (shown.digest, shown.hash)
         return shown.key
 
     def recall(self, text: str) -> Key | None:
@@ -174,7 +197,7 @@ class Keys:
         shown = self._look_up(text)
         return shown.key if self._is_remembered(shown) else None
 
-    def _look_up(self, text: str) -> _Shown:
+    def _look_up(self, text: str, address: str = "") -> _Shown:
         shape = SHAPE.fullmatch(text)
         if shape is None:
             raise KeyInvalid("this is not a key of this service: keys read facet_<id>_<secret>")
@@ -182,26 +205,45 @@ class Keys:
         with storage_errors(), self._finding.connect() as connection:
             row = connection.execute(self._find, {"key_id": key_id}).one_or_none()
         if row is None:
-            raise KeyInvalid("the key is unknown or no longer valid")
+            raise KeyInvalid(UNKNOWN)
         key = _key(row)
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self._now()):
             self._verified.pop(key_id, None)
-            raise KeyInvalid("the key is unknown or no longer valid")
-        return _Shown(key, secret, row.hash, hmac.digest(self._pepper, secret.encode(), hashlib.sha256))
+            raise KeyInvalid(UNKNOWN)
+        return _Shown(key, secret, row.hash, hmac.digest(self._pepper, secret.encode(), hashlib.sha256), address)
 
     def _is_remembered(self, shown: _Shown) -> bool:
         digest, hashed = self._verified.get(shown.key.id, (b"", ""))
         return hmac.compare_digest(digest, shown.digest) and hashed == shown.hash
 
+    def _remember(self, shown: _Shown) -> None:
+        self._verified[shown.key.id] = (shown.digest, shown.hash)
+
     def _check_secret(self, shown: _Shown) -> None:
-        if not self._guesses.test(GUESSES, shown.key.id):
-            raise TooManyGuesses("too many wrong secrets for this key; wait a minute")
-        try:
+        if shown.fits:
             with self._hashing:
-                self._hasher.verify(shown.hash, shown.secret)
+                if not self._is_remembered(shown):  # by who came at the same moment
+                    self._check_hash(shown)
+                    self._remember(shown)
+            return
+        # Counted before it is checked: guesses at one moment would otherwise all be within the limit.
+        if not self._guesses.hit(GUESSES, shown.key.id, shown.address):
+            raise TooManyGuesses("too many wrong secrets for this key; wait a minute")
+        if not shown.is_older:
+            raise KeyInvalid(UNKNOWN)
+        if not self._guessing.acquire(blocking=False):
+            raise TooManyGuesses("too many secrets are being checked; wait a minute")
+        try:
+            self._check_hash(shown)
+            self._remember(shown)
+        finally:
+            self._guessing.release()
+
+    def _check_hash(self, shown: _Shown) -> None:
+        try:
+            self._hasher.verify(shown.hash, shown.secret)
         except VerificationError as error:
-            self._guesses.hit(GUESSES, shown.key.id)
-            raise KeyInvalid("the key is unknown or no longer valid") from error
+            raise KeyInvalid(UNKNOWN) from error
 
     def _insert(
         self,
@@ -211,7 +253,8 @@ class Keys:
         collections: Sequence[str] | None,
         lifetime: timedelta | None,
     ) -> tuple[Key, str]:
-        key_id, secret, now = secrets.token_hex(5), secrets.token_hex(24), self._now()
+        secret, now = secrets.token_hex(24), self._now()
+        key_id = id_of(secret)
         key = Key(
             id=key_id,
             name=name,
@@ -234,6 +277,11 @@ class Keys:
             )
         )
         return key, f"facet_{key_id}_{secret}"
+
+
+def id_of(secret: str) -> str:
+    """The id of the key with this secret: ten hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(b"facet key id:" + secret.encode()).hexdigest()[:10]
 
 
 def mask(text: str) -> str:

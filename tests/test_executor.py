@@ -162,3 +162,33 @@ def test_closing_finishes_what_was_admitted_and_admits_nothing_more() -> None:
 
     asyncio.run(scenario())
     assert done == [0, 1, 2, 3, 4]
+
+
+def test_callers_take_turns_and_none_takes_all_places() -> None:
+    executor = Executor(workers=1, queue_limit=8)
+    gate = threading.Event()
+    order: list[str] = []
+
+    async def scenario() -> None:
+        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(5), "greedy"))
+        await asyncio.sleep(0.02)
+        waiting = []
+        while True:
+            job = asyncio.ensure_future(executor.run(lambda _: order.append("greedy"), "greedy"))
+            await asyncio.sleep(0)
+            if job.done():
+                assert isinstance(job.exception(), Overloaded)
+                break
+            waiting.append(job)
+        assert len(waiting) == 4, "half of the queue"
+        with pytest.raises(Overloaded):
+            executor.check("greedy")
+        executor.check("modest")
+        waiting += [asyncio.ensure_future(executor.run(lambda _: order.append("modest"), "modest")) for _ in range(2)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, *waiting)
+
+    asyncio.run(scenario())
+    executor.close()
+    assert order == ["greedy", "modest", "greedy", "modest", "greedy", "greedy"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 
 from service.database.schema import keys as table
 from service.database.sqlite.engine import open_engine
-from service.keys import KeyInvalid, KeyNotFound, Keys, Scope, TooManyGuesses, _Shown, mask
+from service.keys import Key, KeyInvalid, KeyNotFound, Keys, Scope, TooManyGuesses, _Shown, mask
 
 
 @pytest.fixture
@@ -187,3 +189,78 @@ def test_verified_keys_are_found_quickly(engine: sa.Engine) -> None:
 def test_logs_show_the_id_and_never_the_secret(engine: sa.Engine) -> None:
     made, text = Keys(engine).create("door", [Scope.READ])
     assert mask(f"GET /?key={text} 400") == f"GET /?key=facet_{made.id}_*** 400"
+
+
+def guess(keys: Keys, key_id: str, count: int, address: str = "") -> list[str]:
+    """The codes by which wrong secrets for a key are refused."""
+    codes = []
+    for number in range(count):
+        with pytest.raises((KeyInvalid, TooManyGuesses)) as error:
+            keys.verify(f"facet_{key_id}_{number:048x}", address)
+        codes.append(error.value.code)
+    return codes
+
+
+def make_older(engine: sa.Engine, made: Key, text: str) -> tuple[str, str]:
+    """Turn a key into one as it was made before ids came of secrets; returns its id and its text."""
+    hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+    secret = text.rsplit("_", 1)[1]
+    with engine.begin() as connection:
+        connection.execute(
+            sa.update(table).where(table.c.id == made.id).values(id="0123456789", hash=hasher.hash(secret))
+        )
+    return "0123456789", f"facet_0123456789_{secret}"
+
+
+def test_who_knows_the_id_locks_nobody_out_after_a_restart(engine: sa.Engine) -> None:
+    made, text = Keys(engine).create("door", [Scope.READ])
+    restarted = Keys(engine)
+    assert guess(restarted, made.id, 200)[-1] == "too_many_guesses"
+    assert restarted.verify(text) == made, "from the very address that guesses come from"
+
+
+def test_wrong_secrets_cost_no_hash(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(engine)
+    made, text = keys.create("door", [Scope.READ])
+    hashed: list[str] = []
+    check = keys._check_hash
+    monkeypatch.setattr(keys, "_check_hash", lambda shown: (hashed.append(shown.secret), check(shown)))
+    guess(keys, made.id, 20)
+    assert hashed == []
+    keys.verify(text)
+    assert len(hashed) == 1
+
+
+def test_a_key_of_before_goes_on_working_and_is_guessed_at_by_address(engine: sa.Engine) -> None:
+    keys = Keys(engine)
+    key_id, text = make_older(engine, *keys.create("door", [Scope.READ]))
+    codes = guess(keys, key_id, 14, "192.0.2.1")
+    assert (codes[0], codes[-1]) == ("key_invalid", "too_many_guesses")
+    assert keys.verify(text, "192.0.2.2").id == key_id
+
+
+def test_guesses_at_one_moment_do_not_pass_the_limit(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(engine)
+    key_id, _ = make_older(engine, *keys.create("door", [Scope.READ]))
+    hashed: list[str] = []
+    check = keys._check_hash
+    monkeypatch.setattr(keys, "_check_hash", lambda shown: (hashed.append(shown.secret), check(shown)))
+
+    def one(number: int) -> None:
+        with pytest.raises((KeyInvalid, TooManyGuesses)):
+            keys.verify(f"facet_{key_id}_{number:048x}")
+
+    with ThreadPoolExecutor(64) as threads:
+        list(threads.map(one, range(200)))
+    assert 1 <= len(hashed) <= 10
+
+
+def test_many_first_sights_of_one_key_are_hashed_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, text = Keys(engine).create("door", [Scope.READ])
+    restarted = Keys(engine)
+    hashed: list[str] = []
+    check = restarted._check_hash
+    monkeypatch.setattr(restarted, "_check_hash", lambda shown: (hashed.append(shown.secret), check(shown)))
+    with ThreadPoolExecutor(32) as threads:
+        list(threads.map(lambda _: restarted.verify(text), range(100)))
+    assert len(hashed) == 1

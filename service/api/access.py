@@ -70,11 +70,15 @@ async def _identify(request: Request, services: Services, text: str | None) -> C
     if text is not None:
         key = services.keys.recall(text) if services.keys.quick else None
         if key is None:  # the first time it takes a hash, or the record lies elsewhere
-            key = await anyio.to_thread.run_sync(services.keys.verify, text)
+            key = await anyio.to_thread.run_sync(services.keys.verify, text, _address_of(request))
         return Caller(f"key:{key.id}", key)
     if services.settings.access.anonymous:
-        return Caller(f"address:{request.client.host if request.client else 'unknown'}", None)
+        return Caller(f"address:{_address_of(request)}", None)
     raise KeyRequired("send a key: `Authorization: Bearer <key>` or `X-API-Key: <key>`; `facet keys create` makes one")
+
+
+def _address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _refuse_keys_in_query(request: Request) -> None:

@@ -10,13 +10,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.http import body
 from service.api.http.body import IMAGE_SCHEMA
 from service.api.http.problems import Problem
 from service.api.route_declarations import form_name
 from service.api.schemas import requests
 from service.version import VERSION
 
-FORMS: tuple[type[BaseModel], ...] = (
+FORMS: tuple[type[body.Request], ...] = (
     requests.VerifyRequest,
     requests.IdentifyRequest,
     requests.EnrollRequest,

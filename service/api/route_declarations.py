@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel
 
+from service.api.http import body as bodies
 from service.api.http import errors as api
 from service.api.http.body import FORM, JSON, expected_size, read_body
 from service.api.http.problems import FRAMEWORK, MEDIA_TYPE, row_of
+from service.api.http.request_context import trace_of
 from service.api.services import ServicesDep
 from service.database import errors as database
 from service.errors import FacetError
@@ -19,7 +20,7 @@ from service.executor import Overloaded, Stopping
 from service.face import errors as face
 from service.keys import KeyInvalid, TooManyGuesses
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=bodies.Request)
 
 CALLER = (
     api.KeyRequired,
@@ -74,18 +75,23 @@ JSON_EXAMPLES: dict[str, dict[str, object]] = {
 
 
 def body(schema: type[M], forms: bool = True) -> Callable[..., AsyncIterator[M]]:
-    """Make a dependency that reads a body of `schema`, and holds its bytes' place until the answer is sent."""
+    """Make a dependency that reads a body of `schema`, and holds its bytes' place until the answer is sent.
+
+    It comes after the one that asks who the caller is: a place is held in the caller's name.
+    """
 
     async def read(request: Request, services: ServicesDep) -> AsyncIterator[M]:
-        size = expected_size(request, services.body_limits)
-        services.executor.check()
-        with services.intake.hold(size):
-            yield await read_body(request, schema, services.body_limits, forms)
+        caller = trace_of(request.scope).principal
+        limits = services.body_limits.of(schema)
+        size = expected_size(request, limits)
+        services.executor.check(caller)
+        with services.intake.hold(caller, size):
+            yield await read_body(request, schema, limits, forms)
 
     return read
 
 
-def takes(schema: type[BaseModel], forms: bool = True) -> dict[str, Any]:
+def takes(schema: type[bodies.Request], forms: bool = True) -> dict[str, Any]:
     """The OpenAPI request body of `schema`, as JSON and, with `forms`, as a multipart form."""
     name = schema.__name__
     content: dict[str, Any] = {
@@ -96,7 +102,7 @@ def takes(schema: type[BaseModel], forms: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def form_name(schema: type[BaseModel]) -> str:
+def form_name(schema: type[bodies.Request]) -> str:
     """The component name of a request as a form: `VerifyRequest` is `VerifyForm`."""
     return schema.__name__.removesuffix("Request") + "Form"
 

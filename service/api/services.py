@@ -122,7 +122,7 @@ class Services:
             finally:
                 self.request_metrics.time_stages(stages.seconds, trace.model)
 
-        task = asyncio.ensure_future(self.executor.run(job))
+        task = asyncio.ensure_future(self.executor.run(job, trace.principal))
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

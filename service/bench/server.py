@@ -74,15 +74,26 @@ class Server:
 
     def memory(self) -> int:
         """Resident memory of the process, in bytes."""
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise BenchError("the server process has ended")
+        return self._status("VmRSS")
+
+    def peak(self) -> int:
+        """The most resident memory since the start, or since `forget_peak`, in bytes."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Begin to look for the peak again."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
 
     def cpu_seconds(self) -> float:
         """CPU time that the process has used so far, user and system together."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _status(self, name: str) -> int:
+        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+        raise BenchError("the server process has ended")
 
     def _await_ready(self, deadline: float) -> None:
         while time.perf_counter() < deadline:

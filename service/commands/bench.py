@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.bench.batches import SIZES, measure_batches
+from service.bench.hostile import measure_harm
+from service.bench.images import measure_images
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
 from service.bench.start import Start, measure_start
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 RATIO_TARGET = 0.85
 GROWTH_TARGET = 0.05
 START_TARGET = 3.0
+ROWS_TARGET = 16  # MiB; besides whole pictures some rows are held
 SHADOW_TARGET = 0.05
 MIB = 1024 * 1024
 
@@ -62,6 +65,39 @@ def memory(
     """Resident memory after few and after many mixed requests."""
     with _measuring() as (console, folder):
         _print_memory(console, measure_memory(read_photos(photos), folder, few, many, console.log), few, many)
+
+
+@app.command()
+def images(
+    megapixels: Annotated[int, typer.Option(min=1, help="Size of each image, in millions of pixels.")] = 8,
+) -> None:
+    """Memory that decoding takes, by kind of image, beside what FACET_MAX_IMAGE_PIXELS counts for it."""
+    with _measuring() as (console, _):
+        table = Table(title=f"{megapixels} million pixels, bytes a pixel")
+        for heading in ("kind", "file, KiB", "measured", "counted"):
+            table.add_column(heading, justify="right")
+        found = list(measure_images(megapixels * 1_000_000))
+        for each in found:
+            table.add_row(each.kind, f"{each.file / 1024:.0f}", f"{each.measured:.2f}", f"{each.counted:.2f}")
+        console.print(table)
+        beyond = max(each.measured - each.counted for each in found) * megapixels * 1_000_000 / MIB
+        _judge(console, f"beyond what is counted: {beyond:.0f} MiB", f"<= {ROWS_TARGET} MiB", beyond <= ROWS_TARGET)
+
+
+@app.command()
+def hostile() -> None:
+    """What the most expensive things that a client can send do to the service: memory, and /livez meanwhile."""
+    with _measuring() as (console, folder):
+        table = Table(title="attacks on the service")
+        for heading in ("attack", "answer", "seconds", "longest /livez, s", "missed", "growth, MiB"):
+            table.add_column(heading, justify="left" if heading in ("attack", "answer") else "right")
+        found = list(measure_harm(folder, console.log))
+        for each in found:
+            figures = (f"{each.seconds:.1f}", f"{each.stall:.2f}", str(each.missed), f"{each.growth / MIB:.0f}")
+            table.add_row(each.attack, each.answer, *figures)
+        console.print(table)
+        stall, missed = max(each.stall for each in found), sum(each.missed for each in found)
+        _judge(console, f"longest /livez: {stall:.2f} s, {missed} missed", "< 1 s, none", stall < 1 and not missed)
 
 
 @app.command()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from service.face.cost import counted_pixels, has_16_bit_colour, raw_mode_of
 from service.face.errors import ImageCorrupt, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
+from service.face.pixels import is_dim, rgb_of, upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SMALLEST_SIDE = 8
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+START_OF_SCAN = b"\xff\xda"
+MAX_SCANS = 100  # of a JPEG; each goes over all pixels, and encoders make about ten
 
 # Both are settings of the whole process, made once and not for each picture: worker threads would see each other's.
 Image.MAX_IMAGE_PIXELS = None  # the limits below decide, before a pixel is decoded
@@ -25,7 +27,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of oddities in a file; wha
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Bounds on what is decoded: encoded size in bytes and decoded size in pixels."""
+    """Bounds on what is decoded: encoded size in bytes, and decoded size in plain pixels (`service.face.cost`)."""
 
     max_bytes: int = 10 * 1024 * 1024
     max_pixels: int = 40_000_000
@@ -59,8 +61,12 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
 
     Raises: ImageTooLarge, ImageTooManyPixels, ImageUnsupported, ImageCorrupt.
     """
-    with _opened(data, limits) as image:
-        return _header(image, limits)
+    with _open(data, limits) as image:
+        width, height = image.size
+        # Pillow gives the size of a TIFF as it will be when turned.
+        if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in TURNED:
+            width, height = height, width
+        return Header(str(image.format), width, height)
 
 
 def decode(data: bytes, limits: ImageLimits, max_side: int | None = None) -> Photo:
@@ -72,21 +78,11 @@ def decode(data: bytes, limits: ImageLimits, max_side: int | None = None) -> Pho
 
     Raises: ImageTooLarge, ImageTooManyPixels, ImageUnsupported, ImageCorrupt.
     """
-    with _opened(data, limits) as image:
-        header = _header(image, limits)
-        if max_side is not None and image.format == "JPEG":
-            longer = max(image.size)
-            factor = next((f for f in (8, 4, 2) if longer // f >= max_side), 1)
-            if factor > 1:
-                image.draft("RGB", (image.width // factor, image.height // factor))
-        try:
-            image.load()
-            upright = _to_rgb(image)
-            ImageOps.exif_transpose(upright, in_place=True)
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
-            raise ImageCorrupt(f"the {header.format} image ends early or is damaged") from error
-        pixels = np.ascontiguousarray(np.asarray(upright, dtype=np.uint8))
-    return Photo(pixels, header.width, header.height, pixels.shape[1] / header.width)
+    pixels, (width, height), orientation = _read(data, limits, max_side)
+    pixels = upright(pixels, orientation)
+    if orientation in TURNED:
+        width, height = height, width
+    return Photo(pixels, width, height, pixels.shape[1] / width)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
@@ -96,8 +92,8 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def _opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
+def _open(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Open an image within the limits; nothing of it is decoded."""
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(f"the image has {len(data)} bytes; the limit is {limits.max_bytes}")
     if not data:
@@ -108,39 +104,50 @@ def _opened(data: bytes, limits: ImageLimits) -> Iterator[Image.Image]:
         raise ImageUnsupported("not a JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
         raise ImageCorrupt("the image header is damaged") from error
-    with image:
-        yield image
-
-
-def _header(image: Image.Image, limits: ImageLimits) -> Header:
     width, height = image.size
-    if width * height > limits.max_pixels:
-        raise ImageTooManyPixels(f"the image has {width}x{height} pixels; the limit is {limits.max_pixels}")
     if min(width, height) < SMALLEST_SIDE:
         raise ImageUnsupported(f"the image has {width}x{height} pixels; each side needs at least {SMALLEST_SIDE}")
+    scans = data.count(START_OF_SCAN) if image.format in ("JPEG", "MPO") else 1
+    if scans > MAX_SCANS:
+        raise ImageUnsupported(f"the JPEG comes in {scans} scans; the limit is {MAX_SCANS}")
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
-    except Exception:
-        turned = False
-    if turned:
-        width, height = height, width
-    return Header(str(image.format), width, height)
+        counted = counted_pixels(image, scans)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ImageCorrupt("the image header is damaged") from error
+    if counted > limits.max_pixels:
+        raise ImageTooManyPixels(
+            f"the image has {width}x{height} pixels, and decoding takes the memory of {counted} plain ones; the limit "
+            f"is {limits.max_pixels}"
+        )
+    return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow mode to RGB, keeping the EXIF orientation for `exif_transpose`."""
-    if image.mode == "RGB":
-        return image
-    exif = image.getexif()
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0  # 16-bit files come as I;16, I or F
-        rgb = Image.fromarray(np.clip(values * (255.0 / top) + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
-    elif image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = Image.new("RGB", image.size, (255, 255, 255))
-        rgb.paste(rgba, mask=rgba.getchannel("A"))
-    else:
-        rgb = image.convert("RGB")
-    rgb.info["exif"] = exif.tobytes()
-    return rgb
+def _read(data: bytes, limits: ImageLimits, max_side: int | None) -> tuple[NDArray[np.uint8], tuple[int, int], int]:
+    """RGB pixels as they lie in the file, its full width and height, and the EXIF orientation that is left to undo."""
+    with _open(data, limits) as image:
+        size = image.size
+        if max_side is not None and image.format == "JPEG":
+            factor = next((f for f in (8, 4, 2) if max(size) // f >= max_side), 1)
+            if factor > 1:
+                image.draft("RGB", (image.width // factor, image.height // factor))
+        try:
+            deep = has_16_bit_colour(image)
+            image.load()
+            lower = _lower_bytes(data) if deep and is_dim(image) else None
+            # Pillow has turned a TIFF already.
+            tag = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
+            return rgb_of(image, lower), size, tag
+        except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
+            raise ImageCorrupt(f"the {image.format} image ends early or is damaged") from error
+
+
+def _lower_bytes(data: bytes) -> Image.Image:
+    """The image again, with the lower bytes of its 16-bit samples where Pillow otherwise reads the upper ones."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    raw = raw_mode_of(image)
+    other = raw[:-1] + ("L" if raw.endswith("B") else "B")
+    image.tile = [
+        tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in image.tile
+    ]
+    image.load()
+    return image

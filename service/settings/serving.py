@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from service.settings.group import AnyCase, Group
+from service.settings.group import AnyCase, Group, Names
 
 
 class Server(Group):
@@ -18,6 +19,18 @@ class Server(Group):
     shutdown_seconds: float = Field(
         30.0, gt=0, description="Time that admitted requests have to finish when the service is asked to stop."
     )
+    trusted_proxies: Names = Field(
+        (),
+        description="Addresses or networks of reverse proxies, separated by commas: their `X-Forwarded-For` is "
+        "believed, and they may hold any share of the connections. Unset: nobody's.",
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            ip_network(proxy)
+        return value
 
 
 class Access(Group):

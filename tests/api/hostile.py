@@ -10,8 +10,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 from PIL import Image
 
+from service.bench.images import png, tiled_tiff
 from tests.api.conftest import b64
 
 BOUNDARY = "bnd"
@@ -70,7 +72,7 @@ def attacks(seed: int, count: int, faces: list[bytes]) -> list[Attack]:
 def hostile_image(chance: random.Random, faces: list[bytes]) -> bytes:  # noqa: PLR0911 - one return a kind
     """Bytes that claim, or nearly manage, to be an image."""
     whole = bytearray(chance.choice(faces))
-    kind = chance.randrange(10)
+    kind = chance.randrange(12)
     if kind == 0:
         return bytes(whole[: chance.randrange(len(whole))])
     if kind == 1:
@@ -103,7 +105,21 @@ def hostile_image(chance: random.Random, faces: list[bytes]) -> bytes:  # noqa: 
     if kind == 8:
         mode = chance.choice(("1", "L", "P", "LA", "RGBA", "CMYK", "I;16", "F", "YCbCr", "I"))
         return _encoded(Image.new(mode, (40, 40)), "TIFF")
+    if kind == 9:
+        return chance.choice(COSTLY)
+    if kind == 10:
+        depth, level = chance.choice(((np.uint16, 900), (np.int32, -7), (np.float32, 0.5), (np.float32, np.nan)))
+        return _encoded(Image.fromarray(np.full((40, 40), level, depth)), "TIFF")
     return chance.randbytes(chance.randrange(3000))
+
+
+COSTLY = (
+    tiled_tiff(100, 100, 20_000),
+    tiled_tiff(100, 100, 64, samples=3),
+    png(np.zeros((300, 200, 3), np.uint16)),
+    png(np.zeros((300, 200, 3), np.uint8), interlaced=True),
+)
+"""Images that claim more than they show, or take more than they weigh."""
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -163,10 +163,30 @@ def test_the_sent_values_do_not_come_back_in_problems(small: TestClient) -> None
 
 def test_bodies_held_at_once_are_bounded() -> None:
     intake = Intake(100)
-    with intake.hold(60):
-        with pytest.raises(Overloaded), intake.hold(60):
+    with intake.hold("a", 60):
+        with pytest.raises(Overloaded), intake.hold("b", 60):
             pass
-        with intake.hold(40):
+        with intake.hold("b", 40):
             pass
-    with intake.hold(100):
+    with intake.hold("a", 100):
         pass
+
+
+def test_bodies_held_at_once_are_bounded_for_each_caller() -> None:
+    intake = Intake(100)
+    with intake.hold("a", 30), intake.hold("a", 20):
+        with pytest.raises(Overloaded), intake.hold("a", 10):
+            pass
+        with intake.hold("b", 40):
+            pass
+
+
+def test_small_bodies_are_counted_as_well() -> None:
+    intake = Intake(512 * 1000)
+    with ExitStack() as stack:
+        for _ in range(256):
+            stack.enter_context(intake.hold("a", 1))
+        with pytest.raises(Overloaded), intake.hold("a", 1):
+            pass
+        with intake.hold("b", 1):
+            pass

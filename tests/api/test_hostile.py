@@ -5,13 +5,18 @@ from __future__ import annotations
 import http.client
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from service.bench.sockets import exchange, pulse
+from tests.api.growth import descriptors, resident, threads
 from tests.api.hostile import Attack, attacks
+from tests.api.raw import raw_attacks
 from tests.api.server import Server, serving
+from tests.api.test_contract import cases_of, probe
 
 LEAK = re.compile(rb'Traceback|File "|\.py\b|/work/|/usr/|/home/|/tmp/|site-packages|sqlite3|SELECT |onnxruntime')
 LONGEST_SECONDS = 20.0
@@ -71,3 +76,49 @@ def test_two_thousand_attacks(models: tuple[Path, ...], tmp_path: Path, faces: l
         seen = run(server, seed=2, count=2000, faces=faces)
     print(f"statuses of 2000 hostile requests: {dict(sorted(seen.items()))}")
     assert sum(seen.values()) == 2000
+
+
+def fire_raw(server: Server, data: bytes) -> None:
+    """Write bytes and close the sending side; whatever is answered is no fault of the server's."""
+    answer = exchange(server.address, data, half_close=True, timeout=LONGEST_SECONDS)
+    for line in re.findall(rb"^HTTP/1\.1 (\d+)", answer, re.MULTILINE):
+        assert int(line) < 500, (data[:300], answer[:300])
+    assert not LEAK.search(answer) or LEAK.search(data), (data[:300], answer[:300])
+
+
+@pytest.mark.slow
+def test_ten_thousand_hostile_requests_stall_nobody_and_leave_nothing(
+    models: tuple[Path, ...], tmp_path: Path, faces: list[bytes]
+) -> None:
+    """Generated from the document, formats, fields and raw bytes; /livez answers within a second all the while."""
+    raw, formats = 4000, 5500
+    with (
+        serving(tmp_path / "data", models, head_seconds="2", body_seconds="2") as server,
+        pulse(server.address) as live,
+    ):
+
+        def state() -> tuple[int, int, int]:
+            time.sleep(3)  # until what was hung up on is gone
+            return resident(server), descriptors(server), threads(server)
+
+        run(server, seed=3, count=formats // 2, faces=faces)
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(lambda data: fire_raw(server, data), raw_attacks(4, raw // 2)))
+        generated = cases_of(probe(server, "examples,coverage,fuzzing", 15))
+        before = state()
+        run(server, seed=5, count=formats // 2, faces=faces)
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(lambda data: fire_raw(server, data), raw_attacks(6, raw // 2)))
+        after = state()
+        assert "Traceback" not in server.printed, server.printed[-3000:]
+    total = raw + formats + generated
+    print(f"{total} hostile requests, {generated} of them generated; longest /livez {live.longest:.2f} s")
+    print(
+        f"memory {before[0] >> 20} -> {after[0] >> 20} MiB, descriptors {before[1]} -> {after[1]}, threads {after[2]}"
+    )
+    assert total >= 10_000
+    assert not live.failures, live.failures[:3]
+    assert live.longest < 1
+    assert after[0] < before[0] * 1.05 + (8 << 20)
+    assert after[1] <= before[1] + 4
+    assert after[2] <= before[2] + 2

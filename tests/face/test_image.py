@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from service.bench.images import measure_images, png, tiled_tiff
+from service.face.cost import counted_pixels
 from service.face.errors import ImageCorrupt, ImageError, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
-from service.face.image import ImageLimits, decode, read_header
-from tests.conftest import encode
+from service.face.image import START_OF_SCAN, ImageLimits, decode, read_header
+from tests.conftest import SHARED, encode
 
 LIMITS = ImageLimits()
 
@@ -147,3 +149,94 @@ def test_damage_ends_in_a_picture_or_a_typed_error(kind: str, share: float, flip
         except ImageError:
             continue
         assert photo.pixels.ndim == 3
+
+
+def saved_as(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def levels() -> np.ndarray:
+    """Every level of grey from 0 to 255, and white at the end of its range."""
+    return np.tile(np.arange(256, dtype=np.uint8), (16, 1))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_is_read_by_the_range_that_was_recorded(kind: str, bits: int) -> None:
+    white = 2**bits - 1
+    stored = np.round(levels().astype(np.float64) / 255 * white).astype(np.uint16)
+    pixels = decode(saved(Image.fromarray(stored), kind), LIMITS).pixels
+    assert np.abs(pixels.astype(int) - levels()[:, :, np.newaxis]).max() <= 1
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 1023.0, 65535.0, 100_000.0])
+def test_floats_are_read_by_their_range(white: float) -> None:
+    stored = levels().astype(np.float32) / 255 * np.float32(white)
+    pixels = decode(saved_as(Image.fromarray(stored), "TIFF"), LIMITS).pixels
+    assert np.abs(pixels.astype(int) - levels()[:, :, np.newaxis]).max() <= 1
+
+
+def test_floats_that_are_no_numbers_or_beyond_white_do_no_harm() -> None:
+    stored = levels().astype(np.float32) / 255
+    stored[0, :4] = (np.nan, np.inf, -np.inf, 1.2)
+    pixels = decode(saved_as(Image.fromarray(stored), "TIFF"), LIMITS).pixels
+    assert pixels[0, :4, 0].tolist() == [0, 255, 0, 255]
+    assert np.abs(pixels[1:].astype(int) - levels()[1:, :, np.newaxis]).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_16_bit_colour_is_read_by_the_range_that_was_recorded(bits: int, interlaced: bool) -> None:
+    stored = np.round(ramp().astype(np.float64) / 255 * (2**bits - 1)).astype(np.uint16)
+    stored[0, 0] = 2**bits - 1
+    pixels = decode(png(stored, interlaced), LIMITS).pixels
+    assert (pixels[0, 0] == 255).all()
+    assert np.abs(pixels.astype(int) - ramp())[1:].max() <= 1
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["float-0-1.tif", "ten-bit-in-16.png"])
+def test_pictures_of_other_depths_are_no_longer_black(name: str) -> None:
+    pixels = decode((SHARED / "data" / "hard" / name).read_bytes(), LIMITS).pixels
+    assert pixels.max() == 255
+    assert 40 < pixels.mean() < 215
+
+
+def test_a_turned_tiff_has_the_size_that_it_has_when_upright() -> None:
+    data = saved_as(Image.fromarray(np.rot90(ramp(), 1).copy()), "TIFF", tiffinfo={274: 6})
+    photo = decode(data, LIMITS)
+    assert np.array_equal(photo.pixels, ramp())
+    assert (photo.width, photo.height, photo.scale) == (64, 48, 1.0)
+    assert (read_header(data, LIMITS).width, read_header(data, LIMITS).height) == (64, 48)
+
+
+@pytest.mark.parametrize("side", [4096, 26_704])
+def test_tiles_that_reach_beyond_the_image_count_as_what_they_are(side: int) -> None:
+    data = tiled_tiff(100, 100, side)
+    with Image.open(io.BytesIO(data)) as image:
+        assert counted_pixels(image) > side * side / 10
+    with pytest.raises(ImageTooManyPixels):
+        decode(data, ImageLimits(max_pixels=1_000_000))
+
+
+def test_tiles_of_common_size_are_read() -> None:
+    assert not decode(tiled_tiff(300, 200, 256, samples=3), LIMITS).pixels.any()
+    assert not decode(tiled_tiff(300, 200, 64), LIMITS).pixels.any()
+
+
+def test_a_jpeg_of_more_scans_than_an_encoder_makes_is_refused() -> None:
+    data = encode(ramp(), progressive=True)
+    begin = data.rindex(START_OF_SCAN)
+    many = data[:begin] + data[begin:-2] * 200 + data[-2:]
+    decode(data, LIMITS)
+    with pytest.raises(ImageUnsupported):
+        decode(many, LIMITS)
+
+
+def test_the_largest_images_take_no_more_than_what_is_counted() -> None:
+    """8 million pixels of the kinds that took 20 to 25 bytes a pixel, in a process of its own."""
+    kinds = ["TIFF, 16 bits, grey", "TIFF, 32-bit floats", "PNG, interlaced", "WebP, lossless"]
+    for found in measure_images(8_000_000, kinds):
+        assert found.measured <= found.counted + 2, found

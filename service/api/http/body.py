@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Annotated, TypeVar, get_origin
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, TypeVar, get_origin
 
-from fastapi import Request
+from fastapi import Request as HttpRequest
 from pydantic import BaseModel, BeforeValidator, ValidationError, ValidationInfo, WithJsonSchema
+from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -26,11 +26,31 @@ from service.api.http.errors import (
     TooManyParts,
 )
 from service.executor import Overloaded
+from service.shares import Shares
 
 JSON, FORM = "application/json", "multipart/form-data"
-MAX_FIELD_BYTES = 64 * 1024  # of a form's text part
+KIB = 1024
+MAX_FIELD_BYTES = 64 * KIB  # of a form's text part
+MAX_BODIES = 512  # held at once: a small one counts as that share of the memory set aside
+MAX_FAULTS = 50  # told of one request
 
-M = TypeVar("M", bound=BaseModel)
+# Reading JSON holds the interpreter, and with it every other request, for a time that grows with what is in it.
+# A string takes little; a value, a wrong one above all, much more.
+MAX_VALUES = 512
+MAX_MARKS = 64 * KIB  # commas, colons and opening brackets, which metadata may have in its text as well
+MAX_ESCAPES = 1024 * KIB  # backslashes; some encoders write every slash of base64 with one
+PIECE = 64 * KIB
+BASE64_PIECE = 256 * KIB
+
+
+class Request(BaseModel):
+    """What may be sent to a route. A body may have `max_text` bytes, and `max_images` of the largest images."""
+
+    max_text: ClassVar[int] = 16 * KIB
+    max_images: ClassVar[int] = 0
+
+
+M = TypeVar("M", bound=Request)
 
 
 def _image(value: object, info: ValidationInfo) -> bytes:
@@ -39,9 +59,18 @@ def _image(value: object, info: ValidationInfo) -> bytes:
     if not isinstance(value, str) or (info.context or {}).get("form"):
         raise ValueError("must be an image: a file part of a form, or base64 text in JSON")
     try:
-        return base64.b64decode(value, validate=True)
+        return decode_base64(value)
     except (binascii.Error, ValueError) as error:
         raise ValueError("must be base64 of an image file; addresses and paths are never fetched") from error
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes that base64 stands for, decoded piece by piece, so that others get a turn. Raises: ValueError."""
+    padding = text.find("=")
+    if padding not in (-1, len(text) - 1, len(text) - 2):
+        raise ValueError("something follows the padding")
+    pieces = range(0, len(text), BASE64_PIECE)
+    return b"".join([base64.b64decode(text[start : start + BASE64_PIECE], validate=True) for start in pieces])
 
 
 IMAGE_SCHEMA = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}
@@ -52,36 +81,41 @@ Image = Annotated[bytes, BeforeValidator(_image), WithJsonSchema(IMAGE_SCHEMA)]
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bounds on one body: bytes, parts of a form, and seconds to arrive."""
+    """Bounds on one body: bytes, bytes of one image, parts of a form, and seconds to arrive."""
 
     max_bytes: int
+    max_image_bytes: int
     max_parts: int
     seconds: float
 
+    def of(self, schema: type[Request]) -> BodyLimits:
+        """The bounds of a route's body: its text, and its images in base64, if that is less than the bound of all."""
+        images = schema.max_images * self.max_image_bytes * 4 // 3
+        return replace(self, max_bytes=min(self.max_bytes, schema.max_text + images))
+
 
 class Intake:
-    """Counts the bytes of bodies held at this moment, and refuses the one that would be too much."""
+    """Counts the bytes of bodies held at this moment, and refuses the one that would be too much.
+
+    A caller may hold as many as are still free (`service.shares`).
+    """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max = max_bytes
-        self._held = 0
-        self._lock = threading.Lock()
+        self._shares = Shares(max_bytes)
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
+    def hold(self, caller: str, size: int) -> Iterator[None]:
         """Reserve `size` bytes until the block ends. Raises: Overloaded."""
-        with self._lock:
-            if self._held + size > self._max:
-                raise Overloaded("the request bodies being served fill the memory set aside for them")
-            self._held += size
+        amount = max(size, self._shares.total // MAX_BODIES)
+        if not self._shares.take(caller, amount):
+            raise Overloaded("the request bodies being served fill the memory set aside for them, or this key's share")
         try:
             yield
         finally:
-            with self._lock:
-                self._held -= size
+            self._shares.give(caller, amount)
 
 
-def expected_size(request: Request, limits: BodyLimits) -> int:
+def expected_size(request: HttpRequest, limits: BodyLimits) -> int:
     """The declared length of the body, or the most it may have when none is declared.
 
     Raises: BodyMalformed, BodyTooLarge.
@@ -96,7 +130,7 @@ def expected_size(request: Request, limits: BodyLimits) -> int:
     return int(declared)
 
 
-async def read_body(request: Request, schema: type[M], limits: BodyLimits, forms: bool = True) -> M:
+async def read_body(request: HttpRequest, schema: type[M], limits: BodyLimits, forms: bool = True) -> M:
     """Read and check a body; `forms` says whether it may be a multipart form.
 
     Raises: MediaTypeUnsupported, BodyTooLarge, BodyTimeout, BodyMalformed, TooManyParts, RequestInvalid.
@@ -116,27 +150,68 @@ async def read_body(request: Request, schema: type[M], limits: BodyLimits, forms
     except TimeoutError as error:
         raise BodyTimeout(f"the body did not arrive within {limits.seconds:g} seconds") from error
     # Decoding megabytes of base64 takes a while, and the event loop serves everybody.
-    return await asyncio.to_thread(_checked, lambda: schema.model_validate_json(text, strict=True))
+    return await asyncio.to_thread(_parse, schema, text)
 
 
 def faults_of(error: ValidationError, where: str) -> list[Fault]:
     """Pydantic's findings without the values that were sent, which may be images or names."""
+    return _faults(error.errors(include_url=False, include_context=False, include_input=False), where)
+
+
+def _faults(errors: Sequence[Any], where: str) -> list[Fault]:
     return [
-        Fault(".".join([where, *map(str, found["loc"])]), found["msg"].removeprefix("Value error, "))
-        for found in error.errors(include_url=False, include_context=False, include_input=False)
+        Fault(".".join([where, *map(str, found["loc"])])[:200], found["msg"].removeprefix("Value error, "))
+        for found in errors[:MAX_FAULTS]
     ]
+
+
+def _parse(schema: type[M], text: bytes) -> M:
+    bound_json(text)
+    return _checked(lambda: schema.model_validate_json(text, strict=True))
+
+
+def bound_json(text: bytes) -> None:
+    """Refuse JSON that would take long to read, before it is read. Raises: BodyMalformed."""
+    marks = escapes = 0
+    for start in range(0, len(text), PIECE):
+        end = start + PIECE
+        marks += sum(text.count(mark, start, end) for mark in (b",", b":", b"[", b"{"))
+        escapes += text.count(b"\\", start, end)
+        if marks > MAX_MARKS or escapes > MAX_ESCAPES:
+            raise BodyMalformed("the body has more values than any request")
+    if marks > MAX_VALUES:
+        try:
+            value = from_json(text, allow_inf_nan=False)
+        except ValueError:
+            return  # what is wrong with it is said by who reads it next
+        if _count(value, MAX_VALUES) > MAX_VALUES:
+            raise BodyMalformed(f"the body has more than {MAX_VALUES} values, and no request has as many")
+
+
+def _count(value: object, enough: int) -> int:
+    """How many values JSON holds; counting stops soon after `enough`."""
+    total, waiting = 0, [value]
+    while waiting and total + len(waiting) <= enough:
+        total += 1
+        match waiting.pop():
+            case list(items):
+                waiting += items
+            case dict(fields):
+                waiting += fields.values()
+    return total + len(waiting)
 
 
 def _checked(parse: Callable[[], M]) -> M:
     try:
         return parse()
     except ValidationError as error:
-        if error.errors(include_input=False)[0]["type"] == "json_invalid":
-            raise BodyMalformed(f"the body is not JSON: {error.errors(include_input=False)[0]['msg']}") from error
-        raise RequestInvalid(faults_of(error, "body")) from error
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        if errors[0]["type"] == "json_invalid":
+            raise BodyMalformed(f"the body is not JSON: {errors[0]['msg']}") from None
+        raise RequestInvalid(_faults(errors, "body")) from None
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _limited(request: HttpRequest, max_bytes: int) -> AsyncGenerator[bytes, None]:
     total = 0
     async for chunk in request.stream():
         total += len(chunk)
@@ -148,7 +223,7 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
 class _FormParser(MultiPartParser):
     """Starlette's parser, with the number of parts bounded as they arrive, and nothing ever written to disk."""
 
-    def __init__(self, request: Request, limits: BodyLimits) -> None:
+    def __init__(self, request: HttpRequest, limits: BodyLimits) -> None:
         super().__init__(request.headers, _limited(request, limits.max_bytes), max_part_size=MAX_FIELD_BYTES)
         self.spool_max_size = limits.max_bytes + 1
         self._max_parts = limits.max_parts
@@ -161,7 +236,7 @@ class _FormParser(MultiPartParser):
         super().on_part_begin()
 
 
-async def _read_form(request: Request, schema: type[BaseModel], limits: BodyLimits) -> dict[str, object]:
+async def _read_form(request: HttpRequest, schema: type[Request], limits: BodyLimits) -> dict[str, object]:
     try:
         form = await _FormParser(request, limits).parse()
     except MultiPartException as error:
@@ -174,7 +249,7 @@ async def _read_form(request: Request, schema: type[BaseModel], limits: BodyLimi
         await form.close()
 
 
-def _fields(form: FormData, schema: type[BaseModel]) -> dict[str, object]:
+def _fields(form: FormData, schema: type[Request]) -> dict[str, object]:
     """The form's parts by name: file parts as bytes, others as text; a list where the schema has one.
 
     Raises: RequestInvalid when a part of a single-valued field is repeated.

@@ -4,6 +4,7 @@
 
     FacetError
     `-- ApiError
+        |-- BadRequest, HeadTooLarge, HeadTimeout, TooManyConnections
         |-- BodyMalformed, BodyTooLarge, BodyTimeout, TooManyParts, MediaTypeUnsupported
         |-- RequestInvalid
         |-- KeyRequired, KeyInQuery, ScopeMissing, CollectionForbidden
@@ -23,6 +24,31 @@ class ApiError(FacetError):
     """The root of what the HTTP edge raises."""
 
     code = "api_error"
+
+
+class BadRequest(ApiError):
+    """What was sent is not HTTP as the service speaks it."""
+
+    code = "bad_request"
+
+
+class HeadTooLarge(ApiError):
+    """The request line and the headers are larger, or more, than a request may have."""
+
+    code = "head_too_large"
+
+
+class HeadTimeout(ApiError):
+    """A request was begun, and its headers did not come."""
+
+    code = "head_timeout"
+
+
+class TooManyConnections(ApiError):
+    """There is no place for one more connection from this address."""
+
+    code = "too_many_connections"
+    retry_after = 1
 
 
 class BodyMalformed(ApiError):

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from service.api.http.errors import Fault, RequestInvalid
 from service.api.http.problems import respond
 from service.api.http.request_context import Trace, current_request_id, request_id_from
 from service.api.http.request_metrics import RequestMetrics
@@ -35,6 +36,16 @@ NOT_ACQUIRED = frozenset(
     kind.code for kind in (NoFace, SeveralFaces, FaceUnfit, ImageUnsupported, ImageCorrupt, EnrolmentRefused)
 )
 """Codes of problems by which no usable face was acquired from what was sent."""
+
+
+def refuse_nul(scope: AsgiScope) -> None:
+    """Refuse an address with a NUL character, which no name or id has and not every database can hold.
+
+    Raises: RequestInvalid.
+    """
+    for part, text in (("path", scope["raw_path"]), ("query", scope["query_string"])):
+        if b"%00" in text:
+            raise RequestInvalid([Fault(part, "holds a NUL character (%00), which is in no name and no id")])
 
 
 class Edge:
@@ -66,6 +77,7 @@ class Edge:
             await send(message)
 
         try:
+            refuse_nul(scope)
             await self._app(scope, receive, send_marked)
         except Exception as error:
             response = respond(Request(scope), error)

@@ -30,6 +30,9 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     settings.SettingsInvalid: (500, "Settings are not valid"),
     # requests
     api.ApiError: (400, "Bad request"),
+    api.BadRequest: (400, "Bad request"),
+    api.HeadTooLarge: (431, "The head of the request is too large"),
+    api.HeadTimeout: (408, "The headers came too slowly"),
     api.BodyMalformed: (400, "The body cannot be read"),
     api.BodyTooLarge: (413, "The body is too large"),
     api.BodyTimeout: (408, "The body came too slowly"),
@@ -47,6 +50,7 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     keys.KeyNotFound: (404, "No such key"),
     keys.TooManyGuesses: (429, "Too many wrong keys"),
     # load
+    api.TooManyConnections: (503, "Too many connections"),
     executor.Overloaded: (503, "Overloaded"),
     executor.Stopping: (503, "Stopping"),
     timing.Abandoned: (499, "The client went away"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, AwareDatetime
 
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden, ScopeMissing
@@ -26,14 +26,23 @@ from service.rollout.report import report
 
 router = APIRouter(prefix="/v1", tags=["comparison"])
 
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie within the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 
 
 def read_query(
     services: ServicesDep,
     caller: Reader,
-    since: Annotated[AwareDatetime | None, Query(description="Cases from this moment on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Cases before this moment.")] = None,
+    since: Annotated[Moment | None, Query(description="Cases from this moment on.")] = None,
+    until: Annotated[Moment | None, Query(description="Cases before this moment.")] = None,
     collection: Annotated[str | None, Query(max_length=200, description="Cases of this collection.")] = None,
     route: Annotated[Literal["verify", "identify"] | None, Query(description="Cases of this kind.")] = None,
     champion: Annotated[
@@ -48,8 +57,8 @@ def read_query(
     return LogQuery(
         champion=roles.champion if champion is None else services.registry.find(champion).manifest.sha256,
         challenger=roles.challenger if challenger is None else services.registry.find(challenger).manifest.sha256,
-        since=since and since.astimezone(UTC),
-        until=until and until.astimezone(UTC),
+        since=since,
+        until=until,
         route=route,
         collections=caller.collections if collection is None else frozenset({caller.require(collection)}),
     )

@@ -6,15 +6,19 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import from_json
 
-from service.api.http.body import Image
+from service.api.http import body
+from service.api.http.body import KIB, Image
 from service.decision import OperatingPoint
 from service.gallery.records import DuplicatePolicy
 
 MAX_IMAGES = 20
 MAX_TOP_K = 100
+MAX_FACE = 2**31 - 1
+MAX_FACTS = 50
+METADATA_BYTES = 512 * KIB  # fifty facts of the longest, every character of them escaped
 DEFAULT_COLLECTION = "default"
 
 
@@ -28,16 +32,19 @@ def _addressable(value: str) -> str:
 def _json_in_form(value: object, info: ValidationInfo) -> object:
     """A form's field is text: metadata is read from it as JSON."""
     if isinstance(value, str) and (info.context or {}).get("form"):
-        return from_json(value, allow_inf_nan=False)
+        value = from_json(value, allow_inf_nan=False)
+    if isinstance(value, dict) and len(value) > MAX_FACTS:  # said once, and not of each
+        raise ValueError(f"must have at most {MAX_FACTS} entries")
     return value
 
 
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 NameText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\]+$")]
 Name = Annotated[NameText, AfterValidator(_addressable)]
-Scalar = Annotated[str, Field(max_length=1000)] | bool | int | float | None
+Scalar = Annotated[Text, Field(max_length=1000)] | bool | int | float | None
 Metadata = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=100)], Scalar],
-    Field(max_length=50),
+    dict[Annotated[Text, Field(min_length=1, max_length=100)], Scalar],
+    Field(max_length=MAX_FACTS),
     BeforeValidator(_json_in_form),
 ]
 ModelText = Annotated[str, Field(min_length=1, max_length=80)]
@@ -61,13 +68,15 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 Score = Annotated[float, Field(ge=-1, le=1)]
 
 
-class Request(BaseModel):
+class Request(body.Request):
     """What all requests share: unknown fields and non-finite numbers are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Decidable(Request):
+    max_text = 64 * KIB
+
     model: ModelName | None = None
     fmr: Rate | None = Field(
         None,
@@ -94,6 +103,8 @@ class _Decidable(Request):
 class VerifyRequest(_Decidable):
     """A probe, and what it is compared with: a reference image, or a stored subject."""
 
+    max_images = 2
+
     probe: Image = Field(description="Image of the person to verify.")
     reference: Image | None = Field(None, description="Image to compare with.")
     subject: Name | None = Field(None, description="Name of a stored subject to compare with, instead of an image.")
@@ -113,6 +124,8 @@ class VerifyRequest(_Decidable):
 class IdentifyRequest(_Decidable):
     """An image to search a collection with."""
 
+    max_images = 1
+
     image: Image = Field(description="Image of the person to identify.")
     collection: Name = Field(DEFAULT_COLLECTION, description="Collection to search.")
     top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="Most candidates to return, each subject once.")
@@ -126,6 +139,9 @@ class IdentifyRequest(_Decidable):
 
 class EnrollRequest(_Decidable):
     """A person to enrol, from one image or several. Fit images are kept, the others are reported."""
+
+    max_text = METADATA_BYTES
+    max_images = MAX_IMAGES
 
     subject: Name = Field(description="Name of the person; made when new.")
     images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES, description="Images of the person.")
@@ -150,11 +166,17 @@ class EnrollRequest(_Decidable):
 class DetectRequest(Request):
     """An image to look for faces in."""
 
+    max_text = 64 * KIB
+    max_images = 1
+
     image: Image = Field(description="Image to look at.")
 
 
 class EmbedRequest(Request):
     """An image whose faces become templates."""
+
+    max_text = 64 * KIB
+    max_images = 1
 
     image: Image = Field(description="Image to look at.")
     model: ModelName | None = None
@@ -162,6 +184,8 @@ class EmbedRequest(Request):
 
 class CollectionRequest(Request):
     """A new collection."""
+
+    max_text = METADATA_BYTES
 
     name: Name = Field(description="Name of the collection.")
     keep_crops: bool = Field(
@@ -172,6 +196,8 @@ class CollectionRequest(Request):
 
 class SubjectRequest(Request):
     """Changes of a subject."""
+
+    max_text = METADATA_BYTES
 
     name: Name | None = Field(None, description="New name of the subject.")
     metadata: Metadata | None = Field(None, description="New metadata; replaces the old.")
@@ -211,7 +237,9 @@ class OutcomeRequest(Request):
         description="`genuine`: it was the person in question, the reference, the subject or rank 1. `impostor`: it "
         "was not."
     )
-    face: int = Field(0, ge=0, description="Which face of an identification, from 0 in the order of the answer.")
+    face: int = Field(
+        0, ge=0, le=MAX_FACE, description="Which face of an identification, from 0 in the order of the answer."
+    )
 
 
 def _digest_of_bytes(value: Any) -> str:
