@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import align
-from service.face.detect import Detection, Detector
+from service.face.detect import Detector
+from service.face.detection import Detection
 from service.face.errors import NoFace, SeveralFaces
 from service.face.image import ImageLimits, Photo, decode
 from service.face.quality import Quality, QualityLimits, assess

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from service.face.detect import STRIDES, DetectionLimits, Detector, decode, overlap, suppress
+from service.face.detect import Detector
+from service.face.detection import STRIDES, decode, overlap, suppress
 from service.face.registry import Registry
+from service.face.search import DetectionLimits
 
 
 @pytest.fixture(scope="module")

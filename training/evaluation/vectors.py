@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.face.align import CROP
-from service.face.detect import Detection, Detector
+from service.face.detect import Detector
+from service.face.detection import Detection
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch
 from service.face.manifest import Manifest, load_manifest

@@ -15,7 +15,14 @@ from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.atomic_folder import write_json
 from training.tasks.detection.evaluate import DetectionReport, Question, close_views, compare, time_ratio, views
-from training.tasks.detection.prepare import TILES_COUNT, Photographs, prepare_tiles, split_photographs
+from training.tasks.detection.prepare import (
+    TILES_COUNT,
+    UNPEOPLED,
+    Photographs,
+    prepare_tiles,
+    read_names,
+    split_photographs,
+)
 from training.tasks.detection.robustness import survive
 from training.tasks.detection.teacher import open_detector
 
@@ -27,19 +34,21 @@ Teacher = Annotated[str, typer.Option(help="Detector in the folder of models to 
 
 def compose_tiles(
     scenes: Scenes,
-    portraits: Portraits,
     crops: Annotated[list[Path], typer.Argument(help="Folders of aligned crops.")],
     name: Annotated[str, typer.Option(help="Name of the tile set.")] = "detector-tiles",
     data: Annotated[Path, typer.Option(envvar="FACET_TRAIN_DATA", help="Folder of prepared sets.")] = Path("data/sets"),
     models: Models = Path("data/models"),
     teacher: Teacher = "yunet",
+    portraits: Annotated[Path | None, typer.Option(help="Folder of photographs, one folder per person.")] = None,
+    unpeopled: Annotated[Path, typer.Option(help="Names of scenes without people, one a line.")] = UNPEOPLED,
     count: int = TILES_COUNT,
     seed: int = 7,
 ) -> None:
     """Compose the tiles a detector learns from; what is held out for measuring stays out."""
     session = open_detector(Registry.scan([models]), teacher).session
     photographs = split_photographs(scenes, portraits)
-    prepare_tiles(data / name, photographs, crops, session, seed=seed, count=count, watch=tqdm)
+    names = read_names(unpeopled)
+    prepare_tiles(data / name, photographs, crops, session, seed=seed, count=count, unpeopled=names, watch=tqdm)
     typer.echo(data / name)
 
 
