@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import atan2, degrees
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,13 @@ class Detection:
     @property
     def roll(self) -> float:
         """By how many degrees the head is turned clockwise in the picture's plane, -180..180; 0 is upright."""
-        across, down = (self.landmarks[1] - self.landmarks[0]).tolist()
-        return float(np.degrees(np.arctan2(down, across)))
+        return roll_of(self.landmarks.tolist())
+
+
+def roll_of(landmarks: Sequence[Sequence[float]]) -> float:
+    """Degrees by which the line through the first two landmarks, the eyes, is turned clockwise, -180..180."""
+    (left, top), (right, bottom) = landmarks[:2]
+    return degrees(atan2(bottom - top, right - left))
 
 
 def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min_score: float) -> list[Detection]:

@@ -29,7 +29,7 @@ class View:
     @property
     def side(self) -> int:
         """The longer side."""
-        return max(self.pixels.shape[:2])
+        return int(max(self.pixels.shape[:2]))
 
     def place(self, face: Detection) -> Detection:
         """A face seen here, in pixels of the photograph. Its box keeps its shape but for quarter turns."""
@@ -105,4 +105,4 @@ def _starts(length: int, side: int, shared: int) -> list[int]:
     if length <= side:
         return [0]
     count = 1 + -(-(length - side) // (side - shared))
-    return np.linspace(0, length - side, count).round().astype(int).tolist()
+    return [round(start) for start in np.linspace(0, length - side, count).tolist()]

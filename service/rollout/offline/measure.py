@@ -16,6 +16,7 @@ from service.face.embed import Embedder
 from service.face.errors import FaceError, ImageError
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds
+from service.face.search import Seek
 from service.pipeline import Perception
 from service.rollout.offline.accuracy import share_of, true_match_rate
 from service.rollout.offline.errors import PhotographsInvalid
@@ -191,7 +192,7 @@ class _Comparisons:
 
 def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
     try:
-        return perception.look(data, Stages()).prominent().crop
+        return perception.look(data, Stages(), Seek.PROMINENT, 1).prominent().crop
     except (ImageError, FaceError):
         return None
 

@@ -34,7 +34,7 @@ def cover(image: Image, faces: Sequence[Detection], rng: np.random.Generator) ->
 
 def _paint(image: Image, face: Detection, rng: np.random.Generator) -> None:
     # between the picture and the canonical crop, in which the outline is drawn
-    back = cv2.invertAffineTransform(similarity(face.landmarks))
+    back = np.asarray(cv2.invertAffineTransform(similarity(face.landmarks)), np.float64)
     outline = OUTLINE + rng.normal(0, 2.0, OUTLINE.shape)
     outline[:, 1] += rng.uniform(-6, 8)
     shape = np.rint(_moved(outline, back) * 8).astype(np.int32)

@@ -66,7 +66,8 @@ class DenseTeacher:
 
 def split_rows(rows: NDArray[np.float32], side: int) -> dict[str, NDArray[np.float32]]:
     """The rows (P, 16) of one square input of `side` pixels as the twelve outputs they were laid out from."""
-    outputs, start = {}, 0
+    outputs: dict[str, NDArray[np.float32]] = {}
+    start = 0
     for stride in STRIDES:
         part = rows[None, start : start + (side // stride) ** 2]
         start += part.shape[1]
