@@ -52,24 +52,30 @@ class Sources:
                 raise SetMissing(f"no {name} to compose tiles from; give at least one image file")
 
 
-def compose_tile(sources: Sources, seed: int, index: int, size: int = 320) -> tuple[Image, bool]:
-    """Tile `index`, BGR uint8 (size, size, 3), and whether it is known to show no face."""
+def compose_tile(sources: Sources, seed: int, index: int, size: int = 320) -> Image:
+    """Tile `index`: BGR uint8 (size, size, 3)."""
     rng = np.random.default_rng((seed, index))
-    kind, bare = rng.random(), False
+    kind = rng.random()
     if kind < MOSAIC:
         tile = _mosaic(sources.scenes, rng, size)
-    elif kind < MOSAIC + PASTED:
+    elif kind - MOSAIC < PASTED:
         tile = _paste_faces(_mosaic(sources.empty, rng, size, turned=False), sources.crops, rng)
-    elif kind < MOSAIC + PASTED + TEXTURE:
+    elif kind - MOSAIC - PASTED < TEXTURE:
         # heads and eyes of animals, wheels, leaves: what small views of the world mistake for faces
         if sources.alarming and rng.random() < ALARMING:
             tile = _mosaic(sources.alarming, rng, size, zooms=ALARMING_ZOOM)
         else:
             tile = _mosaic(sources.empty, rng, size, zooms=TEXTURE_ZOOM)
-        bare = True
     else:
         tile = _close_face(sources.crops, _mosaic(sources.empty, rng, size, turned=False), rng)
-    return _photometric(tile, rng), bare
+    return _photometric(tile, rng)
+
+
+def is_bare(sources: Sources, seed: int, index: int) -> bool:
+    """Whether tile `index` is made of alarming scenes: it shows no face, whatever is taken for one."""
+    rng = np.random.default_rng((seed, index))
+    kind = rng.random()
+    return bool(sources.alarming) and 0 <= kind - MOSAIC - PASTED < TEXTURE and rng.random() < ALARMING
 
 
 def _pick(paths: Sequence[Path], rng: np.random.Generator) -> Image:

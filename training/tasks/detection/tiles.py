@@ -23,7 +23,7 @@ from service.face.detection import Detection, decode, suppress
 from training.atomic_folder import whole_folder
 from training.data.batch import Batch
 from training.errors import RecipeInvalid, SetInvalid, SetMissing
-from training.tasks.detection.composites import Sources, compose_tile
+from training.tasks.detection.composites import Sources, compose_tile, is_bare
 from training.tasks.detection.corruptions import spoil
 from training.tasks.detection.cover import cover
 from training.tasks.detection.student import OBJ
@@ -59,10 +59,10 @@ def write_tiles(
     """
     with whole_folder(folder) as draft:
         tiles = np.lib.format.open_memmap(draft / "tiles.npy", "w+", np.uint8, (count, size, size, 3))
-        bare = np.zeros(count, np.bool_)
+        bare = np.array([is_bare(sources, seed, index) for index in range(count)], np.bool_)
         digest = hashlib.sha256()
         for index in watch(range(count)):
-            tiles[index], bare[index] = compose_tile(sources, seed, index, size)
+            tiles[index] = compose_tile(sources, seed, index, size)
             digest.update(tiles[index].tobytes())
         tiles.flush()
         digest.update(bare.tobytes())
