@@ -23,6 +23,7 @@ NEARLY = 0.6  # a glimpse errs about a face's area: what shows so much of the ar
 SAME = 0.6  # of two boxes that share so much of the smaller one, one is no face
 OTHER_TURNS = (180.0, 90.0, 270.0, 45.0, 315.0, 135.0, 225.0)  # the likely ones first
 LEAN = 2.0  # a head's tilt over what its landmarks tell of it
+OVERLAP = 256  # pixels that neighbouring tiles share: larger faces are found in the next smaller view
 MOST_LOOKS = 3  # at a tilted head, until it is held upright
 
 
@@ -54,13 +55,13 @@ class DetectionLimits:
     upright_score: float = 0.905
     turned_score: float = 0.85
     turned_size: float = 28.0
-    smallest_side: int = 200
+    smallest_side: int = 256
     usual_side: int = 640
     largest_side: int = 1600
     turned_side: int = 480
     certain_size: float = 20.0
-    close_side: int = 128
-    close_size: float = 64.0
+    close_side: int = 160
+    close_size: float = 80.0
     most_tilt: float = 5.0
     tile_side: int = 1024
 
@@ -79,7 +80,7 @@ class Search:
     def find(self) -> list[Detection]:
         """Faces, the most prominent first. Raises: InferenceFailed."""
         for view in self._upright_views():
-            for tile in view.tiles(self._limits.tile_side, round(4 * self._limits.close_size)):
+            for tile in view.tiles(self._limits.tile_side, OVERLAP):
                 self._inspect(tile)
             if self._faces and self._is_settled(view):
                 break
