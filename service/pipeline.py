@@ -60,8 +60,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Perception:
-    """Sees faces. A JPEG is decoded at the smallest size whose longer side is at least `usual_side`, or `fine_side`
-    where that shows no face; whole, where all faces are sought.
+    """Sees faces.
+
+    A JPEG is decoded at the smallest size whose longer side is at least `usual_side`, or `fine_side` where that shows
+    no face; whole, where all faces are sought.
     """
 
     detector: Detector

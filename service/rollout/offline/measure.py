@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from service.face.embed import Embedder
 from service.face.errors import FaceError, ImageError
+from service.face.search import Seek
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds
-from service.face.search import Seek
 from service.pipeline import Perception
 from service.rollout.offline.accuracy import share_of, true_match_rate
 from service.rollout.offline.errors import PhotographsInvalid

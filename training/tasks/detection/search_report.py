@@ -39,8 +39,11 @@ ANGLES = tuple(range(0, 360, 15))
 
 @dataclass(slots=True)
 class SearchReport:
-    """What was counted over scenes: by what was sought, the shares found and the scenes that alarmed; and by band of
-    score, how many finds were faces."""
+    """What was counted over scenes.
+
+    By what was sought: the share found, and the scenes that alarmed, also without a doubt. By band of score: the share
+    of finds that were faces.
+    """
 
     recall: dict[Seek, Share] = field(default_factory=dict)
     alarms: dict[Seek, Share] = field(default_factory=dict)
@@ -85,10 +88,10 @@ def report_scenes(
                     counts = bands[names[int(np.searchsorted(BANDS, face.score, side="right")) - 1]]
                     counts[0] += not bare
                     counts[1] += 1
-    return SearchReport(
-        *({seek: Share(*counts) for seek, counts in each.items()} for each in (found, alarms, sure)),
-        {name: Share(*counts) for name, counts in bands.items()},
+    recall, alarming, certain = (
+        {seek: Share(*counts) for seek, counts in each.items()} for each in (found, alarms, sure)
     )
+    return SearchReport(recall, alarming, certain, {name: Share(*counts) for name, counts in bands.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ def report_angles(
     upright = [_template(detector, embedder, image) for image in images]
     for degrees in ANGLES:
         turned = [_template(detector, embedder, _turned(image, degrees)) for image in images]
-        own = sum(a is not None and b is not None and a @ b >= threshold for a, b in zip(upright, turned, strict=True))
+        pairs = [(a, b) for a, b in zip(upright, turned, strict=True) if a is not None and b is not None]
+        own = sum(float(a @ b) >= threshold for a, b in pairs)
         seen = np.array([vector for vector in turned if vector is not None])
         scores = (seen @ seen.T)[np.triu_indices(len(seen), 1)]
         yield AngleReport(degrees, Share(own, len(images)), Share(int((scores >= threshold).sum()), len(scores)))
