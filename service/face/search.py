@@ -46,8 +46,8 @@ class DetectionLimits:
     large, where a face was found. `largest_side`: the same where none was, or all are sought; larger photographs are
     seen at half their size at least. `turned_side`: of the largest view that is also seen turned. `certain_size`: faces
     of this size in a view are seen there for certain. `close_side`, `close_size`: of the cut-out for the close look and
-    of the face in it. `most_tilt`: degrees by which a head may seem tilted there. `tile_side`: larger views are seen in
-    tiles.
+    of the face in it; small faces are enlarged `most_enlarged` times at most. `most_tilt`: degrees by which a head may
+    seem tilted there. `tile_side`: larger views are seen in tiles.
     """
 
     min_score: float = 0.75
@@ -62,6 +62,7 @@ class DetectionLimits:
     certain_size: float = 20.0
     close_side: int = 160
     close_size: float = 80.0
+    most_enlarged: float = 1.25
     most_tilt: float = 5.0
     tile_side: int = 1024
 
@@ -170,7 +171,8 @@ class Search:
     def _look_closely(self, glimpse: Detection, roll: float) -> Detection | None:
         """What a cut-out round a glimpse shows of it, held so that a head rolled by `roll` degrees stands upright."""
         side = self._limits.close_side
-        view = cut_out(self._views, glimpse.centre, glimpse.size * side / self._limits.close_size, side, roll)
+        reach = max(glimpse.size * side / self._limits.close_size, side / self._limits.most_enlarged)
+        view = cut_out(self._views, glimpse.centre, reach, side, roll)
         for seen in self._network.see(view.pixels, self._limits.glimpse_score):
             face = view.place(seen)
             if overlap(np.array(glimpse.box), np.array([face.box]))[0] > IOU:
