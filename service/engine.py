@@ -33,6 +33,7 @@ from service.face.embed import Embedder
 from service.face.errors import FaceError, FaceUnfit, ImageError
 from service.face.image import encode_png
 from service.face.score import Threshold, cosine
+from service.face.search import Seek
 from service.gallery.gallery import Gallery
 from service.gallery.records import (
     DuplicateCheck,
@@ -107,6 +108,10 @@ class Identification:
 
     collection: str
     faces: tuple[FaceIdentification, ...]
+    faces_total: int
+    """Faces seen."""
+    truncated: bool
+    """Whether all were asked for, and there were too many."""
     threshold: Threshold
     comparisons: int
     model: Embedder
@@ -181,7 +186,7 @@ class EngineLimits:
 
     default_fmr: float = 1e-3
     ambiguous_margin: float = 0.05
-    max_faces: int = 64
+    max_faces: int = 512
 
 
 class Engine:
@@ -248,7 +253,7 @@ class Engine:
         reach = None if claim is None else self.references.of(embedder, claim.collection, claim.subject)
         table = self.models.thresholds(embedder) if reach is None else reach.thresholds
         threshold = threshold_for(point, table, self.limits.default_fmr)
-        scene = self._perception.look(probe, stages)
+        scene = self._perception.look(probe, stages, Seek(faces), 1)
         face = _choose(scene, faces, quality)
         other: FaceFound | Hit
         if reach is not None:
@@ -258,7 +263,7 @@ class Engine:
             score = other.score
         else:
             assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
-            other = _choose(self._perception.look(reference, stages), faces, quality)
+            other = _choose(self._perception.look(reference, stages, Seek(faces), 1), faces, quality)
             first, second = self._embed(embedder, [face, other], stages)
             score = cosine(first, second)
         return Verification(
@@ -271,7 +276,7 @@ class Engine:
             reach=reach,
             probe=face,
             reference=other,
-            probe_faces=len(scene.faces),
+            probe_faces=scene.total,
             seconds=stages.seconds,
         )
 
@@ -295,9 +300,11 @@ class Engine:
         comparisons = reach.comparisons()
         threshold = threshold_for(point, reach.thresholds, self.limits.default_fmr, comparisons)
         if faces == "all":
-            probes = list(self._look_thoroughly(image, stages).faces)
+            scene = self._look_thoroughly(image, stages)
+            probes = list(scene.faces)
         else:
-            probes = [_choose(self._perception.look(image, stages), faces, quality)]
+            scene = self._perception.look(image, stages, Seek(faces), 1)
+            probes = [_choose(scene, faces, quality)]
         vectors = self._embed(embedder, probes, stages)
         with stages.stage("search"):
             ranked = reach.search(vectors, max(2, top_k)) if probes else []
@@ -308,6 +315,8 @@ class Engine:
         return Identification(
             collection=collection,
             faces=tuple(decisions),
+            faces_total=scene.total,
+            truncated=faces == "all" and scene.total > len(probes),
             threshold=threshold,
             comparisons=comparisons,
             model=embedder,
@@ -387,11 +396,11 @@ class Engine:
         return _repetition(enrolment) if enrolment.replayed else EnrolmentOutcome(enrolment, report, outcomes, embedder)
 
     def _look_thoroughly(self, image: bytes, stages: Stages) -> Scene:
-        return self._perception.look(image, stages, thorough=True, limit=self.limits.max_faces)
+        return self._perception.look(image, stages, Seek.ALL, self.limits.max_faces)
 
     def _admit(self, image: bytes, stages: Stages, faces: FaceChoice, quality: QualityChoice) -> ImageOutcome:
         try:
-            face = _choose(self._perception.look(image, stages), faces, quality)
+            face = _choose(self._perception.look(image, stages, Seek(faces), 1), faces, quality)
         except (ImageError, FaceError) as error:
             return ImageOutcome(None, None, error)
         return ImageOutcome(new_id(), face, None)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import align
-from service.face.detect import Detection, Detector
+from service.face.detect import Detector
+from service.face.detection import Detection
 from service.face.errors import NoFace, SeveralFaces
 from service.face.image import ImageLimits, Photo, decode
 from service.face.quality import Quality, QualityLimits, assess
+from service.face.search import RIVAL_SHARE, Seek
 from service.timing import Stages
 
 ENOUGH_EYE_DISTANCE = 48.0  # pixels; the canonical crop has 35 between the eyes, and more adds nothing
-RIVAL_SHARE = 0.2  # a second face smaller than this share of the first is a passer-by, not a rival
+USUAL_SIDE, FINE_SIDE = 900, 1600
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,17 @@ class FaceFound:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A photograph's size in pixels, upright, and its faces, the most prominent first."""
+    """A photograph's size in pixels, upright, and its faces, the most prominent first.
+
+    `total` is how many were seen, of which `faces` holds the first; `rivals` how many may be taken for the one the
+    photograph is of: as large, or nearly, and faces for certain.
+    """
 
     width: int
     height: int
     faces: tuple[FaceFound, ...]
+    total: int
+    rivals: int
 
     def prominent(self) -> FaceFound:
         """The face the photograph is of. Raises: NoFace."""
@@ -44,41 +53,48 @@ class Scene:
     def single(self) -> FaceFound:
         """The only face; much smaller faces in the background do not count. Raises: NoFace, SeveralFaces."""
         face = self.prominent()
-        rivals = [f for f in self.faces[1:] if f.detection.area >= RIVAL_SHARE * face.detection.area]
-        if rivals:
-            raise SeveralFaces(f"{len(rivals) + 1} faces were found where one is asked for")
+        if self.rivals:
+            raise SeveralFaces(f"{self.rivals + 1} faces were found where one is asked for")
         return face
 
 
 @dataclass(frozen=True, slots=True)
 class Perception:
-    """Sees faces. `decode_side`: a JPEG's longer side after decoding is at least this, where it has as much."""
+    """Sees faces.
+
+    A JPEG is decoded at the smallest size whose longer side is at least `usual_side`, or `fine_side` where that shows
+    no face; whole, where all faces are sought.
+    """
 
     detector: Detector
     images: ImageLimits
     quality: QualityLimits
-    decode_side: int = 1600
+    usual_side: int = USUAL_SIDE
+    fine_side: int = FINE_SIDE
 
-    def look(self, data: bytes, stages: Stages, thorough: bool = False, limit: int | None = None) -> Scene:
-        """Find the faces of one photograph, the `limit` most prominent ones when given.
+    def look(self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None) -> Scene:
+        """Find the faces of one photograph, and cut out the `limit` most prominent ones, or each.
 
-        Big JPEGs are decoded at reduced size; a face that then has too few pixels is cut from a full decode.
+        A face that has too few pixels in a JPEG decoded at reduced size is cut from a larger decode.
 
         Raises: ImageError, InferenceFailed, Abandoned.
         """
-        with stages.stage("decode"):
-            photo = decode(data, self.images, self.decode_side)
-        with stages.stage("detect"):
-            found = self.detector.detect(photo.pixels, thorough)
-        found.sort(key=lambda face: _prominence(face, photo), reverse=True)
-        found = [face for face in found if _has_shape(face)][:limit]
-        full = photo
-        if photo.scale < 1 and any(_eye_distance(face) < ENOUGH_EYE_DISTANCE for face in found):
+        for side in (None,) if seek is Seek.ALL else (self.usual_side, self.fine_side):
             with stages.stage("decode"):
-                full = decode(data, self.images)
+                photo = decode(data, self.images, side)
+            with stages.stage("detect"):
+                found = [face for face in self.detector.detect(photo.pixels, seek) if _has_shape(face)]
+            if found or photo.scale == 1:
+                break
+        chosen = found[:limit]
+        full = photo
+        if photo.scale < 1 and any(_eye_distance(face) < ENOUGH_EYE_DISTANCE for face in chosen):
+            enlargement = ENOUGH_EYE_DISTANCE / min(map(_eye_distance, chosen))
+            with stages.stage("decode"):
+                full = decode(data, self.images, ceil(max(photo.pixels.shape[:2]) * enlargement))
         with stages.stage("align"):
-            faces = tuple(self._cut(face, photo, full) for face in found)
-        return Scene(photo.width, photo.height, faces)
+            faces = tuple(self._cut(face, photo, full) for face in chosen)
+        return Scene(photo.width, photo.height, faces, len(found), self._count_rivals(found))
 
     def _cut(self, face: Detection, photo: Photo, full: Photo) -> FaceFound:
         source = full if _eye_distance(face) < ENOUGH_EYE_DISTANCE else photo
@@ -89,6 +105,13 @@ class Perception:
         original = Detection((x, y, w, h), face.score, face.landmarks / np.float32(photo.scale))
         return FaceFound(original, quality, crop)
 
+    def _count_rivals(self, found: list[Detection]) -> int:
+        """Faces beside the first that are neither passers-by nor doubtful."""
+        return sum(
+            face.area >= RIVAL_SHARE * found[0].area and face.score >= self.quality.min_detection_score
+            for face in found[1:]
+        )
+
 
 def _eye_distance(face: Detection) -> float:
     return float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
@@ -97,11 +120,3 @@ def _eye_distance(face: Detection) -> float:
 def _has_shape(face: Detection) -> bool:
     """Landmarks that coincide cannot be aligned, and belong to no face."""
     return bool(np.all(np.isfinite(face.landmarks))) and _eye_distance(face) > 1.0
-
-
-def _prominence(face: Detection, photo: Photo) -> float:
-    """Area, weighed down towards the picture's edge: the subject of a photograph is large and central."""
-    height, width = photo.pixels.shape[:2]
-    x, y, w, h = face.box
-    dx, dy = (x + w / 2) / width - 0.5, (y + h / 2) / height - 0.5
-    return face.area * float(np.exp(-6.0 * (dx * dx + dy * dy)))

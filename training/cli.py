@@ -16,7 +16,7 @@ from training.commands.papers import papers, papers_table
 from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import fit_recipe, pace
 from training.errors import TrainingError
-from training.tasks.detection.commands import compose_tiles, evaluate_detector
+from training.tasks.detection.commands import compose_tiles, evaluate_detector, evaluate_search
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare_set,
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "papers-table": papers_table,
     "detector-tiles": compose_tiles,
     "detector-evaluate": evaluate_detector,
+    "detector-search": evaluate_search,
 }
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)

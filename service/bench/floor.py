@@ -23,7 +23,9 @@ from service.face.embed import Embedder
 from service.face.image import ImageLimits, decode
 from service.face.registry import Registry
 from service.face.score import cosine
+from service.face.search import Seek
 from service.models import load_models
+from service.pipeline import USUAL_SIDE
 from service.settings import Settings
 
 STAGES = ("decode", "detect", "align", "embed")
@@ -133,9 +135,9 @@ def _compare(
     crops = []
     for offset in (0, 1):
         begun = time.perf_counter()
-        photo = decode(photos[(first + offset) % len(photos)], limits, 1600)
+        photo = decode(photos[(first + offset) % len(photos)], limits, USUAL_SIDE)
         decoded = time.perf_counter()
-        faces = detector.detect(photo.pixels)
+        faces = detector.detect(photo.pixels, Seek.PROMINENT)
         detected = time.perf_counter()
         if not faces:
             raise BenchError("a photograph shows no face; to compare the service with its floor every one must")

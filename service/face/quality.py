@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import CROP, MARGIN, similarity
-from service.face.detect import Detection
+from service.face.detection import Detection
 
 INNER = slice(MARGIN, CROP - MARGIN)
 GRID: NDArray[np.float64] = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.linspace(8, 120, 29)), axis=-1).reshape(
@@ -35,11 +35,13 @@ class Reason(StrEnum):
     LOW_CONTRAST = "low_contrast"
     TURNED_AWAY = "turned_away"
     CUT_BY_BORDER = "cut_by_border"
+    DOUBTFUL = "doubtful"
 
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """Bounds of fitness; the units are those of `Quality`.
+    """Bounds of fitness; the units are those of `Quality`. What the detector scores less than `min_detection_score` may
+    be no face.
 
     Set on the LFW development view: of its photographs about 2 % fail, nearly all by `turn`; blurred by a
     Gaussian of 3 pixels (8 % of the eye distance) most do.
@@ -52,6 +54,7 @@ class QualityLimits:
     min_contrast: float = 0.04
     max_turn: float = 0.70
     max_cut: float = 0.25
+    min_detection_score: float = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ def assess(
         (Reason.LOW_CONTRAST, contrast < limits.min_contrast),
         (Reason.TURNED_AWAY, turn > limits.max_turn),
         (Reason.CUT_BY_BORDER, cut > limits.max_cut),
+        (Reason.DOUBTFUL, face.score < limits.min_detection_score),
     )
     reasons = tuple(reason for reason, bad in failed if bad)
     return Quality(original_distance, sharpness, brightness, contrast, turn, cut, reasons)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -292,3 +293,33 @@ def test_decisions_are_written_to_the_audit_log(running: Running, astronaut_jpeg
     assert row.principal.startswith("key:")
     models = running.services.engine.models
     assert row.threshold == models.thresholds(models.default).at(float(FMR)).value
+
+
+def test_an_answer_that_lacks_faces_says_so(
+    running: Running, both_jpeg: bytes, astronaut_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = running.collection("truncated")
+    running.post("/enroll", image(astronaut_jpeg, "images"), collection=collection, subject="astronaut")
+    whole = running.post("/detect", image(both_jpeg)).json()
+    assert (len(whole["faces"]), whole["faces_total"], whole["truncated"]) == (2, 2, False)
+    engine = running.services.engine
+    monkeypatch.setattr(engine, "limits", replace(engine.limits, max_faces=1))
+    for path, fields in {
+        "/detect": {},
+        "/embed": {},
+        "/identify": {"collection": collection, "faces": "all", "fmr": FMR},
+    }.items():
+        answer = running.post(path, image(both_jpeg), **fields).json()
+        assert (len(answer["faces"]), answer["faces_total"], answer["truncated"]) == (1, 2, True), path
+
+
+def test_a_turned_face_is_told_its_roll(running: Running, astronaut: np.ndarray, astronaut_jpeg: bytes) -> None:
+    """Box and landmarks are places in the image as sent, and the person matches."""
+    upright = running.post("/detect", image(astronaut_jpeg)).json()["faces"][0]
+    sent = encode(np.ascontiguousarray(np.rot90(astronaut)))
+    turned = running.post("/detect", image(sent)).json()["faces"][0]
+    assert abs(upright["roll"]) < 10
+    assert turned["roll"] == pytest.approx(-90, abs=10)
+    for (x, y), (u, v) in zip(upright["landmarks"], turned["landmarks"], strict=True):
+        assert (u, v) == pytest.approx((y, 512 - x), abs=8)
+    assert running.post("/verify", pair(sent, astronaut_jpeg), fmr=FMR).json()["decision"] == "match"

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from service.face.detect import STRIDES, DetectionLimits, Detector, decode, overlap, suppress
+from service.face.detect import Detector
+from service.face.detection import STRIDES, decode, overlap, suppress
 from service.face.registry import Registry
+from service.face.search import Seek
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +74,14 @@ def test_a_small_face_in_a_large_photograph_is_found(detector: Detector, astrona
     canvas = np.full((1200, 1600, 3), 96, np.uint8)
     canvas[700 : 700 + small.shape[0], 900 : 900 + small.shape[1]] = small
     assert len(detector.detect(canvas)) == 1
-    assert len(detector.detect(canvas, thorough=True)) == 1
+    assert len(detector.detect(canvas, Seek.ALL)) == 1
 
 
 def test_decoding_agrees_with_opencv(model_dirs: tuple[Path, ...], astronaut: np.ndarray) -> None:
     """OpenCV's FaceDetectorYN reads the same file and must find the same numbers."""
     registry = Registry.scan(model_dirs)
     folder = registry.folders("detector")[0]
-    limits = DetectionLimits(min_score=0.5, iou=0.3, sides=(512,), fine_side=512)
-    ours = registry.detector(folder.manifest.identity, limits=limits).detect(astronaut)
+    ours = registry.detector(folder.manifest.identity).network.see(astronaut, 0.5)
     reference = cv2.FaceDetectorYN.create(str(folder.model_path), "", (512, 512), 0.5, 0.3)
     _, theirs = reference.detect(cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
     assert len(ours) == len(theirs) > 0

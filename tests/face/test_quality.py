@@ -11,6 +11,7 @@ import pytest
 from service.face.image import ImageLimits
 from service.face.quality import QualityLimits, Reason
 from service.face.registry import Registry
+from service.face.search import Seek
 from service.pipeline import Perception
 from service.timing import Stages
 from tests.conftest import encode
@@ -70,3 +71,15 @@ def test_the_largest_central_face_is_the_prominent_one(perception: Perception, a
     scene = perception.look(encode(canvas), Stages())
     assert len(scene.faces) == 2
     assert scene.prominent().detection.box[0] > 300
+
+
+def test_a_doubtful_face_says_so_and_is_no_rival(perception: Perception, astronaut: np.ndarray) -> None:
+    """A face that the detector is not sure of keeps its reason, and does not make a portrait one of several people."""
+    beside = np.hstack([astronaut, cv2.GaussianBlur(astronaut, (0, 0), 8)])
+    scene = perception.look(encode(beside, "PNG"), Stages(), Seek.ALL)
+    sure, doubtful = sorted(scene.faces, key=lambda face: face.detection.score, reverse=True)
+    limit = QualityLimits().min_detection_score
+    assert doubtful.detection.score < limit < sure.detection.score
+    assert Reason.DOUBTFUL in doubtful.quality.reasons
+    assert Reason.DOUBTFUL not in sure.quality.reasons
+    assert (scene.total, scene.rivals) == (2, 0 if scene.faces[0] is sure else 1)

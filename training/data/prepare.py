@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.face.detect import Detector
+from service.face.search import Seek
 from service.face.errors import ImageError
 from training.data.crops import CropSet, Entry, Split, open_set, writing_set
 from training.errors import SetInvalid
@@ -116,7 +117,7 @@ def _cut(item: Item, how: Preparation, detector: Detector | None) -> Cut | str:
         pixels = read(item.data)
         if detector is None or how.aligned:
             return _aligned(pixels, detector if how.landmarks else None)
-        face = choose(detector.detect(pixels), pixels.shape[1], pixels.shape[0], how.which)
+        face = choose(detector.detect(pixels, Seek.ALL), pixels.shape[1], pixels.shape[0], how.which)
         if face is None or min(face.box[2:]) < how.smallest:
             return "no face found" if face is None else f"face smaller than {how.smallest:g} pixels"
         return cut_face(pixels, face)

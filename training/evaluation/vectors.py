@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.face.align import CROP
-from service.face.detect import Detection, Detector
+from service.face.detect import Detector
+from service.face.detection import Detection
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch
 from service.face.manifest import Manifest, load_manifest
 from service.face.registry import MANIFEST, ModelFolder, Registry, sha256_of
+from service.face.search import Seek
 from service.face.session import ModelSession, Runtime
 from training.atomic_folder import whole_file
 from training.backbones.network import restore_student
@@ -154,5 +156,5 @@ def _crop(picture: Picture, data: bytes, detector: Detector | None) -> NDArray[n
         return from_aligned(pixels).crop
     if picture.landmarks is not None:
         return cut_face(pixels, Detection((0.0, 0.0, 1.0, 1.0), 1.0, picture.landmarks)).crop
-    face = choose(detector.detect(pixels), pixels.shape[1], pixels.shape[0], "centre")
+    face = choose(detector.detect(pixels, Seek.ALL), pixels.shape[1], pixels.shape[0], "centre")
     return cut_face(pixels, face).crop if face is not None else None

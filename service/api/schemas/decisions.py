@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field
 
 from service import engine
-from service.api.schemas.faces import Face
+from service.api.schemas.faces import TOTAL, Face
 from service.api.schemas.gallery import Subject
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import STAGES, Reply, Timings, rounded
@@ -70,7 +70,7 @@ class Verification(Decided, Verdict):
     """The decision whether two faces are of one person."""
 
     probe: Face
-    probe_faces: int = Field(description="Faces seen in the probe image.")
+    probe_faces: int = Field(description="Faces seen in the probe image; small ones may be missed.")
     reference: Face | None = Field(description="The reference image's face; null when compared with a subject.")
     subject: Candidate | None = Field(description="The stored subject's best face; null when compared with an image.")
 
@@ -123,6 +123,8 @@ class Identification(Decided):
         description="Faces of the collection without a template that this model's probes can be compared with."
     )
     faces: list[IdentifiedFace]
+    faces_total: int = Field(description=TOTAL)
+    truncated: bool = Field(description="With faces=all: whether `faces` lacks some, having the most prominent ones.")
 
     @classmethod
     def of(cls, result: engine.Identification, request_id: str) -> Self:
@@ -133,6 +135,8 @@ class Identification(Decided):
             fpir=expected_fpir(result.threshold, result.comparisons),
             unreachable=result.reach.unreachable,
             faces=[IdentifiedFace.of(face) for face in result.faces],
+            faces_total=result.faces_total,
+            truncated=result.truncated,
             **_decided(result, request_id),
         )
 

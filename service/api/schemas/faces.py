@@ -10,6 +10,10 @@ from service import engine
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import STAGES, Reply, Timings, rounded
 from service.enrolment_report import FaceReport
+from service.face.detection import roll_of
+
+TOTAL = "Faces seen. Where not all are asked for, small ones may be missed."
+TRUNCATED = "Whether `faces` lacks some of them: it holds the most prominent ones, up to a limit."
 
 
 class Box(Reply):
@@ -38,8 +42,10 @@ class Face(Reply):
 
     box: Box
     landmarks: list[tuple[float, float]] = Field(
-        description="Eyes, tip of the nose and corners of the mouth, left to right in the image; x and y in pixels."
+        description="Eyes, tip of the nose and corners of the mouth, from left to right with the face held upright; x "
+        "and y in pixels of the image."
     )
+    roll: float = Field(description="Degrees by which the head is turned clockwise in the image, -180 to 180.")
     detection_score: float = Field(description="How sure the detector is that this is a face, 0 to 1. Not a match.")
     quality: Quality
 
@@ -61,6 +67,8 @@ class Detection(Reply):
     width: int = Field(description="Of the image once upright, in pixels.")
     height: int
     faces: list[Face]
+    faces_total: int = Field(description=TOTAL)
+    truncated: bool = Field(description=TRUNCATED)
     timings: Timings = Field(description=STAGES)
     request_id: str
 
@@ -71,6 +79,8 @@ class Detection(Reply):
             width=result.scene.width,
             height=result.scene.height,
             faces=[Face.of(FaceReport.of(face)) for face in result.scene.faces],
+            faces_total=result.scene.total,
+            truncated=result.scene.total > len(result.scene.faces),
             timings=rounded(result.seconds),
             request_id=request_id,
         )
@@ -83,6 +93,8 @@ class Embedding(Reply):
     height: int
     model: ModelRef
     faces: list[EmbeddedFace]
+    faces_total: int = Field(description=TOTAL)
+    truncated: bool = Field(description=TRUNCATED)
     timings: Timings = Field(description=STAGES)
     request_id: str
 
@@ -95,6 +107,8 @@ class Embedding(Reply):
             height=result.scene.height,
             model=ModelRef.of(result.model.manifest),
             faces=[EmbeddedFace(**_face(FaceReport.of(face)), embedding=vector) for face, vector in rows],
+            faces_total=result.scene.total,
+            truncated=result.scene.total > len(result.scene.faces),
             timings=rounded(result.seconds),
             request_id=request_id,
         )
@@ -106,6 +120,7 @@ def _face(face: FaceReport) -> dict[str, Any]:
     return {
         "box": Box(x=x, y=y, width=width, height=height),
         "landmarks": [(round(px, 2), round(py, 2)) for px, py in face.landmarks],
+        "roll": round(roll_of(face.landmarks), 1),
         "detection_score": round(face.detection_score, 4),
         "quality": Quality(
             **{name: round(value, digits.get(name, 4)) for name, value in face.quality.items()},

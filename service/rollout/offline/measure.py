@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.face.embed import Embedder
 from service.face.errors import FaceError, ImageError
+from service.face.search import Seek
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds
 from service.pipeline import Perception
@@ -191,7 +192,7 @@ class _Comparisons:
 
 def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
     try:
-        return perception.look(data, Stages()).prominent().crop
+        return perception.look(data, Stages(), Seek.PROMINENT, 1).prominent().crop
     except (ImageError, FaceError):
         return None
 

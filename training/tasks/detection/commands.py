@@ -1,4 +1,4 @@
-"""Two commands of `facet-train` that only the detector needs."""
+"""Commands of `facet-train` that only the detector needs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from service.face.quality import QualityLimits
 from service.face.registry import Registry
+from service.face.score import ThresholdTable
 from service.face.session import ModelSession
 from training.atomic_folder import write_json
-from training.tasks.detection.evaluate import DetectionReport, Question, close_views, compare, time_ratio, views
-from training.tasks.detection.prepare import TILES_COUNT, Photographs, prepare_tiles, split_photographs
+from training.recipe import STARTER
+from training.tasks.detection.evaluate import DetectionReport, Question, Share, close_views, compare, time_ratio, views
+from training.tasks.detection.prepare import (
+    TILES_COUNT,
+    UNPEOPLED,
+    Photographs,
+    prepare_tiles,
+    read_names,
+    split_photographs,
+)
 from training.tasks.detection.robustness import survive
+from training.tasks.detection.scenes import list_images
+from training.tasks.detection.search_report import compare_fast, portraits_by_person, report_angles, report_scenes
 from training.tasks.detection.teacher import open_detector
 
 Scenes = Annotated[Path, typer.Argument(help="Folder of ordinary photographs.")]
@@ -24,22 +36,26 @@ Portraits = Annotated[Path, typer.Argument(help="Folder of photographs, one fold
 Models = Annotated[Path, typer.Option(envvar="FACET_TRAIN_MODELS", help="Folder of registered models.")]
 Teacher = Annotated[str, typer.Option(help="Detector in the folder of models to learn from and to compare with.")]
 
+SERVED = "facet-detector"
+
 
 def compose_tiles(
     scenes: Scenes,
-    portraits: Portraits,
     crops: Annotated[list[Path], typer.Argument(help="Folders of aligned crops.")],
     name: Annotated[str, typer.Option(help="Name of the tile set.")] = "detector-tiles",
     data: Annotated[Path, typer.Option(envvar="FACET_TRAIN_DATA", help="Folder of prepared sets.")] = Path("data/sets"),
     models: Models = Path("data/models"),
     teacher: Teacher = "yunet",
+    portraits: Annotated[Path | None, typer.Option(help="Folder of photographs, one folder per person.")] = None,
+    unpeopled: Annotated[Path, typer.Option(help="Names of scenes without people, one a line.")] = UNPEOPLED,
     count: int = TILES_COUNT,
     seed: int = 7,
 ) -> None:
     """Compose the tiles a detector learns from; what is held out for measuring stays out."""
     session = open_detector(Registry.scan([models]), teacher).session
     photographs = split_photographs(scenes, portraits)
-    prepare_tiles(data / name, photographs, crops, session, seed=seed, count=count, watch=tqdm)
+    names = read_names(unpeopled)
+    prepare_tiles(data / name, photographs, crops, session, seed=seed, count=count, unpeopled=names, watch=tqdm)
     typer.echo(data / name)
 
 
@@ -92,3 +108,32 @@ def _protocol(
     }
     for name, images in sets.items():
         yield name, compare(student, teacher, images, ask)
+
+
+def evaluate_search(
+    scenes: Scenes,
+    portraits: Annotated[Path | None, typer.Argument(help="Folder of photographs, one folder per person.")] = None,
+    detector: Annotated[str, typer.Option(help="Detector: a bundled one, or one in the folder of models.")] = SERVED,
+    embedder: Annotated[str, typer.Option(help="Embedder that compares turned and upright portraits.")] = "facet-s",
+    fmr: Annotated[float, typer.Option(help="False match rate at which they are compared.")] = 1e-3,
+    people: Annotated[int, typer.Option(help="People whose portraits are turned.")] = 40,
+    portraits_compared: Annotated[int, typer.Option(help="Portraits whose fast and full search are compared.")] = 1000,
+    unpeopled: Annotated[Path, typer.Option(help="Names of scenes without people, one a line.")] = UNPEOPLED,
+    models: Models = Path("data/models"),
+    teacher: Teacher = "yunet",
+) -> None:
+    """Measure the search that is served: recall, alarms, what a score means, portraits at every angle."""
+    registry = Registry.scan([*([models] if models.is_dir() else []), STARTER])
+    finder, reference = registry.detector(detector), open_detector(registry, teacher).session
+    doubt = QualityLimits().min_detection_score
+    report = report_scenes(finder, reference, tqdm(list_images(scenes)), read_names(unpeopled), doubt)
+    typer.echo("\n".join(report.lines()))
+    if portraits is None:
+        return
+    model = registry.embedder(embedder)
+    files = list_images(portraits)
+    threshold = ThresholdTable(model.manifest.thresholds).at(fmr).value
+    for angle in report_angles(finder, model, portraits_by_person(files)[:people], threshold):
+        typer.echo(f"{angle.degrees:>3} degrees: own {angle.own}; strangers turned alike {angle.strangers}")
+    cosines = compare_fast(finder, model, files[:portraits_compared])
+    typer.echo(f"fast against full search: cosine at least 0.99 in {Share(int((cosines >= 0.99).sum()), len(cosines))}")

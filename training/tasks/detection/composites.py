@@ -21,8 +21,10 @@ from training.tasks.detection.scenes import read_bgr
 
 Image = NDArray[np.uint8]
 
-#: Shares of the four kinds of tile; the rest, a tenth, are faces that fill it.
-MOSAIC, PASTED, TEXTURE = 0.50, 0.32, 0.08
+#: Shares of three of the four kinds of tile; the rest, a tenth, are faces that fill it.
+MOSAIC, PASTED, TEXTURE = 0.40, 0.30, 0.20
+#: Share of the tiles of textures that are made of what alarms a detector, and how much such a scene is zoomed.
+ALARMING, ALARMING_ZOOM = 0.6, (0.4, 3.0)
 #: Cells per side of a mosaic: one large scene up to sixteen small ones, hence faces of every size.
 GRID, GRID_SHARE = (1, 2, 3, 4), (0.25, 0.35, 0.25, 0.15)
 #: How much a scene may be reduced or enlarged, and one without faces in a tile of textures.
@@ -35,12 +37,14 @@ FACE_CENTRE, FACE_AXES = (0.5, 0.55), (0.38, 0.47)
 class Sources:
     """Files that tiles are made of.
 
-    `scenes`: photographs with or without people; `empty`: scenes known to hold no face; `crops`: square aligned faces.
+    `scenes`: photographs with or without people; `empty`: scenes known to hold no face; `crops`: square aligned faces;
+    `alarming`: scenes known to be free of people in which a detector sees a face all the same (animals, say).
     """
 
     scenes: tuple[Path, ...]
     empty: tuple[Path, ...]
     crops: tuple[Path, ...]
+    alarming: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("scenes", "empty", "crops"):
@@ -54,14 +58,24 @@ def compose_tile(sources: Sources, seed: int, index: int, size: int = 320) -> Im
     kind = rng.random()
     if kind < MOSAIC:
         tile = _mosaic(sources.scenes, rng, size)
-    elif kind < MOSAIC + PASTED:
+    elif kind - MOSAIC < PASTED:
         tile = _paste_faces(_mosaic(sources.empty, rng, size, turned=False), sources.crops, rng)
-    elif kind < MOSAIC + PASTED + TEXTURE:
-        # eyes of animals, wheels, leaves: what small views of the world mistake for faces
-        tile = _mosaic(sources.empty, rng, size, zooms=TEXTURE_ZOOM)
+    elif kind - MOSAIC - PASTED < TEXTURE:
+        # heads and eyes of animals, wheels, leaves: what small views of the world mistake for faces
+        if sources.alarming and rng.random() < ALARMING:
+            tile = _mosaic(sources.alarming, rng, size, zooms=ALARMING_ZOOM)
+        else:
+            tile = _mosaic(sources.empty, rng, size, zooms=TEXTURE_ZOOM)
     else:
         tile = _close_face(sources.crops, _mosaic(sources.empty, rng, size, turned=False), rng)
     return _photometric(tile, rng)
+
+
+def is_bare(sources: Sources, seed: int, index: int) -> bool:
+    """Whether tile `index` is made of alarming scenes: it shows no face, whatever is taken for one."""
+    rng = np.random.default_rng((seed, index))
+    kind = rng.random()
+    return bool(sources.alarming) and 0 <= kind - MOSAIC - PASTED < TEXTURE and rng.random() < ALARMING
 
 
 def _pick(paths: Sequence[Path], rng: np.random.Generator) -> Image:

@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from service.face.detect import HEADS
+from service.face.detection import HEADS
 from service.face.session import ModelSession
 from training.atomic_folder import whole_file
 from training.errors import ExportFailed

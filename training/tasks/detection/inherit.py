@@ -50,6 +50,25 @@ def inherit(student: TaperedStudent, graph: Path, pixels: Tensor) -> None:
         raise InitialisationFailed(f"{graph}: {left.unexpected_keys[0]} has no place in the student")
 
 
+@torch.no_grad()
+def resume(student: TaperedStudent, graph: Path) -> None:
+    """Give `student` the weights of a graph that was exported from one of its shape.
+
+    Raises: InitialisationFailed when the graph is of another shape.
+    """
+    model = onnx.load(graph)
+    tensors = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
+    state = {name.removeprefix("student."): t for name, t in tensors.items() if name.startswith("student.")}
+    # the scale of pixels was folded into the first convolution, which lost its name thereby
+    first = next((node.input[1] for node in model.graph.node if node.op_type == "Conv"), "")
+    if first in tensors:
+        state["stem.weight"] = tensors[first] / PIXEL_SCALE
+    try:
+        student.load_state_dict(state)
+    except RuntimeError as error:
+        raise InitialisationFailed(f"{graph}: not exported from a student of this shape: {error}") from error
+
+
 def read_yunet(graph: Path) -> TaperedStudent:
     """The network of a YuNet-n graph, whole. Raises: InitialisationFailed."""
     model = onnx.load(graph)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.face.session import ModelSession
+from training.errors import SetMissing
 from training.tasks.detection.composites import Sources
 from training.tasks.detection.evaluate import find_faces
 from training.tasks.detection.scenes import hold_out, hold_out_folders, list_images, read_bgr
@@ -20,6 +21,10 @@ SCENE_REPEAT = 5
 TILES_COUNT = 10_000
 #: A background is a scene in which the teacher sees nothing at this score.
 EMPTY_BELOW = 0.5
+#: A scene without people alarms the teacher from this score on.
+ALARM_FROM = 0.2
+#: Names of Flickr8k's photographs that show no person's face, picked by eye from 800.
+UNPEOPLED = Path(__file__).with_name("unpeopled.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +37,40 @@ class Photographs:
     held_portraits: tuple[Path, ...]
 
 
-def split_photographs(scenes: Path, portraits: Path) -> Photographs:
+def split_photographs(scenes: Path, portraits: Path | None = None) -> Photographs:
     """List two folders and hold out 200 scenes and one person in ten, by hash of the names. Raises: SetMissing."""
     kept, held = hold_out(list_images(scenes), HELD_SCENES)
+    if portraits is None:
+        return Photographs(kept, (), held, ())
     kept_portraits, held_portraits = hold_out_folders(list_images(portraits), HELD_ONE_IN)
     return Photographs(kept, kept_portraits, held, held_portraits)
 
 
-def gather_sources(photographs: Photographs, crops: Sequence[Path], teacher: ModelSession) -> Sources:
-    """What tiles are composed of: kept photographs, kept scenes without faces, and folders of aligned crops."""
-    empty = tuple(file for file in photographs.scenes if not find_faces(teacher, read_bgr(file), EMPTY_BELOW))
+def read_names(file: Path) -> frozenset[str]:
+    """The lines of a text file. Raises: SetMissing."""
+    try:
+        return frozenset(file.read_text(encoding="utf-8").split())
+    except OSError as error:
+        raise SetMissing(f"{file}: {error.strerror or 'cannot be read'}; give a list of names, one a line") from error
+
+
+def gather_sources(
+    photographs: Photographs, crops: Sequence[Path], teacher: ModelSession, unpeopled: frozenset[str] = frozenset()
+) -> Sources:
+    """What tiles are composed of: kept photographs, kept scenes without faces, and folders of aligned crops.
+
+    `unpeopled` names scenes without people. Those of them in which the teacher sees a face are what it has to unlearn.
+    """
+    scores = {
+        file: max((face.score for face in find_faces(teacher, read_bgr(file), ALARM_FROM)), default=0.0)
+        for file in photographs.scenes
+    }
+    alarming = tuple(file for file, score in scores.items() if score >= ALARM_FROM and file.name in unpeopled)
+    empty = tuple(file for file, score in scores.items() if score < EMPTY_BELOW and file not in alarming)
     faces = tuple(file for folder in crops for file in list_images(folder))
-    return Sources(photographs.scenes * SCENE_REPEAT + photographs.portraits, empty, faces)
+    # shown among the scenes, they would be labelled as the teacher takes them
+    scenes = tuple(file for file in photographs.scenes if file not in alarming)
+    return Sources(scenes * SCENE_REPEAT + photographs.portraits, empty, faces, alarming)
 
 
 def prepare_tiles(
@@ -55,10 +82,11 @@ def prepare_tiles(
     seed: int = 7,
     count: int = TILES_COUNT,
     size: int = 320,
+    unpeopled: frozenset[str] = frozenset(),
     watch: Callable[[range], Any] = iter,
 ) -> None:
     """Compose a tile set into `folder`. Raises: SetMissing, SetInvalid."""
-    sources = gather_sources(photographs, crops, teacher)
+    sources = gather_sources(photographs, crops, teacher, unpeopled)
     about = {
         "held_scenes": [file.name for file in photographs.held_scenes],
         "held_portraits": sorted({file.parent.name for file in photographs.held_portraits}),

@@ -16,7 +16,7 @@ from training.engine.task import Exported, Task, TaskKind
 from training.errors import CheckpointInvalid
 from training.recipe import Part, Recipe, Roots
 from training.tasks.detection.export import NAMES, Detects, SplitHeads
-from training.tasks.detection.inherit import inherit
+from training.tasks.detection.inherit import inherit, resume
 from training.tasks.detection.loss import DetectionWeights, distil_rows
 from training.tasks.detection.student import DetectorStudent
 from training.tasks.detection.tapered import TaperedStudent
@@ -50,6 +50,13 @@ class Inherited(Part):
     kind: Literal["teacher"]
 
 
+class Continued(Part):
+    """Weights of a registered or bundled detector that was exported from the same student."""
+
+    kind: Literal["model"]
+    model: str
+
+
 StudentSpec = Annotated[SeparableSpec | TaperedSpec, Field(discriminator="kind")]
 
 
@@ -67,21 +74,22 @@ class DetectorRecipe(Recipe):
     """`tiles` is a prepared tile set, `teacher` a registered detector, `crop` the side of what is cut from a tile.
 
     `degrade` is the share of cuts that the student sees in bad light, blurred or compressed, and its teacher as they
-    are.
+    are; `cover` the share in which the student sees the faces masked.
     """
 
     tiles: str
     teacher: str
     crop: int = 224
     degrade: float = Field(default=0.0, ge=0, le=1)
+    cover: float = Field(default=0.0, ge=0, le=1)
     student: StudentSpec = SeparableSpec(kind="separable")
-    init: Annotated[Random | Inherited, Field(discriminator="kind")] = Random(kind="random")
+    init: Annotated[Random | Inherited | Continued, Field(discriminator="kind")] = Random(kind="random")
     distance: DistanceSpec = DistanceSpec()
 
     @model_validator(mode="after")
     def _inherits_what_fits(self) -> Self:
-        if self.init.kind == "teacher" and self.student.kind != "tapered":
-            raise ValueError("only a tapered student has places for its teacher's weights: choose init random")
+        if self.init.kind != "random" and self.student.kind != "tapered":
+            raise ValueError("only a tapered student has places for given weights: choose init random")
         return self
 
 
@@ -93,10 +101,12 @@ class DetectorTask(Task):
         super().__init__()
         teacher = open_detector(Registry.scan([roots.models]), recipe.teacher)
         tiles = open_tiles(roots.data / recipe.tiles)
-        self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop, recipe.degrade)
+        self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop, recipe.degrade, recipe.cover)
         self.student = _build(recipe.student)
         if recipe.init.kind == "teacher" and isinstance(self.student, TaperedStudent):
             inherit(self.student, teacher.path, _pixels(tiles))
+        if recipe.init.kind == "model" and isinstance(self.student, TaperedStudent):
+            resume(self.student, open_detector(Registry.scan(roots.model_folders), recipe.init.model).path)
         self._weights = DetectionWeights(**recipe.distance.model_dump())
         self.facts = {"teachers": {recipe.teacher: teacher.digest}, "data": {tiles.name: tiles.digest}}
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detect import HEADS, STRIDES
+from service.face.detection import HEADS, STRIDES
 from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.errors import TeacherMismatch
+from training.tasks.detection.student import BOX, CLS, KPS, OBJ
+
+COLUMNS = {"cls": CLS, "obj": OBJ, "bbox": BOX, "kps": KPS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,14 @@ class DenseTeacher:
         return np.concatenate(
             [np.concatenate([found[f"{head}_{s}"] for head in HEADS], axis=2) for s in STRIDES], axis=1
         ).astype(np.float32, copy=False)
+
+
+def split_rows(rows: NDArray[np.float32], side: int) -> dict[str, NDArray[np.float32]]:
+    """The rows (P, 16) of one square input of `side` pixels as the twelve outputs they were laid out from."""
+    outputs: dict[str, NDArray[np.float32]] = {}
+    start = 0
+    for stride in STRIDES:
+        part = rows[None, start : start + (side // stride) ** 2]
+        start += part.shape[1]
+        outputs |= {f"{head}_{stride}": part[..., columns] for head, columns in COLUMNS.items()}
+    return outputs

@@ -3,6 +3,7 @@
 A tile set is a folder::
 
     tiles.npy   uint8 (N, S, S, 3), BGR
+    bare.npy    bool (N,): tiles known to show no face, whatever the teacher takes for one
     set.json    the seed, what it was composed of, what was held out, and the digest
 """
 
@@ -18,21 +19,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.detection import Detection, decode, suppress
 from training.atomic_folder import whole_folder
 from training.data.batch import Batch
 from training.errors import RecipeInvalid, SetInvalid, SetMissing
-from training.tasks.detection.composites import Sources, compose_tile
+from training.tasks.detection.composites import Sources, compose_tile, is_bare
 from training.tasks.detection.corruptions import spoil
-from training.tasks.detection.teacher import DenseTeacher
+from training.tasks.detection.cover import cover
+from training.tasks.detection.student import OBJ
+from training.tasks.detection.teacher import DenseTeacher, split_rows
+
+#: Faces that the teacher scores at least so are masked; boxes overlapping more than NMS_IOU are one face.
+SURE, NMS_IOU = 0.6, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class TileSet:
-    """`tiles`: uint8 (N, S, S, 3), BGR."""
+    """`tiles`: uint8 (N, S, S, 3), BGR; `bare`: bool (N,), those known to show no face."""
 
     name: str
     digest: str
     tiles: NDArray[np.uint8]
+    bare: NDArray[np.bool_]
 
 
 def write_tiles(
@@ -51,11 +59,14 @@ def write_tiles(
     """
     with whole_folder(folder) as draft:
         tiles = np.lib.format.open_memmap(draft / "tiles.npy", "w+", np.uint8, (count, size, size, 3))
+        bare = np.array([is_bare(sources, seed, index) for index in range(count)], np.bool_)
         digest = hashlib.sha256()
         for index in watch(range(count)):
             tiles[index] = compose_tile(sources, seed, index, size)
             digest.update(tiles[index].tobytes())
         tiles.flush()
+        digest.update(bare.tobytes())
+        np.save(draft / "bare.npy", bare)
         told = {
             "schema": 1,
             "digest": digest.hexdigest(),
@@ -64,6 +75,7 @@ def write_tiles(
             "size": size,
             "scenes": len(sources.scenes),
             "empty": len(sources.empty),
+            "alarming": len(sources.alarming),
             "crops": len(sources.crops),
             **(about or {}),
         }
@@ -77,27 +89,35 @@ def open_tiles(folder: Path) -> TileSet:
     try:
         about = json.loads((folder / "set.json").read_text(encoding="utf-8"))
         tiles = np.load(folder / "tiles.npy", mmap_mode="r")
+        bare = np.load(folder / "bare.npy")
         digest, count, size = str(about["digest"]), int(about["tiles"]), int(about["size"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SetInvalid(f"{folder}: {error}; prepare the tiles again") from error
     if tiles.dtype != np.uint8 or tiles.shape != (count, size, size, 3):
         raise SetInvalid(f"{folder}: tiles.npy is {tiles.dtype} {tiles.shape}, set.json says {count} of {size} px")
-    return TileSet(folder.name, digest, tiles)
+    if bare.dtype != np.bool_ or bare.shape != (count,):
+        raise SetInvalid(f"{folder}: bare.npy is {bare.dtype} {bare.shape}, set.json says {count} tiles")
+    return TileSet(folder.name, digest, tiles, bare)
 
 
 class TileSource:
     """Batches of `x`, float32 (N, 3, C, C) BGR 0-255, and `rows`, what the teacher answers to these pixels.
 
     Each time a tile is shown it is cut, mirrored and re-lit anew. With probability `degrade` the student then sees
-    it worse than its teacher: what a face is stays known when light or camera hide it from the teacher as well.
+    it worse than its teacher: what a face is stays known when light or camera hide it from the teacher as well. With
+    probability `cover` the faces are masked for the student alone. In bare tiles there is no face, whatever the
+    teacher says.
     """
 
-    def __init__(self, tiles: TileSet, teacher: DenseTeacher, crop: int, degrade: float = 0.0) -> None:
+    def __init__(
+        self, tiles: TileSet, teacher: DenseTeacher, crop: int, degrade: float = 0.0, cover: float = 0.0
+    ) -> None:
         """Raises: RecipeInvalid when tiles cannot be cut to `crop`."""
         side = tiles.tiles.shape[1]
         if crop % 32 or not 32 <= crop <= side:
             raise RecipeInvalid(f"crop: {crop} px must be a multiple of 32 and at most the tiles' {side}")
-        self._tiles, self._teacher, self._crop, self._degrade = tiles.tiles, teacher, crop, degrade
+        self._tiles, self._bare, self._teacher, self._crop = tiles.tiles, tiles.bare, teacher, crop
+        self._degrade, self._cover = degrade, cover
 
     def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
         """A shuffled epoch."""
@@ -106,8 +126,18 @@ class TileSource:
     def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """The arrays of one batch."""
         cuts = np.stack([self._cut(self._tiles[index], rng) for index in indices])
-        seen = np.stack([spoil(cut, rng) if rng.random() < self._degrade else cut for cut in cuts])
-        return {"x": np.ascontiguousarray(seen.transpose(0, 3, 1, 2), np.float32), "rows": self._teacher.rows(cuts)}
+        rows = self._teacher.rows(cuts)
+        rows[self._bare[indices], :, : OBJ.stop] = 0.0
+        covers = rng.random(len(cuts)) < self._cover
+        seen = [
+            cover(cut, self._faces(own), rng) if hidden else cut
+            for cut, own, hidden in zip(cuts, rows, covers, strict=True)
+        ]
+        seen = [spoil(cut, rng) if rng.random() < self._degrade else cut for cut in seen]
+        return {"x": np.ascontiguousarray(np.stack(seen).transpose(0, 3, 1, 2), np.float32), "rows": rows}
+
+    def _faces(self, rows: NDArray[np.float32]) -> list[Detection]:
+        return suppress(decode(split_rows(rows, self._crop), self._crop, self._crop, SURE), NMS_IOU)
 
     def _cut(self, tile: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         top, left = rng.integers(0, tile.shape[0] - self._crop + 1, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.face.detect import Detection
+from service.face.detection import Detection
 from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.tasks.detection.evaluate import (

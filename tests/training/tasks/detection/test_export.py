@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.face.detect import decode
+from service.face.detection import decode
 from service.face.session import ModelSession
 from training.errors import ExportFailed
 from training.tasks.detection.export import NAMES, export_detector
