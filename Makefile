@@ -8,8 +8,9 @@ DEV := .venv-dev
 PIP := pip install --quiet --disable-pip-version-check -c requirements.lock
 RUN := $(DEV)/bin/python -m
 export SHARED ?= ../shared
+RECIPE ?= facet-m
 
-.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter lock docs format clean help
+.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter device-pack lock docs format clean help
 
 serve: $(SERVE)/.ready ## start the service; the first start creates and prints the admin key
 	@$(SERVE)/bin/facet serve
@@ -46,6 +47,11 @@ test-image: $(DEV)/.ready ## build the container image and run it (root, buildah
 
 starter: $(DEV)/.ready ## train the bundled models again from $(SHARED); hours
 	$(DEV)/bin/facet-train starter --shared $(SHARED)
+
+device-pack: $(DEV)/.ready ## what travels to a lent accelerator, to train $(RECIPE) there for minutes
+	$(DEV)/bin/facet-train starter --shared $(SHARED) --prepare
+	$(DEV)/bin/facet-train device-pack training/recipes/$(RECIPE).yaml data/device/$(RECIPE) \
+	    --data data/starter/sets --models data/starter/models --runs data/starter/runs
 
 lock: $(DEV)/.ready ## resolve requirements.lock again
 	$(DEV)/bin/pip install --quiet pip-tools

@@ -11,18 +11,24 @@ import typer
 
 from service.errors import FacetError
 from training.commands.data import neurons, prepare_set, targets
+from training.commands.device import device_accept, device_pack
+from training.commands.distil import distil_photos
+from training.commands.ensemble import ensemble
 from training.commands.measure import calibrate_model, cost, evaluate
 from training.commands.papers import papers, papers_table
 from training.commands.release import export_run, publish_run, starter
-from training.commands.runs import fit_recipe, pace
+from training.commands.runs import confidence, fit_recipe, pace
 from training.errors import TrainingError
 from training.tasks.detection.commands import compose_tiles, evaluate_detector, evaluate_search
 
 COMMANDS: dict[str, Callable[..., None]] = {
+    "distil": distil_photos,
     "prepare": prepare_set,
+    "ensemble": ensemble,
     "targets": targets,
     "neurons": neurons,
     "fit": fit_recipe,
+    "confidence": confidence,
     "pace": pace,
     "evaluate": evaluate,
     "calibrate": calibrate_model,
@@ -30,6 +36,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export_run,
     "publish": publish_run,
     "starter": starter,
+    "device-pack": device_pack,
+    "device-accept": device_accept,
     "papers": papers,
     "papers-table": papers_table,
     "detector-tiles": compose_tiles,

@@ -27,6 +27,13 @@ class Random(Part):
     kind: Literal["random"]
 
 
+class Regression(Part):
+    """The last layer fitted to a teacher's targets, over so many crops, before the first step."""
+
+    teacher: str
+    crops: int = Field(default=4096, gt=0)
+
+
 class FromRun(Part):
     """Weights of an earlier run's student, a name below the folder of runs.
 
@@ -37,17 +44,30 @@ class FromRun(Part):
     run: str
     minimum: float = Field(default=0.9, gt=0, le=1)
     settle: int | None = Field(default=None, gt=0)
+    regress: Regression | None = None
 
 
 class FromTeacher(Part):
-    """Weights of a teacher of this recipe (Karlekar's knowledge transfer)."""
+    """Weights of a teacher of this recipe (Karlekar's knowledge transfer); `settle` as for an earlier run."""
 
     kind: Literal["teacher"]
     teacher: str
     minimum: float = Field(default=0.9, gt=0, le=1)
+    settle: int | None = Field(default=None, gt=0)
+    regress: Regression | None = None
 
 
-Initialisation = Annotated[Random | FromRun | FromTeacher, Field(discriminator="kind")]
+class FromModel(Part):
+    """Weights of a published model that carries them, bundled or registered, by `name` or `name@version`."""
+
+    kind: Literal["model"]
+    model: str
+    minimum: float = Field(default=0.9, gt=0, le=1)
+    settle: int | None = Field(default=None, gt=0)
+    regress: Regression | None = None
+
+
+Initialisation = Annotated[Random | FromRun | FromTeacher | FromModel, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,9 @@ class Slope(nn.Module):
         Raises:
             RuntimeError: It is exported without having been frozen.
         """
-        y: Tensor = F.leaky_relu(x, self._slope())
+        slope = self._slope()
+        # in place where it can be: a convolution's backward pass does not look at its output, and memory is scarce
+        y: Tensor = F.leaky_relu(x, slope, inplace=self.training and slope > 0)
         return y
 
     def _slope(self) -> float:
@@ -79,6 +81,20 @@ class Strided(nn.Conv2d):
             return super().forward(x.float())
 
 
+class Whole(nn.Conv2d):
+    """Depthwise convolution whose kernel covers the whole ``size`` x ``size`` map: a weighted sum per channel."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__(channels, channels, size, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, 1, 1)."""
+        if not self.training or self.bias is None:
+            return super().forward(x)
+        # the same sum, without oneDNN's slow backward pass for kernels of this size
+        return ((x * self.weight[:, 0]).sum((2, 3)) + self.bias)[:, :, None, None]
+
+
 class Excite(nn.Module):
     """Squeeze-and-excite: channel gates from the mean over a ``side`` x ``side`` map (arXiv 1709.01507)."""
 
@@ -92,7 +108,9 @@ class Excite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the block's output."""
-        gate: Tensor = self.expand(self.act(self.squeeze(self.pool(x)))).sigmoid()
+        # the same mean: pooling's backward pass took a tenth of a step's time
+        mean = x.mean((2, 3), keepdim=True) if self.training else self.pool(x)
+        gate: Tensor = self.expand(self.act(self.squeeze(mean))).sigmoid()
         return x * gate
 
 
@@ -137,7 +155,7 @@ class Head(nn.Sequential):
         super().__init__(
             conv(inputs, hidden),
             Slope(),
-            nn.Conv2d(hidden, hidden, size, groups=hidden),
+            Whole(hidden, size),
             nn.Conv2d(hidden, dim, 1, bias=False),
             nn.Flatten(),
         )

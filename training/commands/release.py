@@ -11,7 +11,7 @@ import typer
 from training.commands.folders import DATA, RUNS, Data, Runs
 from training.data.crops import open_sets
 from training.errors import ExportFailed, PublishRefused
-from training.export.bundle import RELEASES, Rehearsal, make_starter
+from training.export.bundle import RELEASES, Rehearsal, make_starter, prepare_starter
 from training.export.export import export
 from training.export.publish import publish
 from training.export.record import FORMS, Form
@@ -62,9 +62,13 @@ def starter(
     work: Annotated[Path, typer.Option(help="Folder to work in: sets, targets, runs.")] = Path("data/starter"),
     target: Annotated[Path, typer.Option(help="Folder of models to publish into.")] = STARTER,
     only: Annotated[list[str] | None, typer.Option(help="detector, facet-s or facet-m; repeatable.")] = None,
+    prepare: Annotated[bool, typer.Option(help="Only what comes before training: sets, teachers, ensemble.")] = False,
     rehearse: Annotated[bool, typer.Option(help="Take every step, but hardly train. Give other folders.")] = False,
 ) -> None:
     """Make the bundled models again, every step from the archives to the bundle. Hours; goes on where it stopped."""
+    if prepare:
+        print(prepare_starter(shared, work))
+        return
     for folder in make_starter(shared, work, target, tuple(only or RELEASES), Rehearsal() if rehearse else None):
         print(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.engine.fit import fit
 from training.engine.throughput import measure_pace
 from training.recipe import Roots
+from training.tasks.confidence import fit_confidence
 from training.tasks.registry import kind_of, read_recipe
 
 
@@ -25,6 +27,18 @@ def fit_recipe(
     """Train a recipe, or go on where an earlier call stopped. Several devices: `torchrun -m training.cli fit ...`."""
     parsed = read_recipe(recipe)
     print(fit(parsed, kind_of(parsed.task), Roots(data, models, runs), accelerator=accelerator, until=until))
+
+
+def confidence(
+    run: Annotated[str, typer.Argument(help="A finished run whose student regresses a teacher.")],
+    crops: Annotated[int, typer.Option(help="Crops to learn from; a tenth of them is kept to measure on.")] = 6000,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Teach a run's student a second output: how near its embedding is to its teacher's of the clean crop."""
+    for name, value in asdict(fit_confidence(runs / run, Roots(data, models, runs), crops=crops)).items():
+        print(f"{name:<20} {value:.3f}" if isinstance(value, float) else f"{name:<20} {value}")
 
 
 def pace(

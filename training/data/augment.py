@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from service.face.align import CROP
+from training.data.camera import add_noise, darken, smear
 from training.data.degradations import blur, compress, relight
+from training.data.face_mask import paint_mask
 from training.recipe import Part
 
 CENTRE = (CROP - 1) / 2
@@ -24,7 +26,10 @@ class Augment(Part):
     `shift` is in pixels of the 128 crop (its margin is 8), `scale` relative, `rotate` in degrees; `light` is the
     largest relative change of gain and gamma, `colour` of each channel's gain. `low_resolution` reduces a crop to
     between `smallest` pixels and full size and back; `blur` is Gaussian, up to `sigma`; `jpeg` encodes at `quality` or
-    better; `occlusion` paints a rectangle with sides up to `largest` of the crop; `grey` drops colour.
+    better; `occlusion` paints a rectangle with sides up to `largest` of the crop; `grey` drops colour. `motion` smears
+    along a line of up to `length` pixels; `noise` adds a sensor's, up to `grain` grey levels; `dark` exposes too little
+    (`training.data.camera`); `mask` paints a face mask; `roll` turns a crop by up to `rolled` degrees, more than
+    `rotate` turns every one.
     """
 
     flip: float = Field(default=0.0, ge=0, le=1)
@@ -42,6 +47,14 @@ class Augment(Part):
     occlusion: float = Field(default=0.0, ge=0, le=1)
     largest: float = Field(default=0.4, gt=0, le=0.8)
     grey: float = Field(default=0.0, ge=0, le=1)
+    motion: float = Field(default=0.0, ge=0, le=1)
+    length: float = Field(default=8.0, gt=1, le=32)
+    noise: float = Field(default=0.0, ge=0, le=1)
+    grain: float = Field(default=15.0, gt=0, le=64)
+    dark: float = Field(default=0.0, ge=0, le=1)
+    mask: float = Field(default=0.0, ge=0, le=1)
+    roll: float = Field(default=0.0, ge=0, le=1)
+    rolled: float = Field(default=20.0, gt=0, le=45)
 
 
 def augment(
@@ -55,11 +68,13 @@ def augment(
     still = np.all(matrices == np.array([[1.0, 0, 0], [0, 1.0, 0]]), axis=(1, 2))
     out = np.empty_like(crops)
     for crop, matrix, keep, target in zip(crops, matrices, still, out, strict=True):
-        if keep:
-            target[:] = crop
-        else:
-            cv2.warpAffine(
-                crop, matrix, (CROP, CROP), dst=target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        chance, seed = rng.random(), int(rng.integers(2**32))
+        target[:] = crop
+        if chance < spec.mask:
+            paint_mask(target, seed)  # before the warp, while the landmarks are the template's
+        if not keep:
+            target[:] = cv2.warpAffine(
+                target, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         _degrade(target, spec, rng)
     return out, matrices
@@ -67,7 +82,8 @@ def augment(
 
 def draw_warps(count: int, spec: Augment, rng: np.random.Generator) -> NDArray[np.float64]:
     """Random similarities about the crop's centre, mirrored with probability `flip`: (N, 2, 3)."""
-    angle = np.deg2rad(rng.uniform(-1, 1, count) * spec.rotate)
+    most = np.where(rng.random(count) < spec.roll, max(spec.rolled, spec.rotate), spec.rotate)
+    angle = np.deg2rad(rng.uniform(-1, 1, count) * most)
     factor = 1 + rng.uniform(-1, 1, count) * spec.scale
     shift = rng.uniform(-1, 1, (count, 2)) * spec.shift
     mirror = np.where(rng.random(count) < spec.flip, -1.0, 1.0)
@@ -90,7 +106,8 @@ def move_points(points: NDArray[np.floating], matrices: NDArray[np.float64]) -> 
 
 def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -> None:
     """Change the pixels of one crop in place. The same number of draws is made whatever the outcome."""
-    light, channels, chances, levels = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 3), rng.random(5), rng.random(8)
+    light, channels, chances, levels = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 3), rng.random(8), rng.random(12)
+    seed = int(rng.integers(2**32))
     if spec.light or spec.colour:
         crop[:] = relight(crop, _tone_curves(spec, light, channels))
     if chances[0] < spec.grey:
@@ -99,6 +116,10 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
         sides = np.maximum(1, np.round(levels[:2] * spec.largest * CROP)).astype(int)
         y, x = np.floor(levels[2:4] * (CROP - sides + 1)).astype(int)
         crop[y : y + sides[0], x : x + sides[1]] = np.round(levels[4] * 255)
+    if chances[5] < spec.dark:
+        darken(crop, levels[8], seed)
+    if chances[6] < spec.motion:
+        smear(crop, 2 + levels[9] * (spec.length - 2), levels[10])
     if chances[2] < spec.blur:
         sigma = 0.3 + levels[5] * (spec.sigma - 0.3) if spec.sigma > 0.3 else spec.sigma
         crop[:] = blur(crop, sigma)
@@ -107,6 +128,8 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
         side = max(spec.smallest, round(spec.smallest * (CROP / spec.smallest) ** levels[6]))
         small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
         cv2.resize(small, (CROP, CROP), dst=crop, interpolation=cv2.INTER_LINEAR)
+    if chances[7] < spec.noise:
+        add_noise(crop, 2 + levels[11] * (spec.grain - 2), seed)
     if chances[4] < spec.jpeg:
         quality = round(spec.quality + levels[7] * (95 - spec.quality))
         crop[:] = compress(crop[..., ::-1], quality)[..., ::-1]

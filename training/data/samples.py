@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,22 +21,33 @@ from training.data.embeds import Embeds
 from training.data.batch import Batch
 
 
+LABELS = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
+CHILD = 12
+"""The oldest age of a child, whom a network takes for another child whatever the ancestry."""
+
+
 class DataSpec(Part):
     """`sets`: prepared sets and how often an epoch shows each of their crops (0.5: a random half of them).
 
+    `scarce` names sets whose files are called as UTKFace's are (age_gender_race_date): of these, a part of an epoch
+    holds more of the kinds that the set holds few of, by one over the root of their share.
     `labelled` leaves out crops without identity. `per_identity` puts that many crops of one person next to each other
     (for triplets); an epoch then holds only people with at least two.
     """
 
     sets: dict[str, float] = Field(min_length=1)
     split: Literal["train", "all"] = "train"
+    scarce: tuple[str, ...] = ()
     labelled: bool = False
     per_identity: int | None = Field(default=None, ge=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The chosen crops of several sets: set number, row in the set, class (-1 = unknown), and weight of the set."""
+    """The chosen crops of several sets: set number, row in the set, class (-1 = unknown), and weight of the set.
+
+    `scarcity` is by how much more often a crop is drawn than others of its set; None: all alike.
+    """
 
     sets: tuple[CropSet, ...]
     owner: NDArray[np.int64]
@@ -43,6 +55,7 @@ class Pool:
     label: NDArray[np.int64]
     weights: tuple[float, ...]
     classes: tuple[str, ...]
+    scarcity: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -74,7 +87,37 @@ def gather(sets: Sequence[CropSet], spec: DataSpec) -> Pool:
     label = np.array([number.get(names[i][j], -1) for i, j in zip(owner, row, strict=True)], dtype=np.int64)
     if not len(row):
         raise SetInvalid(f"{', '.join(spec.sets)}: no crop is left in the split {spec.split!r}")
-    return Pool(tuple(sets), owner, row, label, tuple(spec.sets.values()), classes)
+    scarcity = weigh_kinds(sets, spec.scarce, owner, row) if spec.scarce else None
+    return Pool(tuple(sets), owner, row, label, tuple(spec.sets.values()), classes, scarcity)
+
+
+def weigh_kinds(
+    sets: Sequence[CropSet], scarce: Sequence[str], owner: NDArray[np.int64], row: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """One over the root of the share of each crop's kind in its set; 1 in sets that are not named in `scarce`.
+
+    Raises:
+        SetInvalid: No set has one of the names.
+    """
+    if unknown := set(scarce) - {crops.name for crops in sets}:
+        raise SetInvalid(f"scarce: {', '.join(sorted(unknown))} is not among the sets")
+    weights = np.ones(len(owner))
+    for number, crops in enumerate(sets):
+        if crops.name in scarce:
+            mine = np.flatnonzero(owner == number)
+            kinds = np.array([_kind(crops.files[int(i)]) for i in row[mine]])
+            _, inverse, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+            weights[mine] = (counts[inverse] / len(mine)) ** -0.5
+    return weights
+
+
+def _kind(file: str) -> str:
+    """The kind of face that UTKFace's file names tell: child or not, gender and ancestry."""
+    match = LABELS.match(file.rsplit("/", 1)[-1])
+    if match is None:
+        return ""
+    age, gender, race = match.groups()
+    return f"child {race}" if int(age) <= CHILD else f"{gender} {race}"
 
 
 class CropSource:
@@ -111,8 +154,14 @@ class CropSource:
         for number, weight in enumerate(self._pool.weights):
             own = np.flatnonzero(self._pool.owner == number)
             whole, rest = int(weight), round((weight - int(weight)) * len(own))
-            parts += [own] * whole + [rng.permutation(own)[:rest]]
+            parts += [own] * whole + [self._draw(own, rest, rng)]
         return rng.permutation(np.concatenate(parts))
+
+    def _draw(self, own: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        if self._pool.scarcity is None:
+            return rng.permutation(own)[:count]
+        weights = self._pool.scarcity[own]
+        return rng.choice(own, count, replace=False, p=weights / weights.sum())
 
     def _groups(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
         order = np.argsort(self._pool.label, kind="stable")

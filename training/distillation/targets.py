@@ -7,12 +7,17 @@ mirrored view as well. Files are named by the digests of teacher and data; an in
 from __future__ import annotations
 
 import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from service.face.embed import Embedder
 from training.atomic_folder import digest_text, write_json
 from training.data.crops import CropSet
 from training.data.embeds import Embeds
@@ -64,9 +69,8 @@ def _compute(path: Path, teacher: Embeds, crops: CropSet, progress: bool) -> Non
         values = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
         done = 0
     bar = tqdm(total=len(crops), initial=done, desc=f"targets {crops.name}", unit="crop", disable=not progress)
-    for start in range(done, len(crops), CHUNK):
-        chunk = np.ascontiguousarray(crops.crops[start : start + CHUNK])
-        vectors = flip_averaged(teacher, chunk)
+    for start, vectors in _each_chunk(teacher, crops, done):
+        chunk = crops.files[start : start + CHUNK]
         if vectors.shape[1] != teacher.dim:
             raise TeacherMismatch(f"the teacher gave {vectors.shape[1]} values, it says {teacher.dim}")
         values[start : start + len(chunk)] = vectors
@@ -78,3 +82,28 @@ def _compute(path: Path, teacher: Embeds, crops: CropSet, progress: bool) -> Non
     values.flush()
     part.replace(path)
     mark.unlink(missing_ok=True)
+
+
+def _each_chunk(teacher: Embeds, crops: CropSet, done: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The targets of every chunk from `done` on, in order, computed on all cores where the teacher allows it."""
+    # an embedder's session runs on one thread of its own and may be called from many; others promise nothing
+    workers = len(os.sched_getaffinity(0)) if isinstance(teacher, Embedder) else 1
+
+    def work(start: int) -> tuple[int, NDArray[np.float32]]:
+        return start, flip_averaged(teacher, np.ascontiguousarray(crops.crops[start : start + CHUNK]))
+
+    starts = range(done, len(crops), CHUNK)
+    if workers == 1:
+        yield from map(work, starts)
+        return
+    waiting: deque[Future[tuple[int, NDArray[np.float32]]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="targets")
+    try:
+        for start in starts:
+            waiting.append(pool.submit(work, start))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from service.face.embed import Embedder
 from service.face.errors import ModelError
 from service.face.manifest import InputSpec
 from service.face.preprocess import to_tensor
@@ -68,6 +69,11 @@ class Teacher:
     network: NetworkTeacher | None = None
     centres: Tensor | None = None
     classes: tuple[str, ...] = ()
+
+    @property
+    def space(self) -> str:
+        """The digest that names the space of its embeddings: another model's, where it was taught by one."""
+        return self.embeds.space if isinstance(self.embeds, Embedder) else self.embeds.digest
 
 
 class NetworkTeacher:

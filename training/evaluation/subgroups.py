@@ -96,19 +96,35 @@ def overall_threshold(vectors: NDArray[np.float32], fmr: float, *, most: int = 6
     return threshold_at(scores, fmr)
 
 
-def evaluate_groups(name: str, crops: CropSet, fmr: float, model: Model, *, progress: bool = True) -> Report:
-    """FMR by subgroup at the threshold where all pictures together have `fmr`; the table stands in the details.
+def evaluate_groups(
+    name: str,
+    crops: CropSet,
+    fmr: float,
+    model: Model,
+    *,
+    threshold: float | None = None,
+    held_out: bool = False,
+    progress: bool = True,
+) -> Report:
+    """FMR by subgroup; the table stands in the details.
+
+    At `threshold`, the one that is served for `fmr`; without it, where all these pictures together have `fmr`.
+    `held_out`: only pictures that are not in the training split.
 
     Raises:
         ProtocolInvalid: The files carry no labels.
     """
     everything = read_labels(crops.files)
+    if held_out:
+        trained = crops.splits == "train"
+        everything = {kind: np.where(trained, "", names) for kind, names in everything.items()}
     chosen = draw_evenly(everything["gender and race"], MOST)
     labels = {kind: names[chosen] for kind, names in everything.items()}
     vectors = embed(model.embeds, crops.crops[chosen], progress=progress)
-    threshold = overall_threshold(vectors, fmr)
+    protocol = f"{name}, FMR {fmr:g} overall" if threshold is None else f"{name}, at the served score of FMR {fmr:g}"
+    if threshold is None:
+        threshold = overall_threshold(vectors, fmr)
     kinds = measure_groups(vectors, labels, threshold)
-    protocol = f"{name}, FMR {fmr:g} overall"
     rows = [
         row(protocol, f"FMR within {group.first}", Estimate(group.fmr, group.ci95, group.trials))
         for groups in kinds.values()

@@ -10,35 +10,53 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from service.face.model_import import add_model, read_spec
 from service.face.registry import Registry
 from training.data.prepare import Preparation, prepare
+from training.distillation.ensemble import make_ensemble
 from training.engine.fit import fit
 from training.errors import SetMissing
 from training.evaluation.cross_model import calibrate_all
 from training.evaluation.vectors import open_detector
 from training.export.release import Evidence, read_publication, release_detector, release_embedder
 from training.recipe import Roots
+from training.tasks.confidence import CROPS, fit_confidence
+from training.tasks.confidence import FILE as CONFIDENCE
 from training.tasks.detection.prepare import TILES_COUNT, prepare_tiles, split_photographs
 from training.tasks.detection.teacher import open_detector as open_detecting_teacher
 from training.tasks.registry import kind_of, read_recipe
 
 HERE = Path(__file__).parents[1]
-FACES = ("utkface", "celeba", "pins")
+FACES = ("utkface", "celeba", "pins", "masks", "ffhq", "fairface540")
 ARCHIVES = (*FACES, "lfw_view1", "flickr_scenes")
-TEACHERS = {"yunet": "yunet_n_dynamic.onnx", "omz-0095": "omz_face_reid_retail_0095.onnx"}
+TEACHERS = {
+    "yunet": "yunet_n_dynamic.onnx",
+    "omz-0095": "omz_face_reid_retail_0095.onnx",
+    "sface": "face_recognition_sface_2021dec.onnx",
+}
+PAIR, WEIGHTS = "facet-pair", {"omz-0095": 0.45, "sface": 0.55}
+"""The ensemble that teaches the students, and the weights of its members' cosines."""
 TILES = "detector-tiles"
 PEOPLE = "lfw-view1"
 SERVED = "facet-detector"
-RELEASES = ("detector", "facet-s", "facet-m")
+RELEASES = ("detector", "facet-m", "facet-s")
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """How far a rehearsal goes: steps of every run, and tiles of the detector's set. Its models are worth nothing."""
+    """How far a rehearsal goes, whose models are worth nothing.
+
+    Attributes:
+        steps: Steps of every run.
+        tiles: Tiles of the detector's set.
+        crops: Crops that teach the confidence.
+    """
 
     steps: int = 2
     tiles: int = 64
+    crops: int = 200
 
 
 def make_starter(
@@ -55,10 +73,7 @@ def make_starter(
     Raises:
         SetMissing: An archive is not there, and whatever a step raises.
     """
-    roots = Roots(work / "sets", work / "models", work / "runs")
-    unpack(shared / "data", work / "raw")
-    register(shared / "models", roots.models)
-    prepare_sets(shared / "data", work / "raw", roots, rehearsal.tiles if rehearsal else TILES_COUNT)
+    roots = prepare_starter(shared, work, rehearsal.tiles if rehearsal else TILES_COUNT)
     evidence = Evidence(
         view1=work / "raw" / "lfw_view1",
         scenes=work / "raw" / "flickr_scenes",
@@ -66,7 +81,7 @@ def make_starter(
         people=PEOPLE,
         groups="utkface",
         ranges=FACES,
-        teacher="omz-0095",
+        teacher="facet-m",
         detecting_teacher="yunet",
     )
     folders = []
@@ -78,10 +93,26 @@ def make_starter(
                 short = recipe.schedule.model_copy(update={"steps": rehearsal.steps, "epochs": None})
                 recipe = recipe.model_copy(update={"schedule": short})
             run = fit(recipe, kind_of(recipe.task), roots)
+        if name != "detector" and not (run / CONFIDENCE).exists():
+            fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
         folders.append(release(run.name, what, roots, evidence, target))
     calibrate_all(target, roots, PEOPLE)
     return folders
+
+
+def prepare_starter(shared: Path, work: Path, tiles: int = TILES_COUNT) -> Roots:
+    """Everything before the first step of training: archives, teachers, their ensemble, sets. Each once.
+
+    Raises:
+        SetMissing: An archive is not there.
+    """
+    roots = Roots(work / "sets", work / "models", work / "runs")
+    unpack(shared / "data", work / "raw")
+    register(shared / "models", roots.models)
+    join(roots.models)
+    prepare_sets(shared / "data", work / "raw", roots, tiles)
+    return roots
 
 
 def unpack(archives: Path, raw: Path) -> None:
@@ -109,6 +140,14 @@ def register(files: Path, models: Path) -> None:
     for name, file in TEACHERS.items():
         if name not in known:
             add_model(files / file, read_spec(name), models)
+
+
+def join(models: Path) -> None:
+    """Join the students' teachers into one, in the way that the bundled students were taught, once."""
+    registry = Registry.scan([models])
+    if PAIR not in {folder.manifest.name for folder in registry.folders()}:
+        projection = np.load(HERE / "releases" / f"{PAIR}.npy").astype(np.float32)
+        make_ensemble(PAIR, WEIGHTS, registry, models, projection=projection)
 
 
 def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_COUNT) -> None:

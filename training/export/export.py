@@ -19,7 +19,8 @@ from service.face.manifest import InputSpec
 from service.face.preprocess import to_tensor
 from training.atomic_folder import whole_folder
 from training.backbones.backbone import Student
-from training.backbones.network import restore_student
+from training.backbones.confidence import Confidence, Confident
+from training.backbones.network import example, restore_student
 from training.data.crops import CropSet
 from training.engine.checkpoint import load_checkpoint
 from training.engine.task import Exported
@@ -29,7 +30,9 @@ from training.export.cost import count, race
 from training.export.equalise import equalise
 from training.export.graphs import write_fp16, write_fp32, write_int8
 from training.export.record import FORMS, EmbedderExport, EmbedderGraph, Form, write_export
+from training.tasks.confidence import read_confidence
 
+EMBEDDING, CONFIDENCE = "embedding", "confidence"
 PARITY = 1e-3  # largest 1 - cos between torch and the fp32 graph that rounding explains
 
 
@@ -50,19 +53,20 @@ def export(
         ExportFailed: The fp32 graph disagrees with torch.
     """
     student, pixels = restore_student(load_checkpoint(run))
+    confidence = read_confidence(run)
     crops = draw(calibration, 2 * amount, seed)
     ranges, probes = to_tensor(crops[:amount], pixels), to_tensor(crops[amount:], pixels)
     with torch.no_grad():
         expected = normalise(student(torch.from_numpy(probes)).numpy())
     cost = count(student, torch.zeros(1, 3, student.height, student.width))
     with whole_folder(run / "export") as draft:
-        write_fp32(_exported(student, pixels), draft / "fp32.onnx")
+        write_fp32(_exported(student, pixels, confidence), draft / "fp32.onnx")
         if "fp16" in forms:
             write_fp16(draft / "fp32.onnx", draft / "fp16.onnx")
         if "int8" in forms:
             # equal ranges first: one scale for all channels rounds the small ones away
             equalise(student, torch.from_numpy(ranges))
-            write_fp32(_exported(student, pixels), draft / "equalised.onnx")
+            write_fp32(_exported(student, pixels, confidence), draft / "equalised.onnx")
             write_int8(draft / "equalised.onnx", draft / "int8.onnx", ranges)
             (draft / "equalised.onnx").unlink()
         chosen: tuple[Form, ...] = tuple(form for form in FORMS if form in forms or form == "fp32")
@@ -89,7 +93,13 @@ def export(
             )
         if not measured[0].cosine_min >= 1 - PARITY:
             raise ExportFailed(f"the fp32 graph differs from torch: a cosine of {measured[0].cosine_min:.5f} on a crop")
-        record = EmbedderExport(dim=student.dim, **asdict(cost), probes=len(probes), forms=tuple(measured))
+        record = EmbedderExport(
+            dim=student.dim,
+            confidence=CONFIDENCE if confidence is not None else None,
+            **asdict(cost),
+            probes=len(probes),
+            forms=tuple(measured),
+        )
         write_export(draft, record)
     return record
 
@@ -125,7 +135,7 @@ def _cosines(given: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArr
     return cosines
 
 
-def _exported(student: Student, pixels: InputSpec) -> Exported:
-    assert pixels.height is not None
-    assert pixels.width is not None
-    return Exported(student.eval(), torch.zeros(1, 3, pixels.height, pixels.width), ("embedding",))
+def _exported(student: Student, pixels: InputSpec, confidence: Confidence | None) -> Exported:
+    if confidence is None:
+        return Exported(student.eval(), example(pixels), (EMBEDDING,))
+    return Exported(Confident(student, confidence).eval(), example(pixels), (EMBEDDING, CONFIDENCE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from service.face.manifest import (
 )
 from service.face.model_import import probe, read_spec
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder
-from training.atomic_folder import whole_folder
-from training.backbones.network import StudentRecipe
-from training.engine.checkpoint import load_checkpoint
+from training.atomic_folder import digest_file, whole_folder
+from training.backbones.network import StudentRecipe, restore_student
+from training.backbones.weights import RECIPE, WEIGHTS, write_weights
+from training.engine.checkpoint import FILE, Checkpoint, load_checkpoint
 from training.errors import PublishRefused
 from training.export.record import DetectorGraph, EmbedderExport, EmbedderGraph, Export, read_export
 from training.tasks.embedding_space import teacher_space
@@ -90,7 +92,7 @@ def publish(
         sha256=digest,
         space=(teacher_space(checkpoint) or digest) if isinstance(exported, EmbedderExport) else None,
         input=recipe.input if isinstance(recipe, StudentRecipe) else read_spec("yunet").input,
-        output=OutputSpec(dim=exported.dim, normalised=False) if isinstance(exported, EmbedderExport) else None,
+        output=_output(exported) if isinstance(exported, EmbedderExport) else None,
         licence=what.licence,
         provenance=Provenance(
             teachers=tuple(sorted({*checkpoint.facts["teachers"].values()})),
@@ -109,7 +111,8 @@ def publish(
     with whole_folder(folder) as draft:
         shutil.copyfile(run / "export" / graph.file, draft / MODEL)
         (draft / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
-        (draft / CARD).write_text(write_card(manifest, what, graph, reports, calibration), encoding="utf-8")
+        kept = _keep_weights(run, checkpoint, draft) if isinstance(exported, EmbedderExport) else "not kept"
+        (draft / CARD).write_text(write_card(manifest, what, graph, reports, calibration, kept), encoding="utf-8")
         try:
             ModelFolder(manifest, draft).verify()
             probe(manifest, draft / MODEL)
@@ -124,14 +127,16 @@ def write_card(
     graph: EmbedderGraph | DetectorGraph,
     reports: Sequence[Mapping[str, Any]],
     calibration: Mapping[str, Any] | None,
+    weights: str = "not kept",
 ) -> str:
-    """The model card, Markdown, from the template beside this module."""
+    """The model card, Markdown, from the template beside this module; `weights` says where to go on from."""
     use = {True: "allowed", False: "not allowed", None: "not stated"}[what.licence.commercial_use]
     return Template((Path(__file__).parent / "card.md").read_text(encoding="utf-8")).substitute(
         identity=manifest.identity,
         about=what.about,
         data="\n".join(f"- {line}" for line in manifest.provenance.data) or "- not recorded",
         recipe=manifest.provenance.recipe,
+        weights=weights,
         teachers="\n".join(f"- `{digest}`" for digest in manifest.provenance.teachers) or "- none",
         space=_space(manifest),
         licence=what.licence.id,
@@ -150,6 +155,23 @@ def write_card(
         sha256=manifest.sha256,
         limits=what.limits,
         made_by=what.made_by,
+    )
+
+
+def _output(exported: EmbedderExport) -> OutputSpec:
+    second = {"confidence": exported.confidence} if exported.confidence is not None else {}
+    return OutputSpec.model_validate({"dim": exported.dim, "normalised": False} | second)
+
+
+def _keep_weights(run: Path, checkpoint: Checkpoint, folder: Path) -> str:
+    """Write the student's weights and the recipe into the folder; says what they are."""
+    student, _ = restore_student(checkpoint)
+    write_weights(student, folder / WEIGHTS)
+    (folder / RECIPE).write_text(json.dumps(json.loads(checkpoint.recipe), indent=2) + "\n", encoding="utf-8")
+    return (
+        f"`{WEIGHTS}` (SHA-256 `{digest_file(folder / WEIGHTS)}`) holds the weights in single precision after "
+        f"{checkpoint.step} of {checkpoint.total} steps (checkpoint `{digest_file(run / FILE)[:12]}`); `{RECIPE}` is "
+        f"the recipe that made them"
     )
 
 

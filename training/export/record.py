@@ -70,10 +70,14 @@ class DetectorGraph(Graph):
 
 
 class EmbedderExport(_Record):
-    """The forms of an embedder; `dim` values an embedding, compared with torch on `probes` crops."""
+    """The forms of an embedder; `dim` values an embedding, compared with torch on `probes` crops.
+
+    `confidence` names the graphs' second output, where they have one.
+    """
 
     kind: Literal["embedder"] = "embedder"
     dim: int
+    confidence: str | None = None
     parameters: int
     multiply_adds: int
     probes: int = Field(default=0, ge=0)

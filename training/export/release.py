@@ -38,6 +38,9 @@ from training.tasks.detection.robustness import survive
 from training.tasks.detection.task import DETECTOR, DetectorRecipe
 from training.tasks.detection.teacher import open_detector as open_detecting_teacher
 
+GROUPS_FMR = 1e-3
+"""The rate at whose served score subgroups are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -85,15 +88,17 @@ def release_embedder(run: str, what: Publication, roots: Roots, on: Evidence, ta
     model = open_model(f"run:{run}:{form}", roots)
     bench = Bench(open_detector(on.detector, roots), roots.runs / "crops")
     train, test = read_lfw_view1(on.view1, "Train"), read_lfw_view1(on.view1, "Test")
-    reports = [evaluate_view1(bench, train, test, open_model(f"run:{run}:{f}", roots)) for f in FORMS]
+    reports = [evaluate_view1(bench, train, test, open_model(f"run:{run}:{f}", roots)) for f in {"fp32": 0, form: 0}]
     enrolled = open_model(on.teacher, roots)
     if enrolled.space == model.space:
         reports.append(evaluate_view1(bench, train, test, model, enrolled))
-    reports.append(evaluate_groups(on.groups, open_set(roots.data / on.groups), 1e-3, model))
     reports.append(_speed(folder / "export" / f"{form}.onnx", model, roots))
-    write_json(folder / "report.json", [report.as_json() for report in reports])
-    _, calibration = calibrate_on(model, roots, on.people)
+    found, calibration = calibrate_on(model, roots, on.people)
     write_json(folder / "calibration.json", calibration)
+    served = next((row.threshold for row in found.rows if row.fmr == GROUPS_FMR), None)
+    labelled = open_set(roots.data / on.groups)
+    reports.append(evaluate_groups(on.groups, labelled, GROUPS_FMR, model, threshold=served, held_out=True))
+    write_json(folder / "report.json", [report.as_json() for report in reports])
     mine = [report.as_json() for report in reports if report.digest == model.embeds.digest]
     return publish(folder, what, target, reports=mine, calibration=calibration, replace=True)
 

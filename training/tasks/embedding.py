@@ -16,26 +16,22 @@ import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
-from service.face.preprocess import to_tensor
-from service.face.registry import Registry
-from training.backbones import WEIGHTS
 from training.backbones.backbone import Student
-from training.backbones.initialise import FromRun, Initialisation, Random, copy_weights
-from training.backbones.network import StudentRecipe, build_student, example, load_student, restore_student
-from training.backbones.settle import settle
+from training.backbones.initialise import Initialisation, Random
+from training.backbones.network import StudentRecipe, build_student, example, load_student
 from training.data.augment import Augment
 from training.data.crops import open_sets
 from training.data.samples import CropSource, DataSpec, Pool, gather
 from training.distillation.losses import Head, HeadSpec
-from training.distillation.teachers import ModelTeacher, Teacher, TeacherSpec, open_teacher
+from training.distillation.teachers import TeacherSpec, open_teacher
 from training.distillation.teaching import Teaching, arrange
 from training.distillation.terms.taps import View
 from training.distillation.terms.targets import Concat, read_neurons
 from training.distillation.terms.term import Term, TermSpec
-from training.engine.checkpoint import load_checkpoint
 from training.engine.task import Exported, Task, TaskKind
-from training.errors import InitialisationFailed, RecipeInvalid, TeacherMismatch
+from training.errors import RecipeInvalid, TeacherMismatch
 from training.recipe import Part, Roots
+from training.tasks.first_weights import initialise, regress
 
 
 class ViewSpec(Part):
@@ -75,8 +71,10 @@ class EmbeddingTask(Task):
         pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)
         self.student = build_student(recipe.student, recipe.input)
         teachers = {name: open_teacher(name, spec, roots) for name, spec in recipe.teachers.items()}
-        started, inherited = initialise(self.student, recipe, teachers, roots, pool)
+        described = {name: (recipe.teachers[name], teacher) for name, teacher in teachers.items()}
+        started, inherited = initialise(self.student, recipe.init, recipe, described, roots, pool)
         teaching = arrange(teachers, recipe.head, recipe.terms, recipe.view.teacher, pool, roots.runs / "targets")
+        regressed = regress(self.student, recipe.init, recipe, teaching, pool)
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())
         self._central = tuple(teaching.centres)
@@ -95,11 +93,12 @@ class EmbeddingTask(Task):
         self.head = _build_head(recipe, self.student.dim, pool, teaching)
         self.terms = self._build_terms(roots)
         self.facts = {
-            "initialisation": started,
+            "initialisation": f"{started}{regressed}",
             "data": inherited | {crops.name: crops.digest for crops in pool.sets},
             "crops": len(pool),
             "classes": pool.classes if self.head is not None else (),
             "teachers": {name: teacher.embeds.digest for name, teacher in teachers.items()},
+            "spaces": {name: teacher.space for name, teacher in teachers.items()},
         }
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -163,43 +162,6 @@ class EmbeddingTask(Task):
                 f"the student gives {self.student.dim}; set the student's dim to {width}"
             )
         return nn.ModuleList(terms)
-
-
-def initialise(
-    student: Student, recipe: EmbeddingRecipe, teachers: Mapping[str, Teacher], roots: Roots, pool: Pool
-) -> tuple[str, dict[str, str]]:
-    """Give the student its first weights; says what was done, and which sets, with their digests, they come from.
-
-    Raises:
-        InitialisationFailed: Too few tensors match.
-        RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
-    """
-    init = recipe.init
-    if isinstance(init, Random):
-        return "random", {}
-    if isinstance(init, FromRun):
-        run = load_checkpoint(roots.runs / init.run)
-        earlier, pixels = restore_student(run)
-        settled = ""
-        if init.settle is not None:
-            shown = np.random.default_rng(recipe.seed).permutation(len(pool))[: init.settle]
-            crops = np.asarray(pool.take([part.crops for part in pool.sets], shown), np.uint8)
-            settled = f", {settle(earlier, student, torch.from_numpy(to_tensor(crops, pixels)))} gates settled"
-        copied = copy_weights(student, earlier.state_dict(), init.minimum, init.run)
-        return f"{copied}{settled}", dict(run.facts["data"])
-    if init.teacher not in teachers:
-        raise RecipeInvalid(f"init: no teacher {init.teacher!r} is described in this recipe")
-    teacher, spec = teachers[init.teacher], recipe.teachers[init.teacher]
-    if teacher.network is not None:
-        weights = teacher.network.network.state_dict()
-    elif isinstance(spec, ModelTeacher) and recipe.student.kind in WEIGHTS:
-        path = Registry.scan(roots.model_folders).find(spec.model).model_path
-        weights = WEIGHTS[recipe.student.kind](path)
-    else:
-        raise InitialisationFailed(
-            f"init: the weights of teacher {init.teacher} cannot be read into a {recipe.student.kind} network"
-        )
-    return str(copy_weights(student, weights, init.minimum, f"teacher {init.teacher}")), {}
 
 
 def _build_head(recipe: EmbeddingRecipe, dim: int, pool: Pool, teaching: Teaching) -> Head | None:

@@ -25,10 +25,11 @@ def find_regressed_teacher(recipe: Recipe) -> str | None:
 
 
 def teacher_space(checkpoint: Checkpoint) -> str | None:
-    """Find the digest of the teacher in whose space a run's student embeds; None where it has a space of its own."""
+    """Find the space of the teacher in whose space a run's student embeds; None where it has a space of its own."""
     teacher = find_regressed_teacher(read_stored(checkpoint))
-    digest = checkpoint.facts.get("teachers", {}).get(teacher)
-    return str(digest) if digest is not None else None
+    # runs that are older know their teachers' digests only, and those teachers lived in spaces of their own
+    space = checkpoint.facts.get("spaces", checkpoint.facts.get("teachers", {})).get(teacher)
+    return str(space) if space is not None else None
 
 
 def _regresses(term: TermSpec) -> bool:

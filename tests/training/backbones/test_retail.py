@@ -122,3 +122,12 @@ def test_published_weights_give_the_published_embedding() -> None:
     session = onnxruntime.InferenceSession(PUBLISHED)
     expected = session.run(None, {"input": pixels})[0]
     np.testing.assert_allclose(net(torch.from_numpy((pixels - mean) * scale)).numpy(), expected, atol=1e-4)
+
+
+def test_a_negative_slope_is_trained_through() -> None:
+    student = retail(32, stem=8, hidden=((8,), (16,), (16,)), outputs=(8, 8, 8), head=16, dim=6).train()
+    for module in student.modules():
+        if isinstance(module, Slope):
+            module.weight.fill_(-0.1)
+    student.train()(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in student.parameters())

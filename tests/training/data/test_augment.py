@@ -17,6 +17,11 @@ ALL = Augment(
     jpeg=0.5,
     occlusion=0.5,
     grey=0.3,
+    motion=0.5,
+    noise=0.5,
+    dark=0.5,
+    mask=0.5,
+    roll=0.5,
 )
 
 
@@ -99,3 +104,11 @@ def test_jpeg_keeps_colours_in_their_channels() -> None:
     red[..., 0] = 200
     out, _ = augment(red, Augment(jpeg=1.0), np.random.default_rng(0))
     assert np.abs(out.astype(int) - red).max() <= 3
+
+
+def test_a_share_of_the_crops_is_rolled_further() -> None:
+    spec = Augment(rotate=3, roll=0.25, rolled=30)
+    matrices = draw_warps(4000, spec, np.random.default_rng(0))
+    angles = np.abs(np.rad2deg(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0])))
+    assert angles.max() > 25
+    assert 0.25 * 0.85 < (angles > 3).mean() / 0.9 < 0.25 * 1.15

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.face.manifest import InputSpec
 from service.face.preprocess import to_tensor
 from tests.training.conftest import INPUT, MakeSet
 from training.data.augment import Augment
-from training.data.crops import CropSet
+from training.data.crops import CropSet, Entry, open_set, writing_set
 from training.errors import SetInvalid
 from training.data.samples import CropSource, DataSpec, gather
 
@@ -99,3 +100,21 @@ def test_nothing_to_train_on(tmp_path: Path, make_set: MakeSet) -> None:
         gather([crops], DataSpec(sets={"a": 1.0}))
     with pytest.raises(SetInvalid, match="two crops"):
         source((make_set(tmp_path / "b", each=1),), (1.0,), per_identity=2).order(0, 0)
+
+
+def test_scarce_kinds_are_shown_more_often(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    with writing_set(tmp_path / "kinds") as writer:
+        for i in range(200):
+            name = f"5_1_2_{i}.png" if i % 10 == 0 else f"30_0_0_{i}.png"
+            writer.add(faces[i % 6], Entry(name, "", "train"))
+    crops = open_set(tmp_path / "kinds")
+    shares = {}
+    for scarce in ((), ("kinds",)):
+        pool = gather([crops], DataSpec(sets={"kinds": 0.3}, scarce=scarce))
+        drawn = np.concatenate([CropSource(pool, PIXELS, Augment()).order(epoch, 0) for epoch in range(60)])
+        assert len(drawn) == 60 * 60
+        shares[scarce] = float((drawn % 10 == 0).mean())
+    assert shares[()] == pytest.approx(0.1, abs=0.02)
+    assert shares[("kinds",)] == pytest.approx(0.22, abs=0.03)
+    with pytest.raises(SetInvalid, match="not among the sets"):
+        gather([crops], DataSpec(sets={"kinds": 1.0}, scarce=("others",)))

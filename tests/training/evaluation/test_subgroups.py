@@ -1,9 +1,20 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from training.data.crops import Entry, open_set, writing_set
 from training.errors import ProtocolInvalid
 from training.evaluation.openset import divide
-from training.evaluation.subgroups import describe_groups, measure_groups, overall_threshold, read_labels
+from training.evaluation.subgroups import (
+    describe_groups,
+    evaluate_groups,
+    measure_groups,
+    overall_threshold,
+    read_labels,
+)
+from training.evaluation.vectors import Model
 
 
 def test_labels_are_read_from_names() -> None:
@@ -55,3 +66,28 @@ def test_the_open_set_is_divided_by_people() -> None:
     assert set(parts.references) & set(parts.mated) == set()
     with pytest.raises(ProtocolInvalid, match="people in and out"):
         divide(["one"] * 5)
+
+
+def test_at_a_served_score_on_pictures_that_were_held_out(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    with writing_set(tmp_path / "kinds") as writer:
+        for i in range(40):
+            split = "test" if i < 12 else "train"
+            writer.add(np.roll(faces[i % 6], i, axis=0), Entry(f"30_0_{i % 2}_{i}.png", "", split))
+    crops = open_set(tmp_path / "kinds")
+    model = Model("pixels", Pixels(), "0" * 64, None)
+    report = evaluate_groups("kinds", crops, 1e-3, model, threshold=0.5, held_out=True, progress=False)
+    assert report.details["threshold"] == 0.5
+    within = {row.metric: row.trials for row in report.rows}
+    assert within["FMR within male, White"] == within["FMR within male, Black"] == 15, "six held-out pictures of each"
+    assert report.protocol == "kinds, at the served score of FMR 0.001"
+
+
+class Pixels:
+    """A stand-in for a network: a crop's own pixels, coarsely."""
+
+    dim, digest = 48, "0" * 64
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        coarse = crops.reshape(len(crops), 4, 32, 4, 32, 3).mean((2, 4)).reshape(len(crops), 48)
+        centred = coarse - coarse.mean(axis=1, keepdims=True)
+        return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), np.float32)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from tests.conftest import encode
 from tests.training.conftest import MakeRecipe, MakeSet
+from training.atomic_folder import digest_file
 from training.backbones.network import restore_student
 from training.cli import app
 from training.data.crops import open_set
@@ -25,7 +27,7 @@ from training.distillation.targets import compute_targets, flip_averaged
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
-from training.errors import ExportFailed, PublishRefused
+from training.errors import ExportFailed, InitialisationFailed, PublishRefused
 from training.export.export import draw, export
 from training.export.publish import Publication, publish
 from training.recipe import Roots
@@ -225,6 +227,24 @@ def test_the_whole_way_by_command(
     )
     assert by_name.count("enrolled with tiny@1.2.3  accuracy  ") == 2
     assert "different spaces" in refused(roots, "evaluate", "run:tiny", "--bin", str(pack), "--reference", "tiny")
+
+
+def test_training_goes_on_from_a_published_models_weights(
+    roots: Roots, make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    about = Publication(**ABOUT | {"name": "begun", "licence": Licence.model_validate(ABOUT["licence"])})  # type: ignore[arg-type]
+    folder = publish(roots.runs / "tiny", about, roots.models)
+    checkpoint = load_checkpoint(roots.runs / "tiny")
+    assert digest_file(folder / "weights.npz") in (folder / "MODEL_CARD.md").read_text()
+    init = {"kind": "model", "model": "begun", "minimum": 1.0}
+    task = EMBEDDING.build(make_recipe(name="next", init=init), roots)
+    for name, tensor in task.student.state_dict().items():
+        torch.testing.assert_close(tensor, checkpoint.best[f"student.{name}"], msg=name)
+    assert set(task.facts["data"]) == {"that of begun@1.2.3", "six"}
+    (folder / "weights.npz").unlink()
+    with pytest.raises(InitialisationFailed, match="only a model with its weights"):
+        EMBEDDING.build(make_recipe(name="next", init=init), roots)
+    shutil.rmtree(folder)
 
 
 def test_a_measurement_of_another_file_is_not_published(roots: Roots, tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""A pack is written, trained for two steps on the CPU by the script that runs on a device, and taken back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.face.manifest import InputSpec
+from service.face.preprocess import to_tensor
+from tests.training.conftest import INPUT, MakeRecipe, MakeSet
+from tests.training.tasks.test_confidence import TERM
+from training.backbones.network import restore_student
+from training.data.augment import Augment
+from training.data.crops import open_set
+from training.device.accept import accept
+from training.device.augment import DeviceAugment
+from training.device.fit_pack import read_crops
+from training.device.pack import write_pack
+from training.distillation.targets import compute_targets
+from training.distillation.teachers import RunTeacher, open_teacher
+from training.engine.checkpoint import load_checkpoint
+from training.engine.fit import fit
+from training.errors import CheckpointInvalid, RecipeInvalid
+from training.recipe import Roots
+from training.tasks.embedding import EMBEDDING, EmbeddingRecipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory, make_set: MakeSet, make_recipe: MakeRecipe) -> Roots:
+    root = tmp_path_factory.mktemp("device")
+    roots = Roots(root / "data", root / "models", root / "runs")
+    roots.models.mkdir()
+    make_set(roots.data / "six", each=20)
+    fit(make_recipe(name="teacher"), EMBEDDING, roots, accelerator="cpu", progress=False)
+    return roots
+
+
+@pytest.fixture(scope="module")
+def recipe(make_recipe: MakeRecipe) -> EmbeddingRecipe:
+    return make_recipe(
+        name="packed",
+        head={"kind": "none"},
+        teachers={"t": {"kind": "run", "run": "teacher"}},
+        init={"kind": "checkpoint", "run": "teacher", "minimum": 1.0},
+        terms=[TERM],
+    )
+
+
+@pytest.fixture(scope="module")
+def pack(roots: Roots, recipe: EmbeddingRecipe) -> Path:
+    folder = roots.runs / "pack"
+    assert write_pack(recipe, roots, folder, part_mib=0.25) > 1
+    return folder
+
+
+def test_parts_keep_to_their_size_and_hold_every_crop_with_its_target(pack: Path, roots: Roots) -> None:
+    sizes = [path.stat().st_size for path in pack.glob("part-*.npz")]
+    assert max(sizes) <= 0.25 * 2**20
+    crops = read_crops(pack, CPU)
+    six = open_set(roots.data / "six")
+    assert len(crops.pixels) == len(six) == 120
+    teacher = open_teacher("t", RunTeacher(kind="run", run="teacher"), roots).embeds
+    targets = np.asarray(compute_targets(roots.runs / "targets", teacher, six, progress=False))
+    nearest = (crops.targets.numpy() @ targets.T).argmax(axis=1)
+    assert sorted(nearest) == list(range(120))
+    likeness = np.abs(crops.pixels.permute(0, 2, 3, 1).numpy().astype(int) - six.crops[nearest]).mean()
+    assert likeness < 4, "what travels looks like what was packed"
+
+
+def test_two_steps_there_are_a_run_here(pack: Path, roots: Roots, recipe: EmbeddingRecipe, tmp_path: Path) -> None:
+    words = ["-m", "training.device.fit_pack", str(pack), "--out", str(tmp_path), "--seconds", "300", "--steps", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, *words, "--batch", "16", "--eager"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "fit.json").read_text())["crops"] == 32
+    assert all(path.stat().st_size <= 16 * 2**20 for path in tmp_path.iterdir())
+    run = accept(pack, tmp_path, roots)
+    checkpoint = load_checkpoint(run)
+    assert checkpoint.step == 2
+    assert recipe.is_told_by(checkpoint.recipe)
+    student, _ = restore_student(checkpoint)
+    with np.load(tmp_path / "student.npz") as back, np.load(pack / "start.npz") as start:
+        np.testing.assert_allclose(student.state_dict()[back.files[0]], back[back.files[0]])
+        assert any((back[name] != start[name]).any() for name in back.files)
+    (tmp_path / "fit.json").unlink()
+    with pytest.raises(CheckpointInvalid, match="gives back"):
+        accept(pack, tmp_path, roots)
+
+
+@pytest.mark.parametrize("change", [{"width": 48, "height": 48}, {"region": (8, 0, 104, 112), "colour": "BGR"}])
+def test_a_crop_without_augmentation_is_what_serving_sees(change: dict[str, object], roots: Roots) -> None:
+    pixels = InputSpec.model_validate(INPUT | {"width": 96, "height": 96, "resample": "linear"} | change)
+    crops = np.array(open_set(roots.data / "six").crops[:8])
+    device = DeviceAugment({}, pixels.model_dump(), CPU)
+    given = device.clean(torch.from_numpy(crops).permute(0, 3, 1, 2))
+    np.testing.assert_allclose(given, to_tensor(crops, pixels), atol=1.1 / 127.5)
+
+
+def test_every_degradation_changes_crops_and_keeps_them_in_range(roots: Roots) -> None:
+    crops = torch.from_numpy(np.array(open_set(roots.data / "six").crops[:16])).permute(0, 3, 1, 2)
+    pixels = InputSpec.model_validate(INPUT | {"width": 96, "height": 96, "resample": "linear"}).model_dump()
+    still = Augment().model_dump()
+    plain = DeviceAugment(still, pixels, CPU)(crops)
+    for name in ("flip", "roll", "motion", "blur", "noise", "dark", "mask", "jpeg", "grey", "low_resolution"):
+        changed = DeviceAugment(still | {name: 1.0}, pixels, CPU)(crops)
+        assert (changed - plain).abs().mean() > 0.005, name
+        assert changed.abs().max() <= 1 + 1e-4, name
+
+
+def test_a_recipe_that_teaches_more_than_an_embedding_is_refused(roots: Roots, make_recipe: MakeRecipe) -> None:
+    with pytest.raises(RecipeInvalid, match="nothing else"):
+        write_pack(make_recipe(), roots, roots.runs / "other")

@@ -1,0 +1,36 @@
+"""`facet-train device-accept`: what came back from a device becomes a run like any other, to export and publish."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.device.pack import read_recipe_of
+from training.engine.checkpoint import Checkpoint, save_checkpoint
+from training.errors import CheckpointInvalid
+from training.recipe import Roots
+from training.tasks.embedding import EmbeddingTask
+
+
+def accept(pack: Path, back: Path, roots: Roots) -> Path:
+    """Make `student.npz` and `fit.json` of `back` the run of the pack's recipe; returns the run's folder.
+
+    Raises:
+        CheckpointInvalid: Files are missing or do not fit the recipe's student.
+    """
+    recipe = read_recipe_of(pack)
+    task = EmbeddingTask(recipe, roots)
+    try:
+        told = json.loads((back / "fit.json").read_text(encoding="utf-8"))
+        with np.load(back / "student.npz", allow_pickle=False) as archive:
+            task.student.load_state_dict({name: torch.from_numpy(archive[name]) for name in archive.files})
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointInvalid(f"{back} does not hold what a device gives back: {error}") from error
+    state = {name: tensor.detach() for name, tensor in task.state_dict().items()}
+    facts = dict(task.facts) | {"device": told}
+    step = int(told["step"])
+    save_checkpoint(roots.runs / recipe.name, Checkpoint(recipe.model_dump_json(), step, step, state, state, {}, facts))
+    return roots.runs / recipe.name
