@@ -50,7 +50,7 @@ def blank(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
     """A plain surface under uneven light, with a little noise."""
     corners = np.clip(crop[rng.integers(CROP), rng.integers(CROP)] + rng.normal(0, 25, (2, 2, 3)), 0, 255)
     plain = cv2.resize(corners.astype(np.float32), (CROP, CROP), interpolation=cv2.INTER_LINEAR)
-    return np.clip(plain + rng.normal(0, rng.uniform(0, 6), plain.shape), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(plain + rng.normal(0, rng.uniform(0, 6), plain.shape), 0, 255), np.uint8)
 
 
 KINDS = (turn_over, turn_over, turn_aside, shuffle, enlarge, blank)
