@@ -63,13 +63,15 @@ def starter(
     target: Annotated[Path, typer.Option(help="Folder of models to publish into.")] = STARTER,
     only: Annotated[list[str] | None, typer.Option(help="detector, facet-s or facet-m; repeatable.")] = None,
     prepare: Annotated[bool, typer.Option(help="Only what comes before training: sets, teachers, ensemble.")] = False,
+    trained: Annotated[bool, typer.Option(help="Take the runs as they are: export, measure, publish again.")] = False,
     rehearse: Annotated[bool, typer.Option(help="Take every step, but hardly train. Give other folders.")] = False,
 ) -> None:
     """Make the bundled models again, every step from the archives to the bundle. Hours; goes on where it stopped."""
     if prepare:
         print(prepare_starter(shared, work))
         return
-    for folder in make_starter(shared, work, target, tuple(only or RELEASES), Rehearsal() if rehearse else None):
+    rehearsal = Rehearsal() if rehearse else None
+    for folder in make_starter(shared, work, target, tuple(only or RELEASES), rehearsal, trained=trained):
         print(folder)
 
 

@@ -65,15 +65,21 @@ def make_starter(
     target: Path,
     releases: tuple[str, ...] = RELEASES,
     rehearsal: Rehearsal | None = None,
+    *,
+    trained: bool = False,
 ) -> list[Path]:
     """Make the bundle from `shared` (its `data` archives and `models`) into `target`, working in `work`.
 
-    A `rehearsal` takes every step, and few of each.
+    A `rehearsal` takes every step, and few of each. `trained`: the runs in `work` are taken as they are, and exported,
+    measured, calibrated and published again.
 
     Raises:
         SetMissing: An archive is not there, and whatever a step raises.
     """
-    roots = prepare_starter(shared, work, rehearsal.tiles if rehearsal else TILES_COUNT)
+    if trained:
+        roots = starter_roots(work)
+    else:
+        roots = prepare_starter(shared, work, rehearsal.tiles if rehearsal else TILES_COUNT)
     evidence = Evidence(
         view1=work / "raw" / "lfw_view1",
         scenes=work / "raw" / "flickr_scenes",
@@ -87,12 +93,7 @@ def make_starter(
     folders = []
     for name in releases:
         what = read_publication(HERE / "releases" / f"{name}.json")
-        for recipe_name in what.recipes:
-            recipe = read_recipe(HERE / "recipes" / f"{recipe_name}.yaml")
-            if rehearsal is not None:
-                short = recipe.schedule.model_copy(update={"steps": rehearsal.steps, "epochs": None})
-                recipe = recipe.model_copy(update={"schedule": short})
-            run = fit(recipe, kind_of(recipe.task), roots)
+        run = roots.runs / what.recipes[-1] if trained else _fit_all(what.recipes, roots, rehearsal)
         if name != "detector" and not (run / CONFIDENCE).exists():
             fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
@@ -101,13 +102,30 @@ def make_starter(
     return folders
 
 
+def starter_roots(work: Path) -> Roots:
+    """Where sets, models and runs lie in the folder that the bundle is made in."""
+    return Roots(work / "sets", work / "models", work / "runs")
+
+
+def _fit_all(recipes: tuple[str, ...], roots: Roots, rehearsal: Rehearsal | None) -> Path:
+    """Train recipes one after another; returns the last one's run."""
+    run = roots.runs
+    for name in recipes:
+        recipe = read_recipe(HERE / "recipes" / f"{name}.yaml")
+        if rehearsal is not None:
+            short = recipe.schedule.model_copy(update={"steps": rehearsal.steps, "epochs": None})
+            recipe = recipe.model_copy(update={"schedule": short})
+        run = fit(recipe, kind_of(recipe.task), roots)
+    return run
+
+
 def prepare_starter(shared: Path, work: Path, tiles: int = TILES_COUNT) -> Roots:
     """Everything before the first step of training: archives, teachers, their ensemble, sets. Each once.
 
     Raises:
         SetMissing: An archive is not there.
     """
-    roots = Roots(work / "sets", work / "models", work / "runs")
+    roots = starter_roots(work)
     unpack(shared / "data", work / "raw")
     register(shared / "models", roots.models)
     join(roots.models)

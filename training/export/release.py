@@ -84,7 +84,7 @@ def release_embedder(run: str, what: Publication, roots: Roots, on: Evidence, ta
     """
     folder = roots.runs / run
     form: Form = next(f for f in FORMS if f == what.form)
-    export(folder, open_sets(roots.data, on.ranges), ("fp32", "fp16", "int8"))
+    export(folder, open_sets(roots.data, on.ranges), tuple({"fp32": 0, form: 0}))
     model = open_model(f"run:{run}:{form}", roots)
     bench = Bench(open_detector(on.detector, roots), roots.runs / "crops")
     train, test = read_lfw_view1(on.view1, "Train"), read_lfw_view1(on.view1, "Test")

@@ -90,7 +90,7 @@ def test_two_steps_there_are_a_run_here(pack: Path, roots: Roots, recipe: Embedd
     run = accept(pack, tmp_path, roots)
     checkpoint = load_checkpoint(run)
     assert checkpoint.step == 2
-    assert recipe.is_told_by(checkpoint.recipe)
+    assert checkpoint.read_recipe(EmbeddingRecipe) == recipe
     student, _ = restore_student(checkpoint)
     with np.load(tmp_path / "student.npz") as back, np.load(pack / "start.npz") as start:
         np.testing.assert_allclose(student.state_dict()[back.files[0]], back[back.files[0]])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from training.tasks.base import Exported
 
 from service.face.manifest import InputSpec, Licence, OutputSpec, Provenance
 from service.face.model_import import ModelSpec, add_model
@@ -14,6 +13,7 @@ from service.face.registry import Registry
 from training.backbones.network import StudentSpec, build_student, example
 from training.data.crops import open_set
 from training.distillation.ensemble import fit_projection, make_ensemble
+from training.engine.task import Exported
 from training.errors import SetInvalid, TeacherMismatch
 from training.export.graphs import write_fp32
 from training.recipe import Roots
@@ -83,7 +83,9 @@ def test_it_says_of_whom_it_is_made_and_on_which_terms(members: Registry, roots:
     assert manifest.licence.commercial_use is None  # one of them does not say
     assert "wide@1.0.0" in manifest.licence.note
     assert manifest.cost.parameters == 200
-    assert manifest.space == manifest.sha256
+    other = make_ensemble("other", {"wide": 2, "whole": 1}, members, roots.models).folder.manifest
+    again = make_ensemble("again", {"wide": 3, "whole": 3}, members, roots.models).folder.manifest
+    assert other.space != manifest.space == again.space, "weights make the space, not the name"
 
 
 def test_a_projection_keeps_the_inner_products_of_faces(members: Registry, roots: Roots) -> None:
@@ -104,7 +106,7 @@ def test_a_projection_is_the_best_of_its_size() -> None:
     vectors = (rng.normal(size=(200, 3)) @ rng.normal(size=(3, 8))).astype(np.float32)
     projection, kept = fit_projection(vectors, 3)
     assert kept == pytest.approx(1.0)
-    np.testing.assert_allclose(vectors @ projection @ projection.T, vectors, atol=1e-4)
+    np.testing.assert_allclose(vectors @ projection @ projection.T, vectors, atol=5e-3)  # half precision
 
 
 def test_what_cannot_be_joined_is_refused(members: Registry, roots: Roots, tmp_path: Path) -> None:
