@@ -1,39 +1,63 @@
-"""The command `facet`: serve, and look after keys, models and the gallery."""
+"""The command `facet`: serve, and look after keys, models and the gallery.
+
+A command's module is imported when it is called, so that help, settings and keys do not wait for models.
+"""
 
 from __future__ import annotations
 
-import signal
-from functools import partial
+from importlib import import_module
 from typing import Annotated, Any
 
-import cv2
 import typer
-import uvicorn
+import typer.main
 from typer.core import TyperGroup
 
-from service import logs
-from service.api.http.connection import Connection, HeadLimits
-from service.app import create_app
-from service.commands import backfill, bench, gallery, keys, models, rollout
-from service.commands.settings import DataOption, settings_for
-from service.descriptors import allow_connections
 from service.errors import FacetError
-from service.malloc import bound_heap
-from service.settings import Settings, read_settings
+from service.version import VERSION
 
-KEEP_ALIVE_SECONDS = 30
+COMMANDS = {
+    "serve": ("service.commands.serve", "Run the service until it is asked to stop."),
+    "config": ("service.commands.config", "Print the settings in force."),
+    "keys": ("service.commands.keys", "Make, list and revoke keys; a running service follows at once."),
+    "models": ("service.commands.models", "List, inspect, check, add and download models."),
+    "gallery": ("service.commands.gallery", "Move, check, compact and measure what is enrolled."),
+    "compare": ("service.commands.compare", "Measure models side by side on photographs."),
+    "comparison": ("service.commands.rollout", "What champion and challenger decided on live requests."),
+    "reembed": ("service.commands.backfill", "A new model's templates for people who are enrolled already."),
+    "bench": ("service.commands.bench", "Measure throughput, memory and start on this machine."),
+}
+"""The commands, each with the module whose `app` it is, and what it does."""
 
 
 class Commands(TyperGroup):
-    """Expected errors end a command with their message and status 1, without a traceback."""
+    """Commands that are imported when they are called, and end on an expected error with one line and status 1."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._loaded: dict[str, Any] = {}
+
+    def load(self, name: str) -> Any:
+        """Import a command."""
+        if name not in self._loaded:
+            self._loaded[name] = typer.main.get_command(import_module(COMMANDS[name][0]).app)
+        return self._loaded[name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command of a line, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else self.load(name), rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run the command of a line."""
         try:
             return super().invoke(ctx)
         except FacetError as error:
-            typer.echo(f"facet: {error}", err=True)
-            raise typer.Exit(1) from error
+            message = str(error)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            message = f"{place}{error.strerror or error}"
+        typer.echo(f"facet: {message}", err=True)
+        raise typer.Exit(1)
 
 
 app = typer.Typer(
@@ -41,85 +65,32 @@ app = typer.Typer(
     help="Self-hosted face verification: enrol, verify and identify over HTTP at a stated false match rate.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(keys.app, name="keys")
-app.add_typer(models.app, name="models")
-app.add_typer(gallery.app, name="gallery")
-app.add_typer(bench.app, name="bench")
-app.add_typer(rollout.app, name="comparison")
-app.add_typer(backfill.app, name="reembed")
-app.command()(rollout.compare)
 
 
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: FACET_HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: FACET_PORT.")] = None,
-    data: DataOption = None,
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"facet {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def facet(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    """Run the service until it is asked to stop. The first start makes an admin key and prints it, this once."""
-    given: dict[str, Any] = {"host": host, "port": port, "data": data}
-    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
-    logs.configure(settings)
-    allow_connections(settings.limits.max_connections)
-    bound_heap()
-    cv2.setNumThreads(1)  # requests are the parallelism; further threads inside one would only take turns with them
-    signal.signal(signal.SIGTERM, _end)
-    address = address_of(settings)
-    typer.echo(f"Facet at {address}/ - API documentation at {address}/docs")
-    app = create_app(settings, announce=lambda key: typer.echo(welcome(address, key)))
-    protocol: Any = partial(  # which uvicorn calls as it would call a class
-        Connection,
-        limits=HeadLimits(settings.limits.max_head_bytes, settings.limits.head_seconds),
-        connections=app.state.connections,
-        count=lambda code: app.state.requests.count_rejection(code, "unmatched"),
-    )
-    uvicorn.run(
-        app,
-        host=settings.server.host,
-        port=settings.server.port,
-        http=protocol,
-        ws="none",
-        proxy_headers=bool(settings.server.trusted_proxies),
-        forwarded_allow_ips=list(settings.server.trusted_proxies),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=round(settings.server.shutdown_seconds),
-    )
+    """Take the options that stand before a command."""
 
 
-def _end(*_: object) -> None:
-    """Uvicorn hands SIGTERM on when it has stopped in good order, which is a success and no death by a signal."""
-    raise SystemExit(0)
+def _stand_in() -> None:
+    """Hold a command's place in the list of commands until it is called and imported."""
 
 
-@app.command()
-def config(data: DataOption = None) -> None:
-    """Print the settings in force, as they could stand in a `.env` file."""
-    settings = settings_for(data)
-    for variable in Settings.variables():
-        typer.echo(f"# {Settings.description_of(variable)}\n{variable}={settings.text_of(variable)}\n")
-
-
-def address_of(settings: Settings) -> str:
-    """An address at which this machine reaches the service."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
-    return f"http://{host}:{settings.server.port}"
-
-
-def welcome(address: str, key: str) -> str:
-    """What the first start prints."""
-    return f"""
-This is the first start. The admin key, which is not shown again:
-
-    {key}
-
-Try it:
-
-    curl -H "Authorization: Bearer {key}" {address}/v1/collections
-"""
+for _name, (_, _help) in COMMANDS.items():
+    app.command(_name, help=_help)(_stand_in)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,16 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli import address_of, app, welcome
+from service.cli import app
+from service.commands.serve import address_of, welcome
+from service.gallery.embedded import open_embedded
 from service.settings import Settings, read_settings
 
 
@@ -47,6 +50,8 @@ def test_a_wrong_setting_ends_with_its_name_and_no_traceback(data: Path, monkeyp
 
 
 def test_keys_are_made_listed_and_revoked(data: Path) -> None:
+    with closing(open_embedded(data)) as gallery:
+        gallery.create_collection("staff")
     made = facet("keys", "create", "door", "--scope", "verify", "--scope", "read", "--collection", "staff")
     key = made.stdout.strip()
     assert made.exit_code == 0

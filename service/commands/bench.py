@@ -21,6 +21,7 @@ from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
+from service.commands.group import command_group
 from service.settings import read_settings
 from service.version import VERSION
 
@@ -34,10 +35,9 @@ ROWS_TARGET = 16  # MiB; besides whole pictures some rows are held
 SHADOW_TARGET = 0.05
 MIB = 1024 * 1024
 
-app = typer.Typer(
-    help="Measure throughput, memory and start on this machine. Starts its own service on a port and a data folder of "
-    "its own, with the models that the settings name; a running service is left alone.",
-    no_args_is_help=True,
+app = command_group(
+    "Measure throughput, memory and start on this machine. Starts its own service on a port and a data folder of "
+    "its own, with the models that the settings name; a running service is left alone."
 )
 
 Photos = Annotated[

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
+import sqlalchemy as sa
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from service.commands.settings import DataOption, settings_for
-from service.gallery_factory import connect_database
+from service.commands.database import connected
+from service.commands.group import command_group
+from service.commands.listing import JsonOption, print_list
+from service.commands.settings import DataOption, settings_of_store
+from service.database.schema import collections as collections_table
+from service.database.transaction import storage_errors
 from service.keys import Key, Keys, Scope
 
-app = typer.Typer(help="Make, list and revoke keys; a running service follows at once.", no_args_is_help=True)
+app = command_group("Make, list and revoke keys; a running service follows at once.")
 
 
 @app.command()
@@ -30,24 +32,23 @@ def create(
     data: DataOption = None,
 ) -> None:
     """Make a key and print it, this once; only its hash is kept."""
-    with _opened(data) as keys:
+    if not name.strip():
+        raise typer.BadParameter("a key needs a name that says what it is for")
+    with connected(settings_of_store(data)) as engine:
+        _require_collections(engine, collection or [])
         lifetime = None if days is None else timedelta(days=days)
-        key, text = keys.create(name, scope, collection or None, lifetime)
+        key, text = Keys(engine).create(name.strip(), scope, collection or None, lifetime)
     typer.echo(text)
     typer.echo(f"Key {key.id} made for {key.name!r}. It cannot be shown again.", err=True)
 
 
 @app.command("list")
-def list_keys(data: DataOption = None) -> None:
+def list_keys(as_json: JsonOption = False, data: DataOption = None) -> None:
     """Show all keys, without their secrets."""
-    with _opened(data) as keys:
-        found = keys.list()
-    table = Table("id", "name", "scopes", "collections", "created", "state")
-    for key in found:
-        collections = "all" if key.collections is None else ", ".join(sorted(key.collections))
-        scopes = ", ".join(sorted(key.scopes))
-        table.add_row(key.id, key.name, scopes, collections, f"{key.created_at:%Y-%m-%d %H:%M}", _state(key))
-    Console().print(table)
+    with connected(settings_of_store(data)) as engine:
+        keys = Keys(engine).list()
+    columns = ("id", "name", "scopes", "collections", "created", "state")
+    print_list(columns, [_row(key) for key in keys], [asdict(key) | {"state": _state(key)} for key in keys], as_json)
 
 
 @app.command()
@@ -56,18 +57,26 @@ def revoke(
     data: DataOption = None,
 ) -> None:
     """End a key, at once and for good."""
-    with _opened(data) as keys:
-        keys.revoke(key_id)
+    with connected(settings_of_store(data)) as engine:
+        Keys(engine).revoke(key_id)
     typer.echo(f"Key {key_id} is revoked.", err=True)
 
 
-@contextmanager
-def _opened(data: Path | None) -> Iterator[Keys]:
-    engine = connect_database(settings_for(data))
-    try:
-        yield Keys(engine)
-    finally:
-        engine.dispose()
+def _require_collections(engine: sa.Engine, names: Sequence[str]) -> None:
+    """A key for a collection that is misspelt would be refused everywhere."""
+    with storage_errors(), engine.connect() as connection:
+        known = sorted(connection.scalars(sa.select(collections_table.c.name)))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise typer.BadParameter(
+            f"no collection {', '.join(map(repr, unknown))}; there are: {', '.join(known) or 'none'}"
+        )
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    collections = "all" if key.collections is None else ", ".join(sorted(key.collections))
+    scopes = ", ".join(sorted(key.scopes))
+    return key.id, key.name, scopes, collections, f"{key.created_at:%Y-%m-%d %H:%M}", _state(key)
 
 
 def _state(key: Key) -> str:

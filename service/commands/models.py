@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-from rich.table import Table
 
+from service.commands.group import command_group
+from service.commands.listing import JsonOption, print_list
 from service.commands.settings import DataOption, settings_for
 from service.face.download import download
 from service.face.errors import ModelError, ModelInvalid
+from service.face.manifest import Manifest
 from service.face.model_import import ModelSpec, add_model, known_specs, read_spec
 from service.face.registry import ModelFolder, Registry
 
-app = typer.Typer(help="List, inspect, check, add and download models.", no_args_is_help=True)
+app = command_group("List, inspect, check, add and download models.")
 
 SpecOption = Annotated[
     str, typer.Option("--spec", help="A known spec (see `facet models specs`) or a JSON file that describes the model.")
 ]
+NAMES = {"--url": "address", "--sha256": "digest"}
 IntoOption = Annotated[Path | None, typer.Option("--into", help="Model folder to add to. Default: <data>/models.")]
 
 
 @app.command("list")
-def list_models(data: DataOption = None) -> None:
+def list_models(as_json: JsonOption = False, data: DataOption = None) -> None:
     """Show every model found."""
     registry = _registry(data)
-    table = Table("name", "version", "task", "size", "licence", "supported FMR")
-    for folder in registry.folders():
-        manifest = folder.manifest
-        rates = ", ".join(f"{row.fmr:g}" for row in manifest.thresholds)
-        size = f"{manifest.cost.bytes / 1e6:.2f} MB"
-        table.add_row(manifest.name, manifest.version, manifest.task, size, manifest.licence.id, rates)
-    Console().print(table)
+    folders = registry.folders()
+    columns = ("name", "version", "task", "size", "licence", "supported FMR")
+    print_list(columns, [_row(folder.manifest) for folder in folders], [_record(each) for each in folders], as_json)
     for fault in registry.faults:
         typer.echo(f"left out: {fault}", err=True)
 
@@ -44,6 +41,8 @@ def list_models(data: DataOption = None) -> None:
 def show(name: Annotated[str, typer.Argument(help="`name` or `name@version`.")], data: DataOption = None) -> None:
     """Show a model's card."""
     folder = _registry(data).find(name)
+    from rich.markdown import Markdown  # noqa: PLC0415 - slow
+
     Console().print(Markdown(folder.card()))
     typer.echo(f"\nfolder: {folder.path}")
 
@@ -64,12 +63,12 @@ def verify(
 
 
 @app.command()
-def specs() -> None:
-    """Show the model specs that come along."""
-    table = Table("name", "task", "about")
-    for spec in known_specs().values():
-        table.add_row(spec.name, spec.task, spec.about)
-    Console().print(table)
+def specs(as_json: JsonOption = False) -> None:
+    """Show the model specs that come along, and what `facet models pull` must be told beside them."""
+    known = known_specs().values()
+    rows = [(spec.name, spec.task, _missing(spec) or "nothing", spec.about) for spec in known]
+    records = [spec.model_dump(include={"name", "task", "about", "url", "sha256"}, mode="json") for spec in known]
+    print_list(("name", "task", "pull needs", "about"), rows, records, as_json)
 
 
 @app.command()
@@ -86,16 +85,23 @@ def add(
 @app.command()
 def pull(
     spec: SpecOption,
-    url: Annotated[str | None, typer.Option(help="Address of the ONNX file. Default: the spec's.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="Digest of the file. Default: the spec's.")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of the ONNX file, where the spec names none.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="SHA-256 of the file, where the spec names none.")] = None,
     into: IntoOption = None,
     data: DataOption = None,
 ) -> None:
     """Download a model, resuming where an earlier try ended, check its digest, and take it in."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415 - slow
+
     known = read_spec(spec)
     address, digest = url or known.url, sha256 or known.sha256
     if address is None or digest is None:
-        raise ModelInvalid(f"the spec {known.name!r} lacks an address or a digest: give --url and --sha256")
+        given = {"--url": url, "--sha256": sha256}
+        needed = [name for name in _missing(known).split(" and ") if given[name] is None]
+        raise ModelInvalid(
+            f"the spec {known.name!r} names no {' and no '.join(NAMES[name] for name in needed)}: "
+            f"give {' and '.join(needed)}, from the model's publisher"
+        )
     target = _target(into, data)
     file = target / ".downloads" / f"{digest}.onnx"
     columns = ("[progress.description]{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -104,6 +110,24 @@ def pull(
         download(address, digest, file, lambda done, total: progress.update(task, completed=done, total=total))
     _report(add_model(file, _pinned(known, digest), target))
     file.unlink()
+
+
+def _row(manifest: Manifest) -> tuple[str, ...]:
+    rates = ", ".join(f"{row.fmr:g}" for row in manifest.thresholds)
+    size = f"{manifest.cost.bytes / 1e6:.2f} MB"
+    return manifest.name, manifest.version, manifest.task, size, manifest.licence.id, rates
+
+
+def _record(folder: ModelFolder) -> dict[str, Any]:
+    about = folder.manifest.model_dump(include={"name", "version", "task", "sha256", "licence"}, mode="json")
+    rates = [row.fmr for row in folder.manifest.thresholds]
+    return about | {"bytes": folder.manifest.cost.bytes, "supported_fmr": rates, "folder": str(folder.path)}
+
+
+def _missing(spec: ModelSpec) -> str:
+    """The options that `pull` needs because the spec does not say."""
+    options = {"--url": spec.url, "--sha256": spec.sha256}
+    return " and ".join(name for name, value in options.items() if value is None)
 
 
 def _pinned(spec: ModelSpec, digest: str) -> ModelSpec:

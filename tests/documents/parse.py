@@ -39,5 +39,6 @@ def unknown_words(words: Sequence[str]) -> list[str]:
 def _find(command: Any, words: Sequence[str]) -> tuple[Any, Sequence[str]]:
     """The command of these words below a group, and the words after it."""
     while words and hasattr(command, "commands") and words[0] in command.commands:
-        command, words = command.commands[words[0]], words[1:]
+        load = getattr(command, "load", command.commands.get)  # `facet` imports a command when it is called
+        command, words = load(words[0]), words[1:]
     return command, words

@@ -41,7 +41,7 @@ def connect_postgres(options: PostgresOptions) -> sa.Engine:
     try:
         from service.database.postgres.timed_connection import TimedConnection  # noqa: PLC0415 - the driver is an extra
     except ImportError as error:
-        raise StorageUnavailable("PostgreSQL needs its driver: pip install 'facet[postgres]'.") from error
+        raise StorageUnavailable("PostgreSQL needs its driver: pip install pgvector 'psycopg[binary]'.") from error
     limit = round(1000 * options.statement_seconds)
     parameters: dict[str, Any] = {
         **options.url.query,

@@ -154,7 +154,7 @@ def _connect(server: Server) -> MilvusClient:
     try:
         from pymilvus import MilvusClient  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise StorageUnavailable("Milvus needs its client: pip install 'facet[milvus]'.") from error
+        raise StorageUnavailable("Milvus needs its client: pip install pymilvus.") from error
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it prints what it raises
     secure: dict[str, Any] = {"secure": True} if server.address.startswith("https:") else {}
     if server.sslrootcert is not None:

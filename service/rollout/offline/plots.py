@@ -104,7 +104,7 @@ def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - the service itself goes without it
     except ModuleNotFoundError as error:
-        raise PlotsUnavailable("plots need matplotlib: `pip install 'facet[plots]'`") from error
+        raise PlotsUnavailable("plots need matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -1,0 +1,26 @@
+"""`facet config`: the settings in force."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from service.commands.group import lone_command
+from service.commands.listing import JsonOption
+from service.commands.settings import DataOption, settings_for
+from service.settings import Settings
+
+app = lone_command()
+
+
+@app.command()
+def config(as_json: JsonOption = False, data: DataOption = None) -> None:
+    """Print the settings in force, as they could stand in a `.env` file. Secrets are masked."""
+    settings = settings_for(data)
+    values = {variable: settings.text_of(variable) for variable in Settings.variables()}
+    if as_json:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    for variable, value in values.items():
+        typer.echo(f"# {Settings.description_of(variable)}\n{variable}={value}\n")
