@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 STRIP_PIXELS = 1 << 18
+WHOLE_PIXELS = 1 << 21
+"""Up to here a second copy of an RGB picture costs less memory than strips cost time."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that a sample is recorded with, whatever the file stores it in."""
 FLOAT_WHITE = 2.0
@@ -23,6 +25,8 @@ def rgb_of(image: Image.Image, low: Image.Image | None = None) -> NDArray[np.uin
     `low` has the lower bytes of an image of 16 bits a channel, where `image` has the upper ones.
     """
     width, height = image.size
+    if image.mode == "RGB" and low is None and width * height <= WHOLE_PIXELS:
+        return np.asarray(image, dtype=np.uint8)
     convert = _converter(image)
     white = 0.0 if low is None else float(_white(_brightest(image) * 256.0 + 255.0))
     pixels = np.empty((height, width, 3), dtype=np.uint8)
