@@ -154,7 +154,7 @@ def _print_throughput(console: Console, found: Throughput) -> None:
         table.add_row(str(number), *(f"{cell:.2f}" for cell in (*rates, *cores)))
     console.print(table)
     stages = found.rounds[-1].floor.milliseconds
-    console.print("floor, ms a photograph: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items()))
+    console.print("floor, CPU ms a photograph: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items()))
     table = Table(title="latency of verify in ms, by open connections")
     for heading in ("connections", "served /s", "p50", "p95", "p99"):
         table.add_column(heading, justify="right")
