@@ -19,7 +19,7 @@ from training.atomic_folder import write_json
 from training.data.crops import open_set
 from training.errors import PublishRefused
 from training.evaluation.calibrate import Calibration, calibrate
-from training.evaluation.vectors import Model, embed, open_model
+from training.evaluation.vectors import Model, embed, offsets_of, open_model
 from training.recipe import Roots
 
 
@@ -37,7 +37,8 @@ def calibrate_pair(
         raise SpaceMismatch(f"{probe.name} and {reference.name} embed into different spaces")
     crops = open_set(roots.data / people)
     probes, templates = embed(probe.embeds, crops.crops), embed(reference.embeds, crops.crops)
-    return calibrate(probes, crops.identities, fmrs, templates=templates)
+    offsets, others = offsets_of(probe.embeds, probes), offsets_of(reference.embeds, templates)
+    return calibrate(probes, crops.identities, fmrs, offsets=offsets, templates=templates, template_offsets=others)
 
 
 def write_pair(path: Path, reference: str, calibration: Calibration) -> None:

@@ -1,0 +1,95 @@
+"""A model folder gains a cohort's normalisation, a gate where its network has none, and thresholds of the new score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.face.embed import Embedder
+from service.face.manifest import Manifest, NormalisationSpec, RecognisabilitySpec
+from service.face.normalisation import NORMALISATION
+from service.face.recognisability import RECOGNISABILITY
+from training.atomic_folder import digest_file
+from training.data.crops import CropSet
+from training.errors import PublishRefused
+from training.evaluation.vectors import Model, open_model
+from training.export.amend import amend, with_thresholds
+from training.normalisation.cohort import Cohort, CohortPlan, gather_cohort
+from training.normalisation.graphs import write_normalisation, write_perceptron
+from training.normalisation.recognisability import Gate, GatePlan, choose_gate
+from training.recipe import Roots
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a model gained."""
+
+    cohort: Cohort
+    gate: Gate
+    manifest: Manifest
+
+
+def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan, gate: GatePlan) -> Equipment:
+    """Gather a cohort for the model in a folder, write its normalisation and its gate there, and drop thresholds, which
+    were of another score. A model whose graph tells its confidence keeps that measure and gains the cut only.
+
+    Raises: PublishRefused when the folder is no embedder's, SetInvalid when the sets are too small.
+    """
+    model = _embedder(open_model(str(folder), roots))
+    cohort = gather_cohort(model, sets, plan)
+    found = choose_gate(model, sets, gate)
+
+    def change(draft: Path, manifest: Manifest) -> Manifest:
+        write_normalisation(draft / NORMALISATION, cohort.centres, plan.nearest, plan.strength, cohort.ordinary)
+        if found.layers:
+            write_perceptron(draft / RECOGNISABILITY, found.layers)
+        else:
+            (draft / RECOGNISABILITY).unlink(missing_ok=True)
+        changes = {
+            "normalisation": NormalisationSpec(
+                sha256=digest_file(draft / NORMALISATION),
+                nearest=plan.nearest,
+                strength=plan.strength,
+                cohort=len(cohort.centres),
+                data=cohort.data,
+            ),
+            "recognisability": RecognisabilitySpec(
+                sha256=digest_file(draft / RECOGNISABILITY) if found.layers else None, cut=found.cut
+            ),
+        }
+        bare = manifest.model_copy(update={"thresholds": (), "tail": ()})
+        return with_thresholds(bare.model_copy(update=changes), None)
+
+    sections = {"Score normalisation": describe_cohort(cohort, plan), "Recognisability": describe_gate(found)}
+    return Equipment(cohort, found, amend(folder, change, lambda _: sections | {"Thresholds": "None yet."}))
+
+
+def describe_cohort(cohort: Cohort, plan: CohortPlan) -> str:
+    """The card's section on the cohort."""
+    kinds = "\n".join(f"| {name} | {count} |" for name, count in cohort.kinds.items())
+    return (
+        "A score is the cosine of two templates, shifted by what each scores with strangers like it:\n"
+        f"`-{plan.strength:g} / 2` times the mean score with the {plan.nearest} nearest of {len(cohort.centres)}"
+        f" centres\nbeyond {cohort.ordinary:.4f}. Each centre is the mean direction of at least"
+        f" {plan.least} of {cohort.faces} faces; no face's\nown template is in the file. Made of"
+        f" {', '.join(cohort.data)}:\n\n"
+        f"| kind | faces |\n|---|---|\n{kinds}\n\nA kind that is not among these is not protected."
+    )
+
+
+def describe_gate(gate: Gate) -> str:
+    """The card's section on what is unrecognisable."""
+    kinds: Mapping[str, Any] = gate.refused
+    rows = "\n".join(f"| {name} | {share:.1%} |" for name, share in kinds.items())
+    return (
+        f"A face below {gate.cut:.3f} is `unrecognisable`. Good pictures that this cut turns away, by kind, of those\n"
+        f"that the measure was not fitted to:\n\n| kind | turned away |\n|---|---|\n{rows}"
+    )
+
+
+def _embedder(model: Model) -> Embedder:
+    if not isinstance(model.embeds, Embedder):
+        raise PublishRefused(f"{model.name} is not the folder of a published embedder")
+    return model.embeds
