@@ -8,8 +8,8 @@ most similar strangers of a cohort. Here only the shift is kept, and it stands w
     s' = <x, y> + o(x) + o(y),    o(x) = -strength / 2 * max(0, a(x) - ordinary)
 
 a(x) is the mean score of x with its `nearest` closest members of the cohort; what is below `ordinary`, as faces of
-ordinary photographs are, keeps its score. The members are no faces but centres of clusters of at least five, so nobody's
-template is shipped. o(x) is computed from the vector alone: a template that was stored years ago needs no photograph.
+ordinary photographs are, keeps its score. Its members are no faces but centres of clusters of at least five: nobody's
+template is shipped. o(x) comes from the vector alone: a template that was stored years ago needs no photograph.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Promise:
 
 
 def measure_promise(model: Embedder, sets: Sequence[CropSet], plan: Plan, *, damage: bool = True) -> Promise:
-    """Measure a model on prepared sets that it was not calibrated on, and on damage done to the first of them.
+    """Measure a model on the test splits of prepared sets that it was not calibrated on, and on damage done to the first of them.
 
     Raises: ProtocolInvalid for a model without thresholds, or sets of which no two pictures can be compared.
     """
@@ -151,11 +151,11 @@ def _kinds(
 ) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.int64], bool]]:
     """Kinds of good pictures of every set, then each damage of the first: name, crops, people, whether damaged."""
     for crops in sets:
-        for kind in find_kinds(crops, plan.most, plan.seed):
+        for kind in find_kinds(crops, "test", plan.most, plan.seed):
             name = kind.name if kind.name == crops.name else f"{crops.name}: {kind.name}"
             yield name, crops.crops[kind.rows], np.unique(kind.people, return_inverse=True)[1], False
     if damage:
-        first = find_kinds(sets[0], plan.damaged, plan.seed)[0]
+        first = find_kinds(sets[0], "test", plan.damaged, plan.seed)[0]
         people = np.unique(first.people, return_inverse=True)[1]
         for name, does in {**COMMON, **RARE}.items():
             rng = np.random.default_rng(plan.seed)
