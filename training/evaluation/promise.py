@@ -114,7 +114,8 @@ class Promise:
 
 
 def measure_promise(model: Embedder, sets: Sequence[CropSet], plan: Plan, *, damage: bool = True) -> Promise:
-    """Measure a model on the test splits of prepared sets that it was not calibrated on, and on damage done to the first of them.
+    """Measure a model on the test splits of prepared sets that it was not calibrated on, and on damage done to the
+    first of them.
 
     Raises: ProtocolInvalid for a model without thresholds, or sets of which no two pictures can be compared.
     """
