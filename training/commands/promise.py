@@ -18,9 +18,9 @@ from training.evaluation.promise import Plan, measure_promise
 from training.evaluation.promise_report import describe_promise, plot_promise
 from training.evaluation.vectors import open_detector, open_model
 from training.export.amend import write_thresholds
+from training.export.equip import equip
 from training.export.release import calibrate_on
 from training.normalisation.cohort import CohortPlan
-from training.normalisation.equip import equip
 from training.normalisation.recognisability import GatePlan
 from training.recipe import Roots
 

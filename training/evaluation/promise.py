@@ -86,8 +86,9 @@ class Promise:
         return max(mine, key=lambda each: each.ratio, default=None)
 
     def middle(self, asked: float) -> float:
-        """The geometric mean of observed / asked over the kinds of good pictures; nothing observed counts as half a
-        false match.
+        """The geometric mean of observed / asked over the kinds of good pictures.
+
+        Nothing observed counts as half a false match.
         """
         mine = [each for each in self.kept if each.asked == asked and not each.damage]
         ratios = [max(each.ratio, 0.5 / max(1.0, each.asked * each.impostors)) for each in mine]
@@ -114,10 +115,12 @@ class Promise:
 
 
 def measure_promise(model: Embedder, sets: Sequence[CropSet], plan: Plan, *, damage: bool = True) -> Promise:
-    """Measure a model on the test splits of prepared sets that it was not calibrated on, and on damage done to the
-    first of them.
+    """Measure a model on the test splits of prepared sets that it was not calibrated on.
 
-    Raises: ProtocolInvalid for a model without thresholds, or sets of which no two pictures can be compared.
+    With `damage` the first set's pictures are measured damaged, too.
+
+    Raises:
+        ProtocolInvalid: The model has no thresholds, or no two pictures can be compared.
     """
     manifest = model.manifest
     if not manifest.thresholds:

@@ -146,7 +146,7 @@ def embed(model: Embeds, crops: NDArray[np.uint8], *, flip: bool = False, progre
 
 
 def offsets_of(model: Embeds, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a served model's normalisation adds to the scores of unit vectors (N, D): (N,), zeros where there is none."""
+    """What a served model's normalisation adds to the scores of unit vectors (N, D): (N,), zeros without one."""
     return model.offsets(vectors) if isinstance(model, Embedder) else np.zeros(len(vectors), np.float32)
 
 

@@ -29,7 +29,8 @@ def amend(
     `changes` gets a copy of the folder and its manifest, may write files there, and returns the new manifest.
     `sections` gives sections of the card by their titles, which replace those of the same title.
 
-    Raises: PublishRefused when the folder is not a model, or would no longer be one.
+    Raises:
+        PublishRefused: The folder is not a model's, or would no longer be one.
     """
     try:
         manifest = load_manifest(folder / MANIFEST)
@@ -66,7 +67,11 @@ def put_section(card: str, title: str, text: str) -> str:
 
 
 def write_thresholds(folder: Path, model: Model, calibration: Mapping[str, Any]) -> Manifest:
-    """Put what `calibrate_on` found for a model into its folder. Raises: PublishRefused when it is of another model."""
+    """Put what `calibrate_on` found for a model into its folder.
+
+    Raises:
+        PublishRefused: It is of another model, or of another score.
+    """
 
     def change(_: Path, manifest: Manifest) -> Manifest:
         if calibration["digest"] != manifest.sha256 or calibration["score"] != manifest.computed_score:

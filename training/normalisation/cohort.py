@@ -48,8 +48,9 @@ class CohortPlan:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Centres, float32 (K, D) of unit length, from `faces` faces of the sets `data`; `ordinary` is a(x) up to
-    which a face keeps its score.
+    """Centres, float32 (K, D) of unit length, from `faces` faces of the sets `data`.
+
+    `ordinary` is a(x) up to which a face keeps its score.
     """
 
     centres: Vectors
@@ -60,7 +61,11 @@ class Cohort:
 
 
 def gather_cohort(model: Embeds, sets: Sequence[CropSet], plan: CohortPlan, *, progress: bool = True) -> Cohort:
-    """Gather a cohort from prepared sets. Raises: SetInvalid when there are too few faces for their kinds' centres."""
+    """Gather a cohort from prepared sets.
+
+    Raises:
+        SetInvalid: There are too few faces.
+    """
     rng = np.random.default_rng(plan.seed)
     clean: dict[str, Vectors] = {}
     kinds: dict[str, list[Kind]] = {}

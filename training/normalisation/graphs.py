@@ -42,8 +42,9 @@ def write_normalisation(
 
 
 def write_perceptron(path: Path, layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
-    """Write vectors (N, D) -> (N, 1), 0..1: fully connected layers (out, in) and biases (out,), rectified between,
-    a logistic at the end.
+    """Write vectors (N, D) -> (N, 1), 0..1.
+
+    Fully connected layers (out, in) with biases (out,), rectified between, a logistic at the end.
     """
     nodes, weights, at = [], [], "vectors"
     for i, (matrix, bias) in enumerate(layers):

@@ -28,8 +28,10 @@ CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class GatePlan:
-    """`most` pictures of a kind, `damaged` of each kind of damage, the network's `width` and `steps`, and the `share`
-    of good pictures that the cut may turn away.
+    """How a gate is made.
+
+    `most` pictures of a kind, `damaged` of each kind of damage, the network's `width` and `steps`, and the `share` of
+    good pictures that the cut may turn away.
     """
 
     most: int = 400

@@ -32,10 +32,14 @@ class Equipment:
 
 
 def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan, gate: GatePlan) -> Equipment:
-    """Gather a cohort for the model in a folder, write its normalisation and its gate there, and drop thresholds, which
-    were of another score. A model whose graph tells its confidence keeps that measure and gains the cut only.
+    """Gather a cohort for the model in a folder, and write its normalisation and its gate there.
 
-    Raises: PublishRefused when the folder is no embedder's, SetInvalid when the sets are too small.
+    Thresholds are dropped: they were of another score. A model whose graph tells its confidence keeps that measure and
+    gains the cut only.
+
+    Raises:
+        PublishRefused: The folder is no embedder's.
+        SetInvalid: The sets are too small.
     """
     model = _embedder(open_model(str(folder), roots))
     cohort = gather_cohort(model, sets, plan)
