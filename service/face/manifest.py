@@ -249,5 +249,5 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def dump_manifest(manifest: Manifest) -> str:
-    """The manifest as indented JSON, ready to be written beside its model."""
-    return manifest.model_dump_json(by_alias=True, indent=2) + "\n"
+    """The manifest as indented JSON, ready to be written beside its model. What may be left out, and is, stays out."""
+    return manifest.model_dump_json(by_alias=True, indent=2, exclude_defaults=True) + "\n"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import genpareto
 
 from service.face.manifest import CalibratedThreshold, TailThreshold
-from training.evaluation.metrics import Scores
+from service.measures.thresholds import Scores
 
 EXCEEDANCES = 1000  # highest impostor scores that the tail is fitted to
 LEAST = 100
