@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from service.face.errors import InferenceFailed, ModelDigestMismatch, ModelInvalid
 from service.face.manifest import NormalisationSpec, RecognisabilitySpec, dump_manifest
@@ -89,7 +90,7 @@ def test_a_perceptron_is_what_it_says(tmp_path: Path) -> None:
     bias = rng.normal(size=8).astype(np.float32)
     write_perceptron(tmp_path / "r.onnx", [(first, bias), (second, np.zeros(1, np.float32))])
     raw = unit(9) * 20
-    expected = 1 / (1 + np.exp(-(np.maximum(raw @ first.T + bias, 0) @ second.T)[:, 0]))
+    expected = expit((np.maximum(raw @ first.T + bias, 0) @ second.T)[:, 0])
     assert Recognisability(ModelSession(tmp_path / "r.onnx"), DIM).of(raw) == pytest.approx(expected, abs=1e-5)
 
 

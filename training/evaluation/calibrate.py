@@ -33,12 +33,12 @@ class Calibration:
     """
 
     rows: tuple[CalibratedThreshold, ...]
-    tail: tuple[TailThreshold, ...]
     fnmr: tuple[float, ...]
     refused: tuple[float, ...]
     impostors: int
     genuine: int
     people: int
+    tail: tuple[TailThreshold, ...] = ()
 
 
 def calibrate(
@@ -97,4 +97,4 @@ def calibrate(
         rows.append(CalibratedThreshold(fmr=fmr, threshold=threshold, impostor_trials=len(impostor), ci95=interval))
         losses.append(float((genuine < threshold).mean()) if len(genuine) else float("nan"))
     tail = extend(impostor, pairs.left, pairs.right, len(names), rows[-1], seed=seed)
-    return Calibration(tuple(rows), tail, tuple(losses), tuple(refused), len(impostor), len(genuine), len(names))
+    return Calibration(tuple(rows), tuple(losses), tuple(refused), len(impostor), len(genuine), len(names), tail)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import nn
 
 from service.face.align import CROP
@@ -148,7 +149,7 @@ def apply(layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], raw
     for matrix, bias in layers[:-1]:
         values = np.maximum(values @ matrix.T + bias, 0)
     matrix, bias = layers[-1]
-    return np.asarray(1 / (1 + np.exp(-(values @ matrix.T + bias)))[:, 0], np.float32)
+    return np.asarray(expit(values @ matrix.T + bias)[:, 0], np.float32)
 
 
 def _fit(
