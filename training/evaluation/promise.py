@@ -203,7 +203,9 @@ def _measure(
             )
             continue
         matches = found.impostor >= threshold.value
-        low, high = bootstrap_fmr(found.left[matches], found.right[matches], np.bincount(person), 1, ROUNDS, plan.seed)
+        low, high = bootstrap_fmr(
+            found.left[matches], found.right[matches], np.bincount(person), rounds=ROUNDS, seed=plan.seed
+        )
         fnmr = float((found.genuine < threshold.value).mean()) if len(found.genuine) else None
         yield Kept(
             name,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.face.embed import normalise
 from training.data.crops import CropSet
-from training.distillation.targets import Embeds
+from training.data.embeds import Embeds
 from training.errors import SetInvalid
 from training.evaluation.damage import COMMON, spoil
 from training.evaluation.kinds import Kind, find_kinds
