@@ -62,6 +62,7 @@ class Embedder:
         self.digest = manifest.sha256
         self.space = manifest.space
         self.normalisation = normalisation
+        self.cut = manifest.recognisability.cut if manifest.recognisability is not None else None
         self._recognisability = recognisability
         self._session = session
         self._one_by_one = declared[0] == 1

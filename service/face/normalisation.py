@@ -14,6 +14,8 @@ template is shipped. o(x) comes from the vector alone: a template that was store
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,9 @@ from service.face.errors import InferenceFailed, ModelInvalid
 from service.face.session import ModelSession
 
 NORMALISATION = "normalisation.onnx"
+
+Offsets = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Unit vectors (N, D) to what is added to their scores (N,)."""
 
 
 class Normalisation:

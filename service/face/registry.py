@@ -52,13 +52,19 @@ class ModelFolder:
         self.verify()
         manifest = self.manifest
         dim = manifest.output.dim if manifest.output is not None else 0
-        normalisation = recognisability = None
-        if manifest.normalisation is not None:
-            session = ModelSession(self.path / NORMALISATION)
-            normalisation = Normalisation(session, dim, manifest.normalisation.sha256)
+        recognisability = None
         if manifest.recognisability is not None and manifest.recognisability.sha256 is not None:
             recognisability = Recognisability(ModelSession(self.path / RECOGNISABILITY), dim)
-        return Embedder(manifest, ModelSession(self.model_path, runtime), normalisation, recognisability)
+        session = ModelSession(self.model_path, runtime)
+        return Embedder(manifest, session, self.normalisation(), recognisability)
+
+    def normalisation(self) -> Normalisation | None:
+        """Verify and load what is added to the model's scores; None where there is nothing. Raises: ModelError."""
+        spec, output = self.manifest.normalisation, self.manifest.output
+        if spec is None or output is None:
+            return None
+        self._verify(NORMALISATION, spec.sha256)
+        return Normalisation(ModelSession(self.path / NORMALISATION), output.dim, spec.sha256)
 
     def _verify(self, file: str, expected: str) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from service.face.manifest import HIGHEST, CalibratedThreshold, Manifest, TailTh
 
 LEAST_RATE = 1e-30  # where an interval reaches down to nothing
 
-Basis = Literal["measured", "interpolated", "extrapolated", "given"]
+Basis = Literal["measured", "interpolated", "extrapolated", "outside_calibration", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Threshold:
 
     `fmr` is the false match rate of a single comparison at this score (None where the caller gave the score
     and the model has no calibration to tell). `basis` says how it is known: measured at a calibrated point,
-    interpolated between two, extrapolated beyond the strictest one, or given by the caller. `ci95` is the interval of
+    interpolated between two, extrapolated beyond the strictest one, or given by the caller. It is outside the
+    calibration where a face is compared that no calibration speaks for. `ci95` is the interval of
     the rate at this score where one is known.
     """
 
@@ -32,6 +33,10 @@ class Threshold:
     fmr: float | None
     basis: Basis
     ci95: tuple[float, float] | None = None
+
+    def outside(self) -> Threshold:
+        """The same threshold where a face is unrecognisable: the rate that was measured does not hold for it."""
+        return self if self.basis == "given" else replace(self, basis="outside_calibration", ci95=None)
 
 
 class ThresholdTable:

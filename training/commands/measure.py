@@ -107,7 +107,7 @@ def calibrate_model(
         pair = calibrate_pair(opened, enrolled, roots, crops, fmr)
         _print_calibration(f"{opened.name} against {enrolled.name} on {crops}", pair)
         if out is not None:
-            write_pair(out, enrolled.embeds.digest, pair)
+            write_pair(out, enrolled.embeds.digest, pair, (opened.score, enrolled.score))
             print(out)
         return
     calibration, written = calibrate_on(opened, roots, crops, fmr)

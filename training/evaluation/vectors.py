@@ -15,7 +15,7 @@ from service.face.align import CROP
 from service.face.detect import Detector
 from service.face.detection import Detection
 from service.face.embed import Embedder
-from service.face.manifest import Manifest, load_manifest
+from service.face.manifest import COSINE, Manifest, load_manifest
 from service.face.registry import MANIFEST, ModelFolder, Registry
 from service.face.search import Seek
 from service.face.session import Runtime
@@ -52,6 +52,11 @@ class Model:
     embeds: Embeds
     space: str
     manifest: Manifest | None
+
+    @property
+    def score(self) -> str:
+        """What its scores are: the cosine, or those of its normalisation."""
+        return self.manifest.computed_score if self.manifest is not None else COSINE
 
 
 def open_model(name: str, roots: Roots, threads: int = 1) -> Model:

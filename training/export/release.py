@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.face.manifest import COSINE, Licence, Result
+from service.face.manifest import Licence, Result
 from service.face.registry import Registry
 from service.face.search import DetectionLimits
 from service.face.session import ModelSession
@@ -149,7 +149,7 @@ def calibrate_on(
     calibration = calibrate(vectors, crops.identities, fmrs, offsets=offsets_of(model.embeds, vectors))
     values = {name: value for name, value in asdict(calibration).items() if name not in ("rows", "tail")}
     values |= {"digest": model.embeds.digest, "set": people, "set_digest": crops.digest}
-    values["score"] = model.manifest.computed_score if model.manifest is not None else COSINE
+    values["score"] = model.score
     values["thresholds"] = [row.model_dump() for row in calibration.rows]
     values["tail"] = [row.model_dump() for row in calibration.tail]
     return calibration, values
