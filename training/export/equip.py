@@ -11,11 +11,14 @@ from service.face.embed import Embedder
 from service.face.manifest import Manifest, NormalisationSpec, RecognisabilitySpec
 from service.face.normalisation import NORMALISATION
 from service.face.recognisability import RECOGNISABILITY
+from service.face.registry import Registry
 from training.atomic_folder import digest_file
-from training.data.crops import CropSet
+from training.data.crops import CropSet, open_sets
 from training.errors import PublishRefused
+from training.evaluation.cross_model import calibrate_all
 from training.evaluation.vectors import Model, open_model
-from training.export.amend import amend, with_thresholds
+from training.export.amend import amend, with_thresholds, write_thresholds
+from training.export.release import calibrate_on
 from training.normalisation.cohort import Cohort, CohortPlan, gather_cohort
 from training.normalisation.graphs import write_normalisation, write_perceptron
 from training.normalisation.recognisability import Gate, GatePlan, choose_gate
@@ -68,6 +71,27 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
 
     sections = {"Score normalisation": describe_cohort(cohort, plan), "Recognisability": describe_gate(found)}
     return Equipment(cohort, found, amend(folder, change, lambda _: sections | {"Thresholds": "None yet."}))
+
+
+def equip_all(models: Path, roots: Roots, sets: Sequence[str], people: str) -> list[Manifest]:
+    """Equip every embedder in a folder of models, and measure its thresholds and those of every two of one space.
+
+    Args:
+        models: The folder of models; theirs are replaced, each whole.
+        roots: Where the prepared sets lie.
+        sets: Of which the cohorts are made.
+        people: The prepared set of other people that gives the thresholds.
+
+    Raises:
+        TrainingError, ModelError: A set or a model is not there, or too small.
+    """
+    manifests = []
+    for folder in Registry.scan([models]).folders("embedder"):
+        equip(folder.path, open_sets(roots.data, sets), roots, CohortPlan(), GatePlan())
+        opened = open_model(str(folder.path), roots)
+        manifests.append(write_thresholds(folder.path, opened, calibrate_on(opened, roots, people)[1]))
+    calibrate_all(models, roots, people)
+    return manifests
 
 
 def describe_cohort(cohort: Cohort, plan: CohortPlan) -> str:

@@ -35,8 +35,8 @@ class CohortPlan:
     crops, whose faces are taken once more as they would look in ordinary photographs.
     """
 
-    most: int = 700
-    damaged: int = 500
+    most: int = 500
+    damaged: int = 300
     centres: int = 1024
     least: int = 5
     nearest: int = 4
