@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,10 +29,11 @@ from service.enrolment_report import (
     measures,
 )
 from service.errors import FacetError
-from service.face.embed import Embedder
+from service.face.embed import Embedder, Templates
 from service.face.errors import FaceError, FaceUnfit, ImageError
 from service.face.image import encode_png
-from service.face.score import Threshold, cosine
+from service.face.quality import Reason
+from service.face.score import Threshold, normalised
 from service.face.search import Seek
 from service.gallery.gallery import Gallery
 from service.gallery.records import (
@@ -87,6 +88,8 @@ class Verification:
     """What the stored subject's templates were; None when two images were compared."""
     probe: FaceFound
     reference: FaceFound | Hit
+    pictures: int
+    """Different photographs of the reference: the best of them is compared, each at its share of the rate."""
     probe_faces: int
     seconds: Mapping[str, float]
     """Of each stage."""
@@ -231,8 +234,9 @@ class Engine:
             ImageError, ModelError.
         """
         scene = self._look_thoroughly(image, stages)
-        vectors = self._embed(embedder, scene.faces, stages)
-        return Embedding(scene, vectors, embedder, stages.seconds)
+        made = self._embed(embedder, scene.faces, stages)
+        scene = replace(scene, faces=tuple(_recognise(embedder, scene.faces, made)))
+        return Embedding(scene, made.vectors, embedder, stages.seconds)
 
     def verify(
         self,
@@ -252,20 +256,27 @@ class Engine:
         claim = reference if isinstance(reference, SubjectRef) else None
         reach = None if claim is None else self.references.of(embedder, claim.collection, claim.subject)
         table = self.models.thresholds(embedder) if reach is None else reach.thresholds
-        threshold = threshold_for(point, table, self.limits.default_fmr)
+        pictures = 1 if reach is None else reach.pictures()
+        threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
         scene = self._perception.look(probe, stages, Seek(faces), 1)
         face = _choose(scene, faces, quality)
         other: FaceFound | Hit
         if reach is not None:
-            vector = self._embed(embedder, [face], stages)[0]
+            made = self._embed(embedder, [face], stages)
+            (face,) = _recognise(embedder, [face], made, quality)
             with stages.stage("compare"):
-                other = reach.compare(vector)
+                other = reach.compare(made.vectors[0])
             score = other.score
+            if not _is_recognisable(face):
+                threshold = threshold.outside()
         else:
             assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
             other = _choose(self._perception.look(reference, stages, Seek(faces), 1), faces, quality)
-            first, second = self._embed(embedder, [face, other], stages)
-            score = cosine(first, second)
+            made = self._embed(embedder, [face, other], stages)
+            face, other = _recognise(embedder, [face, other], made, quality)
+            score = normalised(made.vectors[0], made.vectors[1], made.offsets[0], made.offsets[1])
+            if not (_is_recognisable(face) and _is_recognisable(other)):
+                threshold = threshold.outside()
         return Verification(
             matched=decide(score, threshold) == Outcome.MATCH,
             score=score,
@@ -276,6 +287,7 @@ class Engine:
             reach=reach,
             probe=face,
             reference=other,
+            pictures=pictures,
             probe_faces=scene.total,
             seconds=stages.seconds,
         )
@@ -305,9 +317,12 @@ class Engine:
         else:
             scene = self._perception.look(image, stages, Seek(faces), 1)
             probes = [_choose(scene, faces, quality)]
-        vectors = self._embed(embedder, probes, stages)
+        made = self._embed(embedder, probes, stages)
+        probes = _recognise(embedder, probes, made, "report" if faces == "all" else quality)
+        if probes and not any(_is_recognisable(face) for face in probes):
+            threshold = threshold.outside()
         with stages.stage("search"):
-            ranked = reach.search(vectors, max(2, top_k)) if probes else []
+            ranked = reach.search(made.vectors, max(2, top_k), threshold.value) if probes else []
         decisions = []
         for face, hits in zip(probes, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)
@@ -360,12 +375,14 @@ class Engine:
         if duplicate is not DuplicatePolicy.ALLOW:
             reach = self.references.of(embedder, collection)
             limit = threshold_for(point, reach.thresholds, self.limits.default_fmr, max(1, reach.comparisons()))
-            check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests)
-        outcomes = tuple(self._admit(image, stages, faces, quality) for image in images)
+            check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests, reach.scoring)
+        outcomes = self._recognised(
+            embedder, [self._admit(image, stages, faces, quality) for image in images], stages, quality
+        )
         fit = [(index, o.face_id, o.face) for index, o in enumerate(outcomes) if o.face_id and o.face]
         if not fit:
             raise EnrolmentRefused(outcomes)
-        by_model = {e.digest: self._embed(e, [face for *_, face in fit], stages) for e in self.models.embedders}
+        by_model = {e.digest: self._embed(e, [face for *_, face in fit], stages).vectors for e in self.models.embedders}
         records = [
             NewFace(
                 id=face_id,
@@ -405,15 +422,56 @@ class Engine:
             return ImageOutcome(None, None, error)
         return ImageOutcome(new_id(), face, None)
 
-    def _embed(self, embedder: Embedder, faces: Sequence[FaceFound], stages: Stages) -> NDArray[np.float32]:
+    def _recognised(
+        self, embedder: Embedder, outcomes: Sequence[ImageOutcome], stages: Stages, quality: QualityChoice
+    ) -> tuple[ImageOutcome, ...]:
+        """The same outcomes, those refused whose face the model cannot recognise."""
+        if embedder.cut is None:
+            return tuple(outcomes)
+        judged = []
+        for outcome in outcomes:
+            face = outcome.face
+            if face is not None and outcome.error is None:
+                try:
+                    (face,) = _recognise(embedder, [face], self._embed(embedder, [face], stages), quality)
+                except FaceUnfit as error:
+                    judged.append(ImageOutcome(None, None, error))
+                    continue
+            judged.append(replace(outcome, face=face))
+        return tuple(judged)
+
+    def _embed(self, embedder: Embedder, faces: Sequence[FaceFound], stages: Stages) -> Templates:
         with stages.stage("embed"):
             if not faces:
-                return np.empty((0, embedder.dim), dtype=np.float32)
-            return embedder.embed(np.stack([face.crop for face in faces]))
+                return Templates(np.empty((0, embedder.dim), np.float32), np.empty(0, np.float32), None)
+            return embedder.templates(np.stack([face.crop for face in faces]))
 
 
 def _repetition(enrolment: Enrolment) -> Repetition:
     return Repetition(enrolment, load_report(enrolment.report or {}))
+
+
+def _recognise(
+    embedder: Embedder, faces: Sequence[FaceFound], made: Templates, quality: QualityChoice = "report"
+) -> list[FaceFound]:
+    """The faces with the model's word on their templates, if it can tell.
+
+    Raises:
+        FaceUnfit: one is unrecognisable, and that is enforced.
+    """
+    if made.recognisability is None or embedder.cut is None:
+        return list(faces)
+    judged = [
+        replace(face, quality=face.quality.recognised(float(value), embedder.cut))
+        for face, value in zip(faces, made.recognisability, strict=True)
+    ]
+    if quality == "enforce" and not all(_is_recognisable(face) for face in judged):
+        raise FaceUnfit("the face is unrecognisable", [str(Reason.UNRECOGNISABLE)])
+    return judged
+
+
+def _is_recognisable(face: FaceFound) -> bool:
+    return Reason.UNRECOGNISABLE not in face.quality.reasons
 
 
 def _choose(scene: Scene, faces: FaceChoice, quality: QualityChoice) -> FaceFound:

@@ -97,6 +97,7 @@ def measures(quality: Quality) -> dict[str, float]:
         "contrast": quality.contrast,
         "turn": quality.turn,
         "cut": quality.cut,
+        **({} if quality.recognisability is None else {"recognisability": quality.recognisability}),
     }
 
 

@@ -7,8 +7,10 @@ faces only, the models that have the others are searched as well. Another space 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,9 +21,11 @@ from service.face.cross_model import Calibration, Thresholds
 from service.face.embed import Embedder
 from service.face.errors import SpaceMismatch
 from service.face.manifest import Manifest
+from service.face.normalisation import Offsets
 from service.gallery.errors import TemplateMissing
 from service.gallery.gallery import Gallery
 from service.gallery.records import Hit
+from service.gallery.scoring import Scoring
 from service.index.base import Vector
 from service.models import Models
 
@@ -42,6 +46,10 @@ class Reach:
     calibration: Calibration
     unreachable: int
     """Faces without a template of any of these models: no probe of this model can find them."""
+    own: Offsets | None
+    """What is added to the scores of the probe's model; None where its scores are cosines."""
+    offsets: Mapping[str, Offsets]
+    """The same for the models compared, by digest."""
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -56,18 +64,28 @@ class Reach:
         """
         return sum(self.gallery.count(self.collection, digest) for digest in self.digests)
 
-    def search(self, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def pictures(self) -> int:
+        """Different photographs of the subject that a claim is compared with, at least one.
+
+        Raises:
+            CollectionNotFound, SubjectNotFound.
+        """
+        return max(1, self.gallery.pictures(self.collection, self.subject or "", self.digests))
+
+    def search(self, probes: NDArray[np.float32], k: int, least: float = -math.inf) -> list[list[Hit]]:
         """For each of (N, D) unit probes the k best subjects, each once, best first.
+
+        Subjects whose score is below `least` may be missing.
 
         Raises:
             GalleryError.
         """
         if len(self.digests) == 1:
-            return self.gallery.search(self.collection, self.digests[0], probes, k)
+            return self._search(self.digests[0], probes, k, least)
         ranked: list[list[Hit]] = [[] for _ in probes]
         for digest in self.digests:
             with suppress(TemplateMissing):  # the last of that model's templates may just have been erased
-                found = self.gallery.search(self.collection, digest, probes, k)
+                found = self._search(digest, probes, k, least)
                 ranked = [hits + more for hits, more in zip(ranked, found, strict=True)]
         return [_distinct(hits)[:k] for hits in ranked]
 
@@ -79,14 +97,28 @@ class Reach:
         """
         subject = self.subject or ""
         if len(self.digests) == 1:
-            return self.gallery.compare(self.collection, subject, self.digests[0], probe)
+            return self._compare(subject, self.digests[0], probe)
         hits: list[Hit] = []
         for digest in self.digests:
             with suppress(TemplateMissing):
-                hits.append(self.gallery.compare(self.collection, subject, digest, probe))
+                hits.append(self._compare(subject, digest, probe))
         if not hits:
             raise TemplateMissing(f"Subject '{subject}'", self.digests[0])
         return max(hits, key=lambda hit: hit.score)
+
+    def _search(self, digest: str, probes: NDArray[np.float32], k: int, least: float) -> list[list[Hit]]:
+        return self.gallery.search(self.collection, digest, probes, k, self.scoring(digest, probes, least))
+
+    def _compare(self, subject: str, digest: str, probe: Vector) -> Hit:
+        scoring = self.scoring(digest, probe[None], -math.inf)
+        return self.gallery.compare(self.collection, subject, digest, probe, scoring)
+
+    def scoring(self, digest: str, probes: NDArray[np.float32], least: float = -math.inf) -> Scoring | None:
+        """How cosines with a model's templates become scores; None where they are the scores."""
+        if self.own is None and digest not in self.offsets:
+            return None
+        own = _nothing if self.own is None else self.own
+        return Scoring(own(probes), self.offsets.get(digest, _nothing), least)
 
 
 class References:
@@ -144,7 +176,18 @@ class References:
             raise self._refusal(embedder, collection, subject, present)
         thresholds, calibration = self._models.calibration(embedder, chosen)
         manifests = tuple(self._models.known[digest] for digest in chosen)
-        return Reach(self._gallery, collection, subject, manifests, thresholds, calibration, missing)
+        offsets = {digest: found for digest in chosen if (found := self._models.offsets(digest)) is not None}
+        return Reach(
+            gallery=self._gallery,
+            collection=collection,
+            subject=subject,
+            models=manifests,
+            thresholds=thresholds,
+            calibration=calibration,
+            unreachable=missing,
+            own=self._models.offsets(embedder.digest),
+            offsets=offsets,
+        )
 
     def _refusal(
         self, embedder: Embedder, collection: str, subject: str | None, present: tuple[str, ...]
@@ -157,6 +200,10 @@ class References:
             f"{where} has templates of {', '.join(others)} only, and {embedder.manifest.identity} embeds into another "
             "space: ask with model= one of those, or enrol again with this model"
         )
+
+
+def _nothing(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.zeros(len(vectors), np.float32)
 
 
 def _distinct(hits: list[Hit]) -> list[Hit]:

@@ -14,6 +14,7 @@ from service.face.detect import Detector
 from service.face.embed import Embedder
 from service.face.errors import ModelNotFound, ThresholdUnsupported
 from service.face.manifest import Manifest
+from service.face.normalisation import Normalisation, Offsets
 from service.face.registry import Registry
 from service.face.score import ThresholdTable
 from service.face.search import DetectionLimits
@@ -32,6 +33,7 @@ class Models:
         default: str | None = None,
         known: Sequence[Manifest] = (),
         pairs: Mapping[tuple[str, str], ThresholdTable] | None = None,
+        normalisations: Mapping[str, Normalisation] | None = None,
     ) -> None:
         """`default` names the embedder that answers when none is asked for; None takes the first.
 
@@ -46,7 +48,11 @@ class Models:
         self.detector = detector
         self.embedders = tuple(embedders)
         self.known = {manifest.sha256: manifest for manifest in (*known, *(each.manifest for each in embedders))}
-        self._tables = {digest: ThresholdTable(manifest.thresholds) for digest, manifest in self.known.items()}
+        loaded = {each.digest: each.normalisation for each in self.embedders if each.normalisation is not None}
+        self._normalisations = {**(normalisations or {}), **loaded}
+        self._tables = {
+            digest: ThresholdTable(manifest.thresholds, manifest.tail) for digest, manifest in self.known.items()
+        }
         self._pairs = dict(pairs or {})
         self.default = self._named(default) if default else self.embedders[0]
 
@@ -75,12 +81,19 @@ class Models:
             registry.embedder(name, runtime) for name in embedders or [folder.manifest.identity for folder in folders]
         ]
         known = [folder.manifest for folder in folders]
+        scores = {manifest.sha256: manifest.computed_score for manifest in known}
         pairs = {
             (folder.manifest.sha256, reference): table
             for folder in folders
-            for reference, table in read_pairs(folder.path).items()
+            for reference, table in read_pairs(folder.path, scores).items()
         }
-        return cls(registry.detector(detector, runtime, limits), loaded, default, known, pairs)
+        normalisations = {
+            folder.manifest.sha256: normalisation
+            for folder in folders
+            if (normalisation := folder.normalisation()) is not None
+        }
+        found = registry.detector(detector, runtime, limits)
+        return cls(found, loaded, default, known, pairs, normalisations)
 
     def embedder(self, name: str | None) -> Embedder:
         """The embedder of that name or `name@version`, or the default.
@@ -97,6 +110,11 @@ class Models:
     def thresholds(self, embedder: Embedder) -> ThresholdTable:
         """The calibrated thresholds of a loaded embedder."""
         return self._tables[embedder.digest]
+
+    def offsets(self, digest: str) -> Offsets | None:
+        """What a known model's normalisation adds to the scores of its unit vectors; None where there is none."""
+        normalisation = self._normalisations.get(digest)
+        return None if normalisation is None else normalisation.offsets
 
     def same_space(self, model: Manifest) -> tuple[str, ...]:
         """Digests of the known embedders that share a model's space, its own first."""

@@ -16,6 +16,7 @@ from training.commands.distil import distil_photos
 from training.commands.ensemble import ensemble
 from training.commands.measure import calibrate_model, cost, evaluate
 from training.commands.papers import papers, papers_table
+from training.commands.promise import cohort, promise
 from training.commands.release import export_run, publish_run, starter
 from training.commands.runs import confidence, fit_recipe, pace
 from training.errors import TrainingError
@@ -31,7 +32,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "confidence": confidence,
     "pace": pace,
     "evaluate": evaluate,
+    "cohort": cohort,
     "calibrate": calibrate_model,
+    "promise": promise,
     "cost": cost,
     "export": export_run,
     "publish": publish_run,

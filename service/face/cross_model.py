@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from service.face.errors import ModelInvalid
-from service.face.manifest import CalibratedThreshold, Sha256
+from service.face.manifest import COSINE, CalibratedThreshold, Sha256, TailThreshold, load_manifest
 from service.face.score import Threshold, ThresholdTable
 
 PAIRS = "pairs.json"
@@ -42,10 +42,17 @@ class PairThresholds(BaseModel):
 
     reference: Sha256
     thresholds: tuple[CalibratedThreshold, ...]
+    tail: tuple[TailThreshold, ...] = ()
+    probe_score: str = COSINE
+    reference_score: str = COSINE
+    """What the two models' scores were when the thresholds were measured (`Manifest.computed_score`)."""
 
 
-def read_pairs(folder: Path) -> Mapping[str, ThresholdTable]:
+def read_pairs(folder: Path, scores: Mapping[str, str] | None = None) -> Mapping[str, ThresholdTable]:
     """The pair thresholds of a model folder by the reference's digest; empty without `pairs.json`.
+
+    `scores` says what each known model's scores are, by digest. Thresholds of other scores are left out: a model that
+    gained a normalisation since has to be calibrated with its fellows again.
 
     Raises: ModelInvalid when the file is there and cannot be read as such.
     """
@@ -56,7 +63,13 @@ def read_pairs(folder: Path) -> Mapping[str, ThresholdTable]:
         rows = TypeAdapter(tuple[PairThresholds, ...]).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise ModelInvalid(f"{path.parent.name}/{PAIRS} is not a list of pair thresholds: {error}") from error
-    return {row.reference: ThresholdTable(row.thresholds) for row in rows}
+    mine = None if scores is None else load_manifest(folder / "manifest.json").computed_score
+    return {
+        row.reference: ThresholdTable(row.thresholds, row.tail)
+        for row in rows
+        if scores is None
+        or (row.probe_score == mine and row.reference_score == scores.get(row.reference, row.reference_score))
+    }
 
 
 class Strictest:

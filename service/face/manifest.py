@@ -1,6 +1,6 @@
 """What a model is: its digest, input, output, space, licence, origin, cost, results and thresholds.
 
-A manifest has no defaults. A field that is missing, misspelt or of another type refuses to load and says which.
+A field that is missing, misspelt or of another type refuses to load and says which.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ Task = Literal["detector", "embedder", "aligner", "quality", "pad"]
 Three = tuple[float, float, float]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
+COSINE = "cosine"
+LOWEST, HIGHEST = -2.0, 2.0  # of a score: a cosine, shifted by both templates' offsets where it is normalised
 MINIMUM_FALSE_MATCHES = 30  # expected count below which a threshold is not offered
 
 
@@ -59,10 +61,13 @@ class InputSpec(_Part):
 
 
 class OutputSpec(_Part):
-    """The embedding's length, and whether the graph itself normalises it."""
+    """The embedding's length, whether the graph itself normalises it, and which further output tells how recognisable
+    the face is (float32 (N,) or (N, 1), 0..1; see `recognisability`), if there is one.
+    """
 
     dim: int = Field(gt=0, le=4096)
     normalised: bool
+    confidence: str | None = None
 
 
 class Licence(_Part):
@@ -105,7 +110,7 @@ class CalibratedThreshold(_Part):
     """Scores at or above `threshold` matched `fmr` of `impostor_trials` impostor comparisons."""
 
     fmr: Rate
-    threshold: float = Field(ge=-1, le=1)
+    threshold: float = Field(ge=LOWEST, le=HIGHEST)
     impostor_trials: int = Field(gt=0)
     ci95: tuple[float, float]
 
@@ -120,8 +125,49 @@ class CalibratedThreshold(_Part):
         return self
 
 
+class TailThreshold(_Part):
+    """A threshold beyond what was counted, from a tail fitted to the highest impostor scores.
+
+    The interval is of the FMR at this score.
+    """
+
+    fmr: Rate
+    threshold: float = Field(ge=LOWEST, le=HIGHEST)
+    ci95: tuple[float, float]
+
+
+class NormalisationSpec(_Part):
+    """The digest of `normalisation.onnx`, and how it was made: `nearest` faces of a cohort of `cohort` faces, from
+    prepared sets (`data`), taken off a score with `strength` (see `normalisation`).
+    """
+
+    sha256: Sha256
+    nearest: int = Field(gt=0)
+    strength: float = Field(gt=0)
+    cohort: int = Field(gt=0)
+    data: tuple[str, ...]
+
+    @property
+    def score(self) -> str:
+        """What a score of this normalisation is called: thresholds are of one score only."""
+        return f"as-norm:{self.sha256[:16]}"
+
+
+class RecognisabilitySpec(_Part):
+    """Faces below `cut` are unrecognisable. `sha256` is that of `recognisability.onnx`; null where the model's own
+    graph has the output `confidence`.
+    """
+
+    sha256: Sha256 | None
+    cut: float = Field(gt=0, lt=1)
+
+
 class Manifest(_Part):
-    """One model. `space` is the digest of the model whose embedding space it shares: a teacher's, or its own."""
+    """One model. `space` is the digest of the model whose embedding space it shares: a teacher's, or its own.
+
+    `score` says of which score the thresholds are: the plain cosine, or that of the `normalisation`. `tail` goes on
+    where `thresholds` end. These and `recognisability` may be left out: a model without them is served as it is.
+    """
 
     schema_: Literal[1] = Field(alias="schema")
     name: Name
@@ -136,19 +182,37 @@ class Manifest(_Part):
     cost: Cost
     results: tuple[Result, ...]
     thresholds: tuple[CalibratedThreshold, ...]
+    score: str = COSINE
+    tail: tuple[TailThreshold, ...] = ()
+    normalisation: NormalisationSpec | None = None
+    recognisability: RecognisabilitySpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.task == "embedder":
             if self.output is None or self.space is None or self.input.region is None:
                 raise ValueError("an embedder needs output, space and an aligned input")
-        elif self.space is not None or self.thresholds:
-            raise ValueError("only an embedder has a space and thresholds")
-        rates = [row.fmr for row in self.thresholds]
-        scores = [row.threshold for row in self.thresholds]
+        elif self.space is not None or self.thresholds or self.normalisation or self.recognisability:
+            raise ValueError("only an embedder has a space, thresholds, a normalisation and a recognisability")
+        if self.thresholds and self.score != self.computed_score:
+            raise ValueError(
+                f"the thresholds are of the score {self.score!r}, the model computes {self.computed_score!r}: "
+                "calibrate it again"
+            )
+        if self.tail and not self.thresholds:
+            raise ValueError("a tail goes on from thresholds, and there are none")
+        rates = [row.fmr for row in self.thresholds] + [row.fmr for row in self.tail]
+        scores = [row.threshold for row in self.thresholds] + [row.threshold for row in self.tail]
         if rates != sorted(set(rates), reverse=True) or scores != sorted(scores):
-            raise ValueError("thresholds must go from the highest FMR to the lowest, with rising scores")
+            raise ValueError(
+                "thresholds, and the tail after them, must go from the highest FMR to the lowest, with rising scores"
+            )
         return self
+
+    @property
+    def computed_score(self) -> str:
+        """What the model's scores are: the cosine, or the normalised score of its normalisation."""
+        return self.normalisation.score if self.normalisation is not None else COSINE
 
     @property
     def identity(self) -> str:
@@ -185,5 +249,5 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def dump_manifest(manifest: Manifest) -> str:
-    """The manifest as indented JSON, ready to be written beside its model."""
-    return manifest.model_dump_json(by_alias=True, indent=2) + "\n"
+    """The manifest as indented JSON, ready to be written beside its model. What may be left out, and is, stays out."""
+    return manifest.model_dump_json(by_alias=True, indent=2, exclude_defaults=True) + "\n"

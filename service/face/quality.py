@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import cv2
@@ -35,6 +35,7 @@ class Reason(StrEnum):
     LOW_CONTRAST = "low_contrast"
     TURNED_AWAY = "turned_away"
     CUT_BY_BORDER = "cut_by_border"
+    UNRECOGNISABLE = "unrecognisable"
     DOUBTFUL = "doubtful"
 
 
@@ -64,7 +65,8 @@ class Quality:
     `eye_distance`: pixels of the original photograph. `sharpness`: mean absolute Laplacian of the crop over its
     contrast, higher is sharper. `brightness`: mean luma, 0..1. `contrast`: standard deviation of luma, 0..1.
     `turn`: how far the nose lies off the middle of the eyes, as a share of half their distance; 0 is frontal.
-    `cut`: share of the template's inner 96x112 pixels that lies outside the photograph.
+    `cut`: share of the template's inner 96x112 pixels that lies outside the photograph. `recognisability`: how far the
+    template made of it can be trusted, 0..1 (see `recognisability`); None until a model that can tell has embedded it.
     """
 
     eye_distance: float
@@ -74,6 +76,14 @@ class Quality:
     turn: float
     cut: float
     reasons: tuple[Reason, ...]
+    recognisability: float | None = None
+
+    def recognised(self, recognisability: float, cut: float) -> Quality:
+        """The same quality with a model's word on its template: below `cut` the face is unrecognisable."""
+        reasons: tuple[Reason, ...] = tuple(r for r in self.reasons if r is not Reason.UNRECOGNISABLE)
+        if recognisability < cut:
+            reasons = (*reasons, Reason.UNRECOGNISABLE)
+        return replace(self, recognisability=recognisability, reasons=reasons)
 
 
 def assess(

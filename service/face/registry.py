@@ -12,6 +12,8 @@ from service.face.detect import Detector
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelError, ModelInvalid, ModelNotFound
 from service.face.manifest import Manifest, Task, load_manifest
+from service.face.normalisation import NORMALISATION, Normalisation
+from service.face.recognisability import RECOGNISABILITY, Recognisability
 from service.face.search import DetectionLimits
 from service.face.session import ModelSession, Runtime
 
@@ -37,16 +39,42 @@ class ModelFolder:
             raise ModelInvalid(f"{self.manifest.identity}: no readable {CARD}") from error
 
     def verify(self) -> None:
-        """Check the file against its manifest. Raises: ModelInvalid (missing), ModelDigestMismatch."""
+        """Check every file against the manifest. Raises: ModelInvalid (missing), ModelDigestMismatch."""
         self.card()
+        self._verify(MODEL, self.manifest.sha256)
+        if self.manifest.normalisation is not None:
+            self._verify(NORMALISATION, self.manifest.normalisation.sha256)
+        if self.manifest.recognisability is not None and self.manifest.recognisability.sha256 is not None:
+            self._verify(RECOGNISABILITY, self.manifest.recognisability.sha256)
+
+    def embedder(self, runtime: Runtime | None = None) -> Embedder:
+        """Verify and load an embedder with what stands beside it. Raises: ModelError."""
+        self.verify()
+        manifest = self.manifest
+        dim = manifest.output.dim if manifest.output is not None else 0
+        recognisability = None
+        if manifest.recognisability is not None and manifest.recognisability.sha256 is not None:
+            recognisability = Recognisability(ModelSession(self.path / RECOGNISABILITY), dim)
+        session = ModelSession(self.model_path, runtime)
+        return Embedder(manifest, session, self.normalisation(), recognisability)
+
+    def normalisation(self) -> Normalisation | None:
+        """Verify and load what is added to the model's scores; None where there is nothing. Raises: ModelError."""
+        spec, output = self.manifest.normalisation, self.manifest.output
+        if spec is None or output is None:
+            return None
+        self._verify(NORMALISATION, spec.sha256)
+        return Normalisation(ModelSession(self.path / NORMALISATION), output.dim, spec.sha256)
+
+    def _verify(self, file: str, expected: str) -> None:
         try:
-            digest = sha256_of(self.model_path)
+            digest = sha256_of(self.path / file)
         except OSError as error:
-            raise ModelInvalid(f"{self.manifest.identity}: {MODEL} is missing or unreadable") from error
-        if digest != self.manifest.sha256:
+            raise ModelInvalid(f"{self.manifest.identity}: {file} is missing or unreadable") from error
+        if digest != expected:
             raise ModelDigestMismatch(
-                f"{self.manifest.identity}: {MODEL} has sha256 {digest[:12]}..., the manifest says "
-                f"{self.manifest.sha256[:12]}...: the file is damaged or is another model"
+                f"{self.manifest.identity}: {file} has sha256 {digest[:12]}..., the manifest says "
+                f"{expected[:12]}...: the file is damaged or is another model's"
             )
 
 
@@ -93,19 +121,18 @@ class Registry:
 
     def embedder(self, name: str, runtime: Runtime | None = None) -> Embedder:
         """Verify and load an embedder. Raises: ModelError."""
-        folder = self._verified(name, "embedder")
-        return Embedder(folder.manifest, ModelSession(folder.model_path, runtime))
+        return self._of_task(name, "embedder").embedder(runtime)
 
     def detector(self, name: str, runtime: Runtime | None = None, limits: DetectionLimits | None = None) -> Detector:
         """Verify and load a detector. Raises: ModelError."""
-        folder = self._verified(name, "detector")
+        folder = self._of_task(name, "detector")
+        folder.verify()
         return Detector(folder.manifest, ModelSession(folder.model_path, runtime), limits)
 
-    def _verified(self, name: str, task: Task) -> ModelFolder:
+    def _of_task(self, name: str, task: Task) -> ModelFolder:
         folder = self.find(name)
         if folder.manifest.task != task:
             raise ModelNotFound(f"{folder.manifest.identity} is a model for {folder.manifest.task}, not {task}")
-        folder.verify()
         return folder
 
 

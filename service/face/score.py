@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.errors import SpaceMismatch, ThresholdUnsupported
-from service.face.manifest import CalibratedThreshold, Manifest
+from service.face.errors import InferenceFailed, SpaceMismatch, ThresholdUnsupported
+from service.face.manifest import HIGHEST, CalibratedThreshold, Manifest, TailThreshold
 
-Basis = Literal["measured", "interpolated", "extrapolated", "given"]
+LEAST_RATE = 1e-30  # where an interval reaches down to nothing
+
+Basis = Literal["measured", "interpolated", "extrapolated", "outside_calibration", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +24,33 @@ class Threshold:
 
     `fmr` is the false match rate of a single comparison at this score (None where the caller gave the score
     and the model has no calibration to tell). `basis` says how it is known: measured at a calibrated point,
-    interpolated between two, extrapolated beyond the strictest one, or given by the caller.
+    interpolated between two, extrapolated beyond the strictest one, or given by the caller. It is outside the
+    calibration where a face is compared that no calibration speaks for. `ci95` is the interval of
+    the rate at this score where one is known.
     """
 
     value: float
     fmr: float | None
     basis: Basis
+    ci95: tuple[float, float] | None = None
+
+    def outside(self) -> Threshold:
+        """The same threshold where a face is unrecognisable: the rate that was measured does not hold for it."""
+        return self if self.basis == "given" else replace(self, basis="outside_calibration", ci95=None)
 
 
 class ThresholdTable:
-    """A model's calibrated thresholds. Between two points log10(FMR) is taken as linear in the score."""
+    """A model's calibrated thresholds. Between two points log10(FMR) is taken as linear in the score.
 
-    def __init__(self, rows: Sequence[CalibratedThreshold]) -> None:
+    Beyond the strictest calibrated point lie the rows of the `tail`, which was fitted to the highest impostor scores.
+    A model calibrated without one goes on along the table's last decade.
+    """
+
+    def __init__(self, rows: Sequence[CalibratedThreshold], tail: Sequence[TailThreshold] = ()) -> None:
         self._rates = np.array([row.fmr for row in rows], dtype=np.float64)
         self._scores = np.array([row.threshold for row in rows], dtype=np.float64)
+        self._ci95 = tuple(row.ci95 for row in rows)
+        self._tail = tuple(tail)
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -53,16 +68,15 @@ class ThresholdTable:
             )
         exact = np.flatnonzero(np.isclose(self._rates, fmr, rtol=1e-9))
         if len(exact):
-            return Threshold(float(self._scores[exact[0]]), fmr, "measured")
+            return Threshold(float(self._scores[exact[0]]), fmr, "measured", self._ci95[exact[0]])
         value = np.interp(-math.log10(fmr), -np.log10(self._rates), self._scores)
         return Threshold(float(value), fmr, "interpolated")
 
     def for_gallery(self, fpir: float, comparisons: int) -> Threshold:
-        """The threshold at which a stranger, compared with `comparisons` templates, matches with rate `fpir`.
+        """The threshold at which any of `comparisons` with a stranger matches with rate `fpir`.
 
-        A gallery soon asks for a rate that no calibration set can show. Beyond the strictest calibrated point
-        the tail is continued along the table's last decade (log-linear), never below the measured score, and
-        the result says `extrapolated`.
+        A gallery soon asks for a rate that no calibration set can show. Beyond the strictest calibrated point the
+        result comes from the tail, never below the measured score, and says `extrapolated`.
 
         Raises: ThresholdUnsupported when `fpir` itself is outside the calibration.
         """
@@ -70,15 +84,29 @@ class ThresholdTable:
         fmr = corrected_fmr(fpir, comparisons)
         if fmr >= self._rates[-1] * (1 - 1e-9):
             return self.at(fmr) if comparisons > 1 else single
-        return Threshold(
-            min(1.0, self._scores[-1] + self._slope() * math.log10(self._rates[-1] / fmr)), fmr, "extrapolated"
-        )
+        return self._beyond(fmr)
 
     def fmr_of(self, value: float) -> float | None:
         """The false match rate at a given score, or None outside the calibrated range."""
         if not self.rates or not self._scores[0] <= value <= self._scores[-1]:
             return None
         return float(10 ** np.interp(value, self._scores, np.log10(self._rates)))
+
+    def _beyond(self, fmr: float) -> Threshold:
+        """The threshold of a rate that is stricter than all calibrated ones."""
+        if not self._tail:
+            value = self._scores[-1] + self._slope() * math.log10(self._rates[-1] / fmr)
+            return Threshold(min(HIGHEST, float(value)), fmr, "extrapolated")
+        rates = -np.log10([self._rates[-1], *(row.fmr for row in self._tail)])
+        scores = np.array([self._scores[-1], *(row.threshold for row in self._tail)])
+        wanted = -math.log10(fmr)
+        if wanted > rates[-1]:  # on along the fitted tail's end
+            value = scores[-1] + (scores[-1] - scores[-2]) / (rates[-1] - rates[-2]) * (wanted - rates[-1])
+            return Threshold(min(HIGHEST, float(value)), fmr, "extrapolated")
+        ends = np.array([self._ci95[-1], *(row.ci95 for row in self._tail)])
+        low, high = (10 ** np.interp(wanted, rates, np.log10(np.maximum(end, LEAST_RATE))) for end in ends.T)
+        value = np.interp(wanted, rates, scores)
+        return Threshold(float(value), fmr, "extrapolated", (float(low), float(high)))
 
     def _slope(self) -> float:
         """Score per decade of FMR over the table's strictest decade (or its last step)."""
@@ -99,11 +127,37 @@ def corrected_fmr(fpir: float, comparisons: int) -> float:
 
 
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """The comparison score of two unit vectors (D,): their cosine, -1..1."""
-    return float(np.clip(np.dot(a, b), -1.0, 1.0))
+    """The cosine of two unit vectors (D,), -1..1. Raises: InferenceFailed when it is not a number."""
+    value = float(np.dot(a, b))
+    if not math.isfinite(value):
+        raise InferenceFailed("a comparison gave no finite score")
+    return min(1.0, max(-1.0, value))
+
+
+def normalised(
+    a: NDArray[np.float32], b: NDArray[np.float32], a_offset: float | np.floating, b_offset: float | np.floating
+) -> float:
+    """The comparison score of two templates: their cosine and both their offsets (see `normalisation`).
+
+    Raises: InferenceFailed when it is not a number, which would match nothing and say nothing.
+    """
+    value = cosine(a, b) + float(a_offset) + float(b_offset)
+    if not math.isfinite(value):
+        raise InferenceFailed("a comparison gave no finite score")
+    return value
 
 
 def require_same_space(probe: Manifest, reference: Manifest) -> None:
     """Raises: SpaceMismatch unless both models embed into one space."""
     if probe.space is None or probe.space != reference.space:
         raise SpaceMismatch(f"{probe.identity} and {reference.identity} embed into different spaces")
+
+
+def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (Wilson 1927), 95 % by default."""
+    if trials <= 0 or not 0 <= successes <= trials:
+        raise ValueError("trials must be positive and successes within 0..trials")
+    share, spread = successes / trials, z * z / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    return max(0.0, centre - half), min(1.0, centre + half)

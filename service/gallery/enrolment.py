@@ -13,7 +13,7 @@ from service.database.encryption import Keyring, crop_place
 from service.database.errors import StorageBusy
 from service.database.schema import collections, crops, faces, new_id, now, subjects
 from service.database.transaction import Transaction, is_taken, serialise
-from service.gallery import kept_outcomes, queries
+from service.gallery import kept_outcomes, normalised, queries
 from service.gallery.changes import check_name
 from service.gallery.errors import (
     CollectionNotFound,
@@ -32,8 +32,9 @@ from service.gallery.records import (
     NewFace,
     Subject,
 )
+from service.gallery.scoring import Scoring
 from service.index import vectors
-from service.index.base import CandidateList, Vector, VectorIndex, distinct
+from service.index.base import CandidateList, Matrix, Place, Vector, VectorIndex, distinct
 from service.index.changes import Added, IndexChange
 from service.index.errors import VectorInvalid
 from service.measures.matching import matches
@@ -183,16 +184,16 @@ class Enroll:
         matrix = vectors.check(np.stack(probes), None)
         # Before anything is read that counts: even that a model has no templates may have changed while we waited.
         serialise(transaction.connection, f"collection {collection_row}")
-        model_rows = (
-            queries.model_row(transaction.connection, digest) for digest in check.references or (check.digest,)
-        )
-        rows_of_models = [row for row in model_rows if row is not None]
+        model_rows = {
+            digest: queries.model_row(transaction.connection, digest) for digest in check.references or (check.digest,)
+        }
+        known = [digest for digest, row in model_rows.items() if row is not None]
+        rows_of_models = [row for row in model_rows.values() if row is not None]
+        scorings = [check.scoring(digest, matrix, check.threshold) for digest in known]
         results = [
             result
-            for model_row in rows_of_models
-            for result in self._index.search(
-                transaction.connection, (collection_row, model_row), matrix, DUPLICATES_SHOWN + 1
-            )
+            for model_row, scoring in zip(rows_of_models, scorings, strict=True)
+            for result in self._search(transaction.connection, (collection_row, model_row), matrix, scoring)
         ]
         rows = [row for result in results for row in result.rows.tolist()]
         groups = [group for result in results for group in result.groups.tolist()]
@@ -201,11 +202,22 @@ class Enroll:
             if isinstance(other, Added) and other.collection == collection_row and other.model in rows_of_models:
                 rows.append(other.row)
                 groups.append(other.subject)
-                scores.append(float((matrix @ other.vector).max()))
+                scored = matrix @ other.vector
+                if (scoring := scorings[rows_of_models.index(other.model)]) is not None:
+                    scored = scored + scoring.own + scoring.offsets(other.vector[None])[0]
+                scores.append(float(scored.max()))
         best = distinct(np.array(rows, np.int64), np.array(groups, np.int64), np.array(scores, np.float32), len(rows))
         match = (best.groups != subject_row) & matches(best.scores, check.threshold)
         others = CandidateList(best.rows[match], best.groups[match], best.scores[match])
         return tuple(queries.hits(transaction.connection, [others])[0][:DUPLICATES_SHOWN])
+
+    def _search(
+        self, connection: sa.Connection, place: Place, matrix: Matrix, scoring: Scoring | None
+    ) -> list[CandidateList]:
+        count = DUPLICATES_SHOWN + 1
+        if scoring is None:
+            return self._index.search(connection, place, matrix, count)
+        return normalised.search(connection, self._index, self._keyring, place, matrix.shape[1], matrix, count, scoring)
 
     def _insert_face(
         self,

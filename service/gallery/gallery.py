@@ -19,7 +19,7 @@ from service.database.paging import Page
 from service.database.schema import collections, crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.transaction import Transaction
-from service.gallery import changes, kept_outcomes, queries, template_coverage
+from service.gallery import changes, kept_outcomes, normalised, queries, template_coverage
 from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
@@ -35,9 +35,10 @@ from service.gallery.records import (
     Size,
     Subject,
 )
+from service.gallery.scoring import Scoring
 from service.gallery.verification import Report, verify
 from service.index import vectors
-from service.index.base import Compactable, Vector, VectorIndex
+from service.index.base import CandidateList, Compactable, Vector, VectorIndex
 from service.index.changes import IndexChange
 
 T = TypeVar("T")
@@ -282,10 +283,12 @@ class Gallery:
 
     # ---- comparison
 
-    def search(self, collection: str, digest: str, probes: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search(
+        self, collection: str, digest: str, probes: NDArray[np.float32], k: int, scoring: Scoring | None = None
+    ) -> list[list[Hit]]:
         """Search for each of (N,D) unit probes the k best subjects, each once with its best face, best first.
 
-        An empty collection gives empty lists.
+        Scores are cosines, or normalised by `scoring`. An empty collection gives empty lists.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -300,7 +303,12 @@ class Gallery:
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
             started = time.perf_counter()
-            results = [] if model is None else self.index.search(connection, (row, model.row), matrix, k)
+            results: list[CandidateList] = []
+            if model is not None and scoring is None:
+                results = self.index.search(connection, (row, model.row), matrix, k)
+            elif model is not None and scoring is not None:
+                place = (row, model.row)
+                results = normalised.search(connection, self.index, self._keyring, place, model.dim, matrix, k, scoring)
             self._observe("index", time.perf_counter() - started)
             if not any(len(result.rows) for result in results):
                 present = queries.models_of(connection, templates.c.collection_row == row)
@@ -311,8 +319,8 @@ class Gallery:
 
         return self._read(read, "search")
 
-    def compare(self, collection: str, subject: str, digest: str, probe: Vector) -> Hit:
-        """Compare one (D,) unit probe with a subject's faces; returns the best.
+    def compare(self, collection: str, subject: str, digest: str, probe: Vector, scoring: Scoring | None = None) -> Hit:
+        """Compare one (D,) unit probe with a subject's faces; returns the best, by cosine or as `scoring` says.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -341,6 +349,8 @@ class Gallery:
             ]
             matrix = vectors.unpack(packed, dim).astype(np.float32)
             scores = matrix @ vectors.check(probe[None], dim)[0]
+            if scoring is not None:
+                scores = scores + scoring.offsets(matrix) + scoring.own[0]
             best = int(scores.argmax())
             person = queries.subject(connection, collection, subject)
             return Hit(person.name, person.id, entries[best].id, min(1.0, float(scores[best])), digest)
@@ -360,6 +370,15 @@ class Gallery:
             return 0 if model is None else self.index.count(connection, (row, model))
 
         return self._read(read)
+
+    def pictures(self, collection: str, subject: str, digests: Sequence[str]) -> int:
+        """Count the different photographs of which a subject has templates of these models.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of that name.
+        """
+        return self._read(partial(template_coverage.pictures, collection=collection, subject=subject, digests=digests))
 
     def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
         """Return digests of the models with templates there.

@@ -149,7 +149,7 @@ def hits(connection: sa.Connection, results: Sequence[CandidateList]) -> list[li
         named.update((entry[0], entry) for entry in answer)
     return [
         [
-            Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-1.0, score)), named[row][4])
+            Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-2.0, score)), named[row][4])
             for row, score in zip(result.rows.tolist(), result.scores.tolist(), strict=True)
             if row in named
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.gallery.scoring import Scoring
+from service.index.base import Matrix
 
 Vector = NDArray[np.float32]
 T = TypeVar("T")
@@ -112,6 +115,8 @@ class DuplicateCheck:
     threshold: float
     references: tuple[str, ...] = ()
     """Models of the same space whose templates are looked through; empty: the same model's."""
+    scoring: Callable[[str, Matrix, float], Scoring | None] = lambda *_: None
+    """How cosines of (N, D) probes with the templates of a model become scores, and from which score on they matter."""
 
 
 @dataclass(frozen=True, slots=True)

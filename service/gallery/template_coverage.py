@@ -128,3 +128,20 @@ def _held(connection: sa.Connection, digests: Sequence[str]) -> sa.ColumnElement
 
 def _of_subject(row: int) -> sa.ColumnElement[bool]:
     return faces.c.subject_row == row
+
+
+def pictures(connection: sa.Connection, collection: str, subject: str, digests: Sequence[str]) -> int:
+    """Count the different photographs of which a subject has templates of these models: copies count once.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
+    """
+    row = queries.subject_row(connection, collection, subject)
+    query = (
+        sa.select(sa.func.count(sa.distinct(faces.c.source_sha256)))
+        .join(templates, templates.c.face_row == faces.c.row)
+        .join(models, templates.c.model_row == models.c.row)
+        .where(faces.c.subject_row == row, models.c.digest.in_(digests))
+    )
+    return int(connection.scalar(query) or 0)

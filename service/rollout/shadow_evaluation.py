@@ -13,7 +13,7 @@ from service.engine import Engine
 from service.face.cross_model import Thresholds
 from service.face.embed import Embedder
 from service.face.errors import ThresholdUnsupported
-from service.face.score import Threshold, cosine
+from service.face.score import Threshold, normalised
 from service.rollout.model_decision import VERIFY, ModelDecision
 from service.rollout.sampling import SampledDecision
 
@@ -45,7 +45,7 @@ class ShadowEvaluation:
         subjects: tuple[str, ...] = ()
         if sampled.collection is not None and sampled.subject is not None:
             reach = self._engine.references.of(model, sampled.collection, sampled.subject)
-            threshold = self._threshold(sampled, reach.thresholds)
+            threshold = self._threshold(sampled, reach.thresholds, reach.pictures())
             (probe,), seconds = _embed(model, sampled.crops, wait)
             begun = time.perf_counter()
             hit = reach.compare(probe)
@@ -54,7 +54,8 @@ class ShadowEvaluation:
             threshold = self._threshold(sampled, self._engine.models.thresholds(model))
             (probe, reference), seconds = _embed(model, sampled.crops, wait)
             begun = time.perf_counter()
-            score = cosine(probe, reference)
+            mine, other = model.offsets(np.stack([probe, reference]))
+            score = normalised(probe, reference, mine, other)
         seconds += time.perf_counter() - begun
         decision = decide(score, threshold)
         return (ModelDecision(model.digest, score, threshold.value, threshold.fmr, decision, subjects, seconds),)
@@ -67,7 +68,7 @@ class ShadowEvaluation:
         threshold = self._threshold(sampled, reach.thresholds, comparisons)
         probes, seconds = _embed(model, sampled.crops, wait)
         begun = time.perf_counter()
-        ranked = reach.search(probes, max(2, sampled.depth))
+        ranked = reach.search(probes, max(2, sampled.depth), threshold.value)
         seconds = (seconds + time.perf_counter() - begun) / len(ranked)
         margin = self._engine.limits.ambiguous_margin
         return tuple(

@@ -14,9 +14,11 @@ import pytest
 
 from service.face.download import download
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
-from service.face.manifest import Manifest, dump_manifest, parse_manifest
+from service.face.manifest import COSINE, Manifest, dump_manifest, parse_manifest
 from service.face.model_import import ModelSpec, add_model, known_specs, parse_spec, read_spec
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry
+
+OPTIONAL = ("score", "tail", "normalisation", "recognisability")
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def folder(model_dirs: tuple[Path, ...], tmp_path: Path) -> ModelFolder:
 
 def spec_of(manifest: Manifest, **changes: object) -> ModelSpec:
     fields = manifest.model_dump(mode="json", by_alias=True)
-    for absent in ("schema", "cost", "space"):
+    for absent in ("schema", "cost", "space", *OPTIONAL):
         fields.pop(absent)
     cost = {"parameters": manifest.cost.parameters, "multiply_adds": manifest.cost.multiply_adds}
     return ModelSpec.model_validate(fields | cost | {"about": "a test", "url": None, "space": None} | changes)
@@ -39,13 +41,46 @@ def spec_of(manifest: Manifest, **changes: object) -> ModelSpec:
 def test_every_field_of_a_manifest_is_required(folder: ModelFolder) -> None:
     whole = json.loads(dump_manifest(folder.manifest))
     assert parse_manifest(json.dumps(whole), "m") == folder.manifest
-    for field in whole:
+    for field in whole.keys() - {*OPTIONAL}:
         with pytest.raises(ModelInvalid, match=field):
             parse_manifest(json.dumps({k: v for k, v in whole.items() if k != field}), "m")
     with pytest.raises(ModelInvalid, match="colour"):
         parse_manifest(json.dumps(whole | {"input": whole["input"] | {"colour": "GRB"}}), "m")
     with pytest.raises(ModelInvalid, match="surplus"):
         parse_manifest(json.dumps(whole | {"surplus": 1}), "m")
+
+
+def test_what_may_be_left_out_of_a_manifest_is_not_written(folder: ModelFolder) -> None:
+    plain = folder.manifest.model_copy(
+        update={"normalisation": None, "recognisability": None, "score": COSINE, "tail": ()}
+    )
+    written = json.loads(dump_manifest(plain))
+    assert not {*OPTIONAL} & written.keys()
+    assert parse_manifest(json.dumps(written), "m") == plain
+
+
+def test_thresholds_of_another_score_do_not_load(folder: ModelFolder) -> None:
+    """A normalisation changes every score: thresholds from before it would hold no rate."""
+    plain = json.loads(dump_manifest(folder.manifest))
+    for optional in OPTIONAL:
+        plain.pop(optional, None)
+    parts = {"sha256": "ab" * 32, "nearest": 4, "strength": 1.2, "cohort": 100, "data": ["somebody"]}
+    with pytest.raises(ModelInvalid, match="calibrate it again"):
+        parse_manifest(json.dumps(plain | {"normalisation": parts}), "m")
+    named = f"as-norm:{'ab' * 8}"
+    assert parse_manifest(json.dumps(plain | {"normalisation": parts, "score": named}), "m").computed_score == named
+    with pytest.raises(ModelInvalid, match="calibrate it again"):
+        parse_manifest(json.dumps(plain | {"score": named}), "m")
+
+
+def test_a_tail_goes_on_from_the_thresholds(folder: ModelFolder) -> None:
+    whole = json.loads(dump_manifest(folder.manifest))
+    last = whole["thresholds"][-1]
+    beyond = {"fmr": last["fmr"] / 10, "threshold": last["threshold"] + 0.05, "ci95": [0.0, last["fmr"]]}
+    assert len(parse_manifest(json.dumps(whole | {"tail": [beyond]}), "m").tail) == 1
+    for wrong in (beyond | {"fmr": last["fmr"] * 2}, beyond | {"threshold": last["threshold"] - 0.05}):
+        with pytest.raises(ModelInvalid, match="from the highest FMR to the lowest"):
+            parse_manifest(json.dumps(whole | {"tail": [wrong]}), "m")
 
 
 def test_a_threshold_that_the_trials_cannot_support_is_refused(folder: ModelFolder) -> None:

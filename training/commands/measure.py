@@ -22,6 +22,7 @@ from training.evaluation.protocols import find_templates, read_lfw_view1, read_l
 from training.evaluation.report import Report, table
 from training.evaluation.subgroups import evaluate_groups
 from training.evaluation.vectors import open_detector, open_model
+from training.export.amend import write_thresholds
 from training.export.cost import race, yardstick
 from training.export.release import calibrate_on
 from training.recipe import Roots
@@ -91,6 +92,9 @@ def calibrate_model(
     out: Annotated[
         Path | None, typer.Option(help="JSON file for `publish`; with --reference the model folder's pairs.json.")
     ] = None,
+    write: Annotated[
+        bool, typer.Option(help="Write the thresholds into the model folder, which is then given by its path.")
+    ] = False,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,
@@ -103,7 +107,7 @@ def calibrate_model(
         pair = calibrate_pair(opened, enrolled, roots, crops, fmr)
         _print_calibration(f"{opened.name} against {enrolled.name} on {crops}", pair)
         if out is not None:
-            write_pair(out, enrolled.embeds.digest, pair)
+            write_pair(out, enrolled.embeds.digest, pair, (opened.score, enrolled.score))
             print(out)
         return
     calibration, written = calibrate_on(opened, roots, crops, fmr)
@@ -111,6 +115,8 @@ def calibrate_model(
     if out is not None:
         write_json(out, written)
         print(out)
+    if write:
+        print(f"{write_thresholds(Path(model), opened, written).identity} in {model}")
 
 
 def _print_calibration(what: str, calibration: Calibration) -> None:
@@ -119,6 +125,9 @@ def _print_calibration(what: str, calibration: Calibration) -> None:
     for row, fnmr in zip(calibration.rows, calibration.fnmr, strict=True):
         low, high = row.ci95
         print(f"{row.fmr:<9g} {row.threshold:<10.4f} {low:.2e} .. {high:.2e}      {fnmr:.4f}")
+    for beyond in calibration.tail[1::4]:
+        low, high = beyond.ci95
+        print(f"{beyond.fmr:<9.1e} {beyond.threshold:<10.4f} {low:.2e} .. {high:.2e}      fitted tail")
     for rate in calibration.refused:
         print(f"{rate:<9g} refused: fewer than thirty false matches are expected")
 

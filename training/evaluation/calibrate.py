@@ -13,18 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.manifest import MINIMUM_FALSE_MATCHES, CalibratedThreshold
+from service.face.manifest import MINIMUM_FALSE_MATCHES, CalibratedThreshold, TailThreshold
+from service.face.normalisation import as_probes, as_references
 from service.measures.all_pairs import compare_across, compare_all
 from service.measures.bootstrap import bootstrap_fmr
 from service.measures.thresholds import threshold_at
 from training.errors import RateUnsupported
+from training.evaluation.tail import extend
 
 FMRS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Threshold rows, what else was asked and refused, and the share of genuine comparisons that each row loses."""
+    """What was found.
+
+    `rows` were counted, `tail` was fitted beyond them, `refused` was asked and cannot be told; `fnmr` is the share of
+    genuine comparisons that each row loses.
+    """
 
     rows: tuple[CalibratedThreshold, ...]
     fnmr: tuple[float, ...]
@@ -32,6 +38,7 @@ class Calibration:
     impostors: int
     genuine: int
     people: int
+    tail: tuple[TailThreshold, ...] = ()
 
 
 def calibrate(
@@ -39,14 +46,17 @@ def calibrate(
     identities: Sequence[str],
     fmrs: Sequence[float] | None = None,
     *,
+    offsets: NDArray[np.float32] | None = None,
     templates: NDArray[np.float32] | None = None,
+    template_offsets: NDArray[np.float32] | None = None,
     rounds: int = 300,
     seed: int = 0,
 ) -> Calibration:
     """Calibrate on unit vectors (N, D) and who is on each crop ('' is left out).
 
     With `fmrs` None, every usual rate that the data can support is taken. With `templates` (N, D), another model's
-    vectors of the same crops, every vector is a probe compared with all templates but that of its own crop.
+    vectors of the same crops, every vector is a probe compared with all templates but that of its own crop. Offsets
+    (N,) are those of a normalised score.
 
     Raises:
         RateUnsupported: A rate asked for expects fewer than thirty false matches.
@@ -55,10 +65,14 @@ def calibrate(
     names = sorted({identities[int(i)] for i in known})
     number = {name: i for i, name in enumerate(names)}
     person = np.array([number[identities[int(i)]] for i in known], dtype=np.int64)
+    zeros = np.zeros(len(vectors), np.float32)
+    own = zeros if offsets is None else offsets
+    probes = as_probes(vectors[known], own[known])
     if templates is None:
-        pairs = compare_all(vectors[known], person)
+        pairs = compare_all(probes, person, as_references(vectors[known], own[known]))
     else:
-        pairs = compare_across(vectors[known], templates[known], person)
+        others = zeros if template_offsets is None else template_offsets
+        pairs = compare_across(probes, as_references(templates[known], others[known]), person)
     impostor, genuine = pairs.impostor, pairs.genuine
     wanted = sorted(fmrs or FMRS, reverse=True)
     supported = [fmr for fmr in wanted if fmr * len(impostor) >= MINIMUM_FALSE_MATCHES]
@@ -82,4 +96,5 @@ def calibrate(
         )
         rows.append(CalibratedThreshold(fmr=fmr, threshold=threshold, impostor_trials=len(impostor), ci95=interval))
         losses.append(float((genuine < threshold).mean()) if len(genuine) else float("nan"))
-    return Calibration(tuple(rows), tuple(losses), tuple(refused), len(impostor), len(genuine), len(names))
+    tail = extend(impostor, pairs.left, pairs.right, len(names), rows[-1], seed=seed)
+    return Calibration(tuple(rows), tuple(losses), tuple(refused), len(impostor), len(genuine), len(names), tail)

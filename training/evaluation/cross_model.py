@@ -14,12 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.face.cross_model import PAIRS, PairThresholds
 from service.face.errors import SpaceMismatch
+from service.face.manifest import COSINE
 from service.face.registry import Registry
 from training.atomic_folder import write_json
 from training.data.crops import open_set
 from training.errors import PublishRefused
 from training.evaluation.calibrate import Calibration, calibrate
-from training.evaluation.vectors import Model, embed, open_model
+from training.evaluation.vectors import Model, embed, offsets_of, open_model
 from training.recipe import Roots
 
 
@@ -37,11 +38,16 @@ def calibrate_pair(
         raise SpaceMismatch(f"{probe.name} and {reference.name} embed into different spaces")
     crops = open_set(roots.data / people)
     probes, templates = embed(probe.embeds, crops.crops), embed(reference.embeds, crops.crops)
-    return calibrate(probes, crops.identities, fmrs, templates=templates)
+    offsets, others = offsets_of(probe.embeds, probes), offsets_of(reference.embeds, templates)
+    return calibrate(probes, crops.identities, fmrs, offsets=offsets, templates=templates, template_offsets=others)
 
 
-def write_pair(path: Path, reference: str, calibration: Calibration) -> None:
+def write_pair(
+    path: Path, reference: str, calibration: Calibration, scores: tuple[str, str] = (COSINE, COSINE)
+) -> None:
     """Write a pair's thresholds into a `pairs.json`, in place of those there were for this reference's digest.
+
+    `scores` are what the probe's and the reference's model compute (`Model.score`).
 
     Raises:
         PublishRefused: The file is there and is none.
@@ -51,9 +57,14 @@ def write_pair(path: Path, reference: str, calibration: Calibration) -> None:
         known = kind.validate_json(path.read_bytes()) if path.exists() else ()
     except (OSError, ValidationError) as error:
         raise PublishRefused(f"{path} is not a list of pair thresholds: {error}") from error
-    pairs = {
-        pair.reference: pair for pair in (*known, PairThresholds(reference=reference, thresholds=calibration.rows))
-    }
+    measured = PairThresholds(
+        reference=reference,
+        thresholds=calibration.rows,
+        tail=calibration.tail,
+        probe_score=scores[0],
+        reference_score=scores[1],
+    )
+    pairs = {pair.reference: pair for pair in (*known, measured)}
     write_json(path, [pairs[digest].model_dump() for digest in sorted(pairs)])
 
 
@@ -64,6 +75,7 @@ def calibrate_all(models: Path, roots: Roots, people: str) -> list[Path]:
     written = []
     for (path, probe), (_, reference) in itertools.permutations(opened, 2):
         if probe.space == reference.space:
-            write_pair(path / PAIRS, reference.embeds.digest, calibrate_pair(probe, reference, roots, people))
+            pair = calibrate_pair(probe, reference, roots, people)
+            write_pair(path / PAIRS, reference.embeds.digest, pair, (probe.score, reference.score))
             written.append(path / PAIRS)
     return written

@@ -18,7 +18,7 @@ from service.measures.intervals import Estimate
 from service.measures.thresholds import accuracy, best_threshold, decide_by_folds, tar_at
 from training.evaluation.protocols import Pairs, Templates, pool_templates
 from training.evaluation.report import Report, row
-from training.evaluation.vectors import Model, cut_crops, embed
+from training.evaluation.vectors import Model, cut_crops, embed, offsets_of
 
 FMRS = (1e-2, 1e-3)
 LOW_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -48,7 +48,7 @@ class Bench:
     def scores(
         self, pairs: Pairs, probe: Model, reference: Model | None = None
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """Comparison scores of all pairs; with `reference`, the left pictures are enrolled with that model.
+        """Comparison scores of all pairs, as served; with `reference`, the left pictures are enrolled with that model.
 
         Raises:
             SpaceMismatch: The two models do not share a space.
@@ -57,7 +57,10 @@ class Bench:
             raise SpaceMismatch(f"{reference.name} and {probe.name} embed into different spaces")
         right, missed = self.vectors(pairs, probe, pairs.aligned)
         left = right if reference is None else self.vectors(pairs, reference, pairs.aligned)[0]
-        return score_pairs(left[pairs.left], right[pairs.right]), missed
+        scores = score_pairs(left[pairs.left], right[pairs.right])
+        scores += offsets_of((reference or probe).embeds, left)[pairs.left]
+        scores += offsets_of(probe.embeds, right)[pairs.right]
+        return scores, missed
 
 
 def evaluate_pairs(bench: Bench, pairs: Pairs, model: Model, reference: Model | None = None) -> Report:

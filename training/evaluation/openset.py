@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.normalisation import as_probes, as_references
 from service.measures.intervals import Estimate, wilson
 from service.measures.thresholds import threshold_at
 from training.data.crops import CropSet
 from training.errors import ProtocolInvalid
 from training.evaluation.report import Report, row
-from training.evaluation.vectors import Model, embed
+from training.evaluation.vectors import Model, embed, offsets_of
 
 FPIRS = (1e-1, 1e-2)
 BLOCK = 512
@@ -67,13 +68,18 @@ def evaluate_openset(
     """
     parts = divide(people.identities)
     vectors = embed(model.embeds, people.crops, progress=progress)
-    distractors = vectors[:0] if others is None else embed(model.embeds, others, progress=progress)
+    offsets = offsets_of(model.embeds, vectors)
+    probes, references = as_probes(vectors, offsets), as_references(vectors, offsets)
+    distractors = references[:0]
+    if others is not None:
+        more = embed(model.embeds, others, progress=progress)
+        distractors = as_references(more, offsets_of(model.embeds, more))
     rows = []
     for count in sorted({0, len(distractors) // 10, len(distractors)}):
-        gallery = np.concatenate([vectors[parts.references], distractors[:count]])
-        best, place = _best(vectors[parts.mated], gallery)
+        gallery = np.concatenate([references[parts.references], distractors[:count]])
+        best, place = _best(probes[parts.mated], gallery)
         right = place == parts.owner
-        strangers, _ = _best(vectors[parts.nonmated], gallery)
+        strangers, _ = _best(probes[parts.nonmated], gallery)
         protocol = f"{name}, gallery {len(gallery)}"
         hits = int(right.sum())
         rows.append(row(protocol, "rank-1", Estimate.of_share(hits, len(right))))

@@ -15,11 +15,10 @@ from service.face.align import CROP
 from service.face.detect import Detector
 from service.face.detection import Detection
 from service.face.embed import Embedder
-from service.face.errors import ModelDigestMismatch
-from service.face.manifest import Manifest, load_manifest
-from service.face.registry import MANIFEST, ModelFolder, Registry, sha256_of
+from service.face.manifest import COSINE, Manifest, load_manifest
+from service.face.registry import MANIFEST, ModelFolder, Registry
 from service.face.search import Seek
-from service.face.session import ModelSession, Runtime
+from service.face.session import Runtime
 from training.atomic_folder import whole_file
 from training.backbones.network import restore_student
 from training.data.embeds import Embeds
@@ -54,6 +53,11 @@ class Model:
     space: str
     manifest: Manifest | None
 
+    @property
+    def score(self) -> str:
+        """What its scores are: the cosine, or those of its normalisation."""
+        return self.manifest.computed_score if self.manifest is not None else COSINE
+
 
 def open_model(name: str, roots: Roots, threads: int = 1) -> Model:
     """Open what is to be evaluated.
@@ -82,11 +86,7 @@ def open_model(name: str, roots: Roots, threads: int = 1) -> Model:
     runtime = Runtime(threads)
     folder = Path(name)
     if (folder / MANIFEST).is_file():
-        manifest = load_manifest(folder / MANIFEST)
-        model = ModelFolder(manifest, folder)
-        if sha256_of(model.model_path) != manifest.sha256:
-            raise ModelDigestMismatch(f"{folder}: the model's sha256 is not the manifest's")
-        embedder = Embedder(manifest, ModelSession(model.model_path, runtime))
+        embedder = ModelFolder(load_manifest(folder / MANIFEST), folder).embedder(runtime)
     else:
         embedder = Registry.scan(roots.model_folders).embedder(name, runtime)
     return Model(embedder.manifest.identity, embedder, embedder.space, embedder.manifest)
@@ -148,6 +148,11 @@ def embed(model: Embeds, crops: NDArray[np.uint8], *, flip: bool = False, progre
         for part in (np.ascontiguousarray(crops[start : start + CHUNK]),)
     ]
     return np.concatenate(parts)
+
+
+def offsets_of(model: Embeds, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a served model's normalisation adds to the scores of unit vectors (N, D): (N,), zeros without one."""
+    return model.offsets(vectors) if isinstance(model, Embedder) else np.zeros(len(vectors), np.float32)
 
 
 def _crop(picture: Picture, data: bytes, detector: Detector | None) -> NDArray[np.uint8] | None:

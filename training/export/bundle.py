@@ -18,8 +18,8 @@ from training.data.prepare import Preparation, prepare
 from training.distillation.ensemble import make_ensemble
 from training.engine.fit import fit
 from training.errors import SetMissing
-from training.evaluation.cross_model import calibrate_all
 from training.evaluation.vectors import open_detector
+from training.export.equip import equip_all
 from training.export.release import Evidence, read_publication, release_detector, release_embedder
 from training.recipe import Roots
 from training.tasks.confidence import CROPS, fit_confidence
@@ -98,7 +98,7 @@ def make_starter(
             fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
         folders.append(release(run.name, what, roots, evidence, target))
-    calibrate_all(target, roots, PEOPLE)
+    equip_all(target, roots, evidence.ranges, PEOPLE)
     return folders
 
 

@@ -87,7 +87,7 @@ def distil(photos: Path, teacher: str, student: str, into: Path, roots: Roots, o
     what = _publication(order, taught, begun, form)
     folder = publish(run, what, into, reports=mine, calibration=calibration, replace=True)
     if pair is not None:
-        write_pair(folder / PAIRS, taught.manifest.sha256, pair)
+        write_pair(folder / PAIRS, taught.manifest.sha256, pair, (model.score, reference.score))
     return folder
 
 

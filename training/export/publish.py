@@ -12,6 +12,7 @@ from typing import Any
 
 from service.face.errors import ModelError
 from service.face.manifest import (
+    COSINE,
     CalibratedThreshold,
     Cost,
     Licence,
@@ -19,6 +20,7 @@ from service.face.manifest import (
     OutputSpec,
     Provenance,
     Result,
+    TailThreshold,
     dump_manifest,
 )
 from service.face.model_import import probe, read_spec
@@ -107,6 +109,8 @@ def publish(
         ),
         results=tuple(Result.model_validate(row) for report in reports for row in report["results"]),
         thresholds=tuple(CalibratedThreshold.model_validate(row) for row in (calibration or {}).get("thresholds", ())),
+        score=(calibration or {}).get("score", COSINE),
+        tail=tuple(TailThreshold.model_validate(row) for row in (calibration or {}).get("tail", ())),
     )
     with whole_folder(folder) as draft:
         shutil.copyfile(run / "export" / graph.file, draft / MODEL)
@@ -143,7 +147,7 @@ def write_card(
         use=use,
         note=what.licence.note,
         results=_results(manifest),
-        thresholds=_thresholds(manifest, calibration),
+        thresholds=describe_thresholds(manifest, calibration),
         groups="\n\n".join(r["details"]["table"] for r in reports if "table" in r["details"]) or "Not measured.\n",
         parameters=f"{manifest.cost.parameters:,}",
         adds=f"{manifest.cost.multiply_adds:,} multiply-adds for one face"
@@ -200,7 +204,8 @@ def _results(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _thresholds(manifest: Manifest, calibration: Mapping[str, Any] | None) -> str:
+def describe_thresholds(manifest: Manifest, calibration: Mapping[str, Any] | None) -> str:
+    """The thresholds as a Markdown table, with some of the fitted tail's."""
     if calibration is None or not manifest.thresholds:
         return "None."
     lines = [
@@ -213,4 +218,9 @@ def _thresholds(manifest: Manifest, calibration: Mapping[str, Any] | None) -> st
     for row, fnmr in zip(manifest.thresholds, calibration["fnmr"], strict=True):
         interval = f"{row.ci95[0]:.1e} .. {row.ci95[1]:.1e}"
         lines.append(f"| {row.fmr:g} | {row.threshold:.4f} | {interval} | {fnmr:.4f} |")
+    for beyond in manifest.tail[1::4]:
+        interval = f"{beyond.ci95[0]:.1e} .. {beyond.ci95[1]:.1e}"
+        lines.append(f"| {beyond.fmr:.0e}, extrapolated | {beyond.threshold:.4f} | {interval} | |")
+    if manifest.normalisation is not None:
+        lines += ["", "Scores are normalised: cosines, shifted by both templates' offsets."]
     return "\n".join(lines)

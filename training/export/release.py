@@ -25,7 +25,7 @@ from training.evaluation.evaluate import Bench, evaluate_view1
 from training.evaluation.protocols import read_lfw_view1
 from training.evaluation.report import Report
 from training.evaluation.subgroups import evaluate_groups
-from training.evaluation.vectors import Model, embed, open_detector, open_model
+from training.evaluation.vectors import Model, embed, offsets_of, open_detector, open_model
 from training.export.cost import race, yardstick
 from training.export.export import export
 from training.export.publish import Publication, publish
@@ -145,11 +145,14 @@ def calibrate_on(
         RateUnsupported: The data cannot support a false match rate.
     """
     crops = open_set(roots.data / people)
-    calibration = calibrate(embed(model.embeds, crops.crops), crops.identities, fmrs)
-    values = {name: value for name, value in asdict(calibration).items() if name != "rows"}
-    rows = [row.model_dump() for row in calibration.rows]
-    about = {"digest": model.embeds.digest, "set": people, "set_digest": crops.digest, "thresholds": rows}
-    return calibration, values | about
+    vectors = embed(model.embeds, crops.crops)
+    calibration = calibrate(vectors, crops.identities, fmrs, offsets=offsets_of(model.embeds, vectors))
+    values = {name: value for name, value in asdict(calibration).items() if name not in ("rows", "tail")}
+    values |= {"digest": model.embeds.digest, "set": people, "set_digest": crops.digest}
+    values["score"] = model.score
+    values["thresholds"] = [row.model_dump() for row in calibration.rows]
+    values["tail"] = [row.model_dump() for row in calibration.tail]
+    return calibration, values
 
 
 def _speed(path: Path, model: Model, roots: Roots) -> Report:

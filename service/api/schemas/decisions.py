@@ -21,8 +21,13 @@ class Decided(Reply):
 
     threshold: float = Field(description="Score from which on two faces are taken for one person.")
     fmr: float | None = Field(description="False match rate of one comparison at this threshold; null when unknown.")
-    fmr_basis: Literal["measured", "interpolated", "extrapolated", "given"] = Field(
-        description="How the rate is known. `given`: the caller gave the threshold."
+    fmr_basis: Literal["measured", "interpolated", "extrapolated", "outside_calibration", "given"] = Field(
+        description="How the rate is known. `extrapolated`: from a tail fitted to the highest scores of strangers. "
+        "`outside_calibration`: a face is unrecognisable, and the rate does not hold for it. `given`: the caller gave "
+        "the threshold."
+    )
+    fmr_ci95: tuple[float, float] | None = Field(
+        description="95 % interval of the rate at this threshold, where it is known."
     )
     model: ModelRef = Field(description="Embedded the probe.")
     reference_models: list[ModelRef] = Field(
@@ -63,7 +68,10 @@ class Verdict(Reply):
     """The outcome of a comparison of two; a class of its own so that it comes first in the answer."""
 
     decision: Literal["match", "no_match"]
-    score: float = Field(description="Cosine of the two templates, -1 to 1. `match` means score >= threshold.")
+    score: float = Field(
+        description="Cosine of the two templates, lowered by what each scores with strangers like it where the model "
+        "has a normalisation. `match` means score >= threshold."
+    )
 
 
 class Verification(Decided, Verdict):
@@ -73,6 +81,10 @@ class Verification(Decided, Verdict):
     probe_faces: int = Field(description="Faces seen in the probe image; small ones may be missed.")
     reference: Face | None = Field(description="The reference image's face; null when compared with a subject.")
     subject: Candidate | None = Field(description="The stored subject's best face; null when compared with an image.")
+    pictures: int = Field(
+        description="Different photographs of the reference. The best of them counts, so each is decided at its share "
+        "of the rate: with k of them at 1 - (1 - rate)^(1/k), which is `fmr`."
+    )
 
     @classmethod
     def of(cls, result: engine.Verification, request_id: str) -> Self:
@@ -85,6 +97,7 @@ class Verification(Decided, Verdict):
             probe_faces=result.probe_faces,
             reference=None if isinstance(reference, Hit) else Face.of(FaceReport.of(reference)),
             subject=Candidate.of(1, reference) if isinstance(reference, Hit) else None,
+            pictures=result.pictures,
             **_decided(result, request_id),
         )
 
@@ -212,6 +225,7 @@ def _decided(result: engine.Verification | engine.Identification, request_id: st
         "threshold": result.threshold.value,
         "fmr": result.threshold.fmr,
         "fmr_basis": result.threshold.basis,
+        "fmr_ci95": result.threshold.ci95,
         "model": ModelRef.of(result.model.manifest),
         "reference_models": [ModelRef.of(manifest) for manifest in manifests],
         "calibration": "model" if result.reach is None else result.reach.calibration,

@@ -34,6 +34,11 @@ class Quality(Reply):
     contrast: float = Field(description="Standard deviation of luma.")
     turn: float = Field(description="Distance of the nose from the middle of the eyes; 0 is frontal.")
     cut: float = Field(description="Share of the face outside the image.")
+    recognisability: float | None = Field(
+        default=None,
+        description="How far the template can be trusted, 0 to 1; null where no template was made, or the model cannot "
+        "tell.",
+    )
     reasons: list[str] = Field(description="Why the face is unfit; empty when it is fit.", examples=[["too_small"]])
 
 

@@ -93,3 +93,34 @@ def test_a_model_against_itself_is_calibrated_as_alone() -> None:
     for one, two in zip(alone.rows, paired.rows, strict=False):
         assert two.threshold == pytest.approx(one.threshold, abs=1e-5)
         assert two.ci95 == pytest.approx(one.ci95, rel=0.02)
+
+
+def test_offsets_of_both_templates_are_part_of_the_score() -> None:
+    """A kind whose strangers are alike gets lower scores, within the kind and with others, and the rate holds again."""
+    vectors, names = people(80, 3)
+    person = np.array([int(name[1:]) for name in names])
+    offsets = np.where(person < 40, -0.1, 0.02).astype(np.float32)
+    left, right = np.triu_indices(len(person), 1)
+    scores = (vectors @ vectors.T)[left, right] + offsets[left] + offsets[right]
+    other = person[left] != person[right]
+    found = calibrate(vectors, names, offsets=offsets)
+    plain = calibrate(vectors, names)
+    for row, before in zip(found.rows, plain.rows, strict=True):
+        assert np.mean(scores[other] >= row.threshold) == pytest.approx(row.fmr, rel=0.01)
+        assert row.threshold < before.threshold
+    across = calibrate(vectors, names, offsets=offsets, templates=vectors, template_offsets=offsets)
+    assert across.rows[0].threshold == pytest.approx(found.rows[0].threshold, abs=1e-5)
+
+
+def test_the_fitted_tail_goes_on_from_the_last_counted_threshold() -> None:
+    found = calibrate(*people(150, 4))
+    thresholds = [row.threshold for row in (found.rows[-1], *found.tail)]
+    assert thresholds == sorted(thresholds)
+    assert found.tail[0].fmr == pytest.approx(found.rows[-1].fmr * 10**-0.5)
+    assert found.tail[-1].fmr == pytest.approx(1e-12)
+    assert all(row.ci95[0] <= row.fmr <= row.ci95[1] for row in found.tail)
+    table = ThresholdTable(found.rows, found.tail)
+    far = table.for_gallery(found.rows[-1].fmr, 1000)
+    assert far.basis == "extrapolated"
+    assert far.ci95 is not None
+    assert thresholds[0] < far.value < thresholds[-1]

@@ -1,0 +1,115 @@
+"""Normalised scores on an index of cosines: the k best of all, whatever the offsets, and the same in a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.gallery.embedded import open_embedded
+from service.gallery.errors import DuplicateSubject
+from service.gallery.gallery import Gallery
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
+from service.gallery.scoring import Scoring
+from service.index.base import Matrix
+from tests.gallery.vectors import people, unit
+
+A = "a" * 64
+PEOPLE, EACH, DIM = 150, 2, 24
+VECTORS = people(PEOPLE, EACH, DIM)
+DIRECTION = unit(np.random.default_rng(5).standard_normal(DIM))
+
+
+def offsets(vectors: Matrix) -> NDArray[np.float32]:
+    """What lies along one direction loses most of its score."""
+    return np.asarray(-0.9 * np.maximum(0, vectors @ DIRECTION), np.float32)
+
+
+def face(at: int, source: str) -> NewFace:
+    return NewFace(f"face-{at}", {A: VECTORS[at]}, {}, (1, 2, 3, 4), ((0.5, 1),) * 5, source)
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    made = open_embedded(tmp_path_factory.mktemp("data") / "data")
+    made.create_collection("main")
+    for person in range(PEOPLE):
+        faces = [face(at, f"{at:064x}") for at in range(person * EACH, (person + 1) * EACH)]
+        made.enroll("main", f"p{person}", faces)
+    yield made
+    made.close()
+
+
+def best(probe: Matrix, own: float, k: int) -> list[tuple[str, float]]:
+    """The k best people and their scores, by comparing with everybody."""
+    scores = (VECTORS @ probe + offsets(VECTORS) + own).reshape(PEOPLE, EACH).max(axis=1)
+    return [(f"p{at}", float(scores[at])) for at in np.argsort(-scores)[:k]]
+
+
+def test_the_best_by_the_normalised_score_are_found_far_down_the_list_by_cosine(gallery: Gallery) -> None:
+    """Probes along the direction that costs: whoever is nearest by cosine is among the last by score."""
+    probes = unit(DIRECTION + 0.3 * np.random.default_rng(1).standard_normal((12, DIM)))
+    own = offsets(probes)
+    found = gallery.search("main", A, probes, 5, Scoring(own, offsets))
+    by_cosine = gallery.search("main", A, probes, 5)
+    for hits, plain, probe, mine in zip(found, by_cosine, probes, own, strict=True):
+        wanted = best(probe, float(mine), 5)
+        assert [hit.subject for hit in hits] == [name for name, _ in wanted]
+        assert [hit.score for hit in hits] == pytest.approx([score for _, score in wanted], abs=1e-3)
+        assert {hit.subject for hit in hits} != {hit.subject for hit in plain}
+
+
+def test_nobody_above_what_matters_is_missing(gallery: Gallery) -> None:
+    probes = unit(DIRECTION + 0.3 * np.random.default_rng(2).standard_normal((12, DIM)))
+    own = offsets(probes)
+    for least in (-0.5, -0.3, -0.2):
+        found = gallery.search("main", A, probes, 5, Scoring(own, offsets, least))
+        for hits, probe, mine in zip(found, probes, own, strict=True):
+            wanted = [name for name, score in best(probe, float(mine), 5) if score >= least + 1e-3]
+            assert [hit.subject for hit in hits][: len(wanted)] == wanted
+
+
+def test_a_claim_takes_the_best_template_by_the_normalised_score(gallery: Gallery) -> None:
+    probe = VECTORS[8]
+    own = offsets(probe[None])
+    hit = gallery.compare("main", "p4", A, probe, Scoring(own, offsets))
+    scores = VECTORS[8:10] @ probe + offsets(VECTORS[8:10]) + own[0]
+    assert hit.score == pytest.approx(float(scores.max()), abs=1e-3)
+    assert hit.face_id == f"face-{8 + int(scores.argmax())}"
+
+
+def test_copies_of_one_photograph_are_one_picture(gallery: Gallery) -> None:
+    assert gallery.pictures("main", "p0", [A]) == EACH
+    assert gallery.pictures("main", "p0", ["b" * 64]) == 0
+    copies = [replace(face(0, "ab" * 32), id=f"copy-{i}") for i in range(3)]
+    gallery.enroll("main", "copied", copies)
+    assert gallery.pictures("main", "copied", [A]) == 1
+    gallery.delete_subject("main", "copied")
+
+
+def test_duplicates_are_looked_for_by_the_normalised_score(tmp_path: Path) -> None:
+    """Two strangers along the direction match by cosine and not by the score; the same person does by both."""
+    made = open_embedded(tmp_path / "data")
+    made.create_collection("main")
+    near = unit(DIRECTION + 0.05 * np.random.default_rng(3).standard_normal((2, DIM)))
+
+    def scoring(_: str, probes: Matrix, least: float = 0.0) -> Scoring:
+        return Scoring(offsets(probes), offsets, least)
+
+    def enroll(name: str, vector: Matrix, check: DuplicateCheck) -> None:
+        new = NewFace(f"face-{name}", {A: vector}, {}, (1, 2, 3, 4), ((0.5, 1),) * 5, "cd" * 32)
+        made.enroll("main", name, [new], duplicate=check)
+
+    plain = DuplicateCheck(DuplicatePolicy.REJECT, A, 0.5)
+    normalised = replace(plain, scoring=scoring)
+    enroll("one", near[0], normalised)
+    with pytest.raises(DuplicateSubject):
+        enroll("two", near[1], plain)
+    enroll("two", near[1], normalised)
+    with pytest.raises(DuplicateSubject):
+        enroll("three", near[1], replace(normalised, threshold=float(1 + 2 * offsets(near[1:])[0]) - 0.01))
+    made.close()

@@ -1,0 +1,121 @@
+"""`cohort` and `promise`: what makes a model's rates hold for every kind of face, and whether they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.face.embed import Embedder
+from training.atomic_folder import write_json
+from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
+from training.data.crops import CropSet, open_set
+from training.data.prepare import Preparation, describe, prepare
+from training.errors import ProtocolInvalid
+from training.evaluation.promise import Plan, measure_promise
+from training.evaluation.promise_report import describe_promise, plot_promise
+from training.evaluation.vectors import open_detector, open_model
+from training.export.amend import write_thresholds
+from training.export.equip import equip
+from training.export.release import calibrate_on
+from training.normalisation.cohort import CohortPlan
+from training.normalisation.recognisability import GatePlan
+from training.recipe import Roots
+
+PLAN, GATE, ASKED = CohortPlan(), GatePlan(), Plan()
+Sources = Annotated[
+    list[str], typer.Argument(help="Prepared sets, or folders or archives of photographs, which are prepared first.")
+]
+
+
+def cohort(
+    model: Annotated[Path, typer.Argument(help="Folder of a published embedder; it is changed.")],
+    sources: Sources,
+    people: Annotated[
+        str | None, typer.Option(help="Labelled set of other people, for the thresholds of the normalised score.")
+    ] = None,
+    tight: Annotated[list[str] | None, typer.Option(help="Sets of tight crops; repeatable.")] = None,
+    nearest: Annotated[int, typer.Option(help="How many of the nearest centres a template is measured against.")] = (
+        PLAN.nearest
+    ),
+    strength: Annotated[
+        float, typer.Option(help="How much of its likeness to strangers is taken off.")
+    ] = PLAN.strength,
+    centres: Annotated[int, typer.Option(help="How many centres are kept of the cohort.")] = PLAN.centres,
+    share: Annotated[float, typer.Option(help="Share of good pictures that the gate may turn away.")] = GATE.share,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Make a model's cohort and gate, and measure its thresholds anew: one command, also for your own photographs."""
+    roots = Roots(data, models, runs)
+    sets = open_sources(sources, roots, test=0.0)
+    plan = CohortPlan(centres=centres, nearest=nearest, strength=strength, tight=tuple(tight or PLAN.tight))
+    made = equip(model, sets, roots, plan, GatePlan(share=share))
+    print(f"{made.manifest.identity}: {len(made.cohort.centres)} centres of {made.cohort.faces} faces")
+    for name, count in made.cohort.kinds.items():
+        print(f"  {count:5} {name}")
+    print(f"unrecognisable below {made.gate.cut:.3f}; of good pictures that turns away:")
+    for name, refused in made.gate.refused.items():
+        print(f"  {refused:6.2%} {name}")
+    if people is None:
+        print("It has no thresholds now, since its scores have changed: run `facet-train calibrate ... --write`")
+        return
+    opened = open_model(str(model), roots)
+    found, written = calibrate_on(opened, roots, people)
+    write_thresholds(model, opened, written)
+    for row in found.rows:
+        print(f"FMR {row.fmr:<8g} threshold {row.threshold:.4f}")
+
+
+def promise(
+    model: Annotated[str, typer.Argument(help="Model folder or registered name, with thresholds.")],
+    sources: Sources,
+    fmr: Annotated[list[float] | None, typer.Option(help="Rates asked; repeatable. Default: 1e-3 and 1e-4.")] = None,
+    tolerance: Annotated[float, typer.Option(help="How far above its rate a kind may lie, beyond chance.")] = (
+        ASKED.tolerance
+    ),
+    damage: Annotated[bool, typer.Option(help="Also damage the first set's pictures in twelve ways.")] = True,
+    most: Annotated[int, typer.Option(help="Pictures of a kind at most.")] = ASKED.most,
+    out: Annotated[Path | None, typer.Option(help="Folder for promise.json, the table and the plots.")] = None,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Compare the false match rate that a model promises with the one observed, kind by kind; fail where it breaks."""
+    roots = Roots(data, models, runs)
+    embedder = open_model(model, roots).embeds
+    if not isinstance(embedder, Embedder):
+        raise ProtocolInvalid(f"{model} is not a published model: only those promise a rate")
+    plan = Plan(tuple(fmr or ASKED.fmrs), most, tolerance=tolerance)
+    found = measure_promise(embedder, open_sources(sources, roots, test=1.0), plan, damage=damage)
+    table = describe_promise(found)
+    print(table, end="")
+    if out is not None:
+        write_json(out / "promise.json", found.as_json())
+        for path in plot_promise(found, out):
+            print(path)
+    if found.broken():
+        raise typer.Exit(1)
+
+
+def open_sources(sources: Sequence[str], roots: Roots, test: float) -> tuple[CropSet, ...]:
+    """Open prepared sets by name; photographs are prepared into a set of their folder's name first, once.
+
+    `test` is the share of their people for testing: a cohort is made of those for training, a promise measured on the
+    others.
+    """
+    sets = []
+    for source in sources:
+        path = Path(source)
+        name = path.name.split(".")[0]
+        if (roots.data / source / "set.json").is_file() or not path.exists():
+            sets.append(open_set(roots.data / source))
+            continue
+        if not (roots.data / name / "set.json").is_file():
+            how = Preparation(validation=0.0, test=test)
+            print(describe(prepare(path, roots.data / name, how, open_detector(None, roots))))
+        sets.append(open_set(roots.data / name))
+    return tuple(sets)

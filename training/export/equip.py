@@ -1,0 +1,123 @@
+"""A model folder gains a cohort's normalisation, a gate where its network has none, and thresholds of the new score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.face.embed import Embedder
+from service.face.manifest import Manifest, NormalisationSpec, RecognisabilitySpec
+from service.face.normalisation import NORMALISATION
+from service.face.recognisability import RECOGNISABILITY
+from service.face.registry import Registry
+from training.atomic_folder import digest_file
+from training.data.crops import CropSet, open_sets
+from training.errors import PublishRefused
+from training.evaluation.cross_model import calibrate_all
+from training.evaluation.vectors import Model, open_model
+from training.export.amend import amend, with_thresholds, write_thresholds
+from training.export.release import calibrate_on
+from training.normalisation.cohort import Cohort, CohortPlan, gather_cohort
+from training.normalisation.graphs import write_normalisation, write_perceptron
+from training.normalisation.recognisability import Gate, GatePlan, choose_gate
+from training.recipe import Roots
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a model gained."""
+
+    cohort: Cohort
+    gate: Gate
+    manifest: Manifest
+
+
+def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan, gate: GatePlan) -> Equipment:
+    """Gather a cohort for the model in a folder, and write its normalisation and its gate there.
+
+    Thresholds are dropped: they were of another score. A model whose graph tells its confidence keeps that measure and
+    gains the cut only.
+
+    Raises:
+        PublishRefused: The folder is no embedder's.
+        SetInvalid: The sets are too small.
+    """
+    model = _embedder(open_model(str(folder), roots))
+    cohort = gather_cohort(model, sets, plan)
+    found = choose_gate(model, sets, gate)
+
+    def change(draft: Path, manifest: Manifest) -> Manifest:
+        write_normalisation(draft / NORMALISATION, cohort.centres, plan.nearest, plan.strength, cohort.ordinary)
+        if found.layers:
+            write_perceptron(draft / RECOGNISABILITY, found.layers)
+        else:
+            (draft / RECOGNISABILITY).unlink(missing_ok=True)
+        changes = {
+            "normalisation": NormalisationSpec(
+                sha256=digest_file(draft / NORMALISATION),
+                nearest=plan.nearest,
+                strength=plan.strength,
+                cohort=len(cohort.centres),
+                data=cohort.data,
+            ),
+            "recognisability": RecognisabilitySpec(
+                sha256=digest_file(draft / RECOGNISABILITY) if found.layers else None, cut=found.cut
+            ),
+        }
+        bare = manifest.model_copy(update={"thresholds": (), "tail": ()})
+        return with_thresholds(bare.model_copy(update=changes), None)
+
+    sections = {"Score normalisation": describe_cohort(cohort, plan), "Recognisability": describe_gate(found)}
+    return Equipment(cohort, found, amend(folder, change, lambda _: sections | {"Thresholds": "None yet."}))
+
+
+def equip_all(models: Path, roots: Roots, sets: Sequence[str], people: str) -> list[Manifest]:
+    """Equip every embedder in a folder of models, and measure its thresholds and those of every two of one space.
+
+    Args:
+        models: The folder of models; theirs are replaced, each whole.
+        roots: Where the prepared sets lie.
+        sets: Of which the cohorts are made.
+        people: The prepared set of other people that gives the thresholds.
+
+    Raises:
+        TrainingError, ModelError: A set or a model is not there, or too small.
+    """
+    manifests = []
+    for folder in Registry.scan([models]).folders("embedder"):
+        equip(folder.path, open_sets(roots.data, sets), roots, CohortPlan(), GatePlan())
+        opened = open_model(str(folder.path), roots)
+        manifests.append(write_thresholds(folder.path, opened, calibrate_on(opened, roots, people)[1]))
+    calibrate_all(models, roots, people)
+    return manifests
+
+
+def describe_cohort(cohort: Cohort, plan: CohortPlan) -> str:
+    """The card's section on the cohort."""
+    kinds = "\n".join(f"| {name} | {count} |" for name, count in cohort.kinds.items())
+    return (
+        "A score is the cosine of two templates, shifted by what each scores with strangers like it:\n"
+        f"`-{plan.strength:g} / 2` times the mean score with the {plan.nearest} nearest of {len(cohort.centres)}"
+        f" centres\nbeyond {cohort.ordinary:.4f}. Each centre is the mean direction of at least"
+        f" {plan.least} of {cohort.faces} faces; no face's\nown template is in the file. Made of"
+        f" {', '.join(cohort.data)}:\n\n"
+        f"| kind | faces |\n|---|---|\n{kinds}\n\nA kind that is not among these is not protected."
+    )
+
+
+def describe_gate(gate: Gate) -> str:
+    """The card's section on what is unrecognisable."""
+    kinds: Mapping[str, Any] = gate.refused
+    rows = "\n".join(f"| {name} | {share:.1%} |" for name, share in kinds.items())
+    return (
+        f"A face below {gate.cut:.3f} is `unrecognisable`. Good pictures that this cut turns away, by kind, of those\n"
+        f"that the measure was not fitted to:\n\n| kind | turned away |\n|---|---|\n{rows}"
+    )
+
+
+def _embedder(model: Model) -> Embedder:
+    if not isinstance(model.embeds, Embedder):
+        raise PublishRefused(f"{model.name} is not the folder of a published embedder")
+    return model.embeds
