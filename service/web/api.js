@@ -10,7 +10,8 @@ export class Problem extends Error {
 }
 
 // A path below /v1 whose inserted parts may hold any character.
-export const path = (parts, ...values) => String.raw({ raw: parts }, ...values.map((value) => encodeURIComponent(value)));
+export const path = (parts, ...values) =>
+  String.raw({ raw: parts }, ...values.map((value) => encodeURIComponent(value)));
 
 export class Api {
   constructor(key = "") {
@@ -49,7 +50,8 @@ export class Api {
       if (value instanceof File) words.push(`-F ${quoted(`${name}=@${inForm(value.name)}`)}`);
       else words.push(`--form-string ${quoted(`${name}=${value}`)}`);
     }
-    if (json !== undefined) words.push("-H 'Content-Type: application/json'", `--data-raw ${quoted(JSON.stringify(json))}`);
+    if (json !== undefined)
+      words.push("-H 'Content-Type: application/json'", `--data-raw ${quoted(JSON.stringify(json))}`);
     words.push(quoted(new URL(place, this.base).href));
     return words.join(" \\\n  ");
   }

@@ -30,28 +30,53 @@ export function takePhotograph() {
     let stream = null;
     let taken = null;
     const message = element("p", { class: "message", role: "alert" });
-    const video = element("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "What the camera sees" });
-    const shutter = button("Take photograph", async () => {
-      taken = await photographOf(video);
-      dialog.close();
-    }, { class: "primary", disabled: true });
+    const video = element("video", {
+      autoplay: true,
+      muted: true,
+      playsinline: true,
+      "aria-label": "What the camera sees",
+    });
+    const shutter = button(
+      "Take photograph",
+      async () => {
+        taken = await photographOf(video);
+        dialog.close();
+      },
+      { class: "primary", disabled: true },
+    );
     const close = () => {
       stream?.getTracks().forEach((track) => track.stop());
       dialog.remove();
       resolve(taken);
     };
     const dialog = element(
-      "dialog", { class: "camera", "aria-label": "Camera", onclose: close }, video,
-      element("div", { class: "actions" }, shutter, button("Cancel", () => dialog.close())), message,
+      "dialog",
+      { class: "camera", "aria-label": "Camera", onclose: close },
+      video,
+      element(
+        "div",
+        { class: "actions" },
+        shutter,
+        button("Cancel", () => dialog.close()),
+      ),
+      message,
     );
     document.body.append(dialog);
     dialog.showModal();
-    const ready = () => { shutter.disabled = false; shutter.focus(); };
+    const ready = () => {
+      shutter.disabled = false;
+      shutter.focus();
+    };
     video.addEventListener("loadeddata", ready, { once: true });
-    open().then((opened) => {
-      stream = opened;
-      if (dialog.open) video.srcObject = stream;
-      else close(); // it was closed before the camera was there
-    }, (error) => { message.textContent = error.message; });
+    open().then(
+      (opened) => {
+        stream = opened;
+        if (dialog.open) video.srcObject = stream;
+        else close(); // it was closed before the camera was there
+      },
+      (error) => {
+        message.textContent = error.message;
+      },
+    );
   });
 }

@@ -13,11 +13,19 @@ export class Choices {
     this.model = element("select", { id: "model", onchange: () => this.#offerRates() });
     this.rate = element("select", { id: "rate", onchange: () => this.#offerThreshold() });
     this.threshold = element("input", {
-      id: "threshold", type: "number", min: -1, max: 1, step: 0.01, value: "0.40", "aria-label": "Score", hidden: true,
+      id: "threshold",
+      type: "number",
+      min: -1,
+      max: 1,
+      step: 0.01,
+      value: "0.40",
+      "aria-label": "Score",
+      hidden: true,
     });
-    this.place = session.collections === null
-      ? element("input", { id: "collection", value: USUAL_COLLECTION, maxlength: 200 })
-      : element("select", { id: "collection" });
+    this.place =
+      session.collections === null
+        ? element("input", { id: "collection", value: USUAL_COLLECTION, maxlength: 200 })
+        : element("select", { id: "collection" });
     this.place.addEventListener("change", () => sessionStorage.setItem(KEPT, this.place.value));
     this.fields = {
       model: field("Model", this.model),
@@ -35,14 +43,19 @@ export class Choices {
 
   offer() {
     const { embedders, collections } = this.session;
-    options(this.model, embedders.map(({ manifest }) => [nameOf(manifest), nameOf(manifest)]));
+    options(
+      this.model,
+      embedders.map(({ manifest }) => [nameOf(manifest), nameOf(manifest)]),
+    );
     const usual = embedders.find((model) => model.default);
     if (usual) this.model.value = nameOf(usual.manifest);
     this.#offerRates();
     if (collections === null) return;
     const names = collections.map(({ name }) => name);
     // With several and none usual nothing is chosen: a search in the wrong one would answer as if it were the right one.
-    const likely = [sessionStorage.getItem(KEPT), names.length === 1 ? names[0] : USUAL_COLLECTION].find((name) => names.includes(name));
+    const likely = [sessionStorage.getItem(KEPT), names.length === 1 ? names[0] : USUAL_COLLECTION].find((name) =>
+      names.includes(name),
+    );
     const nothing = names.length ? "choose one" : "there is none";
     options(this.place, [...(likely === undefined ? [[nothing, ""]] : []), ...names.map((name) => [name, name])]);
     this.place.value = likely ?? "";
@@ -56,7 +69,11 @@ export class Choices {
   // The collection chosen. Raises an Error where none is.
   get collection() {
     if (this.place.value) return this.place.value;
-    throw new Error(this.session.collections?.length === 0 ? "There is no collection yet: make one under Collections." : "Choose a collection first.");
+    throw new Error(
+      this.session.collections?.length === 0
+        ? "There is no collection yet: make one under Collections."
+        : "Choose a collection first.",
+    );
   }
 
   // A form that says what to decide by.

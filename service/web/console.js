@@ -70,12 +70,16 @@ class Console {
     this.#session = session;
     this.choices = new Choices(byId("choices"), session);
     byId("choices").oninput = () => this.#chosen();
-    for (const [name, title, scope, make] of VIEWS) if (scope === null || session.may(scope)) this.#views.set(name, { title, make, view: null });
-    byId("views").replaceChildren(...[...this.#views].map(([name, { title }]) => element("a", { href: `#${name}` }, title)));
+    for (const [name, title, scope, make] of VIEWS)
+      if (scope === null || session.may(scope)) this.#views.set(name, { title, make, view: null });
+    byId("views").replaceChildren(
+      ...[...this.#views].map(([name, { title }]) => element("a", { href: `#${name}` }, title)),
+    );
     for (const id of ["welcome", "key-form"]) byId(id).hidden = true;
     for (const id of ["views", "change-key"]) byId(id).hidden = false;
     byId("key").value = "";
-    byId("key-state").textContent = `${key.id === null ? "No key is needed here" : `Key ${key.id} (${key.name})`}: ${key.scopes.join(", ")}${key.collections === null ? "" : ` in ${key.collections.join(", ")}`}`;
+    byId("key-state").textContent =
+      `${key.id === null ? "No key is needed here" : `Key ${key.id} (${key.name})`}: ${key.scopes.join(", ")}${key.collections === null ? "" : ` in ${key.collections.join(", ")}`}`;
     this.show();
   }
 
@@ -86,7 +90,15 @@ class Console {
     const name = this.#views.has(named) ? named : [...this.#views.keys()][0];
     const entry = this.#views.get(name);
     const { api } = this.#session;
-    const context = { api, session: this.#session, choices: this.choices, go: (to) => { location.hash = to; }, change: () => this.change() };
+    const context = {
+      api,
+      session: this.#session,
+      choices: this.choices,
+      go: (to) => {
+        location.hash = to;
+      },
+      change: () => this.change(),
+    };
     entry.view ??= entry.make(context);
     this.#current = entry.view;
     document.title = `${entry.title} - Facet`;

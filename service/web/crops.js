@@ -15,7 +15,12 @@ async function load(image, api, request) {
 // A picture of one person; `face` gives the face's id, or null where there is none, once it is needed.
 export function crop(api, collection, name, face) {
   const image = element("img", { alt: "", width: 64, height: 64, hidden: true });
-  const node = element("span", { class: "crop" }, element("span", { "aria-hidden": "true" }, [...name][0] ?? "?"), image);
+  const node = element(
+    "span",
+    { class: "crop" },
+    element("span", { "aria-hidden": "true" }, [...name][0] ?? "?"),
+    image,
+  );
   const watch = new IntersectionObserver(async ([entry]) => {
     if (!entry.isIntersecting) return;
     watch.disconnect();

@@ -2,7 +2,7 @@
 // An answer goes as soon as anything that it was asked with changes, and an answer on its way then is not shown.
 
 import { button, element } from "./elements.js";
-import { traces } from "./traces.js";
+import { recording, traces } from "./traces.js";
 
 export class Desk {
   #turn = 0;
@@ -21,7 +21,13 @@ export class Desk {
       event.preventDefault();
       if (this.#first) this.run(this.#first);
     };
-    const asking = element("form", { class: "asking", novalidate: true, autocomplete: "off", onsubmit: submit }, this.inputs, this.actions, this.message);
+    const asking = element(
+      "form",
+      { class: "asking", novalidate: true, autocomplete: "off", onsubmit: submit },
+      this.inputs,
+      this.actions,
+      this.message,
+    );
     this.node = element("div", { class: wide ? "desk wide" : "desk" }, asking, this.answer);
   }
 
@@ -62,17 +68,7 @@ export class Desk {
     const turn = this.#turn;
     const { signal } = this.#leaving;
     const calls = [];
-    const ask = async (request) => {
-      const call = { request, answer: null };
-      calls.push(call);
-      try {
-        call.answer = await this.api.ask(request, writes ? undefined : signal);
-      } catch (error) {
-        call.answer = error.answer ?? null;
-        throw error;
-      }
-      return call.answer;
-    };
+    const ask = recording(this.api, calls, writes ? undefined : signal);
     this.#begin(writes);
     try {
       const made = await work(ask);
@@ -109,7 +105,12 @@ export class Desk {
   #fail(error, calls) {
     this.#settle();
     this.message.textContent = error.message;
-    this.answer.replaceChildren(...traces(this.api, calls.filter(({ answer }) => answer !== null)));
+    this.answer.replaceChildren(
+      ...traces(
+        this.api,
+        calls.filter(({ answer }) => answer !== null),
+      ),
+    );
     this.message.scrollIntoView({ block: "nearest" });
   }
 }

@@ -17,7 +17,8 @@ export const element = (name, attributes = {}, ...children) => fill(document.cre
 export const drawing = (name, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
-export const button = (text, onclick, attributes = {}) => element("button", { type: "button", onclick, ...attributes }, text);
+export const button = (text, onclick, attributes = {}) =>
+  element("button", { type: "button", onclick, ...attributes }, text);
 
 // A control under its label; `note` says what to put there.
 export function field(text, control, note = null) {
@@ -50,7 +51,8 @@ export function table(label, head, rows) {
 export const facts = (pairs) =>
   element("dl", {}, ...pairs.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
 
-export const options = (select, entries) => select.replaceChildren(...entries.map(([text, value]) => new Option(text, value)));
+export const options = (select, entries) =>
+  select.replaceChildren(...entries.map(([text, value]) => new Option(text, value)));
 
 export const moment = (text) => new Date(text).toLocaleString();
 

@@ -12,16 +12,26 @@ export function enrolView({ api, choices }) {
   const photos = element("div", { class: "photos" });
   // There is always one free place more, so that the next photograph can be dropped there.
   const addPlace = () => {
-    const place = new Photograph(`photograph-${photographs.length + 1}`, photographs.length ? `Photograph ${photographs.length + 1}` : "Photograph", {
-      changed: (file) => { if (file && photographs.at(-1) === place && photographs.length < MOST) addPlace(); },
-    });
+    const place = new Photograph(
+      `photograph-${photographs.length + 1}`,
+      photographs.length ? `Photograph ${photographs.length + 1}` : "Photograph",
+      {
+        changed: (file) => {
+          if (file && photographs.at(-1) === place && photographs.length < MOST) addPlace();
+        },
+      },
+    );
     photographs.push(place);
     photos.append(place.node);
   };
   addPlace();
   const subject = element("input", { id: "subject", maxlength: 200 });
   const duplicate = element("select", { id: "duplicate" });
-  options(duplicate, [["enrol, and name them", "warn"], ["refuse", "reject"], ["do not look", "allow"]]);
+  options(duplicate, [
+    ["enrol, and name them", "warn"],
+    ["refuse", "reject"],
+    ["do not look", "allow"],
+  ]);
   const names = element("div", { class: "row" }, field("Name", subject), field("If others have this face", duplicate));
   const desk = new Desk(api, { inputs: [names, photos], photographs });
 
@@ -37,7 +47,10 @@ export function enrolView({ api, choices }) {
     for (const { file } of used) form.append("images", file);
     const made = await ask({ method: "POST", path: "enroll", form });
     return {
-      marks: made.images.map((image, index) => [used[index], image.face ? [markOf(image.face, image.problem ? "refused" : "enrolled", image.problem ? "bad" : "good")] : []]),
+      marks: made.images.map((image, index) => [
+        used[index],
+        image.face ? [markOf(image.face, image.problem ? "refused" : "enrolled", image.problem ? "bad" : "good")] : [],
+      ]),
       nodes: told(made, used),
     };
   }
@@ -47,12 +60,19 @@ export function enrolView({ api, choices }) {
 }
 
 function told({ subject, created, images, duplicates }, used) {
-  const refused = images.flatMap(({ problem }, index) => (problem ? [`${used[index].file.name}: ${problem.detail} (${problem.code})`] : []));
+  const refused = images.flatMap(({ problem }, index) =>
+    problem ? [`${used[index].file.name}: ${problem.detail} (${problem.code})`] : [],
+  );
   return [
     element("h3", { class: "match" }, `${subject.name} has ${count(subject.faces, "face")} enrolled`),
     element("p", {}, `${created ? "A new person" : "Added to a person known before"}, in ${subject.collection}.`),
     refused.length > 0 && element("p", { class: "no_match" }, "Not enrolled:"),
     refused.length > 0 && element("ul", {}, ...refused.map((text) => element("li", {}, text))),
-    duplicates.length > 0 && element("p", { class: "ambiguous" }, `This face is also enrolled as ${duplicates.map(({ subject: name, score }) => `${name} (${score.toFixed(3)})`).join(", ")}.`),
+    duplicates.length > 0 &&
+      element(
+        "p",
+        { class: "ambiguous" },
+        `This face is also enrolled as ${duplicates.map(({ subject: name, score }) => `${name} (${score.toFixed(3)})`).join(", ")}.`,
+      ),
   ].filter(Boolean);
 }

@@ -9,7 +9,10 @@ import { KINDS, WORDS, basis } from "./verdict.js";
 
 export function identifyView({ api, session, choices }) {
   const photograph = new Photograph("image", "Photograph");
-  const desk = new Desk(api, { inputs: [element("div", { class: "photos" }, photograph.node)], photographs: [photograph] });
+  const desk = new Desk(api, {
+    inputs: [element("div", { class: "photos" }, photograph.node)],
+    photographs: [photograph],
+  });
 
   async function identify(ask) {
     const form = choices.form();
@@ -21,7 +24,8 @@ export function identifyView({ api, session, choices }) {
     if (answer.faces.length === 0) nodes.push(element("h3", {}, "No face found"));
     else if (answer.comparisons === 0) nodes.push(...nobody(answer));
     else nodes.push(...answer.faces.flatMap((found, index) => decided(found, index, answer.collection)));
-    if (answer.comparisons) nodes.push(...basis(answer, [["Searched", `${count(answer.comparisons, "template")} of ${answer.collection}`]]));
+    if (answer.comparisons)
+      nodes.push(...basis(answer, [["Searched", `${count(answer.comparisons, "template")} of ${answer.collection}`]]));
     return { nodes, marks: [[photograph, answer.faces.map(marked)]] };
   }
 
@@ -30,9 +34,15 @@ export function identifyView({ api, session, choices }) {
     const picture = (one) => (pictured ? [crop(api, collection, one.subject, async () => one.face_id)] : []);
     const rows = candidates.map((one) => [one.rank, ...picture(one), one.subject, one.score.toFixed(3)]);
     return [
-      element("h3", { class: decision }, `Face ${index + 1}: ${WORDS[decision]}${decision === "match" ? `, ${candidates[0].subject}` : ""}`),
-      decision === "ambiguous" && element("p", {}, `The first two both pass and lie only ${margin.toFixed(3)} apart: too close to tell.`),
-      rows.length > 0 && table(`Candidates for face ${index + 1}`, ["Rank", ...(pictured ? ["Face"] : []), "Person", "Score"], rows),
+      element(
+        "h3",
+        { class: decision },
+        `Face ${index + 1}: ${WORDS[decision]}${decision === "match" ? `, ${candidates[0].subject}` : ""}`,
+      ),
+      decision === "ambiguous" &&
+        element("p", {}, `The first two both pass and lie only ${margin.toFixed(3)} apart: too close to tell.`),
+      rows.length > 0 &&
+        table(`Candidates for face ${index + 1}`, ["Rank", ...(pictured ? ["Face"] : []), "Person", "Score"], rows),
     ].filter(Boolean);
   }
 
@@ -50,6 +60,11 @@ function nobody({ collection, unreachable, faces }) {
 
 function marked({ decision, candidates, face }, index) {
   const [first] = candidates;
-  const who = first === undefined ? "" : decision === "match" ? ` ${first.subject} ${first.score.toFixed(3)}` : ` ${WORDS[decision]} ${first.score.toFixed(3)}`;
+  const who =
+    first === undefined
+      ? ""
+      : decision === "match"
+        ? ` ${first.subject} ${first.score.toFixed(3)}`
+        : ` ${WORDS[decision]} ${first.score.toFixed(3)}`;
   return markOf(face, `${index + 1}${who}`, first === undefined ? undefined : KINDS[decision]);
 }

@@ -17,13 +17,19 @@ function share({ count, trials, share: value, ci95 }) {
 }
 
 function seconds(model) {
-  return [roleName(model), ...["p50", "p95", "p99"].map((name) => (name in model.seconds ? (1000 * model.seconds[name]).toFixed(1) : "-"))];
+  return [
+    roleName(model),
+    ...["p50", "p95", "p99"].map((name) => (name in model.seconds ? (1000 * model.seconds[name]).toFixed(1) : "-")),
+  ];
 }
 
 function observed(model) {
   return model.observed.map((each) => [
-    roleName(model), each.route, share(each.false_match),
-    each.promised === null ? "-" : percent(each.promised), share(each.false_non_match),
+    roleName(model),
+    each.route,
+    share(each.false_match),
+    each.promised === null ? "-" : percent(each.promised),
+    share(each.false_non_match),
   ]);
 }
 
@@ -31,10 +37,20 @@ export function liveView({ api, session }) {
   const period = element("select", { id: "period" });
   options(period, [["all that is kept", ""], ...Object.keys(HOURS).map((name) => [name, name])]);
   const kind = element("select", { id: "kind" });
-  options(kind, [["both", ""], ["verifications", "verify"], ["identifications", "identify"]]);
+  options(kind, [
+    ["both", ""],
+    ["verifications", "verify"],
+    ["identifications", "identify"],
+  ]);
   const place = element("select", { id: "place" });
   options(place, [["all", ""], ...(session.collections ?? []).map(({ name }) => [name, name])]);
-  const filters = element("div", { class: "row" }, field("Period", period), field("Kind", kind), field("Collection", place));
+  const filters = element(
+    "div",
+    { class: "row" },
+    field("Period", period),
+    field("Kind", kind),
+    field("Collection", place),
+  );
   const desk = new Desk(api, { inputs: [filters], wide: true });
 
   const query = (more = {}) => {
@@ -50,40 +66,69 @@ export function liveView({ api, session }) {
     if (roles.challenger === null) {
       return [
         element("h3", {}, `${champion} decides; nothing is tried beside it`),
-        element("p", {}, `${percent(roles.sample)} of its decisions are kept: ${made.cases} so far. An admin names a challenger under Models.`),
+        element(
+          "p",
+          {},
+          `${percent(roles.sample)} of its decisions are kept: ${made.cases} so far. An admin names a challenger under Models.`,
+        ),
       ];
     }
     const challenger = roleName(roles.challenger);
     const nodes = [
       element("h3", {}, `${champion} decides, ${challenger} is tried on ${percent(roles.sample)} of the requests`),
-      element("p", {}, `Agreement ${share(made.agreement)}; the interval is of 95 %. Correlation of scores ${made.correlation === null ? "-" : made.correlation.toFixed(3)}.`),
+      element(
+        "p",
+        {},
+        `Agreement ${share(made.agreement)}; the interval is of 95 %. Correlation of scores ${made.correlation === null ? "-" : made.correlation.toFixed(3)}.`,
+      ),
     ];
     const { both_match: both, only_champion: first, only_challenger: second, neither } = made.decisions;
     nodes.push(
-      table("Decisions", ["Decisions", `${challenger} matches`, "does not"], [[`${champion} matches`, both, first], ["does not", second, neither]]),
-      table("Latency", ["Milliseconds to embed and search", "p50", "p95", "p99"], [seconds(made.champion), seconds(made.challenger)]),
+      table(
+        "Decisions",
+        ["Decisions", `${challenger} matches`, "does not"],
+        [
+          [`${champion} matches`, both, first],
+          ["does not", second, neither],
+        ],
+      ),
+      table(
+        "Latency",
+        ["Milliseconds to embed and search", "p50", "p95", "p99"],
+        [seconds(made.champion), seconds(made.challenger)],
+      ),
     );
     const truth = [...observed(made.champion), ...observed(made.challenger)];
-    if (truth.length) nodes.push(table("Errors", ["Told the truth about", "Decisions", "False matches", "Promised", "False non-matches"], truth));
+    if (truth.length)
+      nodes.push(
+        table("Errors", ["Told the truth about", "Decisions", "False matches", "Promised", "False non-matches"], truth),
+      );
     const cases = await ask({ path: `comparisons/cases?${query({ limit: PLOTTED, disagreeing: false })}` });
     nodes.push(...plots(cases.items, champion, challenger));
     const apart = await ask({ path: `comparisons/cases?${query({ limit: CASES })}` });
     if (apart.items.length) {
       nodes.push(
         element("h3", {}, "The latest disagreements"),
-        table("The latest disagreements", ["When", "Kind", champion, challenger, "It was", "Request"], apart.items.map(disagreement)),
+        table(
+          "The latest disagreements",
+          ["When", "Kind", champion, challenger, "It was", "Request"],
+          apart.items.map(disagreement),
+        ),
       );
     }
     return nodes;
   }
 
   function disagreement(one) {
-    const side = (score, threshold, decision) => `${decision.replace("_", " ")}, ${score === null ? "no score" : score.toFixed(3)} at ${threshold.toFixed(3)}`;
+    const side = (score, threshold, decision) =>
+      `${decision.replace("_", " ")}, ${score === null ? "no score" : score.toFixed(3)} at ${threshold.toFixed(3)}`;
     return [
-      new Date(one.at).toLocaleString(), `${one.route}${one.collection === null ? "" : `, ${one.collection}`}`,
+      new Date(one.at).toLocaleString(),
+      `${one.route}${one.collection === null ? "" : `, ${one.collection}`}`,
       side(one.champion_score, one.champion_threshold, one.champion_decision),
       side(one.challenger_score, one.challenger_threshold, one.challenger_decision),
-      truth(one), element("code", { title: one.request_id }, one.request_id.slice(0, 8)),
+      truth(one),
+      element("code", { title: one.request_id }, one.request_id.slice(0, 8)),
     ];
   }
 
@@ -94,13 +139,20 @@ export function liveView({ api, session }) {
     const tell = async (outcome) => {
       desk.message.textContent = "";
       try {
-        one.outcome = (await api.ask({ method: "POST", path: path`decisions/${one.request_id}/outcome`, json: { outcome, face: one.face } })).outcome;
+        one.outcome = (
+          await api.ask({
+            method: "POST",
+            path: path`decisions/${one.request_id}/outcome`,
+            json: { outcome, face: one.face },
+          })
+        ).outcome;
         show();
       } catch (error) {
         node.append(element("span", { class: "message", role: "alert" }, error.message));
       }
     };
-    const choice = (text, outcome) => button(text, () => tell(outcome), { class: "quiet", "aria-pressed": String(one.outcome === outcome) });
+    const choice = (text, outcome) =>
+      button(text, () => tell(outcome), { class: "quiet", "aria-pressed": String(one.outcome === outcome) });
     const show = () => node.replaceChildren(choice("the person", "genuine"), choice("somebody else", "impostor"));
     show();
     return node;

@@ -6,7 +6,8 @@ import { nameOf } from "./session.js";
 
 const PAST = 10;
 
-export const roleName = (model) => (model === null ? "none" : model.name === null ? model.digest.slice(0, 12) : nameOf(model));
+export const roleName = (model) =>
+  model === null ? "none" : model.name === null ? model.digest.slice(0, 12) : nameOf(model);
 
 const percent = (value) => `${Number((100 * value).toFixed(1))} %`;
 
@@ -18,7 +19,15 @@ export function modelsView({ api, session, choices }) {
   const challenger = element("select", { id: "challenger" });
   const sample = element("input", { id: "sample", type: "number", min: 0, max: 100, step: 1 });
   const known = element("div", { class: "outcome" });
-  const inputs = [element("div", { class: "row" }, field("Champion (answers)", champion), field("Challenger (is tried)", challenger), field("On % of requests", sample))];
+  const inputs = [
+    element(
+      "div",
+      { class: "row" },
+      field("Champion (answers)", champion),
+      field("Challenger (is tried)", challenger),
+      field("On % of requests", sample),
+    ),
+  ];
   const desk = new Desk(api, { inputs: changing ? inputs : [], wide: true });
   let version = 0; // of what is shown of the roles
 
@@ -43,7 +52,13 @@ export function modelsView({ api, session, choices }) {
   const change = (request) => async (ask) => {
     const roles = await ask(request());
     await refresh();
-    return [element("h3", { class: "match" }, `${roleName(roles.champion)} answers; ${roles.challenger === null ? "nothing is tried beside it" : `${roleName(roles.challenger)} is tried on ${percent(roles.sample)} of the requests`}`)];
+    return [
+      element(
+        "h3",
+        { class: "match" },
+        `${roleName(roles.champion)} answers; ${roles.challenger === null ? "nothing is tried beside it" : `${roleName(roles.challenger)} is tried on ${percent(roles.sample)} of the requests`}`,
+      ),
+    ];
   };
 
   const set = () => {
@@ -53,11 +68,27 @@ export function modelsView({ api, session, choices }) {
 
   if (changing) {
     desk.add("Set roles", change(set), { id: "set-roles", writes: true });
-    desk.add("Promote the challenger", change(() => ({ method: "POST", path: "roles/promote" })), { id: "promote", writes: true });
-    desk.add("Roll back", change(() => ({ method: "POST", path: "roles/rollback" })), { id: "rollback", writes: true });
+    desk.add(
+      "Promote the challenger",
+      change(() => ({ method: "POST", path: "roles/promote" })),
+      { id: "promote", writes: true },
+    );
+    desk.add(
+      "Roll back",
+      change(() => ({ method: "POST", path: "roles/rollback" })),
+      { id: "rollback", writes: true },
+    );
   }
   const nodes = changing ? [desk.node, known] : [known, desk.message];
-  return { heading: "Models", nodes, desk, shown: () => refresh().catch((error) => { desk.message.textContent = error.message; }) };
+  return {
+    heading: "Models",
+    nodes,
+    desk,
+    shown: () =>
+      refresh().catch((error) => {
+        desk.message.textContent = error.message;
+      }),
+  };
 }
 
 function described(models, roles) {
@@ -67,15 +98,37 @@ function described(models, roles) {
     return loaded ? "ready" : "not loaded";
   };
   const rates = ({ supported_fmr: all }) => (all.length ? `${all[0]} to ${all.at(-1)}` : "");
-  return [table("Models", ["Model", "Kind", "State", "Size, MB", "False match rates", "Licence"], models.map((model) => [
-    element("strong", {}, nameOf(model.manifest)), model.manifest.task, role(model),
-    (model.manifest.cost.bytes / 1e6).toFixed(2), rates(model), model.manifest.licence.id,
-  ]))];
+  return [
+    table(
+      "Models",
+      ["Model", "Kind", "State", "Size, MB", "False match rates", "Licence"],
+      models.map((model) => [
+        element("strong", {}, nameOf(model.manifest)),
+        model.manifest.task,
+        role(model),
+        (model.manifest.cost.bytes / 1e6).toFixed(2),
+        rates(model),
+        model.manifest.licence.id,
+      ]),
+    ),
+  ];
 }
 
 function history(past) {
   if (past.length === 0) return [];
-  return [element("h3", {}, "Roles before"), table("Roles before", ["When", "How", "By", "Champion", "Challenger", "Sample"], past.map((roles) => [
-    roles.at ? moment(roles.at) : "", ACTIONS[roles.action] ?? roles.action, roles.principal, roleName(roles.champion), roleName(roles.challenger), percent(roles.sample),
-  ]))];
+  return [
+    element("h3", {}, "Roles before"),
+    table(
+      "Roles before",
+      ["When", "How", "By", "Champion", "Challenger", "Sample"],
+      past.map((roles) => [
+        roles.at ? moment(roles.at) : "",
+        ACTIONS[roles.action] ?? roles.action,
+        roles.principal,
+        roleName(roles.champion),
+        roleName(roles.challenger),
+        percent(roles.sample),
+      ]),
+    ),
+  ];
 }

@@ -11,16 +11,29 @@ export function personField(api, session, choices) {
   let timer = 0;
   const offer = async () => {
     const query = new URLSearchParams({ limit: OFFERED, prefix: input.value });
-    const page = await api.ask({ path: `${path`collections/${choices.collection}/subjects`}?${query}` }).catch(() => ({ items: [] }));
+    const page = await api
+      .ask({ path: `${path`collections/${choices.collection}/subjects`}?${query}` })
+      .catch(() => ({ items: [] }));
     names.replaceChildren(...page.items.map(({ name }) => new Option(name)));
   };
   const later = () => {
     clearTimeout(timer);
     if (session.may("read")) timer = setTimeout(() => offer().catch(() => {}), PAUSE);
   };
-  const input = element("input", { id: "person", list: "people-offered", maxlength: 200, oninput: later, onfocus: later });
+  const input = element("input", {
+    id: "person",
+    list: "people-offered",
+    maxlength: 200,
+    oninput: later,
+    onfocus: later,
+  });
   return {
-    node: element("div", { hidden: true }, field("Name of the person", input, "As it was enrolled, in the collection chosen above."), names),
+    node: element(
+      "div",
+      { hidden: true },
+      field("Name of the person", input, "As it was enrolled, in the collection chosen above."),
+      names,
+    ),
     // Raises an Error where no name is given.
     require() {
       if (input.value.trim()) return input.value.trim();

@@ -17,18 +17,37 @@ export class Photograph {
     this.file = null;
     this.changed = changed;
     this.input = element("input", {
-      id, type: "file", accept: "image/*", class: "unseen", onchange: () => this.put(this.input.files[0] ?? null),
+      id,
+      type: "file",
+      accept: "image/*",
+      class: "unseen",
+      onchange: () => this.put(this.input.files[0] ?? null),
     });
-    this.canvas = element("canvas", { width: 480, height: 360, role: "img", "aria-label": `${title}: none yet`, hidden: true });
+    this.canvas = element("canvas", {
+      width: 480,
+      height: 360,
+      role: "img",
+      "aria-label": `${title}: none yet`,
+      hidden: true,
+    });
     this.hint = element("span", { class: "hint" }, "Drop, paste or choose one");
     this.note = element("span", { class: "note" });
-    this.take = button("Camera", async () => {
-      const taken = await takePhotograph();
-      if (taken) this.put(taken);
-    }, { class: "quiet", "aria-label": `${title}: take it with the camera` });
-    this.remove = button("Remove", () => this.put(null), { class: "quiet", "aria-label": `Remove: ${title}`, hidden: true });
+    this.take = button(
+      "Camera",
+      async () => {
+        const taken = await takePhotograph();
+        if (taken) this.put(taken);
+      },
+      { class: "quiet", "aria-label": `${title}: take it with the camera` },
+    );
+    this.remove = button("Remove", () => this.put(null), {
+      class: "quiet",
+      "aria-label": `Remove: ${title}`,
+      hidden: true,
+    });
     this.node = element(
-      "figure", { class: "photo", "data-photo": id },
+      "figure",
+      { class: "photo", "data-photo": id },
       element("label", { class: "drop", for: id }, element("strong", {}, title), this.hint, this.canvas, this.input),
       element("figcaption", {}, this.note, this.take, this.remove),
     );
@@ -69,7 +88,8 @@ export class Photograph {
     }
     this.#ratio = Math.min(1, LONGEST / Math.max(picture.width, picture.height));
     this.#base = element("canvas", {
-      width: Math.max(1, Math.round(picture.width * this.#ratio)), height: Math.max(1, Math.round(picture.height * this.#ratio)),
+      width: Math.max(1, Math.round(picture.width * this.#ratio)),
+      height: Math.max(1, Math.round(picture.height * this.#ratio)),
     });
     this.#base.getContext("2d").drawImage(picture, 0, 0, this.#base.width, this.#base.height);
     picture.close();
@@ -100,7 +120,10 @@ export function receivePhotographs(active) {
       const { photographs, busy } = active(); // asked again for each: places may have been added for more
       if (busy) return;
       const aimed = [at, document.activeElement].map((node) => photographs.find((each) => each.node.contains(node)));
-      const place = (number === 0 && aimed.find(Boolean)) || photographs.find((each) => each.file === null) || (number === 0 && photographs[0]);
+      const place =
+        (number === 0 && aimed.find(Boolean)) ||
+        photographs.find((each) => each.file === null) ||
+        (number === 0 && photographs[0]);
       if (!place) return;
       place.put(file);
     }

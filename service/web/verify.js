@@ -1,5 +1,6 @@
 // One to one: two photographs, or a photograph and somebody who is enrolled.
 
+import { crop } from "./crops.js";
 import { element, table } from "./elements.js";
 import { Desk } from "./desk.js";
 import { markOf } from "./marks.js";
@@ -19,11 +20,23 @@ export function verifyView({ api, session, choices }) {
     choices.show(enrolled.checked ? ["model", "rate", "collection"] : ["model", "rate"]);
   };
   const against = element(
-    "fieldset", { class: "against", onchange: choose }, element("legend", {}, "Compare with"),
-    element("label", { class: "check" }, element("input", { type: "radio", name: "against", value: "photograph", checked: true }), "a second photograph"),
+    "fieldset",
+    { class: "against", onchange: choose },
+    element("legend", {}, "Compare with"),
+    element(
+      "label",
+      { class: "check" },
+      element("input", { type: "radio", name: "against", value: "photograph", checked: true }),
+      "a second photograph",
+    ),
     element("label", { class: "check" }, enrolled, "a person enrolled"),
   );
-  const photos = element("div", { class: "photos" }, probe.node, element("div", { class: "against-what" }, reference.node, person.node));
+  const photos = element(
+    "div",
+    { class: "photos" },
+    probe.node,
+    element("div", { class: "against-what" }, reference.node, person.node),
+  );
   const desk = new Desk(api, { inputs: [against, photos], photographs: [probe, reference] });
 
   const request = (model) => {
@@ -39,20 +52,37 @@ export function verifyView({ api, session, choices }) {
   };
 
   const marks = (decision) => [
-    [probe, [markOf(decision.probe, decision.subject ? `${decision.subject.subject} ${decision.score.toFixed(3)}` : decision.score.toFixed(3), KINDS[decision.decision])]],
-    ...(decision.reference ? [[reference, [markOf(decision.reference, decision.score.toFixed(3), KINDS[decision.decision])]]] : []),
+    [
+      probe,
+      [
+        markOf(
+          decision.probe,
+          decision.subject ? `${decision.subject.subject} ${decision.score.toFixed(3)}` : decision.score.toFixed(3),
+          KINDS[decision.decision],
+        ),
+      ],
+    ],
+    ...(decision.reference
+      ? [[reference, [markOf(decision.reference, decision.score.toFixed(3), KINDS[decision.decision])]]]
+      : []),
   ];
 
   async function verify(ask) {
     const decision = await ask(request());
-    const extra = decision.probe_faces > 1 ? [["Faces", `${decision.probe_faces} in the photograph; the most prominent was taken`]] : [];
+    const extra =
+      decision.probe_faces > 1
+        ? [["Faces", `${decision.probe_faces} in the photograph; the most prominent was taken`]]
+        : [];
     return {
       marks: marks(decision),
       nodes: [
         element("h3", { class: decision.decision }, `${WORDS[decision.decision]}, score ${decision.score.toFixed(3)}`),
+        decision.subject &&
+          session.keepsCrops(choices.collection) &&
+          crop(api, choices.collection, decision.subject.subject, async () => decision.subject.face_id),
         scale(decision.score, decision.threshold, decision.decision),
         ...basis(decision, extra),
-      ],
+      ].filter(Boolean),
     };
   }
 
@@ -67,7 +97,11 @@ export function verifyView({ api, session, choices }) {
     }
     return [
       element("h3", {}, "The same pair by every model"),
-      table("The same pair by every model", ["Model", "Decision", "Score", "Threshold", "FMR", "Embed, ms", "All, ms", "MB"], rows),
+      table(
+        "The same pair by every model",
+        ["Model", "Decision", "Score", "Threshold", "FMR", "Embed, ms", "All, ms", "MB"],
+        rows,
+      ),
     ];
   }
 
@@ -80,15 +114,22 @@ export function verifyView({ api, session, choices }) {
       form.set("image", photograph.file);
       found.push([photograph, (await ask({ method: "POST", path: "detect", form })).faces]);
     }
-    const rows = found.flatMap(([photograph, faces]) => faces.map((face, index) => [
-      photograph.title, index + 1, face.detection_score.toFixed(3), face.quality.eye_distance.toFixed(0),
-      face.quality.reasons.map((reason) => reason.replaceAll("_", " ")).join(", ") || "fit",
-    ]));
+    const rows = found.flatMap(([photograph, faces]) =>
+      faces.map((face, index) => [
+        photograph.title,
+        index + 1,
+        face.detection_score.toFixed(3),
+        face.quality.eye_distance.toFixed(0),
+        face.quality.reasons.map((reason) => reason.replaceAll("_", " ")).join(", ") || "fit",
+      ]),
+    );
     return {
       marks: found.map(([photograph, faces]) => [photograph, faces.map((face, index) => markOf(face, `${index + 1}`))]),
       nodes: [
         element("h3", {}, rows.length === 0 ? "No face found" : rows.length === 1 ? "1 face" : `${rows.length} faces`),
-        ...(rows.length ? [table("Faces", ["Photograph", "Face", "Detector's score", "Eye distance, px", "Quality"], rows)] : []),
+        ...(rows.length
+          ? [table("Faces", ["Photograph", "Face", "Detector's score", "Eye distance, px", "Quality"], rows)]
+          : []),
       ],
     };
   }
@@ -96,13 +137,24 @@ export function verifyView({ api, session, choices }) {
   desk.add("Same person?", verify, { id: "verify" });
   if (session.embedders.length > 1) desk.add("Ask every model", compare, { id: "compare" });
   desk.add("Find faces", detect, { id: "detect" });
-  return { heading: "Do two photographs show one person?", nodes: [desk.node], desk, choices: ["model", "rate"], shown: choose };
+  return {
+    heading: "Do two photographs show one person?",
+    nodes: [desk.node],
+    desk,
+    choices: ["model", "rate"],
+    shown: choose,
+  };
 }
 
 const compared = (manifest, decision) => [
-  nameOf(manifest), element("strong", { class: decision.decision }, WORDS[decision.decision]), decision.score.toFixed(3),
-  decision.threshold.toFixed(3), decision.fmr === null ? "given" : Number(decision.fmr.toPrecision(2)),
-  Math.round(1000 * decision.timings.embed), milliseconds(decision.timings), (manifest.cost.bytes / 1e6).toFixed(2),
+  nameOf(manifest),
+  element("strong", { class: decision.decision }, WORDS[decision.decision]),
+  decision.score.toFixed(3),
+  decision.threshold.toFixed(3),
+  decision.fmr === null ? "given" : Number(decision.fmr.toPrecision(2)),
+  Math.round(1000 * decision.timings.embed),
+  milliseconds(decision.timings),
+  (manifest.cost.bytes / 1e6).toFixed(2),
 ];
 
 const refused = (manifest, error) => [nameOf(manifest), error.message, "", "", "", "", "", ""];

@@ -76,7 +76,8 @@ def test_people_are_found_renamed_and_erased_with_a_receipt(console: Console, ph
     expect(page.locator("dialog .message")).to_contain_text("subject_exists")
     page.fill("#new-name", "beatrice")
     page.press("#new-name", "Enter")
-    expect(page.locator("#view .outcome")).to_have_text("bea is now beatrice.")
+    expect(page.locator("#view .outcome p")).to_have_text("bea is now beatrice.")
+    expect(page.locator("#view .outcome pre").nth(1)).to_contain_text("-X PATCH")
     expect(page.locator(".card strong")).to_have_text("beatrice")
     page.click("[aria-label='Erase: beatrice']")
     page.keyboard.press("Escape")
@@ -84,7 +85,8 @@ def test_people_are_found_renamed_and_erased_with_a_receipt(console: Console, ph
     page.click("[aria-label='Erase: beatrice']")
     page.click("dialog button.danger")
     expect(page.locator(".receipt")).to_contain_text("beatrice is erased")
-    receipt = page.locator(".receipt code").inner_text()
+    receipt = page.locator(".receipt p code").inner_text()
+    expect(page.locator(".receipt pre").first).to_contain_text(receipt)
     with console.server.client() as client:
         receipts = client.get("/v1/receipts?limit=1000").json()["items"]
     assert receipt in [each["id"] for each in receipts]
