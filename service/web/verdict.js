@@ -15,7 +15,7 @@ const rate = (value) => Number(value.toPrecision(2)).toString();
 const oneOf = (value) => `of ${Number((1 / value).toPrecision(2)).toLocaleString("en")} strangers`;
 
 // What a false match rate means to those who have to live with it; of a search, the rate at which a stranger matches anybody.
-function atWhatRate({ fmr, fmr_basis: basis, fpir = null }) {
+export function atWhatRate({ fmr, fmr_basis: basis, fpir = null }) {
   if (fmr === null) return "The score was given; how often strangers reach it is not known.";
   const how = BASES[basis] ?? basis;
   if (fpir !== null)

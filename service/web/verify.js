@@ -7,7 +7,7 @@ import { markOf } from "./marks.js";
 import { personField } from "./person_field.js";
 import { Photograph } from "./photographs.js";
 import { nameOf } from "./session.js";
-import { KINDS, WORDS, basis, milliseconds, scale } from "./verdict.js";
+import { KINDS, WORDS, atWhatRate, basis, milliseconds, scale } from "./verdict.js";
 
 export function verifyView({ api, session, choices }) {
   const probe = new Photograph("probe", "Photograph");
@@ -88,20 +88,23 @@ export function verifyView({ api, session, choices }) {
 
   async function compare(ask) {
     const rows = [];
+    let rate = null; // the same for all, in words
     for (const { manifest } of session.embedders) {
       const decision = await ask(request(nameOf(manifest))).catch((error) => {
         if (error.name === "AbortError") throw error;
         return error;
       });
+      if (!(decision instanceof Error)) rate ??= atWhatRate(decision);
       rows.push(decision instanceof Error ? refused(manifest, decision) : compared(manifest, decision));
     }
     return [
       element("h3", {}, "The same pair by every model"),
       table(
         "The same pair by every model",
-        ["Model", "Decision", "Score", "Threshold", "FMR", "Embed, ms", "All, ms", "MB"],
+        ["Model", "Decision", "Score", "Threshold", "Embed, ms", "All, ms", "MB"],
         rows,
       ),
+      ...(rate === null ? [] : [element("p", {}, rate)]),
     ];
   }
 
@@ -151,10 +154,9 @@ const compared = (manifest, decision) => [
   element("strong", { class: decision.decision }, WORDS[decision.decision]),
   decision.score.toFixed(3),
   decision.threshold.toFixed(3),
-  decision.fmr === null ? "given" : Number(decision.fmr.toPrecision(2)),
   Math.round(1000 * decision.timings.embed),
   milliseconds(decision.timings),
   (manifest.cost.bytes / 1e6).toFixed(2),
 ];
 
-const refused = (manifest, error) => [nameOf(manifest), error.message, "", "", "", "", "", ""];
+const refused = (manifest, error) => [nameOf(manifest), error.message, "", "", "", "", ""];
