@@ -30,7 +30,7 @@ test-data: $(DEV)/.ready ## tests that need the research data in $(SHARED)
 test-slow: $(DEV)/.ready ## the long ones: hostile inputs, durability, full recipes
 	$(RUN) pytest -q -m "slow and not data"
 
-test-browser: $(DEV)/.ready ## the page in a real Chromium (Debian's package)
+test-browser: $(DEV)/.ready ## the console in a real Chromium (Debian's package)
 	$(RUN) pytest -q -m browser
 
 test-engines: $(DEV)/.ready ## against real PostgreSQL, haproxy, Prometheus, kubectl, wrk (Debian's packages)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 SUITES = {
     "data": ("tests/rollout/test_promotion.py", "needs the research data in "),
     "engines and not data": ("tests/bench/test_load.py", "needs wrk"),
-    "browser": ("tests/api/test_page.py", "needs chromium"),
+    "browser": ("tests/web/test_keys.py", "needs chromium"),
     "image": ("tests/deploy/test_image.py", "buildah, debootstrap"),
 }
 

@@ -51,6 +51,7 @@ TAGS = [
     {"name": "gallery", "description": "Collections, subjects and their faces."},
     {"name": "models", "description": "The models that decide."},
     {"name": "comparison", "description": "Models compared on live requests, and changed."},
+    {"name": "keys", "description": "What the calling key may do."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
 

@@ -6,7 +6,7 @@
     `-- GalleryError
         |-- CollectionNotFound, CollectionExists
         |-- SubjectNotFound, SubjectExists, DuplicateSubject
-        |-- FaceNotFound, FaceExists, TemplateMissing
+        |-- FaceNotFound, FaceExists, CropMissing, TemplateMissing
         |-- NameInvalid
         |-- IdempotencyConflict
         `-- ArchiveInvalid, ArchiveConflict
@@ -103,6 +103,15 @@ class FaceExists(GalleryError):
     def __init__(self, face_id: str) -> None:
         """Name the face by its id."""
         super().__init__(f"A face with the id '{face_id}' is enrolled already; give each face a new id.")
+
+
+class CropMissing(GalleryError):
+    """The face was enrolled while its collection kept no crops."""
+
+    code = "crop_missing"
+
+    def __init__(self, collection: str, face_id: str) -> None:
+        super().__init__(f"No crop is kept of the face '{face_id}' of collection '{collection}'.")
 
 
 class TemplateMissing(GalleryError):

@@ -1,1 +1,1 @@
-"""The page people look at: plain files, served as they are."""
+"""The console: plain files, served as they are. `console.js` is where it begins; each view has a module of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ ROUTES: list[tuple[str, str, Scope | None]] = [
     ("DELETE", "/v1/collections/{collection}/subjects/{subject}", Scope.DELETE),
     ("GET", "/v1/collections/{collection}/subjects/{subject}/faces", Scope.READ),
     ("GET", "/v1/collections/{collection}/faces/{face_id}", Scope.READ),
+    ("GET", "/v1/collections/{collection}/faces/{face_id}/crop", Scope.READ),
     ("DELETE", "/v1/collections/{collection}/faces/{face_id}", Scope.DELETE),
     ("GET", "/v1/receipts", Scope.ADMIN),
     ("GET", "/v1/roles", Scope.READ),
@@ -45,6 +47,7 @@ ROUTES: list[tuple[str, str, Scope | None]] = [
     ("GET", "/v1/comparisons", Scope.READ),
     ("GET", "/v1/comparisons/cases", Scope.READ),
     ("POST", "/v1/decisions/{request_id}/outcome", None),
+    ("GET", "/v1/key", None),
     ("GET", "/v1/models", None),
     ("GET", "/v1/models/{name}", None),
     ("GET", "/v1/models/{name}/card", None),
@@ -131,6 +134,25 @@ def test_a_misplaced_query_parameter_is_refused_not_ignored(running: Running, as
     assert "query.fmr" in answer.json()["detail"]
 
 
+def test_a_key_reads_what_it_may_do(running: Running) -> None:
+    made, text = running.services.keys.create(
+        "turnstile", [Scope.VERIFY, Scope.IDENTIFY], ["visitors", "staff"], timedelta(days=90)
+    )
+    answer = running.client.get("/v1/key", headers={"Authorization": f"Bearer {text}"})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert datetime.fromisoformat(told.pop("expires_at")) == made.expires_at
+    assert told == {
+        "id": made.id,
+        "name": "turnstile",
+        "scopes": ["identify", "verify"],
+        "collections": ["staff", "visitors"],
+    }
+    first = running.client.get("/v1/key").json()
+    assert (first["scopes"], first["collections"], first["expires_at"]) == (["admin"], None, None)
+    assert text.rsplit("_", 1)[1] not in answer.text
+
+
 def test_a_revoked_key_is_refused_at_once(running: Running) -> None:
     made, text = running.services.keys.create("short-lived", [Scope.READ])
     headers = {"Authorization": f"Bearer {text}"}
@@ -160,6 +182,8 @@ def test_without_keys_only_when_asked_for_and_with_a_warning(
     with TestClient(create_app(settings_for(tmp_path, models, anonymous=True), keys.append)) as client:
         assert client.get("/v1/collections").status_code == 200
         assert client.get("/v1/collections", headers={"X-API-Key": "wrong"}).status_code == 401
+        told = client.get("/v1/key").json()
+        assert (told["id"], told["scopes"], told["collections"]) == (None, ["admin"], None)
     assert keys == []
     assert any("FACET_ANONYMOUS" in record.message and record.levelname == "WARNING" for record in caplog.records)
 

@@ -135,7 +135,7 @@ def test_a_401_names_the_scheme(running: Running) -> None:
 
 
 def test_every_answer_has_the_security_headers(running: Running) -> None:
-    for path in ("/livez", "/nothing", "/v1/models", "/", "/docs", "/web/page.js"):
+    for path in ("/livez", "/nothing", "/v1/models", "/", "/docs", "/web/console.js"):
         headers = running.client.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff", path
         assert headers["X-Frame-Options"] == "DENY", path

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from tests.api.conftest import Running
 
@@ -88,6 +90,23 @@ def test_faces_are_read_and_erased(running: Running, astronaut_jpeg: bytes) -> N
     found = running.post("/identify", {"image": ("i", astronaut_jpeg)}, collection=name, threshold="0").json()
     assert found["comparisons"] == 0
     assert found["faces"][0]["decision"] == "no_match"
+
+
+def test_a_crop_is_read_where_its_collection_keeps_crops(running: Running, astronaut_jpeg: bytes) -> None:
+    assert running.client.post("/v1/collections", json={"name": "keeping", "keep_crops": True}).status_code == 201
+    paths = []
+    for name in ("keeping", running.collection("keeping nothing")):
+        made = running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject="ann", collection=name).json()
+        paths.append(f"/v1/collections/{name}/faces/{made['images'][0]['face_id']}/crop")
+    kept, missing = (running.client.get(path) for path in paths)
+    assert (kept.status_code, kept.headers["Content-Type"]) == (200, "image/png")
+    with Image.open(io.BytesIO(kept.content)) as crop:
+        assert (crop.size, crop.mode) == ((128, 128), "RGB")
+    assert (missing.status_code, missing.json()["code"]) == (404, "crop_missing")
+    unknown = running.client.get("/v1/collections/keeping/faces/none/crop")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "face_not_found")
+    elsewhere = running.client.get(paths[0].replace("keeping", "keeping nothing"))
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "face_not_found")
 
 
 @pytest.mark.parametrize("name", ["", " lead", "a/b", "a\\b", "..", "tab\t", "x" * 201])

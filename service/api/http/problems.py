@@ -97,6 +97,7 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     gallery.SubjectExists: (409, "The subject exists"),
     gallery.DuplicateSubject: (409, "The face belongs to another subject"),
     gallery.FaceNotFound: (404, "No such face"),
+    gallery.CropMissing: (404, "No crop is kept"),
     gallery.FaceExists: (409, "The face exists"),
     gallery.TemplateMissing: (409, "No template of this model"),
     gallery.NameInvalid: (422, "The name is not valid"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api.routes import backfill, decision_log, decisions, faces, gallery, models, roles
+from service.api.routes import backfill, decision_log, decisions, faces, gallery, keys, models, roles
 
 ROUTERS = (
     decisions.router,
@@ -12,5 +12,6 @@ ROUTERS = (
     roles.router,
     decision_log.router,
     backfill.router,
+    keys.router,
 )
 """Those that ask for a key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
@@ -175,6 +175,23 @@ def list_faces(
 def read_face(services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId) -> replies.StoredFace:
     """One enrolled face, without image and template."""
     return replies.StoredFace.model_validate(services.gallery.face(caller.require(collection), face_id))
+
+
+@router.get(
+    "/collections/{collection}/faces/{face_id}/crop",
+    summary="Read the crop of a face",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        **_problems(gallery.CollectionNotFound, gallery.FaceNotFound, gallery.CropMissing),
+    },
+)
+def read_crop(services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId) -> Response:
+    """The aligned face as it was kept at enrolment, a PNG of 128 by 128 pixels, where the collection keeps crops."""
+    crop = services.gallery.crop(caller.require(collection), face_id)
+    if crop is None:
+        raise gallery.CropMissing(collection, face_id)
+    return Response(crop, media_type="image/png")
 
 
 @router.delete(

@@ -1,4 +1,4 @@
-"""The page for people at `/`, and the API's documentation at `/docs`; nothing comes from anywhere else."""
+"""The console at `/`, and the API's documentation at `/docs`; nothing comes from anywhere else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def page() -> FileResponse:
-    """The page."""
+    """The console."""
     return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
