@@ -23,10 +23,15 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 
 @dataclass(slots=True)
 class Pulse:
-    """How long each /livez took, in seconds, and how many were not answered with 200; known once it is over."""
+    """How long each /livez took, in seconds, and how many were not answered with 200; known once it is over.
+
+    `late` is the longest time, in seconds, by which a mere pause of this process came to be longer than it should:
+    what the machine makes everybody wait, whatever the service does.
+    """
 
     seconds: list[float] = field(default_factory=list)
     failures: int = 0
+    late: float = 0.0
 
     @property
     def longest(self) -> float:
@@ -39,8 +44,8 @@ def pulse(address: str) -> Iterator[Pulse]:
     """Ask for /livez on new connections, again and again while the block runs."""
     found = Pulse()
     with tempfile.TemporaryFile("w+") as output:
-        line = [sys.executable, "-m", __name__, address]
-        process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=output)  # noqa: S603 - a module of ours
+        command = [sys.executable, "-m", __name__, address]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)  # noqa: S603 - a module of ours
         try:
             while output.tell() == 0 and process.poll() is None:
                 time.sleep(EVERY_SECONDS)
@@ -50,7 +55,8 @@ def pulse(address: str) -> Iterator[Pulse]:
             process.communicate()  # the end of its input ends it after the answer that it waits for
             output.seek(0)
             for line in output:
-                status, seconds = line.split()
+                status, seconds, late = line.split()
+                found.late = max(found.late, float(late))
                 found.seconds.append(float(seconds))
                 found.failures += status != "200"
 
@@ -67,10 +73,12 @@ def beat(address: str) -> tuple[int, float]:
 
 def main(address: str) -> None:
     """Print a line for each /livez until the input ends."""
-    while True:
-        print(*beat(address), flush=True)
-        if is_over():
-            return
+    over, late = False, 0.0
+    while not over:
+        print(*beat(address), late, flush=True)
+        begun = time.monotonic()
+        over = is_over()
+        late = time.monotonic() - begun - EVERY_SECONDS
 
 
 def is_over() -> bool:
