@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from service.bench.images import tiled_tiff
+from service.bench.pulse import pulse
 from service.bench.server import Server, make_key
-from service.bench.sockets import connect, exchange, pulse, rest, status_of
+from service.bench.sockets import connect, exchange, rest, status_of
 
 MIB = 1024 * 1024
 OUTCOME = "/v1/decisions/x/outcome"
@@ -176,4 +177,4 @@ def measure_harm(folder: Path, tell: Callable[[str], None]) -> Iterator[Harm]:
                 begun = time.monotonic()
                 answer = attack(target)
                 seconds = time.monotonic() - begun
-            yield Harm(name, answer, seconds, live.longest, len(live.failures), server.peak() - before)
+            yield Harm(name, answer, seconds, live.longest, live.failures, server.peak() - before)

@@ -17,7 +17,8 @@ import httpx2 as httpx
 import pytest
 
 from service.api.http.connections import Connections, address_of
-from service.bench.sockets import connect, exchange, pulse, rest, status_of
+from service.bench.pulse import pulse
+from service.bench.sockets import connect, exchange, rest, status_of
 from tests.api.growth import resident
 from tests.api.server import Server, environment, serving
 
@@ -63,7 +64,7 @@ def test_a_head_without_end_is_refused_and_takes_no_memory(server: Server) -> No
     assert sent < 8 * MIB, "the server went on reading"
     assert resident(server) - before < 16 * MIB
     assert not live.failures
-    assert live.longest < STALL
+    assert live.longest < STALL + live.late
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_silent_connections_do_not_keep_others_out(server: Server) -> None:
         assert found is not None
         assert float(found.group(1)) <= PLACES / 2 + 1, "one address holds half of the places"
     assert not live.failures
-    assert live.longest < STALL
+    assert live.longest < STALL + live.late
 
 
 def test_the_start_says_how_many_files_the_places_need(models: tuple[Path, ...], tmp_path: Path) -> None:
