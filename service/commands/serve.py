@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from functools import partial
@@ -22,6 +23,8 @@ from service.malloc import bound_heap
 from service.settings import Settings, read_settings
 
 KEEP_ALIVE_SECONDS = 30
+PRIVATE = 0o077
+"""Nobody else on this machine reads what the service writes: templates are biometric data."""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that stand for all of this machine's, and one of these."""
 
@@ -47,6 +50,7 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     logs.configure(settings)
+    os.umask(PRIVATE)
     with bind(settings) as listener:
         allow_connections(settings.limits.max_connections)
         bound_heap()
