@@ -15,7 +15,6 @@ import uvicorn
 from service import logs
 from service.api.http.connection import Connection, HeadLimits
 from service.app import create_app
-from service.commands.group import lone_command
 from service.commands.settings import DataOption
 from service.descriptors import allow_connections
 from service.errors import FacetError
@@ -28,8 +27,6 @@ PRIVATE = 0o077
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that stand for all of this machine's, and one of these."""
 
-app = lone_command()
-
 
 class AddressUnavailable(FacetError):
     """The address or the port cannot be listened on."""
@@ -37,7 +34,6 @@ class AddressUnavailable(FacetError):
     code = "address_unavailable"
 
 
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: FACET_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: FACET_PORT.")] = None,
