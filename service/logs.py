@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from datetime import datetime
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -13,14 +14,27 @@ from service.settings import Settings
 
 TEXT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"
 JSON = "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s"
+NAMES = {"uvicorn.error": "uvicorn"}
+"""Loggers whose own names mislead: uvicorn says with `error` whatever is no access."""
 
 
-class RequestIdFilter(logging.Filter):
-    """Adds the id of the request being served."""
+class LineFilter(logging.Filter):
+    """Adds the id of the request being served, and takes away what is not to be logged."""
+
+    def __init__(self, clients: bool) -> None:
+        """`clients` lets the addresses of clients pass."""
+        super().__init__()
+        self._clients = clients
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id; every line passes."""
+        """Complete the record; every line passes."""
         record.request_id = current_request_id.get()
+        record.name = NAMES.get(record.name, record.name)
+        record.__dict__.pop("color_message", None)  # uvicorn's, with escape codes
+        if not self._clients:
+            record.__dict__.pop("client", None)
+            if str(getattr(record, "principal", "")).startswith("address:"):
+                record.principal = "anonymous"
         return True
 
 
@@ -33,11 +47,24 @@ class NoTracebackText(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people."""
+    """Lines for people: of a request also its problem, the time it took, its key and, where set, its client."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a line, without the secret of any key."""
         return mask(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Write the line's text."""
+        text = super().formatMessage(record)
+        if not hasattr(record, "milliseconds"):
+            return text
+        code, key, client = (getattr(record, name, "") for name in ("code", "key", "client"))
+        parts = (code, f"{record.milliseconds} ms", key and f"key {key}", client and f"from {client}")
+        return " ".join([text, *filter(None, parts)])
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Write the time as ISO 8601 does, with its zone."""
+        return iso_time(record)
 
 
 class JsonLinesFormatter(JsonFormatter):
@@ -47,6 +74,15 @@ class JsonLinesFormatter(JsonFormatter):
         """Write a line, without the secret of any key."""
         return mask(super().format(record))
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Write the time as ISO 8601 does, with its zone."""
+        return iso_time(record)
+
+
+def iso_time(record: logging.LogRecord) -> str:
+    """Return a record's time in this machine's zone, to the millisecond, as in 2026-11-26T06:41:31.741+01:00."""
+    return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+
 
 def configure(settings: Settings) -> None:
     """Send all logs to standard error in the format and from the level that the settings ask for."""
@@ -54,7 +90,10 @@ def configure(settings: Settings) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "filters": {"request_id": {"()": RequestIdFilter}, "no_traceback_text": {"()": NoTracebackText}},
+            "filters": {
+                "line": {"()": LineFilter, "clients": settings.logs.clients},
+                "no_traceback_text": {"()": NoTracebackText},
+            },
             "formatters": {
                 "text": {"()": TextFormatter, "fmt": TEXT},
                 "json": {
@@ -67,11 +106,11 @@ def configure(settings: Settings) -> None:
                 "stderr": {
                     "class": "logging.StreamHandler",
                     "formatter": settings.logs.format,
-                    "filters": ["request_id"],
+                    "filters": ["line"],
                 }
             },
             "root": {"level": settings.logs.level.upper(), "handlers": ["stderr"]},
-            # The edge writes a better access log: with ids, without query strings.
+            # The middleware writes a better access log: with ids, without query strings.
             "loggers": {
                 "uvicorn.access": {"level": "WARNING"},
                 "alembic": {"level": "WARNING"},

@@ -1,72 +1,67 @@
-"""`facet-train`: one command per step, each of which may be run again."""
+"""The command `facet-train`: one command per step, each of which may be run again."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
-import typer
-
 from service.errors import FacetError
-from training.commands.data import neurons, prepare_set, targets
-from training.commands.device import device_accept, device_pack
-from training.commands.distil import distil_photos
-from training.commands.ensemble import ensemble
-from training.commands.measure import calibrate_model, cost, evaluate
-from training.commands.papers import papers, papers_table
-from training.commands.promise import cohort, promise
-from training.commands.release import export_run, publish_run, starter
-from training.commands.runs import confidence, fit_recipe, pace
+from service.lazy_commands import LazyCommands, Place, lazy_app
 from training.errors import TrainingError
-from training.tasks.detection.commands import compose_tiles, evaluate_detector, evaluate_search
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "distil": distil_photos,
-    "prepare": prepare_set,
-    "ensemble": ensemble,
-    "targets": targets,
-    "neurons": neurons,
-    "fit": fit_recipe,
-    "confidence": confidence,
-    "pace": pace,
-    "evaluate": evaluate,
-    "cohort": cohort,
-    "calibrate": calibrate_model,
-    "promise": promise,
-    "cost": cost,
-    "export": export_run,
-    "publish": publish_run,
-    "starter": starter,
-    "device-pack": device_pack,
-    "device-accept": device_accept,
-    "papers": papers,
-    "papers-table": papers_table,
-    "detector-tiles": compose_tiles,
-    "detector-evaluate": evaluate_detector,
-    "detector-search": evaluate_search,
+COMMANDS = {
+    "distil": Place(
+        "training.commands.distil:distil_photos",
+        "Distil a teacher into a small student on your photographs; publish it, calibrated, beside its teacher.",
+    ),
+    "prepare": Place("training.commands.data:prepare_set", "Cut canonical crops from pictures, as the service does."),
+    "ensemble": Place("training.commands.ensemble:ensemble", "Join several embedders into one model."),
+    "targets": Place("training.commands.data:targets", "Run a recipe's teachers over its sets once."),
+    "neurons": Place("training.commands.data:neurons", "Choose the neurons of a recipe's teachers."),
+    "fit": Place("training.commands.runs:fit_recipe", "Train a recipe, or go on where an earlier call stopped."),
+    "confidence": Place(
+        "training.commands.runs:confidence", "Teach a student how near its embedding is to its teacher's."
+    ),
+    "pace": Place("training.commands.runs:pace", "Time the steps of a recipe beside the bare network's passes."),
+    "evaluate": Place("training.commands.measure:evaluate", "Measure models under published protocols."),
+    "cohort": Place("training.commands.promise:cohort", "Keep a model's rates for every kind of face."),
+    "calibrate": Place("training.commands.measure:calibrate_model", "Find the thresholds of a model."),
+    "promise": Place("training.commands.promise:promise", "Compare the rates that models promise with those observed."),
+    "cost": Place("training.commands.measure:cost", "Time one face on one thread, beside an iresnet100."),
+    "export": Place("training.commands.release:export_run", "Write a run's student as ONNX in several forms."),
+    "publish": Place("training.commands.release:publish_run", "Publish an exported graph with its manifest and card."),
+    "starter": Place("training.commands.release:starter", "Make the bundled models again. Hours; goes on."),
+    "device-pack": Place("training.commands.device:device_pack", "Pack a recipe to be trained on another device."),
+    "device-accept": Place("training.commands.device:device_accept", "Make what came back from a device a run."),
+    "papers": Place("training.commands.papers:papers", "Run every method of the papers beside its control."),
+    "papers-table": Place("training.commands.papers:papers_table", "Write the papers' page and plot again."),
+    "detector-tiles": Place(
+        "training.tasks.detection.commands:compose_tiles", "Compose the tiles that a detector learns from."
+    ),
+    "detector-evaluate": Place(
+        "training.tasks.detection.commands:evaluate_detector", "Compare a detector with its teacher."
+    ),
+    "detector-search": Place(
+        "training.tasks.detection.commands:evaluate_search", "Measure the search for faces that is served."
+    ),
 }
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+class Commands(LazyCommands):
+    """The commands of `facet-train`."""
+
+    program = "facet-train"
+    expected = (TrainingError, FacetError)
+    table = COMMANDS
+
+    def describe(self, error: Exception) -> str:
+        """Return the line that an expected error ends with: its code, and what to do."""
+        return f"{getattr(error, 'code', self.program)}: {error}"
+
+    def describe_missing(self, package: str) -> str:
+        """Return the line that ends a command whose package is not installed."""
+        return f"facet-train: this needs {package}; in the checkout: pip install -e '.[train]'"
 
 
-def plainly(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn expected failures into one line and an exit status."""
+app = lazy_app(Commands, "Make the models that the service runs, one step at a time.", add_completion=False)
 
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (TrainingError, FacetError) as error:
-            print(f"{error.code}: {error}", file=sys.stderr)
-            raise typer.Exit(1) from error
-
-    return run
-
-
-for _name, _command in COMMANDS.items():
-    app.command(_name)(plainly(_command))
 
 if __name__ == "__main__":
     app()

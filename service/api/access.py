@@ -68,6 +68,8 @@ def allow(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
 
 async def _identify(request: Request, services: Services, text: str | None) -> Caller:
     if text is not None:
+        shape = SHAPE.fullmatch(text)
+        trace_of(request.scope).key = "" if shape is None else shape.group(1)
         key = services.keys.recall(text) if services.keys.quick else None
         if key is None:  # the first time it takes a hash, or the record lies elsewhere
             key = await anyio.to_thread.run_sync(services.keys.verify, text, _address_of(request))

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.commands.group import lone_command
 from service.commands.listing import print_table
 from service.commands.outputs import MarkdownOption, PlotsOption, check_file
 from service.commands.settings import DataOption, settings_for
@@ -24,10 +23,7 @@ from service.rollout.offline.photographs import read_pairs, read_people
 from service.rollout.offline.plots import plot_measurement
 from service.rollout.offline.tables import agreement_rows, comma_separated, measurement_markdown, model_rows
 
-app = lone_command()
 
-
-@app.command()
 def compare(
     models: Annotated[list[str], typer.Argument(help="Embedders, as `name` or `name@version`.")],
     pairs: Annotated[

@@ -6,15 +6,11 @@ import json
 
 import typer
 
-from service.commands.group import lone_command
 from service.commands.listing import JsonOption
 from service.commands.settings import DataOption, settings_for
 from service.settings import Settings
 
-app = lone_command()
 
-
-@app.command()
 def config(as_json: JsonOption = False, data: DataOption = None) -> None:
     """Print the settings in force, as they could stand in a `.env` file. Secrets are masked."""
     settings = settings_for(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from service.settings import Settings
 app = command_group("Move, check, compact and measure what is enrolled.")
 app.command()(gallery_bench.bench)
 app.command()(gallery_bench.torture)
+PRIVATE = 0o077
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The archive.")]
 
 
@@ -79,9 +81,11 @@ def export(
 ) -> None:
     """Write an archive: collections, subjects, faces, templates and kept crops. Works beside a running service.
 
-    Templates leave in the clear: keep the file where only those may read it who may read the faces.
+    Templates leave in the clear: the file is for your user alone; keep it where only those may read it who may read the
+    faces.
     """
     settings = settings_of_store(data)
+    os.umask(PRIVATE)
     with connected(settings) as engine, _counting() as report:
         moved = exports.export(engine, file, collection, report, keyring=settings.storage.keyring)
     _moved("exported", moved)

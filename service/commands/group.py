@@ -1,4 +1,4 @@
-"""What commands have in common, alone or in a group."""
+"""What groups of commands have in common."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ def command_group(about: str) -> typer.Typer:
     group = typer.Typer(help=about, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
     group.callback()(_nothing)  # or else a group of one command would be that command
     return group
-
-
-def lone_command() -> typer.Typer:
-    """Make a place for a command that stands by itself."""
-    return typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from functools import partial
@@ -14,7 +15,6 @@ import uvicorn
 from service import logs
 from service.api.http.connection import Connection, HeadLimits
 from service.app import create_app
-from service.commands.group import lone_command
 from service.commands.settings import DataOption
 from service.descriptors import allow_connections
 from service.errors import FacetError
@@ -22,10 +22,10 @@ from service.malloc import bound_heap
 from service.settings import Settings, read_settings
 
 KEEP_ALIVE_SECONDS = 30
+PRIVATE = 0o077
+"""Nobody else on this machine reads what the service writes: templates are biometric data."""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Addresses that stand for all of this machine's, and one of these."""
-
-app = lone_command()
 
 
 class AddressUnavailable(FacetError):
@@ -34,7 +34,6 @@ class AddressUnavailable(FacetError):
     code = "address_unavailable"
 
 
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: FACET_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: FACET_PORT.")] = None,
@@ -47,6 +46,7 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     logs.configure(settings)
+    os.umask(PRIVATE)
     with bind(settings) as listener:
         allow_connections(settings.limits.max_connections)
         bound_heap()

@@ -55,3 +55,6 @@ class Logs(Group):
     level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="Least severe level logged: `debug`, `info`, `warning` or `error`."
     )
+    clients: bool = Field(
+        False, description="Log the address of the client of each request. It is personal data in many places."
+    )

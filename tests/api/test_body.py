@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from service.api.http.body import Intake
 from service.app import create_app
 from service.executor import Overloaded
-from tests.api.conftest import b64, settings_for
+from tests.api.conftest import Running, b64, settings_for
 
 BODY = 64 * 1024
 IMAGE = 32 * 1024
@@ -190,3 +190,20 @@ def test_small_bodies_are_counted_as_well() -> None:
             pass
         with intake.hold("b", 1):
             pass
+
+
+def test_too_many_images_are_told_in_words(running: Running, cat_png: bytes) -> None:
+    files = [("images", ("i", cat_png)) for _ in range(21)]
+    answer = running.client.post("/v1/enroll", data={"subject": "ann"}, files=files)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert answer.json()["errors"] == [
+        {"field": "body.images", "message": "takes at most 20, and 21 were sent"},
+    ]
+
+
+@pytest.mark.parametrize("value", [{"b": 1}, ["b"], "x" * 1001])
+def test_a_wrong_fact_is_told_once_and_under_its_name(running: Running, cat_png: bytes, value: object) -> None:
+    body = {"subject": "ann", "images": [b64(cat_png)], "metadata": {"badge": value}}
+    (fault,) = running.client.post("/v1/enroll", json=body).json()["errors"]
+    assert fault["field"] == "body.metadata.badge"
+    assert fault["message"] == "must be a text of at most 1,000 characters, a number, true, false or null"

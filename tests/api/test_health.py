@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import logs
 from service.face.errors import InferenceFailed
+from service.settings import Settings
 from tests.api.conftest import Running, settings_for
 
 
@@ -134,9 +138,16 @@ def test_scrapers_may_ask_for_openmetrics(running: Running) -> None:
 @pytest.fixture
 def written(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     """What is logged, in the format asked for."""
+    with written_as(settings_for(tmp_path, (), log_format=request.param)) as text:
+        yield text
+
+
+@contextmanager
+def written_as(settings: Settings) -> Iterator[io.StringIO]:
+    """What is logged with these settings."""
     root = logging.getLogger()
     kept = root.handlers[:], root.level
-    logs.configure(settings_for(tmp_path, (), log_format=request.param))
+    logs.configure(settings)
     text = io.StringIO()
     handler = root.handlers[-1]
     assert isinstance(handler, logging.StreamHandler)
@@ -154,6 +165,37 @@ def test_log_lines_are_json_with_the_request_id(running: Running, written: io.St
     assert (line["route"], line["status"], line["code"]) == ("/v1/models", 422, "request_invalid")
     assert line["principal"].startswith("key:")
     assert line["milliseconds"] > 0
+
+
+@pytest.mark.parametrize("written", ["json"], indirect=True)
+def test_times_are_iso_with_a_zone_and_names_do_not_mislead(written: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
+    (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert datetime.fromisoformat(line["time"]).tzinfo is not None
+    assert line["logger"] == "uvicorn"
+    assert "color_message" not in line
+
+
+@pytest.mark.parametrize("written", ["text"], indirect=True)
+def test_a_text_line_says_why_how_long_and_by_which_key(running: Running, written: io.StringIO) -> None:
+    key_id = running.key.split("_")[1]
+    running.client.get("/v1/models?x=1")
+    running.client.get("/v1/models", headers={"Authorization": f"Bearer facet_{key_id}_{'0' * 48}"})
+    running.client.get("/v1/models", headers={"Authorization": "Bearer facet_0123456789_" + "0" * 48})
+    first, wrong, unknown = [line for line in written.getvalue().splitlines() if "facet.access" in line]
+    assert re.search(rf"GET /v1/models 422 request_invalid \d+\.\d ms key {key_id}$", first)
+    assert re.search(rf"GET /v1/models 401 key_invalid \d+\.\d ms key {key_id}$", wrong), "whose secret is guessed"
+    assert re.search(r"GET /v1/models 401 key_invalid \d+\.\d ms key 0123456789$", unknown)
+    assert datetime.fromisoformat(first.split()[0]).tzinfo is not None
+
+
+@pytest.mark.parametrize("clients", [True, False])
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_addresses_of_clients_are_logged_where_they_are_asked_for(tmp_path: Path, kind: str, clients: bool) -> None:
+    with written_as(settings_for(tmp_path, (), log_format=kind, log_clients=clients)) as text:
+        extra = {"milliseconds": 1.0, "client": "192.0.2.7", "principal": "address:192.0.2.7", "key": "", "code": ""}
+        logging.getLogger("facet.access").info("GET /v1/models 200", extra=extra)
+    assert ("192.0.2.7" in text.getvalue()) == clients
 
 
 @pytest.mark.parametrize("written", ["text", "json"], indirect=True)

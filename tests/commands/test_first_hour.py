@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,13 +33,15 @@ print("loaded:", *sorted(sys.modules))
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A gallery with a collection, named by the environment."""
     monkeypatch.chdir(tmp_path)
+    before = os.umask(0o022)
     monkeypatch.setenv("FACET_DATA", str(tmp_path / "data"))
     with closing(open_embedded(tmp_path / "data")) as gallery:
         gallery.create_collection("staff")
-    return tmp_path / "data"
+    yield tmp_path / "data"
+    os.umask(before)
 
 
 def facet(*words: str | Path) -> Result:
@@ -248,3 +253,10 @@ def test_a_start_that_fails_makes_nothing_and_promises_nothing(
     assert "Traceback" not in ended.stderr
     assert ended.stdout == "", "neither an address nor a key"
     assert not data.exists()
+
+
+def test_what_is_written_is_for_its_user_alone(data: Path) -> None:
+    assert facet("gallery", "export", "all.facet").exit_code == 0
+    there = [data, *data.iterdir(), data.parent / "all.facet"]
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in there if path.name != "gallery.lock"}
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}

@@ -25,6 +25,7 @@ def prepare_set(
     name: Annotated[str, typer.Argument(help="Name of the set.")],
     data: Data = DATA,
     models: Models = MODELS,
+    runs: Runs = RUNS,
     aligned: Annotated[bool, typer.Option(help="The pictures are aligned crops, 128x128 or 112x112.")] = False,
     detector: Annotated[str | None, typer.Option(help="Detector; default: the bundled one.")] = None,
     centre: Annotated[bool, typer.Option(help="Take the face nearest to the centre, not the largest.")] = False,
@@ -36,7 +37,7 @@ def prepare_set(
     workers: int = 2,
 ) -> None:
     """Cut canonical crops from pictures with the served detector; report what was dropped and why."""
-    roots = Roots(data, models, RUNS)
+    roots = Roots(data, models, runs)
     finder = open_detector(detector, roots) if landmarks or not aligned else None
     how = Preparation(
         aligned, "centre" if centre else "largest", smallest, landmarks, most, validation, test, workers=workers

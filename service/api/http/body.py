@@ -33,6 +33,13 @@ KIB = 1024
 MAX_FIELD_BYTES = 64 * KIB  # of a form's text part
 MAX_BODIES = 512  # held at once: a small one counts as that share of the memory set aside
 MAX_FAULTS = 50  # told of one request
+WORDS = {
+    "too_long": "takes at most {max_length}, and {actual_length} were sent",
+    "too_short": "takes at least {min_length}, and {actual_length} were sent",
+    "string_too_short": "must have at least {min_length} character",
+    "string_too_long": "must have at most {max_length} characters",
+}
+"""Faults that pydantic tells of tuples and strings, in a caller's words."""
 
 # Reading JSON holds the interpreter, and with it every other request, for a time that grows with what is in it.
 # A string takes little; a value, a wrong one above all, much more.
@@ -155,14 +162,19 @@ async def read_body(request: HttpRequest, schema: type[M], limits: BodyLimits, f
 
 def faults_of(error: ValidationError, where: str) -> list[Fault]:
     """Pydantic's findings without the values that were sent, which may be images or names."""
-    return _faults(error.errors(include_url=False, include_context=False, include_input=False), where)
+    return _faults(error.errors(include_url=False, include_input=False), where)
 
 
 def _faults(errors: Sequence[Any], where: str) -> list[Fault]:
-    return [
-        Fault(".".join([where, *map(str, found["loc"])])[:200], found["msg"].removeprefix("Value error, "))
-        for found in errors[:MAX_FAULTS]
-    ]
+    return [Fault(".".join([where, *map(str, found["loc"])])[:200], _words(found)) for found in errors[:MAX_FAULTS]]
+
+
+def _words(found: Any) -> str:
+    """Say what is wrong with a field, without the value that was sent."""
+    words = WORDS.get(found["type"])
+    if words is None:
+        return str(found["msg"]).removeprefix("Value error, ")
+    return words.format(**found["ctx"])
 
 
 def _parse(schema: type[M], text: bytes) -> M:
@@ -205,7 +217,7 @@ def _checked(parse: Callable[[], M]) -> M:
     try:
         return parse()
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = error.errors(include_url=False, include_input=False)
         if errors[0]["type"] == "json_invalid":
             raise BodyMalformed(f"the body is not JSON: {errors[0]['msg']}") from None
         raise RequestInvalid(_faults(errors, "body")) from None

@@ -108,6 +108,8 @@ class Edge:
                 "status": status,
                 "milliseconds": round(seconds * 1000, 1),
                 "principal": trace.principal,
+                "key": trace.key,
+                "client": (scope.get("client") or ("",))[0],
                 "model": trace.model,
                 "code": trace.code,
             },

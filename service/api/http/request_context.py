@@ -21,6 +21,8 @@ class Trace:
 
     request_id: str
     principal: str = ""
+    key: str = ""
+    """The id of the key that was sent, also where it was refused."""
     model: str = ""
     collection: str | None = None
     """Of a request that decides or enrols: its collection, '' for two images. None of any other."""

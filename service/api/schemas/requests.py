@@ -6,7 +6,17 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import from_json
 
 from service.api.http import body
@@ -41,7 +51,17 @@ def _json_in_form(value: object, info: ValidationInfo) -> object:
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 NameText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\]+$")]
 Name = Annotated[NameText, AfterValidator(_addressable)]
-Scalar = Annotated[Text, Field(max_length=1000)] | bool | int | float | None
+
+
+def _one_fault(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """Say once what a fact may be, and not once for each type that it is not."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("must be a text of at most 1,000 characters, a number, true, false or null") from None
+
+
+Scalar = Annotated[Annotated[Text, Field(max_length=1000)] | bool | int | float | None, WrapValidator(_one_fault)]
 Metadata = Annotated[
     dict[Annotated[Text, Field(min_length=1, max_length=100)], Scalar],
     Field(max_length=MAX_FACTS),

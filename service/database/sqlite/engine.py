@@ -16,6 +16,8 @@ from service.database.upgrades import upgrade
 
 FILE = "gallery.sqlite3"
 LOCK = "gallery.lock"
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+"""Templates are biometric data: what is made here is for this user alone."""
 
 
 def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
@@ -29,7 +31,8 @@ def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
         StorageUnavailable: The database cannot be opened or is damaged.
     """
     with storage_errors():
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        (directory / FILE).touch(mode=PRIVATE_FILE)  # its log takes the mode after it
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(directory / FILE)),
             connect_args={"timeout": busy_seconds, "check_same_thread": False, "cached_statements": 256},
@@ -90,7 +93,7 @@ class DirectoryLock:
             StorageUnavailable: The database cannot be opened or is damaged.
         """
         with storage_errors():
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
             self._file = (directory / LOCK).open("a+", encoding="ascii")
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,65 @@
+"""The command `facet-train`, as a person types it who has the service alone, or makes a mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT
+from training.cli import COMMANDS, app
+
+SERVICE_ALONE = """
+import sys
+for name in ("torch", "lightning", "yaml", "tqdm"):
+    sys.modules[name] = None  # as in a venv that `make serve` made
+from training.cli import app
+app(sys.argv[1:])
+"""
+
+
+def without_extras(*words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-c", SERVICE_ALONE, *words]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_needs_none_of_the_extras() -> None:
+    helped = without_extras("-h")
+    assert helped.returncode == 0, helped.stderr
+    assert all(name in helped.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "prepare", "papers-table"])
+def test_a_missing_package_is_told_with_what_installs_it(command: str) -> None:
+    ended = without_extras(command, "x")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "pip install -e '.[train]'" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_found_and_has_help(name: str) -> None:
+    helped = CliRunner().invoke(app, [name, "-h"])
+    assert helped.exit_code == 0, helped.output
+    assert "Usage" in helped.output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["fit", "/nope.yaml"], ["export", "nope", "nowhere"], ["targets", "/nope.yaml"], ["papers-table", "/nope.json"]],
+    ids=" ".join,
+)
+def test_a_mistake_ends_with_a_line_of_words(line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, line)
+    assert ended.exit_code in (1, 2), ended.output
+    assert isinstance(ended.exception, SystemExit)
+
+
+def test_preparing_takes_the_three_folders() -> None:
+    helped = CliRunner().invoke(app, ["prepare", "-h"]).output
+    assert all(option in helped for option in ("--data", "--models", "--runs"))
