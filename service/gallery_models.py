@@ -25,8 +25,8 @@ from service.face.normalisation import Offsets
 from service.gallery.errors import TemplateMissing
 from service.gallery.gallery import Gallery
 from service.gallery.records import Hit
-from service.gallery.scoring import Scoring
 from service.index.base import Vector
+from service.index.scoring import Scoring
 from service.models import Models
 
 FRESH_SECONDS = 1.0

@@ -13,7 +13,7 @@ from service.database.encryption import Keyring, crop_place
 from service.database.errors import StorageBusy
 from service.database.schema import collections, crops, faces, new_id, now, subjects
 from service.database.transaction import Transaction, is_taken, serialise
-from service.gallery import kept_outcomes, normalised, queries
+from service.gallery import kept_outcomes, queries
 from service.gallery.changes import check_name
 from service.gallery.errors import (
     CollectionNotFound,
@@ -32,11 +32,11 @@ from service.gallery.records import (
     NewFace,
     Subject,
 )
-from service.gallery.scoring import Scoring
-from service.index import vectors
+from service.index import normalised, vectors
 from service.index.base import CandidateList, Matrix, Place, Vector, VectorIndex, distinct
 from service.index.changes import Added, IndexChange
 from service.index.errors import VectorInvalid
+from service.index.scoring import Scoring
 from service.measures.matching import matches
 
 DUPLICATES_SHOWN = 5

@@ -19,7 +19,7 @@ from service.database.paging import Page
 from service.database.schema import collections, crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.transaction import Transaction
-from service.gallery import changes, kept_outcomes, normalised, queries, template_coverage
+from service.gallery import changes, kept_outcomes, queries, template_coverage
 from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
@@ -35,11 +35,11 @@ from service.gallery.records import (
     Size,
     Subject,
 )
-from service.gallery.scoring import Scoring
 from service.gallery.verification import Report, verify
-from service.index import vectors
+from service.index import normalised, vectors
 from service.index.base import CandidateList, Compactable, Vector, VectorIndex
 from service.index.changes import IndexChange
+from service.index.scoring import Scoring
 
 T = TypeVar("T")
 KEEP_REPLY = timedelta(hours=24)

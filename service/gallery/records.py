@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.gallery.scoring import Scoring
 from service.index.base import Matrix
+from service.index.scoring import Scoring
 
 Vector = NDArray[np.float32]
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from service.gallery.embedded import open_embedded
 from service.gallery.errors import DuplicateSubject
 from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
-from service.gallery.scoring import Scoring
 from service.index.base import Matrix
+from service.index.scoring import Scoring
 from tests.gallery.vectors import people, unit
 
 A = "a" * 64

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from service.database.encryption import Keyring
 from service.database.schema import faces, templates
-from service.gallery.scoring import Scoring
 from service.index import vectors
 from service.index.base import CandidateList, Matrix, Place, Rows, VectorIndex, distinct
+from service.index.scoring import Scoring
 
 DEPTH, DEEPEST = 32, 2048  # subjects that are looked at first, and at most
 AT_ONCE = 500  # subjects a statement
