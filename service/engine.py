@@ -50,6 +50,8 @@ from service.models import Models
 from service.pipeline import FaceFound, Perception, Scene
 from service.timing import Stages
 
+SPARE = 3  # subjects looked at beyond those that are shown: whose photographs are fewer may come before them
+
 FaceChoice = Literal["prominent", "single"]
 QualityChoice = Literal["enforce", "report"]
 
@@ -117,6 +119,8 @@ class Identification:
     """Whether all were asked for, and there were too many."""
     threshold: Threshold
     comparisons: int
+    people: int
+    """Subjects behind those templates: the rate counts people, whatever the number of their photographs."""
     model: Embedder
     point: OperatingPoint
     """What the caller wanted it decided at."""
@@ -309,8 +313,8 @@ class Engine:
             ImageError, FaceError, ModelError, GalleryError.
         """
         reach = self.references.of(embedder, collection)
-        comparisons = reach.comparisons()
-        threshold = threshold_for(point, reach.thresholds, self.limits.default_fmr, comparisons)
+        comparisons, people = reach.comparisons(), max(1, reach.people)
+        threshold = threshold_for(point, reach.thresholds, self.limits.default_fmr, people)
         if faces == "all":
             scene = self._look_thoroughly(image, stages)
             probes = list(scene.faces)
@@ -322,7 +326,7 @@ class Engine:
         if probes and not any(_is_recognisable(face) for face in probes):
             threshold = threshold.outside()
         with stages.stage("search"):
-            ranked = reach.search(made.vectors, max(2, top_k), threshold.value) if probes else []
+            ranked = self.search(reach, made.vectors, max(2, top_k), point, threshold) if probes else []
         decisions = []
         for face, hits in zip(probes, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)
@@ -334,12 +338,36 @@ class Engine:
             truncated=faces == "all" and scene.total > len(probes),
             threshold=threshold,
             comparisons=comparisons,
+            people=people,
             model=embedder,
             point=point,
             depth=top_k,
             reach=reach,
             seconds=stages.seconds,
         )
+
+    def search(
+        self, reach: Reach, vectors: NDArray[np.float32], k: int, point: OperatingPoint, threshold: Threshold
+    ) -> list[list[Hit]]:
+        """For each of (N, D) probes the k best subjects, by scores of which the same threshold holds for everybody.
+
+        A subject of several photographs is chosen by the best of them: its score is lowered by what that choice is
+        worth, so that each of its photographs is decided at its share of one person's rate. A given threshold is taken
+        at its word.
+
+        Raises:
+            GalleryError.
+        """
+        ranked = reach.search(vectors, k + SPARE, threshold.value)
+        if point.threshold is None:
+            people = max(1, reach.people)
+
+            def cost(pictures: int) -> float:
+                alone = threshold_for(point, reach.thresholds, self.limits.default_fmr, people * pictures)
+                return max(0.0, alone.value - threshold.value)
+
+            ranked = reach.weigh(ranked, cost)
+        return [hits[:k] for hits in ranked]
 
     def enroll(
         self,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ class Reach:
     """What is added to the scores of the probe's model; None where its scores are cosines."""
     offsets: Mapping[str, Offsets]
     """The same for the models compared, by digest."""
+    people: int
+    """Subjects that a search is compared with; 1 for a subject's own reach."""
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -71,6 +73,24 @@ class Reach:
             CollectionNotFound, SubjectNotFound.
         """
         return max(1, self.gallery.pictures(self.collection, self.subject or "", self.digests))
+
+    def weigh(self, ranked: Sequence[Sequence[Hit]], cost: Callable[[int], float]) -> list[list[Hit]]:
+        """The same hits, best first again, each lowered by what a choice among its subject's photographs is worth.
+
+        `cost` says what k different photographs are worth, 0 for one.
+
+        Raises:
+            GalleryError.
+        """
+        ids = sorted({hit.subject_id for hits in ranked for hit in hits})
+        if not ids:
+            return [list(hits) for hits in ranked]
+        pictures = self.gallery.pictures_of(self.collection, ids, self.digests)
+        lowered = [
+            [replace(hit, score=hit.score - cost(max(1, pictures.get(hit.subject_id, 1)))) for hit in hits]
+            for hits in ranked
+        ]
+        return [sorted(hits, key=lambda hit: hit.score, reverse=True) for hits in lowered]
 
     def search(self, probes: NDArray[np.float32], k: int, least: float = -math.inf) -> list[list[Hit]]:
         """For each of (N, D) unit probes the k best subjects, each once, best first.
@@ -187,6 +207,7 @@ class References:
             unreachable=missing,
             own=self._models.offsets(embedder.digest),
             offsets=offsets,
+            people=1 if subject is not None else self._gallery.people(collection, chosen),
         )
 
     def _refusal(

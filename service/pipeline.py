@@ -108,8 +108,7 @@ class Perception:
     def _count_rivals(self, found: list[Detection]) -> int:
         """Faces beside the first that are neither passers-by nor doubtful."""
         return sum(
-            face.area >= RIVAL_SHARE * found[0].area and face.score >= self.quality.min_detection_score
-            for face in found[1:]
+            face.area >= RIVAL_SHARE * found[0].area and not self.quality.is_doubtful(face) for face in found[1:]
         )
 
 

@@ -57,6 +57,10 @@ class QualityLimits:
     max_cut: float = 0.25
     min_detection_score: float = 0.85
 
+    def is_doubtful(self, face: Detection) -> bool:
+        """Whether what was found may be no face."""
+        return face.score < self.min_detection_score
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
@@ -118,7 +122,7 @@ def assess(
         (Reason.LOW_CONTRAST, contrast < limits.min_contrast),
         (Reason.TURNED_AWAY, turn > limits.max_turn),
         (Reason.CUT_BY_BORDER, cut > limits.max_cut),
-        (Reason.DOUBTFUL, face.score < limits.min_detection_score),
+        (Reason.DOUBTFUL, limits.is_doubtful(face)),
     )
     reasons = tuple(reason for reason, bad in failed if bad)
     return Quality(original_distance, sharpness, brightness, contrast, turn, cut, reasons)

@@ -371,6 +371,24 @@ class Gallery:
 
         return self._read(read)
 
+    def people(self, collection: str, digests: Sequence[str]) -> int:
+        """Count the subjects with templates of these models. Reads every template of theirs.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        return self._read(partial(template_coverage.people, collection=collection, digests=digests))
+
+    def pictures_of(self, collection: str, subject_ids: Sequence[str], digests: Sequence[str]) -> dict[str, int]:
+        """Count, by the id of each subject, the different photographs of which it has templates of these models.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        return self._read(
+            partial(template_coverage.pictures_of, collection=collection, subject_ids=subject_ids, digests=digests)
+        )
+
     def pictures(self, collection: str, subject: str, digests: Sequence[str]) -> int:
         """Count the different photographs of which a subject has templates of these models.
 

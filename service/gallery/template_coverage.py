@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from service.database.schema import collections, crops, faces, models, templates
+from service.database.schema import collections, crops, faces, models, subjects, templates
 from service.gallery import queries
 
 
@@ -128,6 +128,41 @@ def _held(connection: sa.Connection, digests: Sequence[str]) -> sa.ColumnElement
 
 def _of_subject(row: int) -> sa.ColumnElement[bool]:
     return faces.c.subject_row == row
+
+
+def people(connection: sa.Connection, collection: str, digests: Sequence[str]) -> int:
+    """Count the subjects of a collection with templates of these models.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    row = queries.collection_row(connection, collection)
+    query = (
+        sa.select(sa.func.count(sa.distinct(templates.c.subject_row)))
+        .join(models, templates.c.model_row == models.c.row)
+        .where(templates.c.collection_row == row, models.c.digest.in_(digests))
+    )
+    return int(connection.scalar(query) or 0)
+
+
+def pictures_of(
+    connection: sa.Connection, collection: str, subject_ids: Sequence[str], digests: Sequence[str]
+) -> dict[str, int]:
+    """Count, by the id of each subject, the different photographs of which it has templates of these models.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    row = queries.collection_row(connection, collection)
+    query = (
+        sa.select(subjects.c.id, sa.func.count(sa.distinct(faces.c.source_sha256)))
+        .join(faces, faces.c.subject_row == subjects.c.row)
+        .join(templates, templates.c.face_row == faces.c.row)
+        .join(models, templates.c.model_row == models.c.row)
+        .where(subjects.c.collection_row == row, subjects.c.id.in_(subject_ids), models.c.digest.in_(digests))
+        .group_by(subjects.c.id)
+    )
+    return {entry[0]: int(entry[1]) for entry in connection.execute(query)}
 
 
 def pictures(connection: sa.Connection, collection: str, subject: str, digests: Sequence[str]) -> int:

@@ -69,7 +69,7 @@ def sample_identification(request_id: str, result: Identification) -> SampledDec
             model=result.model.digest,
             score=each.candidates[0].score if each.candidates else None,
             threshold=result.threshold.value,
-            fmr=expected_fpir(result.threshold, result.comparisons),
+            fmr=expected_fpir(result.threshold, result.people),
             decision=each.outcome,
             subjects=tuple(hit.subject_id for hit in each.candidates),
             seconds=seconds / len(result.faces),

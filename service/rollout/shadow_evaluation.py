@@ -64,11 +64,11 @@ class ShadowEvaluation:
         self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]
     ) -> tuple[ModelDecision, ...]:
         reach = self._engine.references.of(model, sampled.collection or "")
-        comparisons = reach.comparisons()
-        threshold = self._threshold(sampled, reach.thresholds, comparisons)
+        people = max(1, reach.people)
+        threshold = self._threshold(sampled, reach.thresholds, people)
         probes, seconds = _embed(model, sampled.crops, wait)
         begun = time.perf_counter()
-        ranked = reach.search(probes, max(2, sampled.depth), threshold.value)
+        ranked = self._engine.search(reach, probes, max(2, sampled.depth), sampled.point, threshold)
         seconds = (seconds + time.perf_counter() - begun) / len(ranked)
         margin = self._engine.limits.ambiguous_margin
         return tuple(
@@ -76,7 +76,7 @@ class ShadowEvaluation:
                 model=model.digest,
                 score=hits[0].score if hits else None,
                 threshold=threshold.value,
-                fmr=expected_fpir(threshold, comparisons),
+                fmr=expected_fpir(threshold, people),
                 decision=decide_open_set(hits, threshold, margin)[0],
                 subjects=tuple(hit.subject_id for hit in hits[: sampled.depth]),
                 seconds=seconds,

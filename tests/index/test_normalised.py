@@ -113,3 +113,11 @@ def test_duplicates_are_looked_for_by_the_normalised_score(tmp_path: Path) -> No
     with pytest.raises(DuplicateSubject):
         enroll("three", near[1], replace(normalised, threshold=float(1 + 2 * offsets(near[1:])[0]) - 0.01))
     made.close()
+
+
+def test_people_are_counted_and_not_their_photographs(gallery: Gallery) -> None:
+    assert gallery.people("main", [A]) == PEOPLE
+    assert gallery.count("main", A) == PEOPLE * EACH
+    assert gallery.people("main", ["b" * 64]) == 0
+    ids = [gallery.subject("main", name).id for name in ("p0", "p7")]
+    assert gallery.pictures_of("main", ids, [A]) == dict.fromkeys(ids, EACH)

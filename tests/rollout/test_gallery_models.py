@@ -120,3 +120,34 @@ def test_a_damaged_pair_file_refuses_to_load(tmp_path: Path) -> None:
     (tmp_path / PAIRS).write_text('[{"reference": "short"}]')
     with pytest.raises(ModelInvalid, match=r"pairs\.json"):
         read_pairs(tmp_path)
+
+
+def test_an_identification_counts_people_and_a_claim_shares_its_rate_among_photographs(
+    start: Start, portrait: bytes, dim_portrait: bytes, other_portrait: bytes
+) -> None:
+    client = start("teacher")
+    enrol(client, "person-1", portrait)
+    enrol(client, "person-2", other_portrait)
+    table = ThresholdTable(TEACHER_ROWS)
+    alone = identify(start("teacher"), portrait, fmr="0.01")
+    client = start("teacher")
+    for image in (portrait, portrait, dim_portrait):  # two copies, and another photograph
+        enrol(client, "person-1", image)
+    client = start("teacher")
+    found = identify(client, portrait, fmr="0.01")
+    assert (alone["people"], alone["comparisons"]) == (2, 2)
+    assert (found["people"], found["comparisons"]) == (2, 5)
+    assert found["threshold"] == alone["threshold"] == table.for_gallery(0.01, 2).value
+    assert found["fpir"] == pytest.approx(0.01)
+    # Two different photographs: the best of them has to reach the threshold of two.
+    worth = table.for_gallery(0.01, 4).value - table.for_gallery(0.01, 2).value
+    scores = [answer["faces"][0]["candidates"][0]["score"] for answer in (alone, found)]
+    assert scores[1] == pytest.approx(scores[0] - worth, abs=2e-3)
+
+    files = {"probe": ("p.jpg", portrait, "image/jpeg")}
+    claims = [
+        client.post("/v1/verify", data={"subject": name, "fmr": "0.01"}, files=files).json()
+        for name in ("person-1", "person-2")
+    ]
+    assert [claim["pictures"] for claim in claims] == [2, 1]
+    assert [claim["threshold"] for claim in claims] == [table.for_gallery(0.01, 2).value, table.at(0.01).value]

@@ -129,6 +129,10 @@ class Identification(Decided):
 
     collection: str
     comparisons: int = Field(description="Templates searched.")
+    people: int = Field(
+        description="Subjects behind those templates. The threshold follows their number; that of photographs counts "
+        "for a candidate who has several alone, whose score is lowered by what the choice among them is worth."
+    )
     fpir: float | None = Field(
         description="Rate at which a stranger matches anybody among that many at this threshold; null when unknown."
     )
@@ -145,7 +149,8 @@ class Identification(Decided):
         return cls(
             collection=result.collection,
             comparisons=result.comparisons,
-            fpir=expected_fpir(result.threshold, result.comparisons),
+            people=result.people,
+            fpir=expected_fpir(result.threshold, result.people),
             unreachable=result.reach.unreachable,
             faces=[IdentifiedFace.of(face) for face in result.faces],
             faces_total=result.faces_total,
