@@ -313,7 +313,8 @@ class Engine:
             ImageError, FaceError, ModelError, GalleryError.
         """
         reach = self.references.of(embedder, collection)
-        comparisons, people = reach.comparisons(), max(1, reach.people)
+        comparisons = reach.comparisons()
+        people = reach.people(comparisons)
         threshold = threshold_for(point, reach.thresholds, self.limits.default_fmr, people)
         if faces == "all":
             scene = self._look_thoroughly(image, stages)
@@ -326,7 +327,7 @@ class Engine:
         if probes and not any(_is_recognisable(face) for face in probes):
             threshold = threshold.outside()
         with stages.stage("search"):
-            ranked = self.search(reach, made.vectors, max(2, top_k), point, threshold) if probes else []
+            ranked = self.search(reach, made.vectors, max(2, top_k), people, point, threshold) if probes else []
         decisions = []
         for face, hits in zip(probes, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)
@@ -347,9 +348,15 @@ class Engine:
         )
 
     def search(
-        self, reach: Reach, vectors: NDArray[np.float32], k: int, point: OperatingPoint, threshold: Threshold
+        self,
+        reach: Reach,
+        vectors: NDArray[np.float32],
+        k: int,
+        people: int,
+        point: OperatingPoint,
+        threshold: Threshold,
     ) -> list[list[Hit]]:
-        """For each of (N, D) probes the k best subjects, by scores of which the same threshold holds for everybody.
+        """For each of (N, D) probes the k best of `people`, by scores of which the same threshold holds for everybody.
 
         A subject of several photographs is chosen by the best of them: its score is lowered by what that choice is
         worth, so that each of its photographs is decided at its share of one person's rate. A given threshold is taken
@@ -360,7 +367,6 @@ class Engine:
         """
         ranked = reach.search(vectors, k + SPARE, threshold.value)
         if point.threshold is None:
-            people = max(1, reach.people)
 
             def cost(pictures: int) -> float:
                 alone = threshold_for(point, reach.thresholds, self.limits.default_fmr, people * pictures)

@@ -31,6 +31,36 @@ from service.models import Models
 
 FRESH_SECONDS = 1.0
 MOST_SHARE = 0.01  # of one thread's time that looking up what a collection holds may take
+LARGE = 10_000  # templates, of which counting the subjects takes milliseconds
+
+
+class Headcount:
+    """How many subjects are behind the templates of a collection.
+
+    They are counted again when the number of templates changes; a large collection not before a hundred times as long
+    has passed as the counting took.
+    """
+
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._kept: dict[tuple[str, tuple[str, ...]], tuple[int, float, int]] = {}
+
+    def of(self, collection: str, digests: tuple[str, ...], comparisons: int) -> int:
+        """Subjects with templates of these models, which are `comparisons` at this moment.
+
+        Raises:
+            CollectionNotFound.
+        """
+        place = (collection, digests)
+        counted, until, people = self._kept.get(place, (-1, 0.0, 0))
+        begun = time.monotonic()
+        if counted == comparisons or begun < until:
+            return people
+        people = self._gallery.people(collection, digests)
+        ended = time.monotonic()
+        wait = (ended - begun) / MOST_SHARE if comparisons > LARGE else 0.0
+        self._kept[place] = (comparisons, ended + wait, people)
+        return people
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +80,7 @@ class Reach:
     """What is added to the scores of the probe's model; None where its scores are cosines."""
     offsets: Mapping[str, Offsets]
     """The same for the models compared, by digest."""
-    people: int
-    """Subjects that a search is compared with; 1 for a subject's own reach."""
+    headcount: Headcount
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -73,6 +102,14 @@ class Reach:
             CollectionNotFound, SubjectNotFound.
         """
         return max(1, self.gallery.pictures(self.collection, self.subject or "", self.digests))
+
+    def people(self, comparisons: int) -> int:
+        """Subjects behind so many templates, at least one.
+
+        Raises:
+            CollectionNotFound.
+        """
+        return max(1, self.headcount.of(self.collection, self.digests, comparisons))
 
     def weigh(self, ranked: Sequence[Sequence[Hit]], cost: Callable[[int], float]) -> list[list[Hit]]:
         """The same hits, best first again, each lowered by what a choice among its subject's photographs is worth.
@@ -152,6 +189,7 @@ class References:
         self._models = models
         self._gallery = gallery
         self._kept: dict[tuple[str, str], tuple[float, Reach]] = {}
+        self._headcount = Headcount(gallery)
         self._lock = threading.Lock()
 
     def of(self, embedder: Embedder, collection: str, subject: str | None = None) -> Reach:
@@ -207,7 +245,7 @@ class References:
             unreachable=missing,
             own=self._models.offsets(embedder.digest),
             offsets=offsets,
-            people=1 if subject is not None else self._gallery.people(collection, chosen),
+            headcount=self._headcount,
         )
 
     def _refusal(

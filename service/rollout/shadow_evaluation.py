@@ -64,11 +64,11 @@ class ShadowEvaluation:
         self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]
     ) -> tuple[ModelDecision, ...]:
         reach = self._engine.references.of(model, sampled.collection or "")
-        people = max(1, reach.people)
+        people = reach.people(reach.comparisons())
         threshold = self._threshold(sampled, reach.thresholds, people)
         probes, seconds = _embed(model, sampled.crops, wait)
         begun = time.perf_counter()
-        ranked = self._engine.search(reach, probes, max(2, sampled.depth), sampled.point, threshold)
+        ranked = self._engine.search(reach, probes, max(2, sampled.depth), people, sampled.point, threshold)
         seconds = (seconds + time.perf_counter() - begun) / len(ranked)
         margin = self._engine.limits.ambiguous_margin
         return tuple(
