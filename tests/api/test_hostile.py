@@ -113,10 +113,8 @@ def test_ten_thousand_hostile_requests_stall_nobody_and_leave_nothing(
         after = state()
         assert "Traceback" not in server.printed, server.printed[-3000:]
     total = raw + formats + generated
-    print(
-        f"{total} hostile requests, {generated} of them generated; "
-        f"longest /livez {live.longest:.2f} s, {live.late:.2f} late"
-    )
+    print(f"{total} hostile requests, {generated} of them generated")
+    print(f"longest /livez {live.longest:.2f} s, where a pause came {live.late:.2f} s late")
     print(
         f"memory {before[0] >> 20} -> {after[0] >> 20} MiB, descriptors {before[1]} -> {after[1]}, threads {after[2]}"
     )

@@ -35,7 +35,9 @@ def server(models: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def weak(server: Server) -> str:
-    """A key that may hardly do anything: to read in a collection that does not exist."""
+    """A key that may hardly do anything: to read in a collection that nobody is in."""
+    with server.client() as client:
+        assert client.post("/v1/collections", json={"name": "nowhere"}).status_code == 201
     data = server.log.parent / "data"
     words = ["keys", "create", "weak", "--scope", "read", "--collection", "nowhere", "--data", str(data)]
     made = CliRunner().invoke(app, words)
