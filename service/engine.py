@@ -9,7 +9,8 @@ Synchronous and free of web and storage details; it runs on worker threads. The 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -262,12 +263,13 @@ class Engine:
         table = self.models.thresholds(embedder) if reach is None else reach.thresholds
         pictures = 1 if reach is None else reach.pictures()
         threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
-        scene = self._perception.look(probe, stages, Seek(faces), 1)
-        face = _choose(scene, faces, quality)
+        with _naming("probe"):
+            scene = self._perception.look(probe, stages, Seek(faces), 1)
+            face = _choose(scene, faces, quality)
         other: FaceFound | Hit
         if reach is not None:
             made = self._embed(embedder, [face], stages)
-            (face,) = _recognise(embedder, [face], made, quality)
+            (face,) = _recognise(embedder, [face], made, quality, ("probe",))
             with stages.stage("compare"):
                 other = reach.compare(made.vectors[0])
             score = other.score
@@ -275,9 +277,10 @@ class Engine:
                 threshold = threshold.outside()
         else:
             assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
-            other = _choose(self._perception.look(reference, stages, Seek(faces), 1), faces, quality)
+            with _naming("reference"):
+                other = _choose(self._perception.look(reference, stages, Seek(faces), 1), faces, quality)
             made = self._embed(embedder, [face, other], stages)
-            face, other = _recognise(embedder, [face, other], made, quality)
+            face, other = _recognise(embedder, [face, other], made, quality, ("probe", "reference"))
             score = normalised(made.vectors[0], made.vectors[1], made.offsets[0], made.offsets[1])
             if not (_is_recognisable(face) and _is_recognisable(other)):
                 threshold = threshold.outside()
@@ -486,12 +489,16 @@ def _repetition(enrolment: Enrolment) -> Repetition:
 
 
 def _recognise(
-    embedder: Embedder, faces: Sequence[FaceFound], made: Templates, quality: QualityChoice = "report"
+    embedder: Embedder,
+    faces: Sequence[FaceFound],
+    made: Templates,
+    quality: QualityChoice = "report",
+    images: Sequence[str | None] = (),
 ) -> list[FaceFound]:
     """The faces with the model's word on their templates, if it can tell.
 
     Raises:
-        FaceUnfit: one is unrecognisable, and that is enforced.
+        FaceUnfit: one is unrecognisable, and that is enforced; `images` has the names of their images.
     """
     if made.recognisability is None or embedder.cut is None:
         return list(faces)
@@ -499,13 +506,26 @@ def _recognise(
         replace(face, quality=face.quality.recognised(float(value), embedder.cut))
         for face, value in zip(faces, made.recognisability, strict=True)
     ]
-    if quality == "enforce" and not all(_is_recognisable(face) for face in judged):
-        raise FaceUnfit("the face is unrecognisable", [str(Reason.UNRECOGNISABLE)])
+    for face, image in zip(judged, images or [None] * len(judged), strict=True):
+        if quality == "enforce" and not _is_recognisable(face):
+            error = FaceUnfit("the face is unrecognisable", [str(Reason.UNRECOGNISABLE)])
+            error.image = image
+            raise error
     return judged
 
 
 def _is_recognisable(face: FaceFound) -> bool:
     return Reason.UNRECOGNISABLE not in face.quality.reasons
+
+
+@contextmanager
+def _naming(image: str) -> Iterator[None]:
+    """Say in an error which image of the request it is about."""
+    try:
+        yield
+    except (ImageError, FaceError) as error:
+        error.image = image
+        raise
 
 
 def _choose(scene: Scene, faces: FaceChoice, quality: QualityChoice) -> FaceFound:

@@ -16,6 +16,7 @@ from service.commands.listing import JsonOption, print_list
 from service.commands.settings import DataOption, settings_of_store
 from service.database.schema import collections as collections_table
 from service.database.transaction import storage_errors
+from service.gallery.names import canonical_name
 from service.keys import Key, Keys, Scope
 
 app = command_group("Make, list and revoke keys; a running service follows at once.")
@@ -32,10 +33,11 @@ def create(
     data: DataOption = None,
 ) -> None:
     """Make a key and print it, this once; only its hash is kept."""
+    collection = [canonical_name(each) for each in collection or []]
     if not name.strip():
         raise typer.BadParameter("a key needs a name that says what it is for")
     with connected(settings_of_store(data)) as engine:
-        _require_collections(engine, collection or [])
+        _require_collections(engine, collection)
         lifetime = None if days is None else timedelta(days=days)
         key, text = Keys(engine).create(name.strip(), scope, collection or None, lifetime)
     typer.echo(text)

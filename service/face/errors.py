@@ -17,9 +17,10 @@ from service.errors import FacetError
 
 
 class ImageError(FacetError):
-    """These bytes cannot become a photograph."""
+    """These bytes cannot become a photograph. `image` names it where a request has several: `probe`, `reference`."""
 
     code = "image_invalid"
+    image: str | None = None
 
 
 class ImageTooLarge(ImageError):
@@ -39,9 +40,10 @@ class ImageCorrupt(ImageError):
 
 
 class FaceError(FacetError):
-    """The photograph is readable, its faces are not what was asked for."""
+    """The photograph is readable, its faces are not what was asked for. `image` names it, as of an `ImageError`."""
 
     code = "face_error"
+    image: str | None = None
 
 
 class NoFace(FaceError):

@@ -13,19 +13,21 @@ from service.database.timeouts import without_timeouts
 from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
+from service.gallery.names import canonical_name, is_name
 from service.gallery.records import Collection, Receipt, Subject
 from service.index.changes import Dropped, IndexChange, Removed
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name`, if a collection or subject may have it.
+    """Return `name` in its canonical spelling, if a collection or subject may have it.
 
     Raises:
         NameInvalid: Empty, longer than 255, with control characters or space at an end.
     """
-    if not 0 < len(name) <= 255 or name != name.strip() or not name.isprintable():
+    canonical = canonical_name(name)
+    if not is_name(canonical):
         raise NameInvalid(kind)
-    return name
+    return canonical
 
 
 def create_collection(

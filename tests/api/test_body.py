@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api.http.body import Intake
+from service.api.http.body import Intake, decode_base64
 from service.app import create_app
 from service.executor import Overloaded
 from tests.api.conftest import Running, b64, settings_for
@@ -207,3 +208,31 @@ def test_a_wrong_fact_is_told_once_and_under_its_name(running: Running, cat_png:
     (fault,) = running.client.post("/v1/enroll", json=body).json()["errors"]
     assert fault["field"] == "body.metadata.badge"
     assert fault["message"] == "must be a text of at most 1,000 characters, a number, true, false or null"
+
+
+SPELLINGS = {
+    "plain": lambda text: text,
+    "a data: address": lambda text: f"data:image/jpeg;base64,{text}",
+    "lines": lambda text: "\n".join(text[start : start + 76] for start in range(0, len(text), 76)) + "\n",
+    "lines of Windows": lambda text: "\r\n".join(text[start : start + 76] for start in range(0, len(text), 76)),
+    "for addresses": lambda text: text.replace("+", "-").replace("/", "_"),
+    "without padding": lambda text: text.rstrip("="),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_base64_is_taken_as_people_have_it(spelling: str, cut: int) -> None:
+    data = bytes(range(256)) * 3000
+    data = data[: len(data) - cut]
+    assert decode_base64(SPELLINGS[spelling](base64.b64encode(data).decode())) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.org/i.jpg", "/tmp/i.jpg", "YWJj=", "YWJjZA=", "Y", "YW=Jj", "data:image/jpeg,YWJj", "YWJjé"],
+)
+def test_what_is_no_base64_is_refused(running: Running, text: str) -> None:
+    answer = running.client.post("/v1/detect", json={"image": text})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "body.image")
+    assert "must be base64" in answer.json()["errors"][0]["message"]

@@ -323,3 +323,32 @@ def test_a_turned_face_is_told_its_roll(running: Running, astronaut: np.ndarray,
     for (x, y), (u, v) in zip(upright["landmarks"], turned["landmarks"], strict=True):
         assert (u, v) == pytest.approx((y, 512 - x), abs=8)
     assert running.post("/verify", pair(sent, astronaut_jpeg), fmr=FMR).json()["decision"] == "match"
+
+
+@pytest.mark.parametrize("place", ["probe", "reference"])
+@pytest.mark.parametrize(
+    ("kind", "code"), [("cat", "no_face"), ("both", "several_faces"), ("noise", "image_unsupported")]
+)
+def test_an_error_says_which_image_it_is_about(
+    running: Running,
+    astronaut_jpeg: bytes,
+    cat_png: bytes,
+    both_jpeg: bytes,
+    place: str,
+    kind: str,
+    code: str,
+) -> None:
+    bad = {"cat": cat_png, "both": both_jpeg, "noise": b"no image at all"}[kind]
+    images = {"probe": astronaut_jpeg, "reference": astronaut_jpeg} | {place: bad}
+    files = {name: ("i", data) for name, data in images.items()}
+    problem = running.client.post("/v1/verify", data={"faces": "single"}, files=files).json()
+    assert (problem["code"], problem["image"]) == (code, place)
+
+
+def test_a_refused_enrolment_says_which_images_are_at_fault(running: Running, cat_png: bytes, both_jpeg: bytes) -> None:
+    files = [("images", ("i", cat_png)), ("images", ("i", both_jpeg))]
+    problem = running.client.post("/v1/enroll", data={"subject": "x"}, files=files).json()
+    assert [(each["image"], each["code"]) for each in problem["images"]] == [
+        ("images[0]", "no_face"),
+        ("images[1]", "several_faces"),
+    ]

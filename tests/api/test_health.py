@@ -34,6 +34,11 @@ def value(found: dict[tuple[str, frozenset[tuple[str, str]]], float], series: st
     return found.get((series, frozenset(labels.items())), 0.0)
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/", "/docs"])
+def test_probes_may_ask_for_the_head_alone(running: Running, path: str) -> None:
+    assert running.client.head(path).status_code == 200
+
+
 def test_alive_and_ready(running: Running) -> None:
     assert running.client.get("/livez").json()["status"] == "alive"
     assert running.client.get("/readyz").json()["status"] == "ready"

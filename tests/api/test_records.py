@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from urllib.parse import quote
 
 import pytest
@@ -126,3 +127,19 @@ def test_names_in_any_script_come_through(running: Running, astronaut_jpeg: byte
 def test_metadata_is_flat_and_small(running: Running, metadata: object) -> None:
     answer = running.client.post("/v1/collections", json={"name": "meta", "metadata": metadata})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+
+
+def test_a_name_is_one_however_it_is_spelt(running: Running, astronaut_jpeg: bytes) -> None:
+    composed, taken_apart = (unicodedata.normalize(form, "José　山田") for form in ("NFC", "NFD"))
+    collection = running.collection(unicodedata.normalize("NFD", "Besucher für José"))
+    for name in (taken_apart, composed):
+        given = {"subject": name, "collection": collection}
+        made = running.client.post("/v1/enroll", data=given, files={"images": ("i", astronaut_jpeg)})
+        assert made.status_code == 201
+        assert made.json()["subject"]["name"] == composed
+    for place in (collection, unicodedata.normalize("NFC", collection)):
+        subjects = f"/v1/collections/{quote(place)}/subjects"
+        assert [each["name"] for each in running.client.get(subjects).json()["items"]] == [composed]
+        assert len(running.client.get(subjects, params={"prefix": taken_apart[:5]}).json()["items"]) == 1
+        found = running.client.get(f"{subjects}/{quote(taken_apart)}")
+        assert (found.status_code, found.json()["faces"]) == (200, 2)

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import reduce
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tests.documents.transcripts import DOCUMENTS, INDENTED, Line, agrees, lines
 
 NAMED = {str(path.relative_to(ROOT)): path for path in DOCUMENTS}
 LINES = {name: lines_of(path) for name, path in NAMED.items()}
-LONG = ("facet-train", "facet gallery bench", "make", ".venv-dev/bin/python -m pytest")
+LONG = ("facet-train", "facet gallery bench", "make", ".venv-dev/bin/python -m pytest", "python -m training.")
 """Programs that train, measure or test for minutes: their lines are checked word by word and not run."""
 SPAN = re.compile(r"`((?:facet|facet-train) [^`]+)`")
 
@@ -112,6 +113,8 @@ def test_lines_that_take_minutes_are_typed_right(document: str) -> None:
         place, words = f"{line.document}:{line.number}", shlex.split(line.command, comments=True)
         if words[0] == "make":
             assert set(words[1:]) <= set(targets), place
+        elif words[0] == "python":
+            assert find_spec(words[2]) is not None, place
         elif words[0].endswith("python"):
             assert [word for word in words if word.endswith(".py") and not (ROOT / word).is_file()] == [], place
         elif not is_run(line):

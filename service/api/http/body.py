@@ -48,6 +48,8 @@ MAX_MARKS = 64 * KIB  # commas, colons and opening brackets, which metadata may 
 MAX_ESCAPES = 1024 * KIB  # backslashes; some encoders write every slash of base64 with one
 PIECE = 64 * KIB
 BASE64_PIECE = 256 * KIB
+STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+BLANKS = b" \t\r\n"
 
 
 class Request(BaseModel):
@@ -72,12 +74,24 @@ def _image(value: object, info: ValidationInfo) -> bytes:
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes that base64 stands for, decoded piece by piece, so that others get a turn. Raises: ValueError."""
-    padding = text.find("=")
-    if padding not in (-1, len(text) - 1, len(text) - 2):
-        raise ValueError("something follows the padding")
-    pieces = range(0, len(text), BASE64_PIECE)
-    return b"".join([base64.b64decode(text[start : start + BASE64_PIECE], validate=True) for start in pieces])
+    """The bytes that base64 stands for, decoded piece by piece, so that others get a turn.
+
+    It may be spelt as people have it: with a `data:` prefix, in lines, in the alphabet for addresses, without padding.
+
+    Raises:
+        ValueError: It is no base64.
+    """
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):
+            raise ValueError("a data: address that is not in base64")
+    plain = text.encode("ascii").translate(STANDARD_ALPHABET, BLANKS)
+    digits = plain.rstrip(b"=")
+    if len(plain) - len(digits) not in (0, -len(digits) % 4):
+        raise ValueError("the padding does not fit")
+    plain = digits + b"=" * (-len(digits) % 4)
+    pieces = range(0, len(plain), BASE64_PIECE)
+    return b"".join([base64.b64decode(plain[start : start + BASE64_PIECE], validate=True) for start in pieces])
 
 
 IMAGE_SCHEMA = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import unicodedata
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -78,6 +79,7 @@ class Edge:
 
         try:
             refuse_nul(scope)
+            scope["path"] = unicodedata.normalize("NFC", scope["path"])  # names in it have one spelling
             await self._app(scope, receive, send_marked)
         except Exception as error:
             response = respond(Request(scope), error)

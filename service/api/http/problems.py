@@ -157,11 +157,19 @@ def members(error: FacetError) -> dict[str, Any]:
         case face.ThresholdUnsupported():
             told = {"supported_fmr": list(error.supported)}
         case engine.EnrolmentRefused():
-            told = {"images": [reason_of(image.error) for image in error.images if image.error is not None]}
+            told = {
+                "images": [
+                    {"image": f"images[{number}]", **reason_of(image.error)}
+                    for number, image in enumerate(error.images)
+                    if image.error is not None
+                ]
+            }
         case rollout.CoverageMissing():
             told = {"faces": error.faces}
         case gallery.DuplicateSubject():
             told = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
+    if (image := getattr(error, "image", None)) is not None:
+        told["image"] = image
     return told
 
 

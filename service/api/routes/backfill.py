@@ -15,6 +15,7 @@ from service.api.schemas import requests
 from service.api.schemas.gallery import Receipt
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import Page
+from service.api.schemas.requests import QueryName
 from service.api.services import Services, ServicesDep
 from service.database.errors import CursorInvalid
 from service.errors import FacetError
@@ -57,7 +58,7 @@ def drop_templates(
     services: ServicesDep,
     caller: Admin,
     name: ModelName,
-    collection: Annotated[str | None, Query(max_length=200, description="Only in this collection.")] = None,
+    collection: Annotated[QueryName | None, Query(max_length=200, description="Only in this collection.")] = None,
 ) -> Receipt:
     """Remove every template of a model that is no longer needed.
 

@@ -15,6 +15,7 @@ from service.api.route_declarations import BODY, CALLER, STORE, body, problems, 
 from service.api.schemas import requests
 from service.api.schemas import rollout as replies
 from service.api.schemas.reply import Page
+from service.api.schemas.requests import QueryName
 from service.api.services import Services, ServicesDep
 from service.database.errors import CursorInvalid
 from service.face.errors import ModelNotFound
@@ -43,7 +44,7 @@ def read_query(
     caller: Reader,
     since: Annotated[Moment | None, Query(description="Cases from this moment on.")] = None,
     until: Annotated[Moment | None, Query(description="Cases before this moment.")] = None,
-    collection: Annotated[str | None, Query(max_length=200, description="Cases of this collection.")] = None,
+    collection: Annotated[QueryName | None, Query(max_length=200, description="Cases of this collection.")] = None,
     route: Annotated[Literal["verify", "identify"] | None, Query(description="Cases of this kind.")] = None,
     champion: Annotated[
         str | None, Query(max_length=80, description="Model that answered. Unset: the champion now.")

@@ -13,6 +13,7 @@ from service.api.route_declarations import BODY, CALLER, STORE, body, problems, 
 from service.api.schemas import gallery as replies
 from service.api.schemas import requests
 from service.api.schemas.reply import Page
+from service.api.schemas.requests import QueryName
 from service.api.services import ServicesDep
 from service.database import errors as database
 from service.errors import FacetError
@@ -94,7 +95,7 @@ def list_subjects(
     collection: CollectionName,
     cursor: Cursor = None,
     limit: Limit = 100,
-    prefix: Annotated[str, Query(max_length=200, description="Only subjects whose name begins so.")] = "",
+    prefix: Annotated[QueryName, Query(max_length=200, description="Only subjects whose name begins so.")] = "",
 ) -> Page[replies.Subject]:
     """Subjects of a collection, oldest first."""
     page = services.gallery.subjects(caller.require(collection), cursor, limit, prefix)

@@ -21,12 +21,14 @@ metrics_router = APIRouter(tags=["health"])
 """Apart, because a setting says whether it asks for a key."""
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Is the process alive?")
 async def livez() -> Health:
     """Answers as long as the process serves requests at all."""
     return Health(status="alive", version=VERSION)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Can the service answer?", responses=problems(NotReady))
 async def readyz(services: ServicesDep) -> Health:
     """Runs every loaded model once and asks the gallery. At most once a second: in between, the last good answer."""

@@ -22,12 +22,14 @@ DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-
 router = APIRouter(include_in_schema=False)
 
 
+@router.head("/")
 @router.get("/")
 async def page() -> FileResponse:
     """The console."""
     return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
+@router.head("/docs")
 @router.get("/docs")
 async def docs() -> FileResponse:
     """Swagger UI."""

@@ -22,6 +22,7 @@ from pydantic_core import from_json
 from service.api.http import body
 from service.api.http.body import KIB, Image
 from service.decision import OperatingPoint
+from service.gallery.names import canonical_name, is_name
 from service.gallery.records import DuplicatePolicy
 
 MAX_IMAGES = 20
@@ -33,10 +34,11 @@ DEFAULT_COLLECTION = "default"
 
 
 def _addressable(value: str) -> str:
-    """Names stand in addresses: a slash or a name of dots would not come through."""
-    if "/" in value or "\\" in value or value in (".", "..") or not value.isprintable() or value != value.strip():
+    """Names stand in addresses: a slash or a name of dots would not come through. One name has one spelling."""
+    name = canonical_name(value)
+    if "/" in name or "\\" in name or name in (".", "..") or not is_name(name):
         raise ValueError("must be printable, without slashes, not dots alone, and without space at either end")
-    return value
+    return name
 
 
 def _json_in_form(value: object, info: ValidationInfo) -> object:
@@ -51,6 +53,8 @@ def _json_in_form(value: object, info: ValidationInfo) -> object:
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 NameText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\]+$")]
 Name = Annotated[NameText, AfterValidator(_addressable)]
+QueryName = Annotated[str, AfterValidator(canonical_name)]
+"""A name, or the beginning of one, that is looked for; one that nothing bears finds nothing."""
 
 
 def _one_fault(value: object, validate: ValidatorFunctionWrapHandler) -> object:

@@ -23,6 +23,7 @@ from service.gallery import changes, queries
 from service.gallery.archive.exports import Moved, ReportProgress, inspect
 from service.gallery.archive.format import Block, read_blocks
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
+from service.gallery.names import canonical_name
 from service.index import vectors
 from service.index.changes import Added, IndexChange
 
@@ -91,7 +92,7 @@ def _change_patiently(database: Database[IndexChange], work: Callable[[Transacti
 def _restore_block(
     transaction: Transaction[IndexChange], block: Block, keyring: Keyring, rule: Rule, mark: str, number: int
 ) -> Moved:
-    part = Moved()
+    part, block = Moved(), _spell(block)
     if block["kind"] == "collection":
         row = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
         if row is None:
@@ -107,6 +108,16 @@ def _restore_block(
     transaction.connection.execute(sa.delete(store).where(store.c.name == mark))
     transaction.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
     return part
+
+
+def _spell(block: Block) -> Block:
+    """A block with its names in their canonical spelling, which archives of earlier versions may lack."""
+    if block["kind"] == "collection":
+        return block | {"name": canonical_name(block["name"])}
+    if block["kind"] == "subjects":
+        people = [person | {"name": canonical_name(person["name"])} for person in block["subjects"]]
+        return block | {"collection": canonical_name(block["collection"]), "subjects": people}
+    return block
 
 
 def _restore_subjects(
