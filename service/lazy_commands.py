@@ -74,7 +74,7 @@ class LazyCommands(TyperGroup):
 
     def describe_missing(self, package: str) -> str:
         """Return the line that ends a command whose package is not installed."""
-        return f"{self.program}: this needs {package}: pip install {package}"
+        return f"{self.program}: this needs the package {package}, which is not installed"
 
 
 def lazy_app(commands: type[LazyCommands], about: str, **options: Any) -> typer.Typer:
