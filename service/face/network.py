@@ -23,7 +23,7 @@ class DetectorNetwork:
         missing = {f"{head}_{stride}" for head in HEADS for stride in STRIDES} - set(session.outputs)
         if missing:
             raise ModelInvalid(f"{manifest.identity}: not a detector of this layout, lacks {sorted(missing)[0]}")
-        self._session = session
+        self.session = session
         self._blue_first = manifest.input.colour == "BGR"
         self._mean = np.asarray(manifest.input.mean, dtype=np.float32).reshape(1, 3, 1, 1)
         self._scale = np.asarray(manifest.input.scale, dtype=np.float32).reshape(1, 3, 1, 1)
@@ -42,4 +42,4 @@ class DetectorNetwork:
         if not self._plain:
             tensor -= self._mean
             tensor *= self._scale
-        return self._session.run(tensor)
+        return self.session.run(tensor)

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from service.face.session import ModelSession
 from tests.conftest import SHARED
 from training.errors import InitialisationFailed
-from training.tasks.detection.inherit import HEADS, choose_channels, inherit, read_yunet
+from training.tasks.detection.export import export_detector
+from training.tasks.detection.inherit import HEADS, choose_channels, inherit, read_yunet, resume
 from training.tasks.detection.student import ROW
 from training.tasks.detection.tapered import WIDTH, Extra, TaperedStudent
 
@@ -147,3 +148,16 @@ def test_the_published_network_is_read_exactly() -> None:
     np.testing.assert_allclose(rows[..., 2:], expected, atol=1e-4)
     scores = np.concatenate([np.concatenate([found[f"{h}_{s}"] for h in ("cls", "obj")], 2) for s in (8, 16, 32)], 1)
     np.testing.assert_allclose(1 / (1 + np.exp(-rows[..., :2])), scores, atol=1e-5)
+
+
+def test_a_student_goes_on_from_its_own_graph(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    first, second = TaperedStudent(16, (1, 0, 1)), TaperedStudent(16, (1, 0, 1))
+    for parameter in first.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    export_detector(first, tmp_path / "first.onnx")
+    resume(second, tmp_path / "first.onnx")
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], tensor)
+    with pytest.raises(InitialisationFailed, match="not exported"):
+        resume(TaperedStudent(16, (0, 0, 0)), tmp_path / "first.onnx")

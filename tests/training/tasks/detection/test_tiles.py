@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,15 @@ def test_what_is_held_out_is_kept_apart(photographs: Path, monkeypatch: pytest.M
     assert not set(split.scenes) & set(split.held_scenes)
     assert not set(split.portraits) & set(split.held_portraits)
     assert len(split.portraits) + len(split.held_portraits) == 2
+
+
+def test_alarming_scenes_are_labelled_as_showing_no_face(
+    tmp_path: Path, sources: Sources, random_session: ModelSession
+) -> None:
+    alarming = replace(sources, alarming=sources.empty)
+    write_tiles(tmp_path / "set", alarming, seed=5, count=24, size=64)
+    opened = open_tiles(tmp_path / "set")
+    assert 0 < opened.bare.sum() < 12
+    rows = TileSource(opened, DenseTeacher(random_session), 64).batch(np.arange(24), np.random.default_rng(1))["rows"]
+    assert not rows[opened.bare, :, :2].any()
+    assert rows[~opened.bare, :, :2].all()
