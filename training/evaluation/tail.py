@@ -4,6 +4,9 @@ A gallery of a million asks for one false match in a thousand million comparison
 (Pickands-Balkema-de Haan) what exceeds a high score follows a generalised Pareto distribution, whatever the scores
 follow: it is fitted to the highest impostor scores and read beyond the last one that was counted. The interval is a
 bootstrap over people, as for the counted thresholds: it widens as the tail goes on.
+
+The highest thirty of those scores are known to the fit by their number alone: they are where one person under two names
+is found, and no set is without. A cosine is bounded, so the shape is never positive.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.stats import genpareto
 
 from service.face.manifest import CalibratedThreshold, TailThreshold
@@ -19,6 +23,7 @@ from service.measures.thresholds import Scores
 
 EXCEEDANCES = 1000  # highest impostor scores that the tail is fitted to
 LEAST = 100
+CENSORED = 30
 STRICTEST = 1e-12
 STEPS = 2  # rows a decade
 
@@ -45,7 +50,7 @@ def fit_tail(impostor: Scores, most: int = EXCEEDANCES) -> Tail:
     """Fit the highest `most` impostor scores, or a hundredth of them where there are few, by maximum likelihood."""
     count = max(LEAST, min(most, len(impostor) // 100))
     top = np.sort(np.partition(impostor, len(impostor) - count - 1)[-count - 1 :])
-    return _fit(top[0], top[1:], count / len(impostor))
+    return _fit(float(top[0]), top[1:] - top[0], np.ones(count), count / len(impostor))
 
 
 def extend(
@@ -69,9 +74,10 @@ def extend(
     shift = last.threshold - tail.threshold(last.fmr)
     steps = np.arange(1, int(np.floor(STEPS * np.log10(last.fmr / STRICTEST) + 1e-9)) + 1)
     fmrs = last.fmr * 10.0 ** (-steps / STEPS)
-    thresholds = np.maximum.accumulate([tail.threshold(fmr) + shift for fmr in fmrs])
+    thresholds = np.minimum(1.0, np.maximum.accumulate([tail.threshold(fmr) + shift for fmr in fmrs]))
     above = np.flatnonzero(impostor > tail.start)
-    excess, a, b = impostor[above], left[above], right[above]
+    above = above[np.argsort(impostor[above])]
+    excess, a, b = impostor[above] - tail.start, left[above], right[above]
     rng = np.random.default_rng(seed)
     rates = []
     for _ in range(rounds):
@@ -79,7 +85,7 @@ def extend(
         often = drawn[a] * drawn[b]
         if often.sum() < LEAST // 2:
             continue
-        drawn_tail = _fit(tail.start, np.repeat(excess, often), tail.rate * often.sum() / len(above))
+        drawn_tail = _fit(tail.start, excess, often.astype(np.float64), tail.rate * often.sum() / len(above))
         rates.append([drawn_tail.fmr(threshold - shift) for threshold in thresholds])
     low, high = np.quantile(rates, [0.025, 0.975], axis=0)
     return tuple(
@@ -88,6 +94,19 @@ def extend(
     )
 
 
-def _fit(start: float, exceeding: Scores, rate: float) -> Tail:
-    shape, _, scale = genpareto.fit(exceeding - start, floc=0)
-    return Tail(float(start), float(rate), float(scale), float(shape))
+def _fit(start: float, excess: Scores, often: Scores, rate: float) -> Tail:
+    """Fit excesses, rising, that count so often each; the last thirty by likelihood of being at least so high."""
+    above = np.cumsum(often[::-1])[::-1]
+    seen = above > CENSORED
+    seen[: max(1, len(seen) // 2)] = True
+    limit, hidden = excess[seen][-1], float(often[~seen].sum())
+
+    def loss(parameters: NDArray[np.float64]) -> float:
+        scale, shape = np.exp(parameters[0]), parameters[1]
+        told = float((often[seen] * genpareto.logpdf(excess[seen], shape, scale=scale)).sum())
+        return -told - (hidden * float(genpareto.logsf(limit, shape, scale=scale)) if hidden else 0.0)
+
+    mean = float(np.average(excess[seen], weights=np.maximum(often[seen], 1e-9)))
+    with np.errstate(all="ignore"):  # a step outside the support has no likelihood
+        found = minimize(loss, [np.log(mean), -0.1], method="Nelder-Mead", bounds=[(None, None), (-0.9, 0.0)])
+    return Tail(start, rate, float(np.exp(found.x[0])), float(found.x[1]))

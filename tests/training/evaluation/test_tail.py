@@ -48,3 +48,11 @@ def test_too_few_scores_have_no_tail() -> None:
     nobody = np.zeros(500, np.int32)
     last = CalibratedThreshold(fmr=0.1, threshold=0.13, impostor_trials=500, ci95=(0.05, 0.2))
     assert extend(scores, nobody, nobody + 1, 2, last) == ()
+
+
+def test_one_person_under_two_names_does_not_make_the_tail() -> None:
+    """Twenty genuine scores among a million impostors' move the threshold of 1e-8 hardly."""
+    scores = norm(0.05, 0.09).rvs(1_000_000, random_state=np.random.default_rng(1))
+    spoilt = np.concatenate([scores, np.random.default_rng(2).uniform(0.6, 0.95, 20)])
+    assert fit_tail(spoilt).threshold(1e-8) == pytest.approx(fit_tail(scores).threshold(1e-8), abs=0.1)
+    assert fit_tail(spoilt).shape <= 0
