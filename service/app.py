@@ -109,7 +109,13 @@ def create_app(
             log.info("stopping: finishing what was admitted")
 
     app = FastAPI(
-        title="Facet", version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Facet",
+        version=VERSION,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.connections, app.state.requests = connections, series.requests
     app.add_middleware(Edge, requests=series.requests, decisions=series.decisions)
@@ -121,6 +127,7 @@ def create_app(
     app.include_router(web_page.router)
     web_page.mount_files(app)
     app.openapi = lambda: openapi_document.document(app)  # type: ignore[method-assign]
+    app.state.document = openapi_document.DocumentText(app)
     return app
 
 

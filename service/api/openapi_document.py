@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import threading
 from typing import Any
 
 from fastapi import FastAPI
@@ -66,6 +68,25 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas[form_name(model)] = as_form(definitions["$defs"][model.__name__])
     description["components"]["schemas"] = dict(sorted(schemas.items()))
     return description
+
+
+class DocumentText:
+    """The document of an application as JSON: made when it is first asked for, and kept. Safe to call from threads.
+
+    Making it takes a second, which whoever asks without a key must not be able to ask for again and again.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._making = threading.Lock()
+        self._text = b""
+
+    def read(self) -> bytes:
+        """Give the text; call it on another thread than the event loop's."""
+        with self._making:
+            if not self._text:
+                self._text = json.dumps(document(self._app), ensure_ascii=False, separators=(",", ":")).encode()
+            return self._text
 
 
 def as_form(schema: dict[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,19 @@ def test_json_is_read_in_bounded_time(server: Server, weak: str, path: str, body
     assert resident(server) - before < 200 * MIB
 
 
+def test_the_document_is_made_once(server: Server) -> None:
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    first = exchange(server.address, asked)
+    with pulse(server.address) as live:
+        begun = time.monotonic()
+        answers = {exchange(server.address, asked).partition(b"\r\n\r\n")[2] for _ in range(20)}
+        seconds = time.monotonic() - begun
+    assert answers == {first.partition(b"\r\n\r\n")[2]}
+    assert b'"openapi":"3.1' in first
+    assert seconds < 10, "before, each took about one"
+    assert live.longest < STALL + live.late
+
+
 def test_routes_whose_body_is_an_id_take_kilobytes(server: Server, weak: str) -> None:
     body = b'{"outcome":"genuine"' + b" " * 32_000 + b"}"
     assert b'"body_too_large"' in exchange(server.address, head(OUTCOME, weak, len(body)) + body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
@@ -34,6 +34,12 @@ async def page() -> FileResponse:
 async def docs() -> FileResponse:
     """Swagger UI."""
     return FileResponse(WEB / "docs.html", headers={"Content-Security-Policy": DOCS_POLICY})
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> Response:
+    """The OpenAPI document."""
+    return Response(request.app.state.document.read(), media_type="application/json")
 
 
 def mount_files(app: FastAPI) -> None:
