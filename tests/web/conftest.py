@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.api.conftest import calibrated
 from tests.api.server import Server, serving
@@ -18,6 +18,8 @@ from tests.web.console import WAIT, Console
 
 CHROMIUM = shutil.which("chromium")
 FRAMES = 30
+
+expect.set_options(timeout=WAIT)  # a busy machine takes its time
 
 
 @pytest.fixture(scope="session")
