@@ -19,6 +19,7 @@ COMMANDS = {
     "confidence": Place(
         "training.commands.runs:confidence", "Teach a student how near its embedding is to its teacher's."
     ),
+    "keep": Place("training.commands.runs:keep_weights", "Keep a run's weights, for recipes anywhere to begin from."),
     "pace": Place("training.commands.runs:pace", "Time the steps of a recipe beside the bare network's passes."),
     "evaluate": Place("training.commands.measure:evaluate", "Measure models under published protocols."),
     "cohort": Place("training.commands.promise:cohort", "Keep a model's rates for every kind of face."),

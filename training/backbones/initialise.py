@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from service.face.manifest import Name
 from training.errors import InitialisationFailed
 from training.recipe import Part
 
@@ -67,7 +68,17 @@ class FromModel(Part):
     regress: Regression | None = None
 
 
-Initialisation = Annotated[Random | FromRun | FromTeacher | FromModel, Field(discriminator="kind")]
+class FromWeights(Part):
+    """Weights that `facet-train keep` left below `training/weights`, by their folder's name: an unfinished model's."""
+
+    kind: Literal["weights"]
+    weights: Name
+    minimum: float = Field(default=0.9, gt=0, le=1)
+    settle: int | None = Field(default=None, gt=0)
+    regress: Regression | None = None
+
+
+Initialisation = Annotated[Random | FromRun | FromTeacher | FromModel | FromWeights, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from service.face.manifest import InputSpec
+from training.atomic_folder import whole_folder
 from training.backbones.backbone import Student
-from training.backbones.network import StudentSpec, build_student
+from training.backbones.network import StudentSpec, build_student, restore_student
+from training.engine.checkpoint import load_checkpoint
 from training.errors import InitialisationFailed
 
-WEIGHTS, RECIPE = "weights.npz", "recipe.json"
+WEIGHTS, RECIPE, FACTS = "weights.npz", "recipe.json", "facts.json"
+KEPT = Path(__file__).parents[1] / "weights"
+"""Weights of runs that are not finished, a folder each, to be gone on from anywhere."""
 
 
-def write_weights(network: nn.Module, path: Path) -> None:
-    """Write every parameter and buffer as a compressed archive of float32 arrays; integers stay integers."""
+def write_weights(network: nn.Module, path: Path, *, half: bool = False) -> None:
+    """Write every parameter and buffer as a compressed archive of arrays, float32 or float16."""
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    arrays = {name: (t.float() if t.is_floating_point() else t).numpy() for name, t in state.items()}
+    kind = torch.float16 if half else torch.float32
+    arrays = {name: (t.to(kind) if t.is_floating_point() else t).numpy() for name, t in state.items()}
     with path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -38,7 +43,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+            tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
+            return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     except (OSError, ValueError, EOFError) as error:
         raise InitialisationFailed(f"{path}: {error}: only a model with its weights is begun from") from error
 
@@ -62,3 +68,33 @@ def read_student(folder: Path) -> tuple[Student, InputSpec]:
     except RuntimeError as error:
         raise InitialisationFailed(f"{folder}: the weights do not fit the recipe's student: {error}") from error
     return student.eval(), pixels
+
+
+def keep(run: Path, folder: Path) -> Path:
+    """Keep a run's best weights, in half precision, with its recipe and what it learnt from; returns the folder.
+
+    Raises:
+        CheckpointInvalid: There is no checkpoint, or it does not fit.
+    """
+    checkpoint = load_checkpoint(run)
+    student, _ = restore_student(checkpoint)
+    facts = {name: checkpoint.facts[name] for name in ("initialisation", "data", "teachers", "spaces", "crops")}
+    with whole_folder(folder) as draft:
+        write_weights(student, draft / WEIGHTS, half=True)
+        (draft / RECIPE).write_text(json.dumps(json.loads(checkpoint.recipe), indent=2) + "\n", encoding="utf-8")
+        told = {"step": checkpoint.step, "total": checkpoint.total, **facts}
+        (draft / FACTS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def read_facts(folder: Path) -> dict[str, object]:
+    """Read what kept weights were made of.
+
+    Raises:
+        InitialisationFailed: The folder does not say.
+    """
+    try:
+        facts: dict[str, object] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InitialisationFailed(f"{folder / FACTS}: {error}: `facet-train keep` writes it") from error
+    return facts

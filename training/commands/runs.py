@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from training.backbones.weights import KEPT, keep
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.engine.fit import fit
 from training.engine.throughput import measure_pace
@@ -39,6 +40,15 @@ def confidence(
     """Teach a run's student a second output: how near its embedding is to its teacher's of the clean crop."""
     for name, value in asdict(fit_confidence(runs / run, Roots(data, models, runs), crops=crops)).items():
         print(f"{name:<20} {value:.3f}" if isinstance(value, float) else f"{name:<20} {value}")
+
+
+def keep_weights(
+    run: Annotated[str, typer.Argument(help="A run, finished or not.")],
+    into: Annotated[Path | None, typer.Option(help="Folder to write. Default: training/weights/<run>.")] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Keep a run's best weights with its recipe, so that a recipe anywhere can begin from them (`init: weights`)."""
+    print(keep(runs / run, into or KEPT / run))
 
 
 def pace(

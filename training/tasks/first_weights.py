@@ -14,11 +14,19 @@ from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from training.backbones import WEIGHTS
 from training.backbones.backbone import Student
-from training.backbones.initialise import FromModel, FromRun, FromTeacher, Initialisation, Random, copy_weights
+from training.backbones.initialise import (
+    FromModel,
+    FromRun,
+    FromTeacher,
+    FromWeights,
+    Initialisation,
+    Random,
+    copy_weights,
+)
 from training.backbones.network import StudentRecipe, StudentSpec, build_student, restore_student
 from training.backbones.regress import regress_output
 from training.backbones.settle import settle
-from training.backbones.weights import read_student
+from training.backbones.weights import KEPT, read_facts, read_student
 from training.data.samples import Pool
 from training.distillation.teachers import ModelTeacher, Teacher, TeacherSpec
 from training.distillation.teaching import Teaching
@@ -79,7 +87,11 @@ def regress(student: Student, init: Initialisation, recipe: StudentRecipe, teach
     return f", last layer fitted to {wanted.teacher} at a mean cosine of {cosine:.3f}"
 
 
-def _of_model(init: FromRun | FromModel, roots: Roots) -> Earlier:
+def _of_model(init: FromRun | FromModel | FromWeights, roots: Roots) -> Earlier:
+    if isinstance(init, FromWeights):
+        kept = KEPT / init.weights
+        data = {str(name): str(digest) for name, digest in dict(read_facts(kept)["data"]).items()}  # type: ignore[call-overload]
+        return Earlier(*read_student(kept), f"kept weights {init.weights}", data)
     if isinstance(init, FromRun):
         run = load_checkpoint(roots.runs / init.run)
         return Earlier(*restore_student(run), init.run, dict(run.facts["data"]))

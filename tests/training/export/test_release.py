@@ -31,6 +31,7 @@ from training.errors import ExportFailed, InitialisationFailed, PublishRefused
 from training.export.export import draw, export
 from training.export.publish import Publication, publish
 from training.recipe import Roots
+from training.tasks import first_weights
 from training.tasks.embedding import EMBEDDING
 
 ABOUT = {
@@ -245,6 +246,22 @@ def test_training_goes_on_from_a_published_models_weights(
     with pytest.raises(InitialisationFailed, match="only a model with its weights"):
         EMBEDDING.build(make_recipe(name="next", init=init), roots)
     shutil.rmtree(folder)
+
+
+def test_training_goes_on_from_kept_weights(
+    roots: Roots, make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(roots, "keep", "tiny", "--into", str(tmp_path / "begun")).strip() == str(tmp_path / "begun")
+    monkeypatch.setattr(first_weights, "KEPT", tmp_path)
+    checkpoint = load_checkpoint(roots.runs / "tiny")
+    init = {"kind": "weights", "weights": "begun", "minimum": 1.0}
+    task = EMBEDDING.build(make_recipe(name="next", init=init), roots)
+    for name, tensor in task.student.state_dict().items():
+        torch.testing.assert_close(tensor, checkpoint.best[f"student.{name}"], msg=name, atol=1e-3, rtol=1e-3)
+    assert task.facts["data"] == checkpoint.facts["data"]
+    (tmp_path / "begun" / "facts.json").unlink()
+    with pytest.raises(InitialisationFailed, match="facet-train keep"):
+        EMBEDDING.build(make_recipe(name="next", init=init), roots)
 
 
 def test_a_measurement_of_another_file_is_not_published(roots: Roots, tmp_path: Path) -> None:
