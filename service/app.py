@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge
+from starlette.types import Scope
 
 from service.api import openapi_document
 from service.api.http import problems
@@ -18,12 +20,14 @@ from service.api.http.body import BodyLimits, Intake
 from service.api.http.connections import Connections
 from service.api.http.limits import RateLimit
 from service.api.http.middleware import Edge
+from service.api.http.request_context import Trace
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.api.routes import ROUTERS, health, web_page
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
-from service.database.audit_log import AuditLog
+from service.database.audit_log import AuditLog, prune_audit
+from service.database.audit_log import note as audit_note
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.executor import Executor
@@ -32,6 +36,7 @@ from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
 from service.gallery.metrics import register_disk, register_gallery, storage_seconds
+from service.gallery.upkeep import Upkeep
 from service.gallery_factory import open_gallery
 from service.index.base import Progress
 from service.keys import Keys
@@ -100,6 +105,7 @@ def create_app(
             if settings.access.anonymous:
                 log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
             elif announce is not None and (key := services.keys.create_first()) is not None:
+                audit_note(services.gallery.database.engine, "create_key", "first start")
                 announce(key)
             seconds = time.perf_counter() - begun
             about = "Time from the start to readiness, gallery and models included."
@@ -118,12 +124,16 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.connections, app.state.requests = connections, series.requests
-    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions)
+
+    def note(scope: Scope, trace: Trace) -> None:
+        if (services := getattr(app.state, "services", None)) is not None:
+            services.note_access(scope, trace)
+
+    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(health.router)
-    app.include_router(health.metrics_router, dependencies=health.metrics_access(settings.access.metrics_public))
     app.include_router(web_page.router)
     web_page.mount_files(app)
     app.openapi = lambda: openapi_document.document(app)  # type: ignore[method-assign]
@@ -161,7 +171,10 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         models.exercise()
         models.register(series.registry)
         gallery = stack.enter_context(closing(open_gallery(settings, _telling(), storage_seconds(series.registry))))
-        database, audit_log = gallery.database, AuditLog(gallery.database.defer)
+        database = gallery.database
+        audit_log = AuditLog(database.defer, database.write)
+        forget = partial(prune_audit, days=settings.storage.audit_days)
+        stack.enter_context(closing(Upkeep([gallery.prune, lambda: database.write(forget)])))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
@@ -236,7 +249,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             observers=Observers(
                 [
                     series.decisions,
-                    Auditor(audit_log.append),
+                    Auditor(audit_log, durable=settings.storage.audit_durable),
                     rollout_metrics,
                     shadow,
                     observed_templates,

@@ -18,6 +18,9 @@ COMMANDS = {
     "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),
     "comparison": Place("service.commands.rollout:app", "What champion and challenger decided on live requests."),
     "reembed": Place("service.commands.backfill:app", "A new model's templates for people who are enrolled already."),
+    "audit": Place("service.commands.audit:list_audit", "Who asked what of whom."),
+    "backup": Place("service.commands.backup:backup", "Copy the database to a file, beside a running service."),
+    "restore": Place("service.commands.restore:restore_", "Put a backup into the data folder."),
     "bench": Place("service.commands.bench:app", "Measure throughput, memory and start on this machine."),
 }
 

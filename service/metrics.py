@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Sample as SeriesSample
 from prometheus_client.registry import Collector
 
 from service.errors import FacetError
@@ -69,3 +70,36 @@ def register_process(registry: CollectorRegistry) -> None:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+
+
+class ReachableSeries:
+    """A registry as somebody may read it who may know of some collections only.
+
+    Series of other collections are left out, or summed under `(other)` for a reader who may know of none: then the
+    totals are right, and no name is told.
+    """
+
+    def __init__(self, registry: CollectorRegistry, reachable: frozenset[str], *, summed: bool) -> None:
+        """Read from `registry`; `reachable` collections keep their names."""
+        self._registry, self._reachable, self._summed = registry, reachable | {"", OTHER}, summed
+
+    def collect(self) -> Iterator[Metric]:
+        """Read all families."""
+        for family in self._registry.collect():
+            if any("collection" in sample.labels for sample in family.samples):
+                family.samples = list(self._within_reach(family))
+            yield family
+
+    def _within_reach(self, family: Metric) -> Iterator[SeriesSample]:
+        hidden: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        shown: list[SeriesSample] = []
+        for sample in family.samples:
+            collection = sample.labels.get("collection", "")
+            key = sample.name, tuple({**sample.labels, "collection": OTHER}.items())
+            if collection in self._reachable and collection != OTHER:
+                shown.append(sample)
+            elif (self._summed or collection == OTHER) and not sample.name.endswith("_created"):
+                hidden[key] = hidden.get(key, 0.0) + sample.value
+        yield from shown
+        if self._summed:
+            yield from (SeriesSample(name, dict(labels), value) for (name, labels), value in hidden.items())

@@ -45,6 +45,8 @@ class TemplatesChange:
 class GroundTruth:
     """A client said what was true of a decision of before: `outcome` is genuine or impostor."""
 
+    request_id: str
+    """Of the decision."""
     route: str
     outcome: str
     acceptances: tuple[ModelAcceptance, ...]
@@ -59,6 +61,16 @@ class ModelAcceptance:
     accepted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A request that decided nothing: read, changed a record, or was refused. `outcome` is done or a problem's code."""
+
+    action: str
+    outcome: str
+    target: str | None = None
+    """The id of whom or what it concerned, where it got as far as that."""
+
+
 Decision = (
     Verification
     | Identification
@@ -71,6 +83,7 @@ Decision = (
     | RolesChange
     | TemplatesChange
     | GroundTruth
+    | Access
 )
 
 

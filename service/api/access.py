@@ -34,6 +34,11 @@ class Caller:
         """The collections that the caller is limited to; None for all."""
         return None if self.key is None else self.key.collections
 
+    def may_know(self, principal: str) -> bool:
+        """Whether the caller may know who `principal` is: itself, or anybody to an admin of all collections."""
+        unlimited = self.key is None or (self.key.may(Scope.ADMIN) and self.collections is None)
+        return unlimited or principal == self.principal
+
     def require(self, collection: str) -> str:
         """Give back `collection`. Raises: CollectionForbidden when the key may not touch it."""
         if not self.reaches(collection):

@@ -57,6 +57,7 @@ STORE = (
     database.StorageFull,
     database.StorageReadOnly,
     database.StorageUnavailable,
+    database.TemplateDamaged,
 )
 """Problems of every route that reads or writes the gallery."""
 

@@ -8,24 +8,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
+from starlette.types import Scope
 
 from service.api.http.body import BodyLimits, Intake
 from service.api.http.limits import RateLimit
-from service.api.http.request_context import current_request_id, trace_of
+from service.api.http.request_context import Trace, current_request_id, trace_of
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.engine import Engine
+from service.errors import FacetError
 from service.executor import Executor
 from service.face.embed import Embedder
 from service.face.registry import Registry
 from service.gallery.gallery import Gallery
 from service.keys import Keys
-from service.observation import Decision, DecisionContext, DecisionEvent, Observers
+from service.observation import Access, Decision, DecisionContext, DecisionEvent, Observers
 from service.rollout.backfill.observed_templates import ObservedTemplates
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
@@ -99,8 +102,21 @@ class Services:
             FacetError: an observer refuses the answer.
         """
         trace = trace_of(request.scope)
+        trace.noted = True
         context = DecisionContext(trace.request_id, trace.principal, collection)
         self.observers.publish(DecisionEvent(context, decision))
+
+    def note_access(self, scope: Scope, trace: Trace) -> None:
+        """Tell the observers of a request of the API that nothing was published of: a read, a change, a refusal."""
+        route = scope.get("route")
+        if trace.noted or not getattr(route, "path", "").startswith("/v1/"):
+            return
+        trace.noted = True
+        collection = trace.collection or scope.get("path_params", {}).get("collection")
+        context = DecisionContext(trace.request_id, trace.principal, collection)
+        access = Access(getattr(route, "name", ""), trace.code or "done", trace.target)
+        with suppress(FacetError):  # it is answered already: metrics and log have it
+            self.observers.publish(DecisionEvent(context, access))
 
     async def perform(self, request: Request, work: Callable[[Stages], T]) -> T:
         """Run `work` on a worker for as long as the client stays; its stages are timed, the wait included.

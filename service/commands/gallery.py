@@ -18,6 +18,7 @@ from service.commands.group import command_group
 from service.commands.listing import JsonOption, print_list
 from service.commands.outputs import check_new_file
 from service.commands.settings import DataOption, settings_for, settings_of_store
+from service.database.audit_log import note
 from service.gallery.archive import exports, imports
 from service.gallery.gallery import Gallery
 from service.gallery.resealing import reseal
@@ -68,6 +69,7 @@ def reseal_(data: DataOption = None) -> None:
     settings = settings_of_store(data)
     with _opened(settings) as gallery, Console(stderr=True).status("") as status:
         done = reseal(gallery, settings.storage.keyring, lambda count: status.update(f"{count} values"))
+        note(gallery.database.engine, "reseal", f"{done} values")
     typer.echo(f"{done} values sealed again")
 
 
@@ -88,7 +90,11 @@ def export(
     os.umask(PRIVATE)
     with connected(settings) as engine, _counting() as report:
         moved = exports.export(engine, file, collection, report, keyring=settings.storage.keyring)
+        note(engine, "export", f"{moved.subjects} subjects", file.name[:255])
     _moved("exported", moved)
+    if moved.damaged:
+        typer.echo(f"{moved.damaged} damaged templates were left out: `facet gallery verify` lists them", err=True)
+        raise typer.Exit(1)
 
 
 @app.command("import")
@@ -103,6 +109,8 @@ def import_(
     settings = settings_for(data)
     with _opened(settings) as gallery, _counting() as report:
         moved = imports.restore(gallery.database, file, conflict, report, keyring=settings.storage.keyring)
+        gallery.erase_traces()  # of those who were replaced
+        note(gallery.database.engine, "import", f"{moved.subjects} subjects", file.name[:255])
     _moved("imported", moved)
 
 

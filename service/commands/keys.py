@@ -14,6 +14,7 @@ from service.commands.database import connected
 from service.commands.group import command_group
 from service.commands.listing import JsonOption, print_list
 from service.commands.settings import DataOption, settings_of_store
+from service.database.audit_log import note
 from service.database.schema import collections as collections_table
 from service.database.transaction import storage_errors
 from service.gallery.names import canonical_name
@@ -40,6 +41,7 @@ def create(
         _require_collections(engine, collection)
         lifetime = None if days is None else timedelta(days=days)
         key, text = Keys(engine).create(name.strip(), scope, collection or None, lifetime)
+        note(engine, "create_key", " ".join(sorted(scope))[:64], key.id)
     typer.echo(text)
     typer.echo(f"Key {key.id} made for {key.name!r}. It cannot be shown again.", err=True)
 
@@ -61,6 +63,7 @@ def revoke(
     """End a key, at once and for good."""
     with connected(settings_of_store(data)) as engine:
         Keys(engine).revoke(key_id)
+        note(engine, "revoke_key", target=key_id)
     typer.echo(f"Key {key_id} is revoked.", err=True)
 
 

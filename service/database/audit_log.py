@@ -1,18 +1,23 @@
-"""The audit log: entries gather and are written together, in one statement, with one of the next commits."""
+"""The audit log: who asked what of whom. Entries are written before the answer, or gather for the next commit."""
 
 from __future__ import annotations
 
+import getpass
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
+from service.database import paging
 from service.database.errors import StorageBusy
+from service.database.paging import Page
 from service.database.schema import audit, now
-from service.database.transaction import Transaction
+from service.database.transaction import Transaction, storage_errors
 
 MOST = 16_384
 """Entries that may gather; more mean that the store takes none."""
@@ -20,7 +25,7 @@ MOST = 16_384
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who decided what with which model at which threshold. Never holds biometric data."""
+    """Who did what to whom, with which model at which threshold. Never holds a name of a person or biometric data."""
 
     request_id: str
     principal: str
@@ -29,14 +34,20 @@ class AuditEntry:
     collection: str | None = None
     model: str | None = None
     threshold: float | None = None
+    target: str | None = None
+    """The id of whom or what it concerned: a subject, a face, a job, a key."""
 
 
 class AuditLog:
-    """Takes entries from any thread. A crash may lose the last moments of them."""
+    """Takes entries from any thread. Of those appended, not written, a crash may lose the last quarter of a second."""
 
-    def __init__(self, defer: Callable[[Callable[[Transaction[Any]], Any]], None]) -> None:
-        """Write through `defer`, which runs work soon, in a transaction, and again if that failed."""
-        self._defer = defer
+    def __init__(
+        self,
+        defer: Callable[[Callable[[Transaction[Any]], Any]], None],
+        write: Callable[[Callable[[sa.Connection], Any]], Any],
+    ) -> None:
+        """Append through `defer`, which runs work soon, in a transaction; write through `write`, which runs it now."""
+        self._defer, self._write_now = defer, write
         self._lock = threading.Lock()
         self._gathering: list[dict[str, Any]] | None = None
 
@@ -61,6 +72,16 @@ class AuditLog:
             self._close(rows)
             raise
 
+    def write(self, entries: Sequence[AuditEntry]) -> None:
+        """Write entries; on return they are durable.
+
+        Raises:
+            StorageError: The database does not take them.
+        """
+        rows = [asdict(entry) | {"at": now()} for entry in entries]
+        if rows:
+            self._write_now(lambda connection: connection.execute(sa.insert(audit), rows))
+
     def _write(self, rows: list[dict[str, Any]], transaction: Transaction[Any]) -> None:
         self._close(rows)
         transaction.connection.execute(sa.insert(audit), rows)
@@ -70,3 +91,74 @@ class AuditLog:
         with self._lock:
             if self._gathering is rows:
                 self._gathering = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries: in a window of time, of a caller, of an action, in collections. None leaves open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    principal: str | None = None
+    action: str | None = None
+    target: str | None = None
+    collections: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEntry:
+    """An entry of the log, with its number and its time."""
+
+    row: int
+    at: datetime
+    request_id: str
+    principal: str
+    action: str
+    outcome: str
+    collection: str | None
+    model: str | None
+    threshold: float | None
+    target: str | None
+
+
+def read_audit(engine: sa.Engine, query: AuditQuery, cursor: str | None = None, limit: int = 100) -> Page[LoggedEntry]:
+    """List entries, newest first; also beside a running service.
+
+    Raises:
+        CursorInvalid: The cursor was not made by this list.
+        StorageError: The database cannot be used.
+    """
+    select = sa.select(*(audit.c[name] for name in LoggedEntry.__dataclass_fields__))
+    for column in ("principal", "action", "target"):
+        if (value := getattr(query, column)) is not None:
+            select = select.where(audit.c[column] == value)
+    if query.since is not None:
+        select = select.where(audit.c.at >= query.since)
+    if query.until is not None:
+        select = select.where(audit.c.at < query.until)
+    if query.collections is not None:
+        select = select.where(audit.c.collection.in_(query.collections))
+    return paging.newest_first(engine, select, audit.c.row, LoggedEntry, cursor, limit)
+
+
+def prune_audit(connection: sa.Connection, days: float) -> int:
+    """Delete entries older than so many days, none for 0; returns how many."""
+    if days <= 0:
+        return 0
+    return connection.execute(sa.delete(audit).where(audit.c.at < now() - timedelta(days=days))).rowcount
+
+
+def note(engine: sa.Engine, action: str, outcome: str = "done", target: str | None = None) -> None:
+    """Write an entry for a command of whoever is logged in on this machine.
+
+    Raises:
+        StorageError: The database does not take it.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = str(os.getuid())
+    entry = AuditEntry("", f"command:{user}", action, outcome, target=target)
+    writing = engine.connect().execution_options(immediate=True)
+    with storage_errors(), writing as connection, connection.begin():
+        connection.execute(sa.insert(audit), [asdict(entry) | {"at": now()}])

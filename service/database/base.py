@@ -55,8 +55,12 @@ class Database(Protocol[E]):
         """
         ...
 
-    def tidy(self) -> None:
-        """Drop from the files what was erased from the tables."""
+    def tidy(self, *, copies: bool = True) -> None:
+        """Drop from the files what was erased from the tables, and copies from before the schema changed.
+
+        Raises:
+            ErasureUnfinished: Somebody still reads them.
+        """
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 Every value carries the id of its key, a random 96-bit nonce and a tag over itself and the place it belongs to, so that
 a value can be neither read without the key, nor changed, nor moved to another face.
+`service.database.template_seal` binds templates to their person too.
 """
 
 from __future__ import annotations
@@ -74,19 +75,6 @@ class Keyring:
         nonce = os.urandom(NONCE_SIZE)
         return nonce + self.keys[self.sealing].encrypt(nonce, value, place), self.sealing
 
-    def seal_template(self, packed: bytes, face_row: int, model_row: int) -> tuple[bytes, str | None]:
-        """Return a template of a face and a model as it is stored, and the id of the key that sealed it, if any."""
-        return self.seal(packed, template_place(face_row, model_row))
-
-    def open_template(self, stored: bytes, key_id: str | None, face_row: int, model_row: int) -> bytes:
-        """Open the template of a face and a model.
-
-        Raises:
-            KeyMissing: Its key is not known.
-            StorageUnavailable: It was changed or moved.
-        """
-        return self.open(stored, key_id, template_place(face_row, model_row))
-
     def open(self, stored: bytes, key_id: str | None, place: bytes) -> bytes:
         """Open a sealed value.
 
@@ -106,8 +94,8 @@ class Keyring:
             ) from None
 
 
-def template_place(face_row: int, model_row: int) -> bytes:
-    """Return where a template belongs."""
+def legacy_template_place(face_row: int, model_row: int) -> bytes:
+    """Return where versions up to 0.1 said that a template belongs."""
     return struct.pack(">8sqq", b"template", face_row, model_row)
 
 

@@ -3,11 +3,14 @@
 ::
 
     FacetError
-    |-- CursorInvalid
+    |-- CursorInvalid, BackupInvalid
     `-- StorageError
         |-- StorageBusy
-        |-- StorageFull, StorageReadOnly, StorageUnavailable
+        |-- StorageFull, StorageReadOnly
+        |-- StorageUnavailable
+        |   `-- TemplateDamaged
         |-- StorageLocked
+        |-- ErasureUnfinished
         `-- KeyMissing
 """
 
@@ -26,6 +29,12 @@ class CursorInvalid(FacetError):
     def __init__(self) -> None:
         """Say how to begin again."""
         super().__init__("The cursor is not one that this list returned; start again without a cursor.")
+
+
+class BackupInvalid(FacetError):
+    """A file is no backup that can be used, or a folder cannot take one."""
+
+    code = "backup_invalid"
 
 
 class StorageError(FacetError):
@@ -86,6 +95,20 @@ class StorageLocked(StorageError):
         super().__init__(f"The gallery is open in another process ({owner}): stop it first, or use its API.")
 
 
+class ErasureUnfinished(StorageError):
+    """Something was erased from tables and searches, and a reader keeps its old pages in the files."""
+
+    code = "erasure_unfinished"
+    retry_after = 10.0
+
+    def __init__(self) -> None:
+        """Say what is done and what is not."""
+        super().__init__(
+            "Erased from every list and search, but a reader of the database (an export or a backup) still holds the "
+            "old pages: the files follow by themselves when it ends. Nothing needs to be sent again."
+        )
+
+
 class KeyMissing(StorageError):
     """Templates are encrypted with a key that was not given."""
 
@@ -96,3 +119,13 @@ class KeyMissing(StorageError):
         super().__init__(
             f"Templates are encrypted with the key '{key_id}', which was not given: add it to the settings."
         )
+
+
+class TemplateDamaged(StorageUnavailable):
+    """A stored template is not what was stored: it is left out of every search and comparison."""
+
+    code = "template_damaged"
+
+    def __init__(self, why: str) -> None:
+        """Say what is wrong."""
+        super().__init__(f"A stored template is damaged ({why}): `facet gallery verify` lists them; enrol again.")

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.database.base import Database
-from service.database.encryption import Keyring, crop_place, template_place
+from service.database.encryption import Keyring, crop_place
 from service.database.schema import crops, templates
+from service.database.template_seal import open_template, place_of, seal_template
 from service.database.transaction import Transaction
 
 SOME = 500
@@ -20,17 +21,24 @@ SOME = 500
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A table of sealed values: its row number, the value, and where a value belongs."""
+    """A table of sealed values: its row number, and how one is sealed again."""
 
     row: sa.Column[int]
-    value: sa.Column[bytes]
-    place: Callable[[Any], bytes]
+    reseal: Callable[[Keyring, Any], dict[str, Any]]
+    """The values of an entry's columns, sealed with the key that seals now."""
 
 
-KINDS = (
-    Kind(templates.c.row, templates.c.vector, lambda entry: template_place(entry.face_row, entry.model_row)),
-    Kind(crops.c.face_row, crops.c.data, lambda entry: crop_place(entry.face_row)),
-)
+def _reseal_template(keyring: Keyring, entry: Any) -> dict[str, Any]:
+    return seal_template(keyring, open_template(keyring, entry), place_of(entry))
+
+
+def _reseal_crop(keyring: Keyring, entry: Any) -> dict[str, Any]:
+    place = crop_place(entry.face_row)
+    data, key_id = keyring.seal(keyring.open(entry.data, entry.key_id, place), place)
+    return {"data": data, "key_id": key_id}
+
+
+KINDS = (Kind(templates.c.row, _reseal_template), Kind(crops.c.face_row, _reseal_crop))
 
 
 def reseal_values(database: Database[Any], keyring: Keyring, progress: Callable[[int], None] | None = None) -> int:
@@ -60,19 +68,15 @@ def _reseal_some(transaction: Transaction[Any], keyring: Keyring, kind: Kind, af
 
     Raises:
         KeyMissing: The key of one of them is not known.
+        TemplateDamaged: One of them is damaged: it must be erased first.
     """
     table = kind.row.table
     old = sa.select(table).where(kind.row > after, table.c.key_id.is_distinct_from(keyring.sealing))
-    changed: list[dict[str, Any]] = []
-    for entry in transaction.connection.execute(old.order_by(kind.row).limit(SOME)):
-        place = kind.place(entry)
-        stored, row = getattr(entry, kind.value.name), getattr(entry, kind.row.name)
-        value, key_id = keyring.seal(keyring.open(stored, entry.key_id, place), place)
-        changed.append({"at_row": row, "new_value": value, "new_key": key_id})
-    if changed:
-        new: dict[str, Any] = {kind.value.name: sa.bindparam("new_value"), "key_id": sa.bindparam("new_key")}
-        assert isinstance(table, sa.Table)  # noqa: S101 - what the columns above belong to
-        transaction.connection.execute(
-            sa.update(table).where(kind.row == sa.bindparam("at_row")).values(**new), changed
-        )
-    return [entry["at_row"] for entry in changed]
+    assert isinstance(table, sa.Table)  # noqa: S101 - what the columns above belong to
+    rows: list[int] = []
+    for entry in transaction.connection.execute(old.order_by(kind.row).limit(SOME)).all():
+        row = getattr(entry, kind.row.name)
+        values = kind.reseal(keyring, entry)
+        transaction.connection.execute(sa.update(table).where(kind.row == row).values(**values))
+        rows.append(row)
+    return rows

@@ -131,11 +131,14 @@ templates = sa.Table(
     sa.Column("subject_row", Row, nullable=False),
     sa.Column("key_id", sa.String(64), nullable=True),
     sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("checksum", sa.LargeBinary(16), nullable=True),
     sa.UniqueConstraint("face_row", "model_row"),
     sa.Index(None, "collection_row", "model_row"),
     sqlite_autoincrement=True,
 )
-"""`vector` is D little-endian float16, or its ciphertext when `key_id` is set."""
+"""`vector` is D little-endian float16, or its ciphertext when `key_id` is set. `checksum` is over it and the rows it
+refers to, `service.database.template_seal`; a template without one is damaged.
+"""
 
 crops = sa.Table(
     "crops",
@@ -170,6 +173,7 @@ receipts = sa.Table(
     sa.Column("faces", sa.Integer, nullable=False),
     sa.Column("templates", sa.Integer, nullable=False),
     sa.Column("at", Moment, nullable=False),
+    sa.Column("collection", sa.String(255), nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -185,8 +189,10 @@ audit = sa.Table(
     sa.Column("model", sa.String(128), nullable=True),
     sa.Column("threshold", sa.Float, nullable=True),
     sa.Column("outcome", sa.String(64), nullable=False),
+    sa.Column("target", sa.String(255), nullable=True),
     sqlite_autoincrement=True,
 )
+"""Who asked what of whom, by ids. `service.database.audit_log`."""
 
 keys = sa.Table(
     "keys",
@@ -231,6 +237,7 @@ decisions = sa.Table(
     sa.Column("outcome", sa.String(16), nullable=True),
     sa.Column("outcome_by", sa.String(255), nullable=True),
     sa.Column("outcome_at", Moment, nullable=True),
+    sa.Column("principal", sa.String(255), nullable=True),
     sqlite_autoincrement=True,
 )
 """Sampled decisions, whether the models agreed, and what was true. `service.rollout.decision_log`."""

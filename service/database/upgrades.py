@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,20 +12,28 @@ from service.database.errors import StorageUnavailable
 from service.database.timeouts import without_timeouts
 from service.database.transaction import serialise
 
+log = logging.getLogger(__name__)
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def upgrade(engine: sa.Engine) -> None:
+def upgrade(engine: sa.Engine, keep: Callable[[str], object] | None = None) -> None:
     """Take the steps that are missing, all of them or none.
 
     Args:
         engine: Its connections honour the execution option `immediate`.
+        keep: Is given the revision of a database that is about to be changed, and keeps a copy of it.
 
     Raises:
         StorageUnavailable: The database was written by a newer version.
     """
-    if _revision(engine) != _newest():
-        _take_steps(engine)
+    revision, newest = revision_of(engine), newest_revision()
+    if revision == newest:
+        return
+    if revision is not None and revision < newest:
+        copy = None if keep is None else keep(revision)
+        kept = "no copy of it is made: a dump is yours to take" if copy is None else f"what it was is kept in {copy}"
+        log.warning("the schema of the database goes from %s to %s; %s", revision, newest, kept)
+    _take_steps(engine)
 
 
 def _take_steps(engine: sa.Engine) -> None:
@@ -47,7 +56,7 @@ def _take_steps(engine: sa.Engine) -> None:
             ) from error
 
 
-def _revision(engine: sa.Engine) -> str | None:
+def revision_of(engine: sa.Engine) -> str | None:
     """The revision that Alembic noted, None in a new database."""
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table("alembic_version"):
@@ -56,6 +65,6 @@ def _revision(engine: sa.Engine) -> str | None:
         return None if revision is None else str(revision)
 
 
-def _newest() -> str:
+def newest_revision() -> str:
     """The revision of the last step; their files are named by it: `0002_comparison.py`."""
     return max(path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*_*.py"))

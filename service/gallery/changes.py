@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from service.database.schema import collections, faces, new_id, now, receipts, subjects, templates
 from service.database.timeouts import without_timeouts
 from service.database.transaction import Transaction
-from service.gallery import queries
+from service.gallery import kept_outcomes, queries
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
 from service.gallery.names import canonical_name, is_name
 from service.gallery.records import Collection, Receipt, Subject
@@ -83,11 +83,12 @@ def delete_collection(transaction: Transaction[IndexChange], name: str) -> Recei
     """
     row = queries.collection_row(transaction.connection, name, lock=True)
     with without_timeouts(transaction.connection):
+        kept_outcomes.erase(transaction.connection, sa.select(subjects.c.id).where(subjects.c.collection_row == row))
         removed = transaction.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
         lost = transaction.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
         transaction.connection.execute(sa.delete(collections).where(collections.c.row == row))
     transaction.changes.append(Dropped(row))
-    return write_receipt(transaction, "collection", name, lost, removed)
+    return write_receipt(transaction, "collection", name, lost, removed, name)
 
 
 def delete_subject(transaction: Transaction[IndexChange], collection: str, name: str) -> Receipt:
@@ -103,7 +104,8 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
     removed = remove_templates(transaction, templates.c.face_row.in_(face_rows))
     lost = transaction.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
     transaction.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
-    return write_receipt(transaction, "subject", str(subject_id), lost, removed)
+    kept_outcomes.erase(transaction.connection, [str(subject_id)])
+    return write_receipt(transaction, "subject", str(subject_id), lost, removed, collection)
 
 
 def delete_face(transaction: Transaction[IndexChange], collection: str, face_id: str) -> Receipt:
@@ -114,13 +116,16 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
         FaceNotFound: The collection has no face of that id.
     """
     in_collection = queries.collection_row(transaction.connection, collection)
-    query = sa.select(faces.c.row).where(faces.c.id == face_id, faces.c.collection_row == in_collection)
-    row = transaction.connection.scalar(query.with_for_update())
-    if row is None:
+    query = sa.select(faces.c.row, subjects.c.id).join(subjects, faces.c.subject_row == subjects.c.row)
+    query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection)
+    found = transaction.connection.execute(query.with_for_update(of=faces)).one_or_none()
+    if found is None:
         raise FaceNotFound(collection, face_id)
+    row, subject_id = found
+    kept_outcomes.erase(transaction.connection, [subject_id], face_id)
     removed = remove_templates(transaction, templates.c.face_row == row)
     transaction.connection.execute(sa.delete(faces).where(faces.c.row == row))
-    return write_receipt(transaction, "face", face_id, 1, removed)
+    return write_receipt(transaction, "face", face_id, 1, removed, collection)
 
 
 def remove_templates(transaction: Transaction[IndexChange], condition: sa.ColumnElement[bool]) -> int:
@@ -136,12 +141,19 @@ def remove_templates(transaction: Transaction[IndexChange], condition: sa.Column
     return len(entries)
 
 
-def write_receipt(transaction: Transaction[IndexChange], kind: str, target: str, lost: int, removed: int) -> Receipt:
-    """Prove that `lost` faces and `removed` templates are gone."""
+def write_receipt(
+    transaction: Transaction[IndexChange],
+    kind: str,
+    target: str,
+    lost: int,
+    removed: int,
+    collection: str | None = None,
+) -> Receipt:
+    """Prove that `lost` faces and `removed` templates are gone from a collection, or from all (None)."""
     receipt = Receipt(new_id(), kind, target, lost, removed, now())
     transaction.connection.execute(
         sa.insert(receipts).values(
-            id=receipt.id, kind=kind, target=target, faces=lost, templates=removed, at=receipt.at
+            id=receipt.id, kind=kind, target=target, faces=lost, templates=removed, at=receipt.at, collection=collection
         )
     )
     return receipt

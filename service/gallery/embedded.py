@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from service.database.encryption import Keyring
+from service.database.key_check import check_keys
 from service.database.sqlite.database import SqliteDatabase
 from service.database.transaction import storage_errors
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
@@ -15,6 +16,7 @@ from service.index.base import Progress
 from service.index.changes import IndexChange
 from service.index.embedded.index import EmbeddedIndex
 from service.index.embedded.tiered import Tiers
+from service.index.stored_templates import TemplateReader
 
 log = logging.getLogger(__name__)
 SEGMENTS = "segments"
@@ -49,10 +51,14 @@ def open_embedded(
         StorageError: It cannot be opened.
     """
     keyring = keyring or Keyring.empty()
+    reader = TemplateReader(keyring)
     database: SqliteDatabase[IndexChange] = SqliteDatabase(directory)
     try:
         with storage_errors():
-            index = EmbeddedIndex(database.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring)
+            check_keys(database.engine, keyring)
+            index = EmbeddedIndex(
+                database.engine, directory / SEGMENTS, tiers or Tiers(), erase_within, keyring, reader
+            )
             index.load(progress)
     except BaseException:
         database.release()
@@ -67,4 +73,4 @@ def open_embedded(
     )
     index.start()
     database.start(index.apply, queue)
-    return Gallery(database, index, keyring=keyring, keep_reply=keep_reply, observe=observe)
+    return Gallery(database, index, keyring=keyring, reader=reader, keep_reply=keep_reply, observe=observe)

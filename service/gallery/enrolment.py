@@ -37,6 +37,7 @@ from service.index.base import CandidateList, Matrix, Place, Vector, VectorIndex
 from service.index.changes import Added, IndexChange
 from service.index.errors import VectorInvalid
 from service.index.scoring import Scoring
+from service.index.stored_templates import TemplateReader
 from service.measures.matching import matches
 
 DUPLICATES_SHOWN = 5
@@ -62,6 +63,7 @@ class Enroll:
         self,
         index: VectorIndex,
         keyring: Keyring,
+        reader: TemplateReader,
         collection: str,
         subject: str,
         new_faces: Sequence[NewFace],
@@ -80,7 +82,7 @@ class Enroll:
         """
         if not new_faces or any(not face.templates for face in new_faces):
             raise VectorInvalid("An enrolment needs at least one face, and each face at least one template.")
-        self._index, self._keyring = index, keyring
+        self._index, self._keyring, self._reader = index, keyring, reader
         self._collection, self._subject = collection, check_name("subject", subject)
         self._faces = new_faces
         self._metadata = metadata
@@ -209,7 +211,19 @@ class Enroll:
         best = distinct(np.array(rows, np.int64), np.array(groups, np.int64), np.array(scores, np.float32), len(rows))
         match = (best.groups != subject_row) & matches(best.scores, check.threshold)
         others = CandidateList(best.rows[match], best.groups[match], best.scores[match])
-        return tuple(queries.hits(transaction.connection, [others])[0][:DUPLICATES_SHOWN])
+        by_digest = dict(zip(known, scorings, strict=True))
+        (found,), damaged = queries.hits(
+            transaction.connection,
+            [others],
+            [lambda stored, digest: _best(stored, matrix, by_digest[digest])],
+            self._reader,
+        )
+        if damaged:  # they may hide another face of the same person
+            for model_row in rows_of_models:
+                self._index.leave_out((collection_row, model_row), damaged)
+            return self._find_duplicates(transaction, collection_row, subject_row)
+        still = matches(np.array([hit.score for hit in found], np.float32), check.threshold)
+        return tuple(hit for hit, is_match in zip(found, still.tolist(), strict=True) if is_match)[:DUPLICATES_SHOWN]
 
     def _search(
         self, connection: sa.Connection, place: Place, matrix: Matrix, scoring: Scoring | None
@@ -217,7 +231,7 @@ class Enroll:
         count = DUPLICATES_SHOWN + 1
         if scoring is None:
             return self._index.search(connection, place, matrix, count)
-        return normalised.search(connection, self._index, self._keyring, place, matrix.shape[1], matrix, count, scoring)
+        return normalised.search(connection, self._index, self._reader, place, matrix.shape[1], matrix, count, scoring)
 
     def _insert_face(
         self,
@@ -252,3 +266,11 @@ class Enroll:
         if keep_crop and face.crop is not None:
             data, key_id = self._keyring.seal(face.crop, crop_place(face_row))
             transaction.connection.execute(_NEW_CROP, {"face_row": face_row, "key_id": key_id, "data": data})
+
+
+def _best(stored: Vector, probes: Matrix, scoring: Scoring | None) -> float:
+    """The highest score of a template with any of the probes."""
+    scores = probes @ stored
+    if scoring is not None:
+        scores = scores + scoring.own + scoring.offsets(stored[None])[0]
+    return float(scores.max())

@@ -8,7 +8,7 @@
         |-- SubjectNotFound, SubjectExists, DuplicateSubject
         |-- FaceNotFound, FaceExists, CropMissing, TemplateMissing
         |-- NameInvalid
-        |-- IdempotencyConflict
+        |-- IdempotencyConflict, EnrolmentErased
         `-- ArchiveInvalid, ArchiveConflict
 """
 
@@ -147,6 +147,19 @@ class IdempotencyConflict(GalleryError):
     def __init__(self, key: str) -> None:
         """Name the key."""
         super().__init__(f"The idempotency key '{key}' was used for a different request; use a new key.")
+
+
+class EnrolmentErased(GalleryError):
+    """A request was sent again after what it had enrolled was erased."""
+
+    code = "enrolment_erased"
+
+    def __init__(self) -> None:
+        """Say how to enrol again."""
+        super().__init__(
+            "What this request enrolled was erased since, and nothing is enrolled now: use a new idempotency key to "
+            "enrol again."
+        )
 
 
 class ArchiveInvalid(GalleryError):

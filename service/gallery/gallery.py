@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from service.database import paging
 from service.database.base import Database
 from service.database.encryption import Keyring, crop_place
+from service.database.errors import ErasureUnfinished, TemplateDamaged
 from service.database.paging import Page
 from service.database.schema import collections, crops, faces, models, templates
 from service.database.schema import store as facts
+from service.database.template_seal import STORED
 from service.database.transaction import Transaction
 from service.gallery import changes, kept_outcomes, queries, template_coverage
 from service.gallery.enrolment import Enroll
@@ -37,9 +40,10 @@ from service.gallery.records import (
 )
 from service.gallery.verification import Report, verify
 from service.index import normalised, vectors
-from service.index.base import CandidateList, Compactable, Vector, VectorIndex
+from service.index.base import CandidateList, Compactable, Erasable, Vector, VectorIndex
 from service.index.changes import IndexChange
 from service.index.scoring import Scoring
+from service.index.stored_templates import TemplateReader
 
 T = TypeVar("T")
 KEEP_REPLY = timedelta(hours=24)
@@ -67,6 +71,7 @@ class Gallery:
         index: VectorIndex,
         *,
         keyring: Keyring,
+        reader: TemplateReader,
         keep_reply: timedelta = KEEP_REPLY,
         observe: Observe = unobserved,
     ) -> None:
@@ -76,11 +81,12 @@ class Gallery:
             database: Keeps everything.
             index: Derived from it.
             keyring: Seals and opens templates and crops.
+            reader: Opens templates, and knows which are damaged.
             keep_reply: How long outcomes are kept for repeated requests.
             observe: Told how long each read, change and search took.
         """
         self.database, self.index = database, index
-        self._keyring = keyring
+        self._keyring, self._reader = keyring, reader
         self._keep_reply, self._observe = keep_reply, observe
 
     # ---- collections
@@ -106,13 +112,15 @@ class Gallery:
         """
         return self._read(partial(queries.collection, name=name))
 
-    def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
-        """Return collections in the order of their making.
+    def collections(
+        self, cursor: str | None = None, limit: int = 100, reachable: frozenset[str] | None = None
+    ) -> Page[Collection]:
+        """Return collections in the order of their making: all, or those named.
 
         Raises:
             CursorInvalid: The cursor was not made by this list.
         """
-        return self._page(queries.list_collections, cursor, limit)
+        return self._page(partial(queries.list_collections, reachable=reachable), cursor, limit)
 
     def delete_collection(self, name: str) -> Receipt:
         """Erase a collection with everything in it.
@@ -120,7 +128,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        return self._change(partial(changes.delete_collection, name=name))
+        return self._erase(partial(changes.delete_collection, name=name))
 
     # ---- subjects and faces
 
@@ -168,7 +176,7 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             SubjectNotFound: The collection has no subject of that name.
         """
-        return self._change(partial(changes.delete_subject, collection=collection, name=name))
+        return self._erase(partial(changes.delete_subject, collection=collection, name=name))
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
         """Return faces of a subject, oldest first.
@@ -217,15 +225,17 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             FaceNotFound: The collection has no face of that id.
         """
-        return self._change(partial(changes.delete_face, collection=collection, face_id=face_id))
+        return self._erase(partial(changes.delete_face, collection=collection, face_id=face_id))
 
-    def receipts(self, cursor: str | None = None, limit: int = 100) -> Page[Receipt]:
-        """Return receipts of all erasures, oldest first.
+    def receipts(
+        self, cursor: str | None = None, limit: int = 100, reachable: frozenset[str] | None = None
+    ) -> Page[Receipt]:
+        """Return receipts of erasures, oldest first: of all, or of those in the collections named.
 
         Raises:
             CursorInvalid: The cursor was not made by this list.
         """
-        return self._page(queries.list_receipts, cursor, limit)
+        return self._page(partial(queries.list_receipts, reachable=reachable), cursor, limit)
 
     # ---- enrolment
 
@@ -262,6 +272,7 @@ class Gallery:
         job = Enroll(
             self.index,
             self._keyring,
+            self._reader,
             collection,
             subject,
             new_faces,
@@ -294,6 +305,7 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             VectorInvalid: Not finite unit vectors of the model's dimension.
             TemplateMissing: The collection has templates, and none of this model.
+            ScoreInvalid: A comparison gave no cosine.
         """
 
         def read(connection: sa.Connection) -> list[list[Hit]]:
@@ -302,20 +314,27 @@ class Gallery:
                 sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
-            started = time.perf_counter()
-            results: list[CandidateList] = []
-            if model is not None and scoring is None:
-                results = self.index.search(connection, (row, model.row), matrix, k)
-            elif model is not None and scoring is not None:
-                place = (row, model.row)
-                results = normalised.search(connection, self.index, self._keyring, place, model.dim, matrix, k, scoring)
-            self._observe("index", time.perf_counter() - started)
-            if not any(len(result.rows) for result in results):
-                present = queries.models_of(connection, templates.c.collection_row == row)
-                if present and digest not in present:
-                    raise TemplateMissing(f"Collection '{collection}'", digest, present)
-                return [[] for _ in matrix]
-            return queries.hits(connection, results)
+            score = [partial(_score, probe=matrix[at], scoring=scoring, at=at) for at in range(len(matrix))]
+            while True:
+                started = time.perf_counter()
+                results: list[CandidateList] = []
+                if model is not None and scoring is None:
+                    results = self.index.search(connection, (row, model.row), matrix, k)
+                elif model is not None and scoring is not None:
+                    place = (row, model.row)
+                    results = normalised.search(
+                        connection, self.index, self._reader, place, model.dim, matrix, k, scoring
+                    )
+                self._observe("index", time.perf_counter() - started)
+                if not any(len(result.rows) for result in results):
+                    present = queries.models_of(connection, templates.c.collection_row == row)
+                    if present and digest not in present:
+                        raise TemplateMissing(f"Collection '{collection}'", digest, present)
+                    return [[] for _ in matrix]
+                hits, damaged = queries.hits(connection, results, score, self._reader)
+                if not damaged or model is None:
+                    return hits
+                self.index.leave_out((row, model.row), damaged)
 
         return self._read(read, "search")
 
@@ -327,16 +346,17 @@ class Gallery:
             SubjectNotFound: The collection has no subject of that name.
             VectorInvalid: Not finite unit vectors of the model's dimension.
             TemplateMissing: None of the subject's faces has a template of this model.
+            TemplateDamaged: Those that they have are damaged.
+            ScoreInvalid: A comparison gave no cosine.
         """
-        keyring = self._keyring
 
         def read(connection: sa.Connection) -> Hit:
             row = queries.subject_row(connection, collection, subject)
             query = (
-                sa.select(templates, faces.c.id, models.c.dim)
+                sa.select(*STORED, faces.c.id, models.c.dim)
                 .join(faces, templates.c.face_row == faces.c.row)
                 .join(models, templates.c.model_row == models.c.row)
-                .where(faces.c.subject_row == row, models.c.digest == digest)
+                .where(faces.c.subject_row == row, templates.c.subject_row == row, models.c.digest == digest)
                 .order_by(templates.c.row)
             )
             entries = connection.execute(query).all()
@@ -344,16 +364,17 @@ class Gallery:
                 own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))
                 raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
             dim = entries[0].dim
-            packed = [
-                keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row) for entry in entries
-            ]
-            matrix = vectors.unpack(packed, dim).astype(np.float32)
-            scores = matrix @ vectors.check(probe[None], dim)[0]
+            checked = vectors.check(probe[None], dim)[0]
+            sound, matrix = self._reader.read(entries, dim)
+            faces_of = [entry.id for entry, is_sound in zip(entries, sound.tolist(), strict=True) if is_sound]
+            if not faces_of:
+                raise TemplateDamaged("no other of this person is sound")
+            scores = matrix @ checked
             if scoring is not None:
                 scores = scores + scoring.offsets(matrix) + scoring.own[0]
             best = int(scores.argmax())
             person = queries.subject(connection, collection, subject)
-            return Hit(person.name, person.id, entries[best].id, min(1.0, float(scores[best])), digest)
+            return Hit(person.name, person.id, faces_of[best], vectors.score(float(scores[best])), digest)
 
         return self._read(read)
 
@@ -435,6 +456,11 @@ class Gallery:
 
         return self._read(read)
 
+    @property
+    def damaged(self) -> int:
+        """How many templates were found damaged, and set aside, since the start."""
+        return self._reader.damaged
+
     def check(self) -> None:
         """Check that the gallery can serve.
 
@@ -447,13 +473,29 @@ class Gallery:
 
     def verify(self) -> Report:
         """Compare the index with the database, and this with itself. Changes wait meanwhile; searches do not."""
-        return self._change(lambda transaction: verify(transaction.connection, self.index, self._keyring))
+        return self._change(lambda transaction: verify(transaction.connection, self.index, self._reader))
 
     def compact(self) -> None:
         """Bring the index into its final shape and drop every removed vector from the derived files, now."""
         if isinstance(self.index, Compactable):
             self.index.compact()
+        self.erase_traces()
+
+    def erase_traces(self) -> None:
+        """Let no file of the gallery hold what was erased from the tables and the index.
+
+        Raises:
+            ErasureUnfinished: Somebody still reads the old state.
+        """
+        if isinstance(self.index, Erasable):
+            self.index.erase()
         self.database.tidy()
+
+    def prune(self) -> None:
+        """Drop outcomes kept of requests whose time is up, from the files too."""
+        if self.database.write(kept_outcomes.prune):
+            with suppress(ErasureUnfinished):
+                self.database.tidy(copies=False)
 
     def close(self) -> None:
         """Finish what was admitted, and give back what was opened."""
@@ -475,6 +517,12 @@ class Gallery:
         finally:
             self._observe("change", time.perf_counter() - started)
 
+    def _erase(self, work: Callable[[Transaction[IndexChange]], Receipt]) -> Receipt:
+        """Change; the receipt is given when the files hold nothing of it either."""
+        receipt = self._change(work)
+        self.erase_traces()
+        return receipt
+
     def _page(
         self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int
     ) -> Page[T]:
@@ -482,3 +530,9 @@ class Gallery:
         items = self._read(lambda connection: read(connection, after, limit + 1))
         more = paging.encode(items[limit - 1][0]) if len(items) > limit else None
         return Page(tuple(item for _, item in items[:limit]), more)
+
+
+def _score(stored: Vector, _: str, *, probe: Vector, scoring: Scoring | None, at: int) -> float:
+    """The score of a stored template with the probe at a place among several."""
+    score = float(probe @ stored)
+    return score if scoring is None else score + float(scoring.own[at]) + float(scoring.offsets(stored[None])[0])

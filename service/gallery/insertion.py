@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from service.database.encryption import Keyring
 from service.database.schema import models, templates
+from service.database.template_seal import TemplatePlace, seal_template
 from service.database.transaction import Transaction
 from service.index import vectors
 from service.index.base import Vector
@@ -51,14 +52,14 @@ def insert_template(
     transaction: Transaction[IndexChange], keyring: Keyring, face: FaceRow, model_row: int, vector: Vector
 ) -> None:
     """Seal and insert a (D,) template in its stored form, and let the index follow."""
-    sealed, key_id = keyring.seal_template(vectors.pack(vector), face.row, model_row)
     values = {
         "face_row": face.row,
         "model_row": model_row,
         "collection_row": face.collection,
         "subject_row": face.subject,
-        "key_id": key_id,
-        "vector": sealed,
+        **seal_template(
+            keyring, vectors.pack(vector), TemplatePlace(face.collection, face.subject, face.row, model_row)
+        ),
     }
     row = row_of(transaction.connection.execute(_NEW_TEMPLATE, values))
     transaction.changes.append(Added(face.collection, model_row, row, face.subject, vector))

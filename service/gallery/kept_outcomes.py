@@ -6,7 +6,9 @@ is all that a repetition needs: nothing else is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -17,7 +19,7 @@ from pydantic import TypeAdapter
 from service.database.errors import StorageUnavailable
 from service.database.schema import now
 from service.database.schema import replies as table
-from service.gallery.errors import IdempotencyConflict
+from service.gallery.errors import EnrolmentErased, IdempotencyConflict
 from service.gallery.records import Enrolment, Idempotency, KeptReply
 
 VERSION: Final = 1
@@ -28,7 +30,7 @@ _ADAPTER = TypeAdapter(Enrolment)
 def keep(connection: sa.Connection, idempotency: Idempotency, outcome: Enrolment, until: datetime) -> None:
     """Keep an outcome under its request's key, and drop those whose time is up."""
     text = json.dumps({"version": VERSION, "enrolment": _ADAPTER.dump_python(outcome, mode="json")})
-    connection.execute(sa.delete(table).where(table.c.expires_at <= now()))
+    prune(connection)
     connection.execute(
         sa.insert(table).values(
             principal=idempotency.principal,
@@ -42,20 +44,58 @@ def keep(connection: sa.Connection, idempotency: Idempotency, outcome: Enrolment
     )
 
 
+def prune(connection: sa.Connection) -> int:
+    """Drop outcomes whose time is up; returns how many."""
+    return connection.execute(sa.delete(table).where(table.c.expires_at <= now())).rowcount
+
+
+def erase(
+    connection: sa.Connection, subject_ids: Sequence[str] | sa.Select[tuple[str]], face_id: str | None = None
+) -> None:
+    """Drop what was kept of people, or of one face of a person; that the requests were made stays known.
+
+    An answer that a version before outcomes kept is looked through for the person's id.
+    """
+    ids = set(subject_ids if isinstance(subject_ids, Sequence) else connection.scalars(subject_ids))
+    own = table.c.subject_id.in_(subject_ids)
+    kept = connection.execute(
+        sa.select(table).where(sa.or_(own, sa.and_(table.c.outcome.is_(None), table.c.reply != "")))
+    ).all()
+    for entry in kept:
+        if entry.outcome is None:
+            concerned = any(subject_id in entry.reply for subject_id in ids)
+        else:
+            concerned = face_id is None or f'"{face_id}"' in entry.outcome
+        if concerned:
+            same = sa.and_(table.c.principal == entry.principal, table.c.key == entry.key)
+            values = {"key": _hidden(entry.key), "fingerprint": "", "reply": "", "outcome": None, "subject_id": None}
+            connection.execute(sa.update(table).where(same).values(**values))
+
+
+def _hidden(key: str) -> str:
+    """Return what stands for the key of a request about somebody erased: it may have held a name."""
+    return f"erased:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 def recall(connection: sa.Connection, idempotency: Idempotency) -> Enrolment | KeptReply | None:
     """Find the outcome kept of a request; None when the request is new.
 
     Raises:
         IdempotencyConflict: the key named another request.
+        EnrolmentErased: what the request enrolled was erased since.
         StorageUnavailable: a newer version kept it in another form.
     """
     kept = connection.execute(
         sa.select(table.c.fingerprint, table.c.reply, table.c.outcome).where(
-            table.c.principal == idempotency.principal, table.c.key == idempotency.key, table.c.expires_at > now()
+            table.c.principal == idempotency.principal,
+            table.c.key.in_((idempotency.key, _hidden(idempotency.key))),
+            table.c.expires_at > now(),
         )
-    ).one_or_none()
+    ).first()
     if kept is None:
         return None
+    if kept.outcome is None and not kept.reply:
+        raise EnrolmentErased
     if kept.fingerprint != idempotency.fingerprint:
         raise IdempotencyConflict(idempotency.key)
     if kept.outcome is None:

@@ -35,6 +35,8 @@ def register_gallery(registry: CollectorRegistry, gallery: Gallery) -> None:
     """Register gauges of what the gallery holds, of its connections and of what waits."""
     registry.register(_Sizes(gallery.sizes))
     registry.register(_Outbox(lambda: gallery.index.backlog))
+    damaged = "Templates found damaged, and set aside, since the start."
+    register_gauge(registry, "facet_templates_damaged", damaged, lambda: gallery.damaged)
     waiting = "Calls that wait for the record: for a connection or their turn."
     register_gauge(registry, "facet_storage_waiting", waiting, lambda: gallery.database.waiting)
     pool = gallery.database.engine.pool

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from service.database.schema import collections, faces, models, receipts, subjects, templates
+from service.database.template_seal import STORED
 from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
 from service.gallery.records import Collection, Face, Hit, Receipt, Subject
-from service.index.base import CandidateList
+from service.index import vectors
+from service.index.base import CandidateList, Vector
+from service.index.stored_templates import TemplateReader
+
+Score = Callable[[Vector, str], float]
 
 _FACES_OF_SUBJECT = (
     sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).correlate(subjects).scalar_subquery()
@@ -30,7 +35,15 @@ _FACES = (
     .join(collections, faces.c.collection_row == collections.c.row)
 )
 _HITS = (
-    sa.select(templates.c.row, subjects.c.name, subjects.c.id, faces.c.id, models.c.digest)
+    sa.select(
+        *STORED,
+        faces.c.subject_row.label("owner_row"),
+        subjects.c.name.label("subject"),
+        subjects.c.id.label("subject_id"),
+        faces.c.id.label("face_id"),
+        models.c.digest,
+        models.c.dim,
+    )
     .join(faces, templates.c.face_row == faces.c.row)
     .join(subjects, faces.c.subject_row == subjects.c.row)
     .join(models, templates.c.model_row == models.c.row)
@@ -90,10 +103,15 @@ def collection(connection: sa.Connection, name: str) -> Collection:
     return _collection(entry)
 
 
-def list_collections(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Collection]]:
-    """Return up to `limit` collections whose row is above `after`, with their rows."""
-    query = sa.select(collections).where(collections.c.row > after).order_by(collections.c.row).limit(limit)
-    return [(entry.row, _collection(entry)) for entry in connection.execute(query)]
+def list_collections(
+    connection: sa.Connection, after: int, limit: int, reachable: frozenset[str] | None = None
+) -> list[tuple[int, Collection]]:
+    """Return up to `limit` collections, of those `reachable`, whose row is above `after`, with their rows."""
+    query = sa.select(collections).where(collections.c.row > after)
+    if reachable is not None:
+        query = query.where(collections.c.name.in_(reachable))
+    page = query.order_by(collections.c.row).limit(limit)
+    return [(entry.row, _collection(entry)) for entry in connection.execute(page)]
 
 
 def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
@@ -140,21 +158,44 @@ def list_faces(
     return _faces(connection, _FACES.where(faces.c.subject_row == row, faces.c.row > after).limit(limit))
 
 
-def hits(connection: sa.Connection, results: Sequence[CandidateList]) -> list[list[Hit]]:
-    """Return what an index found, named from the database; what the database no longer holds is left out."""
+def hits(
+    connection: sa.Connection, results: Sequence[CandidateList], scores: Sequence[Score], reader: TemplateReader
+) -> tuple[list[list[Hit]], list[int]]:
+    """Return what an index found, named from the database and compared with what this holds, best first.
+
+    What the database no longer holds is left out, and so is what is damaged there: an index alone matches nobody.
+    Returns also the rows of what is damaged, for the index to leave out: it may hide another face of the same person.
+
+    Args:
+        connection: Open.
+        results: Of the index.
+        scores: Of each result, the score of a template (D,) of a model (its digest) with what was searched for.
+        reader: Opens the templates.
+
+    Raises:
+        ScoreInvalid: A comparison gave no cosine.
+    """
     rows = sorted({int(row) for result in results for row in result.rows})
     named: dict[int, Any] = {}
     for start in range(0, len(rows), 500):
         answer = connection.execute(_HITS, {"rows": rows[start : start + 500]})
-        named.update((entry[0], entry) for entry in answer)
-    return [
-        [
-            Hit(named[row][1], named[row][2], named[row][3], min(1.0, max(-2.0, score)), named[row][4])
-            for row, score in zip(result.rows.tolist(), result.scores.tolist(), strict=True)
-            if row in named
-        ]
-        for result in results
-    ]
+        named.update((entry.row, entry) for entry in answer)
+    for entry in named.values():
+        if entry.owner_row != entry.subject_row:
+            reader.set_aside(entry.row, "its face belongs to another person")
+    found, damaged = [], []
+    for result, score in zip(results, scores, strict=True):
+        entries = [named[row] for row in result.rows.tolist() if row in named]
+        own: list[Hit] = []
+        for entry in entries:
+            _, stored = reader.read([entry], entry.dim)
+            if len(stored):
+                value = vectors.score(score(stored[0], entry.digest))
+                own.append(Hit(entry.subject, entry.subject_id, entry.face_id, value, entry.digest))
+            else:
+                damaged.append(entry.row)
+        found.append(sorted(own, key=lambda hit: -hit.score))
+    return found, damaged
 
 
 def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[str, ...]:
@@ -165,9 +206,13 @@ def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> t
     return tuple(connection.scalars(query.order_by(models.c.row)))
 
 
-def list_receipts(connection: sa.Connection, after: int, limit: int) -> list[tuple[int, Receipt]]:
-    """Return up to `limit` receipts whose row is above `after`, with their rows."""
+def list_receipts(
+    connection: sa.Connection, after: int, limit: int, reachable: frozenset[str] | None = None
+) -> list[tuple[int, Receipt]]:
+    """Return up to `limit` receipts, of erasures in `reachable` collections, whose row is above `after`."""
     query = sa.select(receipts).where(receipts.c.row > after).order_by(receipts.c.row).limit(limit)
+    if reachable is not None:
+        query = query.where(receipts.c.collection.in_(reachable))
     return [
         (entry.row, Receipt(entry.id, entry.kind, entry.target, entry.faces, entry.templates, entry.at))
         for entry in connection.execute(query)

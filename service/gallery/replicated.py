@@ -11,6 +11,7 @@ from service.database.postgres.database import PostgresDatabase
 from service.database.postgres.engine import PostgresOptions
 from service.gallery.gallery import KEEP_REPLY, Gallery, Observe, unobserved
 from service.index.changes import IndexChange
+from service.index.stored_templates import TemplateReader
 
 if TYPE_CHECKING:
     from service.index.milvus.client import Server
@@ -39,25 +40,27 @@ def open_replicated(
         StorageError: The database or the index cannot be used.
     """
     database: PostgresDatabase[IndexChange] = PostgresDatabase(options)
+    keyring = Keyring.empty()
+    reader = TemplateReader(keyring)
     try:
-        index = _open_index(database, milvus, observe)
+        index = _open_index(database, milvus, observe, reader)
     except BaseException:
         database.close()
         database.release()
         raise
     database.follow(index.stage)
     log.info("gallery ready: %d templates in %.2f s", index.loaded.templates, index.loaded.seconds)
-    return Gallery(database, index, keyring=Keyring.empty(), keep_reply=keep_reply, observe=observe)
+    return Gallery(database, index, keyring=keyring, reader=reader, keep_reply=keep_reply, observe=observe)
 
 
 def _open_index(
-    database: PostgresDatabase[IndexChange], milvus: Server | None, observe: Observe
+    database: PostgresDatabase[IndexChange], milvus: Server | None, observe: Observe, reader: TemplateReader
 ) -> PgvectorIndex | MilvusIndex:
     """The index in force; the modules of the other are never imported, nor what they need."""
     if milvus is None:
         from service.index.pgvector import PgvectorIndex  # noqa: PLC0415
 
-        return PgvectorIndex(database)
+        return PgvectorIndex(database, reader)
     from service.index.milvus.index import MilvusIndex  # noqa: PLC0415
 
-    return MilvusIndex(database, milvus, observe)
+    return MilvusIndex(database, milvus, observe, reader)

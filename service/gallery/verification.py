@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring
 from service.database.schema import crops, faces, subjects, templates
 from service.database.timeouts import without_timeouts
 from service.index import source, vectors
-from service.index.base import Place, Rows, VectorIndex
+from service.index.base import Place, VectorIndex
+from service.index.stored_templates import TemplateReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class Report:
         return not self.problems
 
 
-def verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> Report:
+def verify(connection: sa.Connection, index: VectorIndex, reader: TemplateReader) -> Report:
     """Compare index and database, in a transaction of its own, beside which nothing changes an embedded database."""
     if (
         connection.dialect.name == "postgresql"
     ):  # all statements see one state of the database, whoever writes meanwhile
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     with without_timeouts(connection):
-        return _verify(connection, index, keyring)
+        return _verify(connection, index, reader)
 
 
-def _verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> Report:
+def _verify(connection: sa.Connection, index: VectorIndex, reader: TemplateReader) -> Report:
     started = time.perf_counter()
     problems = _integrity(connection) if connection.dialect.name == "sqlite" else []
     for what, query in _ORPHANS.items():
@@ -51,9 +51,9 @@ def _verify(connection: sa.Connection, index: VectorIndex, keyring: Keyring) -> 
             problems.append(f"{count} {what}")
     compared = 0
     sizes = index.sizes(connection)
-    known = {place: (name, digest) for place, name, digest, _, _ in source.places(connection)}
-    for place, (name, digest) in known.items():
-        differences, count = _compare(connection, index, keyring, place, sizes)
+    known = {place: (name, digest, dim) for place, name, digest, dim, _ in source.places(connection)}
+    for place, (name, digest, dim) in known.items():
+        differences, count = _compare(connection, index, reader, place, dim, sizes)
         compared += count
         problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in differences]
     for place in set(index.places(connection)) - set(known):
@@ -93,29 +93,33 @@ _ORPHANS: dict[str, sa.Select[Any]] = {
 def _compare(
     connection: sa.Connection,
     index: VectorIndex,
-    keyring: Keyring,
+    reader: TemplateReader,
     place: Place,
+    dim: int,
     sizes: Mapping[Place, tuple[int, int]],
 ) -> tuple[list[str], int]:
-    """What is wrong with one index, and how many templates were compared."""
+    """What is wrong with one index and its templates, and how many of these were compared."""
     record = source.template_rows(connection, place)
+    sound = [np.empty(0, np.int64)]
+    sound += [rows for rows, _, _ in source.read_templates(connection, reader, place, dim, record)]
+    damaged = np.setdiff1d(record, np.concatenate(sound))
     parts = [np.empty(0, np.int64)]
     wrong = 0
     for rows, groups, matrix in index.entries(connection, place):
         parts.append(rows)
-        stored = {
-            entry.row: (
-                entry.subject_row,
-                keyring.open_template(entry.vector, entry.key_id, entry.face_row, place[1]),
-            )
-            for entry in _read(connection, place, rows)
-        }
+        wanted = np.sort(rows[np.isin(rows, record)])
+        stored: dict[int, tuple[int, bytes]] = {}
+        for some, persons, templates_held in source.read_templates(connection, reader, place, dim, wanted):
+            stored |= {
+                row: (person, vectors.pack(vector))
+                for row, person, vector in zip(some.tolist(), persons.tolist(), templates_held, strict=True)
+            }
         for row, group, vector in zip(rows.tolist(), groups.tolist(), matrix, strict=True):
             if row in stored and stored[row] != (group, vectors.pack(vector)):
                 wrong += 1
     held = np.concatenate(parts)
-    problems = []
-    missing, foreign = np.setdiff1d(record, held), np.setdiff1d(held, record)
+    problems = [_name(connection, row) for row in damaged.tolist()]
+    missing, foreign = np.setdiff1d(np.setdiff1d(record, damaged), held), np.setdiff1d(held, record)
     if len(missing):
         problems.append(f"{len(missing)} templates are missing in the index")
     if len(foreign):
@@ -129,11 +133,13 @@ def _compare(
     return problems, len(record)
 
 
-def _read(connection: sa.Connection, place: Place, rows: Rows) -> sa.CursorResult[Any]:
-    return connection.execute(
-        sa.select(templates).where(
-            templates.c.collection_row == place[0],
-            templates.c.model_row == place[1],
-            templates.c.row.between(int(rows.min()), int(rows.max())),
-        )
+def _name(connection: sa.Connection, row: int) -> str:
+    """Say of which face and person a damaged template is, by their ids."""
+    query = (
+        sa.select(faces.c.id, subjects.c.id)
+        .select_from(templates.join(faces, templates.c.face_row == faces.c.row))
+        .join(subjects, faces.c.subject_row == subjects.c.row)
+        .where(templates.c.row == row)
     )
+    face_id, subject_id = connection.execute(query).one_or_none() or ("unknown", "unknown")
+    return f"a damaged template is left out: face {face_id} of subject {subject_id}; erase the face and enrol it again"

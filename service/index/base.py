@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -84,6 +84,10 @@ class VectorIndex(Protocol):
         """Find for each of (Q,D) probes the k subjects of the highest cosine, each once with its best row."""
         ...
 
+    def leave_out(self, place: Place, rows: Sequence[int]) -> None:
+        """Give templates back no more, from this moment on: the database's own were found damaged."""
+        ...
+
     def count(self, connection: sa.Connection, place: Place) -> int:
         """Count the templates of a collection and model: comparisons made by one search."""
         ...
@@ -119,6 +123,15 @@ class Compactable(Protocol):
 
     def compact(self, *, thorough: bool = True) -> None:
         """Bring the index into its final shape now; thoroughly, also what could wait."""
+        ...
+
+
+@runtime_checkable
+class Erasable(Protocol):
+    """An index with files of its own."""
+
+    def erase(self) -> None:
+        """Let no file hold what was removed, before this returns."""
         ...
 
 

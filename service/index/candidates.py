@@ -9,13 +9,12 @@ import numpy as np
 import sqlalchemy as sa
 
 from service.database.schema import templates
-from service.index import vectors
+from service.database.template_seal import STORED
 from service.index.base import CandidateList, Vector, distinct
+from service.index.stored_templates import TemplateReader
 
 BATCH = 1_000
-_STORED = sa.select(templates.c.row, templates.c.subject_row, templates.c.vector).where(
-    templates.c.row.in_(sa.bindparam("rows", expanding=True))
-)
+_STORED = sa.select(*STORED).where(templates.c.row.in_(sa.bindparam("rows", expanding=True)))
 
 
 def read(connection: sa.Connection, rows: Sequence[int]) -> dict[int, Any]:
@@ -32,11 +31,14 @@ def living(connection: sa.Connection, rows: Sequence[int | None]) -> set[int]:
     return set(connection.scalars(sa.select(templates.c.row).where(templates.c.row.in_(rows))))
 
 
-def best(candidates: Sequence[Any], probe: Vector, k: int) -> CandidateList:
-    """Return the best template of each of the k best subjects. Candidates have `row`, `subject_row` and `vector`."""
+def best(candidates: Sequence[Any], probe: Vector, k: int, reader: TemplateReader) -> CandidateList:
+    """Return the best template of each of the k best subjects, of candidates with the columns `STORED`.
+
+    Damaged ones are left out.
+    """
     if not candidates:
         return CandidateList.nothing()
-    matrix = vectors.unpack([entry.vector for entry in candidates], len(probe)).astype(np.float32)
-    rows = np.array([entry.row for entry in candidates], np.int64)
-    groups = np.array([entry.subject_row for entry in candidates], np.int64)
+    sound, matrix = reader.read(candidates, len(probe))
+    rows = np.array([entry.row for entry in candidates], np.int64)[sound]
+    groups = np.array([entry.subject_row for entry in candidates], np.int64)[sound]
     return distinct(rows, groups, matrix @ probe, k)

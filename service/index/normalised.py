@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.encryption import Keyring
 from service.database.schema import faces, templates
-from service.index import vectors
+from service.database.template_seal import STORED
 from service.index.base import CandidateList, Matrix, Place, Rows, VectorIndex, distinct
 from service.index.scoring import Scoring
+from service.index.stored_templates import TemplateReader
 
 DEPTH, DEEPEST = 32, 2048  # subjects that are looked at first, and at most
 AT_ONCE = 500  # subjects a statement
@@ -27,7 +27,7 @@ AT_ONCE = 500  # subjects a statement
 def search(
     connection: sa.Connection,
     index: VectorIndex,
-    keyring: Keyring,
+    reader: TemplateReader,
     place: Place,
     dim: int,
     probes: Matrix,
@@ -38,7 +38,7 @@ def search(
     depth = max(DEPTH, 4 * k)
     while True:
         lists = index.search(connection, place, probes, depth)
-        rows, groups, stored = _templates(connection, keyring, place, dim, lists)
+        rows, groups, stored = _templates(connection, reader, place, dim, lists)
         offsets = scoring.offsets(stored) if len(stored) else np.empty(0, np.float32)
         results = []
         for result, probe, own in zip(lists, probes, scoring.own, strict=True):
@@ -62,19 +62,19 @@ def _is_settled(result: CandidateList, ranked: CandidateList, k: int, depth: int
 
 
 def _templates(
-    connection: sa.Connection, keyring: Keyring, place: Place, dim: int, lists: Sequence[CandidateList]
+    connection: sa.Connection, reader: TemplateReader, place: Place, dim: int, lists: Sequence[CandidateList]
 ) -> tuple[Rows, Rows, Matrix]:
-    """All templates of a model that the subjects of some lists have: rows, subjects, vectors."""
+    """All sound templates of a model that the subjects of some lists have: rows, subjects, vectors."""
     wanted = sorted({int(group) for result in lists for group in result.groups})
     entries: list[Any] = []
     for start in range(0, len(wanted), AT_ONCE):
         query = (
-            sa.select(templates, faces.c.subject_row.label("subject"))
+            sa.select(*STORED)
             .join(faces, templates.c.face_row == faces.c.row)
             .where(faces.c.subject_row.in_(wanted[start : start + AT_ONCE]), templates.c.model_row == place[1])
+            .where(templates.c.subject_row == faces.c.subject_row)
         )
         entries += connection.execute(query).all()
-    packed = [keyring.open_template(entry.vector, entry.key_id, entry.face_row, place[1]) for entry in entries]
-    matrix = vectors.unpack(packed, dim).astype(np.float32)
-    rows = np.array([entry.row for entry in entries], np.int64)
-    return rows, np.array([entry.subject for entry in entries], np.int64), matrix
+    sound, matrix = reader.read(entries, dim)
+    rows = np.array([entry.row for entry in entries], np.int64)[sound]
+    return rows, np.array([entry.subject_row for entry in entries], np.int64)[sound], matrix

@@ -22,12 +22,14 @@ from pgvector.sqlalchemy import HALFVEC
 from service.database.base import Database
 from service.database.errors import StorageUnavailable
 from service.database.schema import models, templates
+from service.database.template_seal import STORED
 from service.database.timeouts import without_timeouts
 from service.database.transaction import serialise
 from service.index import candidates, source
 from service.index.base import Backlog, CandidateList, Loaded, Matrix, Place, Rows, Vector
 from service.index.changes import Added, IndexChange
 from service.index.counts import Counts
+from service.index.stored_templates import TemplateReader
 
 CHUNK = 10_000
 INLINE = 1_900
@@ -37,13 +39,14 @@ INLINE = 1_900
 class PgvectorIndex:
     """A `VectorIndex` in the database's own tables."""
 
-    def __init__(self, database: Database[IndexChange]) -> None:
-        """Make the tables that are missing and fill in what they lack.
+    def __init__(self, database: Database[IndexChange], reader: TemplateReader) -> None:
+        """Make the tables that are missing and fill in what they lack; `reader` opens what the database holds.
 
         Raises:
             StorageUnavailable: The server has no pgvector.
         """
         self.models: dict[str, tuple[int, int]] = {}
+        self._reader = reader
         self._present: set[int] = set()
         self._counts = Counts()
         started = time.perf_counter()
@@ -71,7 +74,10 @@ class PgvectorIndex:
         """Search exactly: the closest are read until `k` subjects are among them, or all is read."""
         if not self._has_table(connection, place[1]):
             return [CandidateList.nothing() for _ in probes]
-        return [_search(connection, place, probe, k) for probe in probes]
+        return [_search(connection, place, probe, k, self._reader) for probe in probes]
+
+    def leave_out(self, place: Place, rows: Sequence[int]) -> None:
+        """Do nothing: a short list passes over what the reader found damaged."""
 
     def count(self, connection: sa.Connection, place: Place) -> int:
         """Count the templates of a collection and model."""
@@ -131,7 +137,7 @@ class PgvectorIndex:
             .order_by(templates.c.row)
         )
         rows = np.fromiter(connection.scalars(missing), np.int64)
-        for part, subjects, matrix in source.read_templates(connection, source.decode_plain, place, dim, rows):
+        for part, subjects, matrix in source.read_templates(connection, self._reader, place, dim, rows):
             batch = zip(part.tolist(), subjects.tolist(), matrix, strict=True)
             connection.execute(
                 sa.insert(table),
@@ -190,12 +196,12 @@ def _require(connection: sa.Connection) -> None:
             ) from error
 
 
-def _search(connection: sa.Connection, place: Place, probe: Vector, k: int) -> CandidateList:
+def _search(connection: sa.Connection, place: Place, probe: Vector, k: int, reader: TemplateReader) -> CandidateList:
     reach = 8 * k + 16
     while True:
         values = {"collection": place[0], "probe": probe, "reach": reach}
         nearest = connection.execute(_nearest(place[1]), values).all()
-        best = candidates.best(nearest, probe, k)
+        best = candidates.best(nearest, probe, k, reader)
         if len(best.rows) == k or len(nearest) < reach:
             return best
         reach *= 4
@@ -206,13 +212,13 @@ def _nearest(model: int) -> sa.Select[Any]:
     """The closest vectors of a collection, with the templates they stand for. Made once: every search asks it."""
     table = _table(model)
     near = (
-        sa.select(table.c.row, table.c.subject_row)
+        sa.select(table.c.row)
         .where(table.c.collection_row == sa.bindparam("collection"))
         .order_by(table.c.vector.max_inner_product(sa.bindparam("probe", type_=_HalfVector())))
         .limit(sa.bindparam("reach"))
         .subquery("near")
     )
-    return sa.select(near.c.row, near.c.subject_row, templates.c.vector).join(templates, templates.c.row == near.c.row)
+    return sa.select(*STORED).select_from(near).join(templates, templates.c.row == near.c.row)
 
 
 @cache

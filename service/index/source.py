@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Iterator
 
 import numpy as np
 import sqlalchemy as sa
 
-from service.database.errors import KeyMissing
 from service.database.schema import collections, models, store, templates
-from service.index import vectors
+from service.database.template_seal import STORED
 from service.index.base import Matrix, Place, Rows, among
+from service.index.stored_templates import TemplateReader
 
 CHUNK = 16_384
-Decoder: TypeAlias = Callable[[bytes, str | None, int, int], bytes]
-"""Opens a stored template: its bytes, the id of its key, the row of its face, the row of its model."""
-
-
-def decode_plain(stored: bytes, key_id: str | None, _: int, __: int) -> bytes:
-    """Give back templates that are stored as they are.
-
-    Raises:
-        KeyMissing: One is encrypted all the same.
-    """
-    if key_id is not None:
-        raise KeyMissing(key_id)
-    return stored
 
 
 def places(connection: sa.Connection) -> list[tuple[Place, str, str, int, int]]:
@@ -72,29 +58,24 @@ def store_id(connection: sa.Connection) -> str:
 
 
 def read_templates(
-    connection: sa.Connection, decode: Decoder, place: Place, dim: int, wanted: Rows
+    connection: sa.Connection, reader: TemplateReader, place: Place, dim: int, wanted: Rows
 ) -> Iterator[tuple[Rows, Rows, Matrix]]:
-    """Yield the `wanted` templates of a collection and model, in parts by row: rows, groups, float32 vectors."""
+    """Yield the `wanted` templates of a collection and model, in parts by row: rows, groups, float32 vectors.
+
+    Damaged ones are left out.
+    """
     if len(wanted) == 0:
         return
     query = (
-        sa.select(
-            templates.c.row, templates.c.subject_row, templates.c.vector, templates.c.key_id, templates.c.face_row
-        )
+        sa.select(*STORED)
         .where(templates.c.collection_row == place[0], templates.c.model_row == place[1])
         .where(templates.c.row.between(int(wanted[0]), int(wanted[-1])))
         .order_by(templates.c.row)
     )
     for part in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
-        rows, groups, sealed, key_ids, face_rows = zip(*part, strict=True)
-        blobs = [
-            blob if key_id is None else decode(blob, key_id, face_row, place[1])
-            for blob, key_id, face_row in zip(sealed, key_ids, face_rows, strict=True)
-        ]
-        matrix = vectors.unpack(blobs, dim).astype(np.float32)
-        numbers = np.array(rows, np.int64)
-        among_wanted = among(numbers, wanted)
-        if among_wanted.all():
-            yield numbers, np.array(groups, np.int64), matrix
-        elif among_wanted.any():
-            yield numbers[among_wanted], np.array(groups, np.int64)[among_wanted], matrix[among_wanted]
+        among_wanted = among(np.array([entry.row for entry in part], np.int64), wanted)
+        chosen = [entry for entry, is_wanted in zip(part, among_wanted.tolist(), strict=True) if is_wanted]
+        sound, matrix = reader.read(chosen, dim)
+        if sound.any():
+            rows = np.array([entry.row for entry in chosen], np.int64)[sound]
+            yield rows, np.array([entry.subject_row for entry in chosen], np.int64)[sound], matrix

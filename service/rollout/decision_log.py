@@ -106,6 +106,18 @@ class LogQuery:
     collections: frozenset[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whose decisions somebody may judge: their own, and those of others in their collections if they `oversee` these.
+
+    `collections` None means all. Two tenants may use one request id: each has a decision of their own under it.
+    """
+
+    principal: str
+    collections: frozenset[str] | None
+    oversees: bool
+
+
 class DecisionLog:
     """The log of one database. Safe to call from many threads at once."""
 
@@ -132,14 +144,16 @@ class DecisionLog:
             sa.delete(table).where((table.c.at < oldest) | (table.c.row <= newest - self._retention.rows))
         )
 
-    def find(self, request_id: str, face: int) -> LoggedDecision:
-        """Find the newest decision of a request.
+    def find(self, request_id: str, face: int, reach: Reach | None = None) -> LoggedDecision:
+        """Find the newest decision of a request, among all or those within reach.
 
         Raises:
             DecisionNotFound: No decision of that request is kept.
             StorageError: The database cannot be used.
         """
         query = _ALL.where(table.c.request_id == request_id, table.c.face == face)
+        if reach is not None:
+            query = query.where(_within(reach))
         newest = query.order_by(table.c.row.desc()).limit(1)
         row = self._database.read(lambda connection: connection.execute(newest).one_or_none())
         if row is None:
@@ -217,6 +231,17 @@ def _select(query: LogQuery) -> sa.Select[Any]:
     return select
 
 
+def _within(reach: Reach) -> sa.ColumnElement[bool]:
+    own = table.c.principal == reach.principal
+    if reach.collections is None:
+        # Decisions of before owners were noted are nobody's: whoever is limited to no collection may judge them.
+        return sa.true() if reach.oversees else sa.or_(own, table.c.principal.is_(None))
+    inside = table.c.collection.in_(reach.collections)
+    if reach.oversees:
+        return sa.or_(inside, sa.and_(own, table.c.collection.is_(None)))
+    return sa.and_(own, sa.or_(inside, table.c.collection.is_(None)))
+
+
 def _read(*values: Any) -> LoggedDecision:
     head = dict(zip(_HEAD, values, strict=False))
     champion, challenger = values[len(_HEAD) : len(_HEAD) + len(_RESULT)], values[len(_HEAD) + len(_RESULT) :]
@@ -236,6 +261,7 @@ def _insert(connection: sa.Connection, sampled: SampledDecision, others: Sequenc
             "route": sampled.route,
             "face": face,
             "collection": sampled.collection,
+            "principal": sampled.principal,
             "agree": None if challenger is None else champion.agrees(challenger),
         }
         key = connection.execute(sa.insert(table), values).inserted_primary_key

@@ -22,6 +22,8 @@ class SampledDecision:
     """A decision of the champion, with what the challenger needs to decide the same; crops live in memory only."""
 
     request_id: str
+    principal: str
+    """Whose decision it is."""
     at: datetime
     route: Route
     collection: str | None
@@ -35,7 +37,7 @@ class SampledDecision:
     """The champion's: one for a verification, one for each face identified."""
 
 
-def sample_verification(request_id: str, result: Verification) -> SampledDecision:
+def sample_verification(request_id: str, principal: str, result: Verification) -> SampledDecision:
     """Sample a verification."""
     reference, claim = result.reference, result.claim
     faces = [result.probe, reference] if isinstance(reference, FaceFound) else [result.probe]
@@ -50,6 +52,7 @@ def sample_verification(request_id: str, result: Verification) -> SampledDecisio
     )
     return SampledDecision(
         request_id=request_id,
+        principal=principal,
         at=now(),
         route=VERIFY,
         collection=claim.collection if claim else None,
@@ -61,7 +64,7 @@ def sample_verification(request_id: str, result: Verification) -> SampledDecisio
     )
 
 
-def sample_identification(request_id: str, result: Identification) -> SampledDecision:
+def sample_identification(request_id: str, principal: str, result: Identification) -> SampledDecision:
     """Sample an identification of at least one face, face by face."""
     seconds = result.seconds.get("embed", 0.0) + result.seconds.get("search", 0.0)
     decisions = tuple(
@@ -78,6 +81,7 @@ def sample_identification(request_id: str, result: Identification) -> SampledDec
     )
     return SampledDecision(
         request_id=request_id,
+        principal=principal,
         at=now(),
         route=IDENTIFY,
         collection=result.collection,

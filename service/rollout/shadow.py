@@ -63,11 +63,11 @@ class Shadow:
 
     def observe(self, event: DecisionEvent) -> None:
         """Offer a verification, or an identification of somebody."""
-        result, request_id = event.decision, event.context.request_id
+        result, request_id, principal = event.decision, event.context.request_id, event.context.principal
         if isinstance(result, Verification):
-            self.offer(result.model, lambda: sample_verification(request_id, result))
+            self.offer(result.model, lambda: sample_verification(request_id, principal, result))
         elif isinstance(result, Identification) and result.faces:
-            self.offer(result.model, lambda: sample_identification(request_id, result))
+            self.offer(result.model, lambda: sample_identification(request_id, principal, result))
 
     def offer(self, model: Embedder, take: Callable[[], SampledDecision]) -> None:
         """Compare a decision of `model`, if it is the champion and chance has it; otherwise nothing is taken.

@@ -42,6 +42,11 @@ class Access(Group):
     metrics_public: bool = Field(
         True, description="Serve `/metrics` without a key. When false it needs one with the scope `read`."
     )
+    metrics_collections: bool = Field(
+        False,
+        description="Name collections in `/metrics` also to who sends no key. When false their series are summed as "
+        "`(other)`; a key sees those that it may touch.",
+    )
 
 
 class Logs(Group):

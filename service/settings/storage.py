@@ -31,6 +31,15 @@ class Storage(Group):
         "first encrypts, the others only decrypt. Unset: stored in the clear.",
     )
 
+    audit_days: float = Field(
+        365.0, ge=0, description="Days for which entries of the audit log are kept; 0 keeps them for ever."
+    )
+    audit_durable: bool = Field(
+        True,
+        description="Write the audit entry of a decision to the disk before the answer is sent. When false a crash may "
+        "lose the entries of the last quarter of a second.",
+    )
+
     @field_validator("template_keys")
     @classmethod
     def _keys_are_readable(cls, value: SecretStr) -> SecretStr:

@@ -33,6 +33,7 @@ ROUTES: list[tuple[str, str, Scope | None]] = [
     ("GET", "/v1/collections/{collection}/faces/{face_id}/crop", Scope.READ),
     ("DELETE", "/v1/collections/{collection}/faces/{face_id}", Scope.DELETE),
     ("GET", "/v1/receipts", Scope.ADMIN),
+    ("GET", "/v1/audit", Scope.ADMIN),
     ("GET", "/v1/roles", Scope.READ),
     ("PUT", "/v1/roles", Scope.ADMIN),
     ("GET", "/v1/roles/history", Scope.READ),

@@ -29,6 +29,10 @@ def entry(number: int) -> AuditEntry:
     return AuditEntry(f"request-{number}", "key:a", "verify", "match", "default", "facet-s@1.0.0", 0.25)
 
 
+def nowhere(_: object) -> None:
+    raise AssertionError
+
+
 def kept(engine: sa.Engine) -> list[str]:
     with engine.connect() as connection:
         return list(connection.scalars(sa.select(audit.c.request_id).order_by(audit.c.row)))
@@ -43,7 +47,7 @@ def test_entries_that_gather_are_one_statement_in_their_order(engine: sa.Engine)
 
     sa.event.listen(engine, "before_cursor_execute", watch)
     writer = Writer(engine, lambda _: None, patience=0.05)
-    log = AuditLog(writer.defer)
+    log = AuditLog(writer.defer, nowhere)
     for number in range(50):
         log.append(entry(number))
     writer.close()
@@ -57,7 +61,7 @@ def test_entries_that_gather_are_one_statement_in_their_order(engine: sa.Engine)
 
 def test_a_commit_that_fails_for_a_neighbour_is_tried_again(engine: sa.Engine) -> None:
     writer = Writer(engine, lambda _: None, patience=0.2)
-    log = AuditLog(writer.defer)
+    log = AuditLog(writer.defer, nowhere)
 
     def fail(_: Transaction[object]) -> None:
         raise sa.exc.OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
@@ -71,7 +75,7 @@ def test_a_commit_that_fails_for_a_neighbour_is_tried_again(engine: sa.Engine) -
 
 def test_what_comes_while_a_batch_is_written_is_in_the_next(engine: sa.Engine) -> None:
     works = []
-    log = AuditLog(works.append)
+    log = AuditLog(works.append, nowhere)
     log.append(entry(0))
     with engine.begin() as connection:
         works[0](Transaction(connection, ()))
@@ -84,7 +88,7 @@ def test_what_comes_while_a_batch_is_written_is_in_the_next(engine: sa.Engine) -
 
 def test_a_store_that_takes_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_log, "MOST", 3)
-    log = AuditLog(lambda _: None)
+    log = AuditLog(lambda _: None, nowhere)
     for number in range(3):
         log.append(entry(number))
     with pytest.raises(StorageBusy):
@@ -94,7 +98,7 @@ def test_a_store_that_takes_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) 
 def test_an_entry_is_refused_by_a_closed_store_each_time(engine: sa.Engine) -> None:
     writer = Writer(engine, lambda _: None)
     writer.close()
-    log = AuditLog(writer.defer)
+    log = AuditLog(writer.defer, nowhere)
     for number in range(2):
         with pytest.raises(Exception, match="closing"):
             log.append(entry(number))

@@ -70,7 +70,7 @@ def test_new_decisions_come_after_those_of_before(gallery: Gallery) -> None:
     model = ANSWERED[0]["champion"]
     decision = ModelDecision(model, 0.5, 0.4, 1e-3, "match", (), 0.01)
     crops = people(1, 1, 4).astype("uint8")
-    log.keep(SampledDecision("new", now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,)), None)
+    log.keep(SampledDecision("new", "key:a", now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,)), None)
     gallery.database.write(lambda connection: None)  # what was deferred travels along
     assert [each.row for each in log.page(LogQuery(model, None)).items] == [len(ANSWERED) + 1, 1]
 

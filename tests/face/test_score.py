@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from service.face.errors import ThresholdUnsupported
+from service.face.errors import InferenceFailed, ThresholdUnsupported
 from service.face.manifest import CalibratedThreshold
 from service.face.score import ThresholdTable, corrected_fmr, cosine
 from service.measures.intervals import wilson
@@ -94,3 +94,9 @@ def test_cosine_stays_within_its_range() -> None:
     vector = np.full(3, 1 / math.sqrt(3), np.float32) * np.float32(1.0000001)
     assert cosine(vector, vector) <= 1.0
     assert cosine(vector, -vector) >= -1.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_vector_that_is_not_finite_gives_an_error_and_no_score(value: float) -> None:
+    with pytest.raises(InferenceFailed):
+        cosine(np.array([value, 0.0], np.float32), np.array([1.0, 0.0], np.float32))

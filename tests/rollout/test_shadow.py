@@ -146,7 +146,7 @@ class Stage:
     def sampled(self, request_id: str = "r") -> SampledDecision:
         crops = np.random.default_rng(3).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
         decision = ModelDecision(self.models.default.digest, 0.5, 0.4, 1e-3, "match", (), 0.01)
-        return SampledDecision(request_id, now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,))
+        return SampledDecision(request_id, "key:a", now(), VERIFY, None, None, OperatingPoint(), crops, 1, (decision,))
 
     def kept(self) -> int:
         self.gallery.database.write(lambda connection: None)  # what was deferred travels along

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import unicodedata
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -52,8 +53,15 @@ def refuse_nul(scope: AsgiScope) -> None:
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, requests: RequestMetrics, decisions: DecisionMetrics) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        requests: RequestMetrics,
+        decisions: DecisionMetrics,
+        note: Callable[[AsgiScope, Trace], None],
+    ) -> None:
+        """Wrap `app`; `note` is told of every request that came to its end."""
+        self._app, self._note = app, note
         self._requests, self._decisions = requests, decisions
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -87,6 +95,7 @@ class Edge:
                 await response(scope, receive, send_marked)
         finally:
             self._report(scope, trace, status, time.perf_counter() - begun)
+            self._note(scope, trace)
             current_request_id.reset(token)
 
     def _report(self, scope: AsgiScope, trace: Trace, status: int, seconds: float) -> None:

@@ -27,6 +27,10 @@ class Trace:
     collection: str | None = None
     """Of a request that decides or enrols: its collection, '' for two images. None of any other."""
     code: str = ""
+    target: str | None = None
+    """The id of whom or what a request concerned."""
+    noted: bool = False
+    """Whether observers were told of it already."""
     fault: Exception | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api.routes import backfill, decision_log, decisions, faces, gallery, keys, models, roles
+from service.api.routes import audit, backfill, decision_log, decisions, faces, gallery, keys, models, roles
 
 ROUTERS = (
     decisions.router,
@@ -13,5 +13,6 @@ ROUTERS = (
     decision_log.router,
     backfill.router,
     keys.router,
+    audit.router,
 )
 """Those that ask for a key."""

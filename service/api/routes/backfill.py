@@ -17,7 +17,7 @@ from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import Page
 from service.api.schemas.requests import QueryName
 from service.api.services import Services, ServicesDep
-from service.database.errors import CursorInvalid
+from service.database.errors import CursorInvalid, ErasureUnfinished
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
 from service.gallery.errors import CollectionNotFound
@@ -51,7 +51,9 @@ def read_coverage(services: ServicesDep, caller: Reader, name: ModelName) -> rep
 @router.delete(
     "/models/{name}/templates",
     summary="Drop a model's templates",
-    responses=_problems(ModelNotFound, CollectionForbidden, CollectionNotFound, TemplatesNeeded, CoverageMissing),
+    responses=_problems(
+        ModelNotFound, CollectionForbidden, CollectionNotFound, TemplatesNeeded, CoverageMissing, ErasureUnfinished
+    ),
 )
 def drop_templates(
     request: Request,
@@ -69,6 +71,7 @@ def drop_templates(
     _reach(caller, collection)
     digest = services.registry.find(name).manifest.sha256
     receipt = services.reembeddings.drop(digest, collection)
+    services.gallery.erase_traces()
     services.engine.references.forget()
     services.publish(request, TemplatesChange("drop_templates", digest), collection)
     return Receipt.model_validate(receipt)
@@ -96,7 +99,7 @@ def start_reembedding(
     job = services.reembeddings.start(caller.principal, fields.model, fields.collection, rate)
     services.reembedder.wake()
     services.publish(request, TemplatesChange("reembed", job.model), fields.collection)
-    return _render(services, job)
+    return _render(services, caller, job)
 
 
 @router.get("/reembeddings", summary="List jobs", responses=_problems(CursorInvalid))
@@ -107,34 +110,35 @@ def list_reembeddings(
     limit: Limit = 100,
 ) -> Page[replies.Reembedding]:
     """Jobs with their progress, the newest first."""
-    page = services.reembeddings.jobs(cursor, limit)
-    items = [_render(services, job) for job in page.items if _reaches(caller, job)]
+    page = services.reembeddings.jobs(cursor, limit, caller.collections)
+    items = [_render(services, caller, job) for job in page.items]
     return Page[replies.Reembedding](items=items, next_cursor=page.next_cursor)
 
 
-@router.get(
-    "/reembeddings/{job_id}", summary="Read a job", responses=_problems(ReembeddingNotFound, CollectionForbidden)
-)
+@router.get("/reembeddings/{job_id}", summary="Read a job", responses=_problems(ReembeddingNotFound))
 def read_reembedding(services: ServicesDep, caller: Reader, job_id: JobId) -> replies.Reembedding:
     """One job with its progress."""
-    job = services.reembeddings.job(job_id)
-    _reach(caller, job.collection)
-    return _render(services, job)
+    job = _own(services, caller, job_id)
+    return _render(services, caller, job)
 
 
 @router.delete(
     "/reembeddings/{job_id}",
     summary="Cancel a job",
-    responses=_problems(ReembeddingNotFound, ReembeddingEnded, CollectionForbidden),
+    responses=_problems(ReembeddingNotFound, ReembeddingEnded),
 )
 def cancel_reembedding(services: ServicesDep, caller: Admin, job_id: JobId) -> replies.Reembedding:
     """End a job. The templates it made stay; a new job goes on with the faces that are left."""
-    _reach(caller, services.reembeddings.job(job_id).collection)
-    return _render(services, services.reembeddings.cancel(job_id))
+    _own(services, caller, job_id)
+    return _render(services, caller, services.reembeddings.cancel(job_id))
 
 
-def _reaches(caller: Caller, job: Job) -> bool:
-    return caller.collections is None or job.collection in caller.collections
+def _own(services: Services, caller: Caller, job_id: str) -> Job:
+    """Find a job. Raises: ReembeddingNotFound, also for one that the key may not know of."""
+    job = services.reembeddings.job(job_id)
+    if caller.collections is not None and job.collection not in caller.collections:
+        raise ReembeddingNotFound(job_id)
+    return job
 
 
 def _reach(caller: Caller, collection: str | None) -> None:
@@ -145,5 +149,5 @@ def _reach(caller: Caller, collection: str | None) -> None:
         raise CollectionForbidden("this concerns every collection, and this key is limited to some: name one")
 
 
-def _render(services: Services, job: Job) -> replies.Reembedding:
-    return replies.Reembedding.of(job, services.engine.models)
+def _render(services: Services, caller: Caller, job: Job) -> replies.Reembedding:
+    return replies.Reembedding.of(job, services.engine.models, named=caller.may_know(job.principal))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import AfterValidator, AwareDatetime
 
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden, ScopeMissing
+from service.api.http.moment import Moment
 from service.api.http.pagination import Cursor, Limit
 from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
 from service.api.schemas import requests
@@ -21,21 +20,12 @@ from service.database.errors import CursorInvalid
 from service.face.errors import ModelNotFound
 from service.keys import Scope
 from service.observation import GroundTruth, ModelAcceptance
-from service.rollout.decision_log import CHALLENGER, CHAMPION, LoggedDecision, LogQuery
+from service.rollout.decision_log import CHALLENGER, CHAMPION, LoggedDecision, LogQuery, Reach
 from service.rollout.errors import DecisionNotFound
 from service.rollout.report import report
 
 router = APIRouter(prefix="/v1", tags=["comparison"])
 
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie within the years 1 to 9999 in UTC") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 
 
@@ -99,7 +89,7 @@ def list_cases(
 @router.post(
     "/decisions/{request_id}/outcome",
     summary="Tell the truth about a decision",
-    responses=problems(*CALLER, *BODY, *STORE, DecisionNotFound, ScopeMissing, CollectionForbidden),
+    responses=problems(*CALLER, *BODY, *STORE, DecisionNotFound, ScopeMissing),
     openapi_extra=takes(requests.OutcomeRequest, forms=False),
 )
 def tell_outcome(
@@ -111,14 +101,14 @@ def tell_outcome(
 ) -> replies.Case:
     """Say whether the person was the one in question: the reference, the subject, or rank 1 of the answer.
 
-    Only sampled decisions are kept, and a moment passes until one is. Told again, the last word holds. The key needs
-    the scope of the decision: `verify` or `identify`.
+    Only sampled decisions are kept, and a moment passes until one is. Told again, the last word holds. A decision
+    belongs to the key that asked for it; an admin may judge those of other keys in its collections. The key needs the
+    scope of the decision: `verify` or `identify`.
     """
-    before = services.decision_log.find(request_id, fields.face)
+    reach = Reach(caller.principal, caller.collections, caller.key is None or caller.key.may(Scope.ADMIN))
+    before = services.decision_log.find(request_id, fields.face, reach)
     if caller.key is not None and not caller.key.may(Scope(before.route)):
         raise ScopeMissing(f"this key lacks the scope {before.route!r}")
-    if before.collection is not None:
-        caller.require(before.collection)
     decision = services.decision_log.judge(before, fields.outcome, caller.principal)
     if before.outcome is None:
         services.publish(request, _truth(services, decision), decision.collection)
@@ -131,4 +121,4 @@ def _truth(services: Services, decision: LoggedDecision) -> GroundTruth:
     if decision.challenger is not None:
         accepted = decision.challenger_accepts
         acceptances.append(ModelAcceptance(CHALLENGER, name_of(decision.challenger.model), accepted))
-    return GroundTruth(decision.route, decision.outcome or "", tuple(acceptances))
+    return GroundTruth(decision.request_id, decision.route, decision.outcome or "", tuple(acceptances))

@@ -117,6 +117,7 @@ async def identify(
         *STORE,
         EnrolmentRefused,
         gallery.DuplicateSubject,
+        gallery.EnrolmentErased,
         gallery.IdempotencyConflict,
         gallery.NameInvalid,
     ),

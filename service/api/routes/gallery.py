@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
 from service.api.http.pagination import Cursor, Limit
+from service.api.http.request_context import trace_of
 from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
 from service.api.schemas import gallery as replies
 from service.api.schemas import requests
@@ -27,6 +28,7 @@ CollectionName = Annotated[str, Path(min_length=1, max_length=200, description="
 SubjectName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the subject.")]
 FaceId = Annotated[str, Path(min_length=1, max_length=64, description="Id of the face.")]
 
+ERASING = (database.ErasureUnfinished,)
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 Enroller = Annotated[Caller, Depends(allow(Scope.ENROL))]
 Eraser = Annotated[Caller, Depends(allow(Scope.DELETE))]
@@ -42,8 +44,8 @@ def list_collections(
     services: ServicesDep, caller: Reader, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[replies.Collection]:
     """Collections that the key may touch, in the order of their making."""
-    page = services.gallery.collections(cursor, limit)
-    items = [replies.Collection.model_validate(item) for item in page.items if caller.reaches(item.name)]
+    page = services.gallery.collections(cursor, limit, caller.collections)
+    items = [replies.Collection.model_validate(item) for item in page.items]
     return Page[replies.Collection](items=items, next_cursor=page.next_cursor)
 
 
@@ -55,11 +57,14 @@ def list_collections(
     openapi_extra=takes(requests.CollectionRequest, forms=False),
 )
 def create_collection(
+    request: Request,
     services: ServicesDep,
     caller: Admin,
     fields: Annotated[requests.CollectionRequest, Depends(body(requests.CollectionRequest, forms=False))],
 ) -> replies.Collection:
     """Make an empty collection."""
+    trace_of(request.scope).target = fields.name
+    trace_of(request.scope).collection = fields.name
     collection = services.gallery.create_collection(
         caller.require(fields.name), keep_crops=fields.keep_crops, metadata=fields.metadata
     )
@@ -73,7 +78,7 @@ def read_collection(services: ServicesDep, caller: Reader, collection: Collectio
 
 
 @router.delete(
-    "/collections/{collection}", summary="Erase a collection", responses=_problems(gallery.CollectionNotFound)
+    "/collections/{collection}", summary="Erase a collection", responses=_problems(gallery.CollectionNotFound, *ERASING)
 )
 def delete_collection(
     request: Request, services: ServicesDep, caller: Admin, collection: CollectionName
@@ -109,10 +114,12 @@ def list_subjects(
     responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound),
 )
 def read_subject(
-    services: ServicesDep, caller: Reader, collection: CollectionName, subject: SubjectName
+    request: Request, services: ServicesDep, caller: Reader, collection: CollectionName, subject: SubjectName
 ) -> replies.Subject:
     """One subject."""
-    return replies.Subject.model_validate(services.gallery.subject(caller.require(collection), subject))
+    person = services.gallery.subject(caller.require(collection), subject)
+    trace_of(request.scope).target = person.id
+    return replies.Subject.model_validate(person)
 
 
 @router.patch(
@@ -124,6 +131,7 @@ def read_subject(
     openapi_extra=takes(requests.SubjectRequest, forms=False),
 )
 def update_subject(
+    request: Request,
     services: ServicesDep,
     caller: Enroller,
     collection: CollectionName,
@@ -132,13 +140,14 @@ def update_subject(
 ) -> replies.Subject:
     """Give a subject a new name, new metadata, or both."""
     changed = services.gallery.update_subject(caller.require(collection), subject, fields.name, fields.metadata)
+    trace_of(request.scope).target = changed.id
     return replies.Subject.model_validate(changed)
 
 
 @router.delete(
     "/collections/{collection}/subjects/{subject}",
     summary="Erase a subject",
-    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound),
+    responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound, *ERASING),
 )
 def delete_subject(
     request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, subject: SubjectName
@@ -155,6 +164,7 @@ def delete_subject(
     responses=_problems(gallery.CollectionNotFound, gallery.SubjectNotFound, database.CursorInvalid),
 )
 def list_faces(
+    request: Request,
     services: ServicesDep,
     caller: Reader,
     collection: CollectionName,
@@ -164,6 +174,7 @@ def list_faces(
 ) -> Page[replies.StoredFace]:
     """Faces of a subject, oldest first."""
     page = services.gallery.faces(caller.require(collection), subject, cursor, limit)
+    trace_of(request.scope).target = page.items[0].subject_id if page.items else None
     items = [replies.StoredFace.model_validate(item) for item in page.items]
     return Page[replies.StoredFace](items=items, next_cursor=page.next_cursor)
 
@@ -173,9 +184,13 @@ def list_faces(
     summary="Read a face",
     responses=_problems(gallery.CollectionNotFound, gallery.FaceNotFound),
 )
-def read_face(services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId) -> replies.StoredFace:
+def read_face(
+    request: Request, services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId
+) -> replies.StoredFace:
     """One enrolled face, without image and template."""
-    return replies.StoredFace.model_validate(services.gallery.face(caller.require(collection), face_id))
+    face = services.gallery.face(caller.require(collection), face_id)
+    trace_of(request.scope).target = face.subject_id
+    return replies.StoredFace.model_validate(face)
 
 
 @router.get(
@@ -198,7 +213,7 @@ def read_crop(services: ServicesDep, caller: Reader, collection: CollectionName,
 @router.delete(
     "/collections/{collection}/faces/{face_id}",
     summary="Erase a face",
-    responses=_problems(gallery.CollectionNotFound, gallery.FaceNotFound),
+    responses=_problems(gallery.CollectionNotFound, gallery.FaceNotFound, *ERASING),
 )
 def delete_face(
     request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, face_id: FaceId
@@ -214,6 +229,6 @@ def list_receipts(
     services: ServicesDep, caller: Admin, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[replies.Receipt]:
     """Proofs of all erasures, oldest first."""
-    page = services.gallery.receipts(cursor, limit)
+    page = services.gallery.receipts(cursor, limit, caller.collections)
     items = [replies.Receipt.model_validate(item) for item in page.items]
     return Page[replies.Receipt](items=items, next_cursor=page.next_cursor)

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Response
-from fastapi.params import Depends as DependsMarker
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from service.api.access import allow
+from service.api.access import Caller, allow, bearer, header
 from service.api.http.errors import NotReady
-from service.api.route_declarations import STORE, problems
+from service.api.route_declarations import CALLER, STORE, problems
 from service.api.schemas.health import Health
-from service.api.services import ServicesDep
+from service.api.services import Services, ServicesDep
 from service.keys import Scope
+from service.metrics import ReachableSeries
 from service.version import VERSION
 
 router = APIRouter(tags=["health"])
-metrics_router = APIRouter(tags=["health"])
-"""Apart, because a setting says whether it asks for a key."""
+_identified = allow(Scope.READ)
+
+
+async def reader(
+    request: Request,
+    services: ServicesDep,
+    token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    plain: Annotated[str | None, Depends(header)],
+) -> Caller | None:
+    """Who reads the series: nobody known, where none needs to be; else a key that may read."""
+    access = services.settings.access
+    if access.metrics_public and not access.anonymous and token is None and plain is None:
+        return None
+    return await _identified(request, services, token, plain)
 
 
 @router.head("/livez", include_in_schema=False)
@@ -36,18 +50,25 @@ async def readyz(services: ServicesDep) -> Health:
     return Health(status="ready", version=VERSION)
 
 
-@metrics_router.get(
+@router.get(
     "/metrics",
     summary="Series for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, **problems(*STORE)},
+    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, **problems(*CALLER, *STORE)},
+    openapi_extra={"security": [{}]},  # or none, where a setting says so
 )
-def metrics(services: ServicesDep, accept: Annotated[str, Header()] = "") -> Response:
-    """All series, in the text format that the Accept header asks for."""
+def metrics(
+    services: ServicesDep, caller: Annotated[Caller | None, Depends(reader)], accept: Annotated[str, Header()] = ""
+) -> Response:
+    """All series, in the text format that the Accept header asks for. Collections beyond a key's reach are hidden."""
     encode, media_type = choose_encoder(accept)
-    return Response(encode(services.series), media_type=media_type)
+    return Response(encode(_reachable(services, caller)), media_type=media_type)
 
 
-def metrics_access(public: bool) -> list[DependsMarker]:
-    """Dependencies of /metrics: none, or a key that may read."""
-    return [] if public else [Depends(allow(Scope.READ))]
+def _reachable(services: Services, caller: Caller | None) -> CollectorRegistry | ReachableSeries:
+    if caller is None:
+        named = services.settings.access.metrics_collections
+        return services.series if named else ReachableSeries(services.series, frozenset(), summed=True)
+    if caller.collections is None:
+        return services.series
+    return ReachableSeries(services.series, caller.collections, summed=False)

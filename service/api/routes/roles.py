@@ -45,7 +45,7 @@ Admin = Annotated[Caller, Depends(everywhere)]
 @router.get("/roles", summary="Read the roles", responses=_problems())
 def read_roles(services: ServicesDep, caller: Reader) -> replies.Roles:
     """Which model answers where none is named, and which is tried beside it."""
-    return _render(services, services.roles.current())
+    return _render(services, caller, services.roles.current())
 
 
 @router.put(
@@ -65,7 +65,7 @@ def set_roles(
     A new champion is refused while anybody is enrolled whom it could not find.
     """
     assignment = services.roles.assign(caller.principal, fields.champion, fields.challenger, fields.sample)
-    return _publish(request, services, assignment)
+    return _publish(request, services, caller, assignment)
 
 
 @router.post(
@@ -76,7 +76,7 @@ def set_roles(
 def promote(request: Request, services: ServicesDep, caller: Admin) -> replies.Roles:
     """The challenger becomes champion, and the champion its challenger. Nobody is enrolled again."""
     assignment = services.roles.promote(caller.principal)
-    return _publish(request, services, assignment)
+    return _publish(request, services, caller, assignment)
 
 
 @router.post(
@@ -87,7 +87,7 @@ def promote(request: Request, services: ServicesDep, caller: Admin) -> replies.R
 def roll_back(request: Request, services: ServicesDep, caller: Admin) -> replies.Roles:
     """The roles as they were before the champion last changed; called again, one change further back."""
     assignment = services.roles.rollback(caller.principal)
-    return _publish(request, services, assignment)
+    return _publish(request, services, caller, assignment)
 
 
 @router.get("/roles/history", summary="List past roles", responses=_problems(CursorInvalid))
@@ -99,14 +99,14 @@ def list_roles(
 ) -> Page[replies.Roles]:
     """Every assignment ever made, the newest first."""
     page = services.roles.history(cursor, limit)
-    items = [_render(services, assignment) for assignment in page.items]
+    items = [_render(services, caller, assignment) for assignment in page.items]
     return Page[replies.Roles](items=items, next_cursor=page.next_cursor)
 
 
-def _publish(request: Request, services: Services, roles: Assignment) -> replies.Roles:
+def _publish(request: Request, services: Services, caller: Caller, roles: Assignment) -> replies.Roles:
     services.publish(request, RolesChange(roles.action, roles.champion))
-    return _render(services, roles)
+    return _render(services, caller, roles)
 
 
-def _render(services: Services, roles: Assignment) -> replies.Roles:
-    return replies.Roles.of(roles, services.engine.models)
+def _render(services: Services, caller: Caller, roles: Assignment) -> replies.Roles:
+    return replies.Roles.of(roles, services.engine.models, named=caller.may_know(roles.principal))

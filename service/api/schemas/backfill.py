@@ -26,13 +26,13 @@ class Reembedding(Reply):
     made: int = Field(description="Templates made.")
     failed: int = Field(description="Faces whose crop cannot be used.")
     left: int = Field(description="Faces still to be looked at.")
-    principal: str
+    principal: str | None = Field(description="Who began it; null where the key may not know.")
     at: datetime
     ended_at: datetime | None
 
     @classmethod
-    def of(cls, job: Job, models: Models) -> Self:
-        """Render a job."""
+    def of(cls, job: Job, models: Models, *, named: bool) -> Self:
+        """Render a job; `named` says whether its reader may know who began it."""
         return cls(
             id=job.id,
             model=RoleModel.of(job.model, models),
@@ -43,7 +43,7 @@ class Reembedding(Reply):
             made=job.made,
             failed=job.failed,
             left=job.left,
-            principal=job.principal,
+            principal=job.principal if named else None,
             at=job.at,
             ended_at=job.ended_at,
         )

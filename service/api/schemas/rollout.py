@@ -43,19 +43,19 @@ class Roles(Reply):
     action: Literal["settings", "set", "promote", "rollback"] = Field(
         description="What made it so. `settings`: nobody has set roles yet."
     )
-    principal: str = Field(description="Who made it so.")
+    principal: str | None = Field(description="Who made it so; null where the key may not know.")
     at: datetime | None
     can_roll_back: bool
 
     @classmethod
-    def of(cls, roles: Assignment, models: Models) -> Self:
-        """Render an assignment."""
+    def of(cls, roles: Assignment, models: Models, *, named: bool) -> Self:
+        """Render an assignment; `named` says whether its reader may know who made it."""
         return cls(
             champion=RoleModel.of(roles.champion, models),
             challenger=None if roles.challenger is None else RoleModel.of(roles.challenger, models),
             sample=roles.sample,
             action=roles.action,
-            principal=roles.principal,
+            principal=roles.principal if named else None,
             at=roles.at,
             can_roll_back=roles.previous is not None,
         )

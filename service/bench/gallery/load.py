@@ -20,7 +20,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from service.database.encryption import Keyring
 from service.database.schema import collections, faces, models, new_id, now, subjects, templates
+from service.database.template_seal import TemplatePlace, seal_template
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
@@ -372,9 +374,14 @@ def _insert(connection: sa.Connection, place: tuple[int, int], rows: Rows, perso
         ],
     )
     connection.execute(
-        sa.insert(templates).values(model_row=model, collection_row=collection, key_id=None),
+        sa.insert(templates).values(model_row=model, collection_row=collection),
         [
-            {"row": int(row), "face_row": int(row), "subject_row": int(person) + 1, "vector": vectors.pack(vector)}
+            {"row": int(row), "face_row": int(row), "subject_row": int(person) + 1}
+            | seal_template(
+                Keyring.empty(),
+                vectors.pack(vector),
+                TemplatePlace(collection, int(person) + 1, int(row), model),
+            )
             for row, person, vector in zip(rows, persons, matrix, strict=True)
         ],
     )

@@ -93,7 +93,7 @@ class PostgresDatabase(Database[E]):
     def check(self) -> None:
         """Check nothing: reading says whether the database answers."""
 
-    def tidy(self) -> None:
+    def tidy(self, *, copies: bool = True) -> None:
         """Do nothing: the server's vacuum does that by itself."""
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +10,18 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from service.database.base import Database
+from service.database.errors import StorageFull, StorageReadOnly
+from service.database.schema import store
+from service.database.sqlite.copies import KEPT_DAYS, drop_before
 from service.database.sqlite.engine import DirectoryLock, checkpoint, open_engine
 from service.database.sqlite.writer import Writer
 from service.database.transaction import Transaction, storage_errors
 
 T = TypeVar("T")
 E = TypeVar("E")
+LEAST_FREE = 1 << 20
+"""Bytes of the disk with which no change can be relied on."""
+_NOTHING = sa.update(store).where(store.c.name == "id").values(value=store.c.value)
 
 
 class SqliteDatabase(Database[E]):
@@ -27,9 +34,12 @@ class SqliteDatabase(Database[E]):
             StorageLocked: Another process has it open.
             StorageError: It cannot be opened.
         """
+        self._directory = directory
         self._lock = DirectoryLock(directory)
         try:
             self.engine = open_engine(directory)
+            with storage_errors():
+                drop_before(directory, older_than_days=KEPT_DAYS)
         except BaseException:
             self._lock.release()
             raise
@@ -66,12 +76,23 @@ class SqliteDatabase(Database[E]):
         self._writer.defer(work)
 
     def check(self) -> None:
-        """Check that the writer goes on."""
+        """Check that the writer goes on and that the disk has room; after a failed change, by trying another."""
         self._writer.check()
-
-    def tidy(self) -> None:
-        """Empty SQLite's log."""
+        if isinstance(self._writer.failure, StorageFull | StorageReadOnly):
+            self._writer.submit(lambda transaction: transaction.connection.execute(_NOTHING))
         with storage_errors():
+            if shutil.disk_usage(self._directory).free < LEAST_FREE:
+                raise StorageFull
+
+    def tidy(self, *, copies: bool = True) -> None:
+        """Empty SQLite's log, and drop copies from before the schema changed.
+
+        Raises:
+            ErasureUnfinished: A reader still needs the log.
+        """
+        with storage_errors():
+            if copies:
+                drop_before(self._directory)
             checkpoint(self.engine)
 
     def close(self) -> None:

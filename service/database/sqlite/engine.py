@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from service.database.errors import StorageLocked
+from service.database.errors import ErasureUnfinished, StorageLocked
+from service.database.schema import store
+from service.database.sqlite.birth import (
+    FILE,
+    LOCK,
+    check_first,
+    check_whole,
+    note_birth,
+    prepare_folder,
+)
+from service.database.sqlite.copies import keep_before
 from service.database.transaction import storage_errors
-from service.database.upgrades import upgrade
+from service.database.upgrades import revision_of, upgrade
 
-FILE = "gallery.sqlite3"
-LOCK = "gallery.lock"
-PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
-"""Templates are biometric data: what is made here is for this user alone."""
+log = logging.getLogger(__name__)
+BUSY_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0
+"""For which an erasure waits until nobody reads the old state any more."""
+
+__all__ = ["FILE", "LOCK", "DirectoryLock", "checkpoint", "open_engine"]
 
 
-def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
+def open_engine(directory: Path, *, busy_seconds: float = BUSY_SECONDS) -> sa.Engine:
     """Open the database in `directory`, migrated to the newest schema; the directory is made if need be.
 
     Safe to call while another process serves the same directory (SQLite's own locks decide who writes).
@@ -28,11 +42,11 @@ def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
     Raises:
         StorageReadOnly: The folder cannot be written.
         StorageFull: The disk is full.
-        StorageUnavailable: The database cannot be opened or is damaged.
+        StorageUnavailable: The database cannot be opened, is damaged, or is lost from a folder that had one.
     """
     with storage_errors():
-        directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-        (directory / FILE).touch(mode=PRIVATE_FILE)  # its log takes the mode after it
+        prepare_folder(directory)
+        check_whole(directory)
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(directory / FILE)),
             connect_args={"timeout": busy_seconds, "check_same_thread": False, "cached_statements": 256},
@@ -43,11 +57,18 @@ def open_engine(directory: Path, *, busy_seconds: float = 10.0) -> sa.Engine:
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
         try:
-            upgrade(engine)
+            check_first(directory, known=revision_of(engine) is not None)
+            upgrade(engine, partial(keep_before, directory))
+            note_birth(directory, _store_id(engine))
         except BaseException:
             engine.dispose()
             raise
         return engine
+
+
+def _store_id(engine: sa.Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.scalar(sa.select(store.c.value).where(store.c.name == "id")))
 
 
 def _prepare(connection: sqlite3.Connection, _: Any) -> None:
@@ -72,16 +93,30 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def checkpoint(engine: sa.Engine) -> None:
-    """Fold SQLite's log into its file and empty it: what was erased is then in neither."""
+    """Fold SQLite's log into its file and empty it: what was erased is then in neither.
+
+    Raises:
+        ErasureUnfinished: A reader still needs the log.
+    """
     connection = engine.raw_connection()
     try:
-        connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {round(1000 * CHECKPOINT_SECONDS)}")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (busy, *_) = cursor.fetchone() or (0,)
+        cursor.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_SECONDS)}")
+        cursor.close()
     finally:
         connection.close()
+    if busy:
+        raise ErasureUnfinished
 
 
 class DirectoryLock:
-    """One process at a time has the gallery open. The kernel drops the lock when the process dies, however it dies."""
+    """One process at a time has the gallery open. The kernel drops the lock when the process dies, however it dies.
+
+    The folder itself is locked, since a file in it can be removed; and the file, for versions that know no other lock.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Take the lock.
@@ -93,14 +128,16 @@ class DirectoryLock:
             StorageUnavailable: The database cannot be opened or is damaged.
         """
         with storage_errors():
-            directory.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+            prepare_folder(directory)
             self._file = (directory / LOCK).open("a+", encoding="ascii")
+            self._folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
+                self._lock_folder()
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._file.seek(0)
                 owner = self._file.read(32).strip()
-                self._file.close()
+                self.release()
                 raise StorageLocked(f"process {owner}" if owner else "owner unknown") from None
             try:
                 self._file.truncate(0)
@@ -109,6 +146,15 @@ class DirectoryLock:
             except OSError:  # the number is a courtesy; a full disk does not forbid reading
                 pass
 
+    def _lock_folder(self) -> None:
+        try:
+            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as error:  # some network file systems lock files only
+            log.warning("the data folder cannot be locked, only %s in it: nobody may remove that (%s)", LOCK, error)
+
     def release(self) -> None:
         """Give the lock back."""
         self._file.close()
+        os.close(self._folder)

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from service.database.errors import StorageBusy, StorageUnavailable
+from service.database.errors import StorageBusy, StorageError, StorageUnavailable
 from service.database.transaction import Transaction, is_fatal, storage_error
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class Writer(Generic[E]):
         self._ready = threading.Condition()
         self._closing = False
         self._broken: Exception | None = None
+        self.failure: StorageError | None = None
+        """What the last commit failed with, None when it succeeded."""
         self._thread = threading.Thread(target=self._run, name="gallery-writer", daemon=True)
         self._thread.start()
 
@@ -177,6 +179,9 @@ class Writer(Generic[E]):
                     self._commit([job])
                 return
             changes, outcomes = [], [(None, failure)] * len(jobs)
+            self.failure = failure
+        else:
+            self.failure = None
         if changes:
             self._apply(changes)
         for job, (result, problem) in zip(jobs, outcomes, strict=True):

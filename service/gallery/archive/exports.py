@@ -14,10 +14,13 @@ import sqlalchemy as sa
 
 from service.database.encryption import Keyring, crop_place
 from service.database.schema import collections, crops, faces, models, new_id, subjects, templates
+from service.database.template_seal import STORED
 from service.database.transaction import storage_errors
+from service.gallery.archive.blocks import template_of
 from service.gallery.archive.format import ArchiveWriter, Block, read_blocks
 from service.gallery.errors import ArchiveInvalid, CollectionNotFound
-from service.index import source
+from service.index import source, vectors
+from service.index.stored_templates import TemplateReader
 
 BLOCK = 200
 """Subjects in a block: one transaction at the import."""
@@ -32,6 +35,8 @@ class Moved:
     faces: int = 0
     templates: int = 0
     skipped: int = 0
+    damaged: int = 0
+    """Templates that an export left out."""
 
     def totals(self) -> dict[str, int]:
         """Return all but what was skipped."""
@@ -72,6 +77,7 @@ def export(
         CollectionNotFound, KeyMissing, ArchiveInvalid (the interrupted file is of another gallery), StorageError.
     """
     moved = Moved()
+    reader = TemplateReader(keyring or Keyring.empty())
     with storage_errors(), ArchiveWriter(path) as archive, engine.connect() as connection:
         chosen = list(connection.execute(sa.select(collections).order_by(collections.c.row)))
         for name in only or ():
@@ -101,14 +107,16 @@ def export(
                 )
             ):
                 block = {"kind": "subjects", "collection": entry.name, "last": rows[-1]}
-                block |= _count(people := list(_read_subjects(connection, keyring or Keyring.empty(), rows)))
+                block |= _count(people := list(_read_subjects(connection, reader, rows)))
                 archive.write(block | {"subjects": people})
                 _add(moved, block)
                 last = rows[-1]
+                connection.rollback()  # a reader of hours would keep what is erased meanwhile in the files
                 if progress is not None:
                     progress(moved)
         archive.write({"kind": "end", **moved.totals()})
         archive.finish()
+    moved.damaged = reader.damaged
     return moved
 
 
@@ -116,7 +124,7 @@ def inspect(path: Path) -> Moved:
     """Read a whole archive, check it, and count.
 
     Raises:
-        ArchiveInvalid: Damaged, cut short, or not an archive of this version.
+        ArchiveInvalid: Damaged, cut short, not an archive of this version, or with templates that cannot be taken in.
     """
     moved = Moved()
     end: Block = {}
@@ -125,6 +133,9 @@ def inspect(path: Path) -> Moved:
             moved.collections += 1
         elif block["kind"] == "subjects":
             _add(moved, _count(block["subjects"]))
+            for face in itertools.chain.from_iterable(person["faces"] for person in block["subjects"]):
+                for digest, text in face["templates"].items():
+                    template_of(digest, text)
         end = block
     if {"kind": "end", **moved.totals()} != end:
         raise ArchiveInvalid(f"Archive {path.name} does not hold what its end says: it is damaged.")
@@ -152,17 +163,18 @@ def _continue(archive: ArchiveWriter, store_id: str, names: list[str], moved: Mo
     return after
 
 
-def _read_subjects(connection: sa.Connection, keyring: Keyring, rows: Sequence[int]) -> Iterator[Block]:
+def _read_subjects(connection: sa.Connection, reader: TemplateReader, rows: Sequence[int]) -> Iterator[Block]:
     by_face: dict[int, dict[str, str]] = defaultdict(dict)
-    query = sa.select(templates, models.c.digest).join(models)
+    query = sa.select(*STORED, models.c.digest, models.c.dim).join(models, templates.c.model_row == models.c.row)
     for entry in connection.execute(query.where(templates.c.subject_row.in_(rows)).order_by(templates.c.row)):
-        packed = keyring.open_template(entry.vector, entry.key_id, entry.face_row, entry.model_row)
-        by_face[entry.face_row][entry.digest] = _text(packed)
+        _, matrix = reader.read([entry], entry.dim)
+        for vector in matrix:
+            by_face[entry.face_row][entry.digest] = _text(vectors.pack(vector))
     by_subject: dict[int, list[Block]] = defaultdict(list)
     query_faces = sa.select(faces, crops.c.data, crops.c.key_id).outerjoin(crops, crops.c.face_row == faces.c.row)
     for entry in connection.execute(query_faces.where(faces.c.subject_row.in_(rows)).order_by(faces.c.row)):
         sealed = entry.data
-        crop = None if sealed is None else _text(keyring.open(sealed, entry.key_id, crop_place(entry.row)))
+        crop = None if sealed is None else _text(reader.keyring.open(sealed, entry.key_id, crop_place(entry.row)))
         by_subject[entry.subject_row].append(
             {
                 "id": entry.id,

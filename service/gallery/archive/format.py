@@ -17,13 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from service.gallery.archive.blocks import read_block
 from service.gallery.errors import ArchiveInvalid
 
 MAGIC = b"facet archive 1\n"
 FAMILY = b"facet archive "
 DIGEST_SIZE = 32
 LENGTH_SIZE = 8
+PRIVATE = 0o600
+"""Mode of a new archive: templates stand in it in the clear."""
 LARGEST = 1 << 30
+EXPANDED = 1 << 20
+RATIO = 20
+"""A payload may expand to so many bytes, and to so many times its own size: templates hardly compress."""
 Block = dict[str, Any]
 
 
@@ -35,10 +41,14 @@ def read_blocks(path: Path) -> Iterator[Block]:
     """
     with _opened(path) as file:
         complete = False
+        first = True
         for block, _, _ in _blocks(file):
+            if first != (block["kind"] == "head"):
+                raise ArchiveInvalid(f"Archive {path.name} does not begin with its head: it is damaged.")
+            first = False
             if complete:
                 raise ArchiveInvalid(f"Archive {path.name} goes on after its end: it is damaged.")
-            complete = block.get("kind") == "end"
+            complete = block["kind"] == "end"
             yield block
         if not complete or file.read(1):
             raise ArchiveInvalid(f"Archive {path.name} is damaged or cut short: export it again, or copy it again.")
@@ -64,7 +74,8 @@ class ArchiveWriter:
             self._file.truncate(end)
             self._file.seek(end)
         else:
-            self._file = self._part.open("wb")
+            descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
+            self._file = os.fdopen(descriptor, "wb")
             self._file.write(MAGIC)
 
     def write(self, block: Block) -> None:
@@ -117,4 +128,16 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[Block, bytes, int]]:
             file.seek(at)
             return
         before = digest
-        yield json.loads(zlib.decompress(payload)), digest, file.tell()
+        yield read_block(_expand(payload, Path(file.name).name), Path(file.name).name), digest, file.tell()
+
+
+def _expand(payload: bytes, source: str) -> bytes:
+    """Raises: ArchiveInvalid when a payload is no zlib stream, or expands beyond what an export writes."""
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(payload, EXPANDED + RATIO * len(payload))
+    except zlib.error:
+        raise ArchiveInvalid(f"Archive {source} holds a block that is not compressed as it should be.") from None
+    if not stream.eof or stream.unused_data:
+        raise ArchiveInvalid(f"Archive {source} holds a block that expands beyond measure, or is cut short.")
+    return text

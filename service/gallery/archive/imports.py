@@ -11,20 +11,22 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
 from service.database.base import Database
 from service.database.encryption import Keyring, crop_place
 from service.database.errors import StorageBusy
 from service.database.schema import collections, crops, faces, models, store, subjects, templates
+from service.database.template_seal import TemplatePlace, seal_template
 from service.database.transaction import Transaction
 from service.gallery import changes, queries
+from service.gallery.archive.blocks import template_of
 from service.gallery.archive.exports import Moved, ReportProgress, inspect
 from service.gallery.archive.format import Block, read_blocks
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.gallery.names import canonical_name
 from service.index import vectors
+from service.index.base import Vector
 from service.index.changes import Added, IndexChange
 
 PATIENCE = 600.0
@@ -63,7 +65,7 @@ def restore(
     """
     inspect(path)
     blocks = read_blocks(path)
-    head = next(blocks)
+    head = next(blocks)  # `inspect` has read it
     mark = f"import:{head['id']}"
     done = int(database.write(lambda c: c.scalar(sa.select(store.c.value).where(store.c.name == mark))) or 0)
     moved = Moved()
@@ -212,29 +214,33 @@ def _restore_faces(
     transaction.connection.execute(sa.insert(faces), values)
     face_rows = dict(_rows(transaction.connection, faces, [face["id"] for _, _, face in new]))
     held: list[dict[str, Any]] = []
+    incoming: list[Vector] = []
     model_of = cache(partial(_model, transaction.connection))
     for subject, collection_row, face in new:
         for digest, text in face["templates"].items():
-            blob = base64.b64decode(text)
-            model = model_of(digest, len(blob) // 2)
+            vector = template_of(digest, text)
+            model = model_of(digest, len(vector))
             held.append(
                 {
                     "face_row": face_rows[face["id"]],
                     "model_row": model,
                     "collection_row": collection_row,
                     "subject_row": subject,
-                    "vector": blob,
                 }
             )
-    transaction.connection.execute(sa.insert(templates), [template | _sealed(keyring, template) for template in held])
+            incoming.append(vector)
+    if held:
+        sealed = [
+            template | _sealed(keyring, template, vector) for template, vector in zip(held, incoming, strict=True)
+        ]
+        transaction.connection.execute(sa.insert(templates), sealed)
     rows: dict[tuple[int, int], int] = {}
     for batch in _batches(list(face_rows.values())):
         query = sa.select(templates.c.face_row, templates.c.model_row, templates.c.row).where(
             templates.c.face_row.in_(batch)
         )
         rows |= {(entry.face_row, entry.model_row): entry.row for entry in transaction.connection.execute(query)}
-    for template in held:
-        vector = vectors.unpack([template["vector"]], len(template["vector"]) // 2)[0].astype(np.float32)
+    for template, vector in zip(held, incoming, strict=True):
         row = rows[template["face_row"], template["model_row"]]
         transaction.changes.append(
             Added(template["collection_row"], template["model_row"], row, template["subject_row"], vector)
@@ -251,9 +257,11 @@ def _restore_faces(
     part.templates += len(held)
 
 
-def _sealed(keyring: Keyring, template: dict[str, Any]) -> dict[str, Any]:
-    vector, key_id = keyring.seal_template(template["vector"], template["face_row"], template["model_row"])
-    return {"vector": vector, "key_id": key_id}
+def _sealed(keyring: Keyring, template: dict[str, Any], vector: Vector) -> dict[str, Any]:
+    place = TemplatePlace(
+        template["collection_row"], template["subject_row"], template["face_row"], template["model_row"]
+    )
+    return seal_template(keyring, vectors.pack(vector), place)
 
 
 def _sealed_crop(keyring: Keyring, face_row: int, crop: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -23,6 +24,7 @@ from service.index.changes import Added, Dropped, IndexChange, Removed
 from service.index.embedded.segment import BuildStopped
 from service.index.embedded.segment_folder import SegmentFolder
 from service.index.embedded.tiered import TieredIndex, Tiers
+from service.index.stored_templates import TemplateReader
 
 log = logging.getLogger(__name__)
 COMPACT_EVERY = 60.0
@@ -34,7 +36,15 @@ class EmbeddedIndex:
     A thread of low priority compacts what has gathered; it never holds up a search or a change for more than moments.
     """
 
-    def __init__(self, engine: sa.Engine, directory: Path, tiers: Tiers, erase_within: float, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        directory: Path,
+        tiers: Tiers,
+        erase_within: float,
+        keyring: Keyring,
+        reader: TemplateReader,
+    ) -> None:
         """Make an index of nothing; `directory` is for segment files.
 
         Args:
@@ -42,17 +52,20 @@ class EmbeddedIndex:
             directory: Made when the first segment is written.
             tiers: For every index.
             erase_within: Seconds after which segments are rebuilt without their removed vectors, however few.
-            keyring: Opens what the database holds, and seals the files.
+            keyring: Seals and opens the files.
+            reader: Opens what the database holds.
         """
         self._engine = engine
         self._directory = directory
         self._tiers = tiers
         self._erase_within = erase_within
-        self._keyring = keyring
+        self._keyring, self._reader = keyring, reader
         self._indexes: dict[Place, TieredIndex] = {}
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
         self.loaded = Loaded(0, 0, 0, (), 0.0)
+        self._discarded: deque[TieredIndex] = deque()
+        """Indexes of collections that are gone, whose files may still be there."""
         prefer_matrix_products(len(os.sched_getaffinity(0)))
         self._helpers = idle_cores()
         self._closing = threading.Event()
@@ -82,9 +95,7 @@ class EmbeddedIndex:
                 from_files += len(index)
                 if progress is not None:
                     progress(Progress(name, digest, len(index), total, "snapshot"))
-                for rows, groups, matrix in source.read_templates(
-                    connection, self._keyring.open_template, place, dim, missing
-                ):
+                for rows, groups, matrix in source.read_templates(connection, self._reader, place, dim, missing):
                     index.add(rows, groups, matrix)
                     from_record += len(rows)
                     while index.fresh > self._tiers.exact + self._tiers.segment:
@@ -124,6 +135,11 @@ class EmbeddedIndex:
         index = self._indexes.get(place)
         return [CandidateList.nothing() for _ in probes] if index is None else index.search(probes, k)
 
+    def leave_out(self, place: Place, rows: Sequence[int]) -> None:
+        """Drop templates from one index, as if they were removed."""
+        if (index := self._indexes.get(place)) is not None:
+            index.remove(np.array(sorted(rows), np.int64))
+
     def count(self, _: sa.Connection, place: Place) -> int:
         """Count the templates in one index."""
         index = self._indexes.get(place)
@@ -162,7 +178,9 @@ class EmbeddedIndex:
                         index.remove(np.array(change.rows, np.int64))
                 elif isinstance(change, Dropped):
                     for place in [place for place in self._indexes if place[0] == change.collection]:
-                        self._indexes.pop(place).discard()
+                        index = self._indexes.pop(place)
+                        index.discard()
+                        self._discarded.append(index)
         if any(index.wants_compaction for index in self.indexes()):
             self._wake.set()
 
@@ -171,6 +189,14 @@ class EmbeddedIndex:
         for index in self.indexes():
             while index.compact(self._closing.is_set, thorough=thorough):
                 pass
+
+    def erase(self) -> None:
+        """Delete the files that hold a removed vector. They are written again within a minute, without it."""
+        for index in self.indexes():
+            index.erase()
+        while self._discarded:
+            self._discarded[0].erase()
+            self._discarded.popleft()
 
     def reseal(self) -> None:
         """Write every segment file again, under the key that seals now."""
@@ -216,6 +242,8 @@ class EmbeddedIndex:
             thorough = time.monotonic() - erased > self._erase_within
             try:
                 self.compact(thorough=thorough)
+                for index in self.indexes():
+                    index.write_missing(self._closing.is_set)
             except BuildStopped:
                 return
             except Exception:  # what is not compacted is still found; the next attempt may go better

@@ -25,7 +25,8 @@ from service.database.encryption import Keyring
 from service.database.errors import StorageError
 from service.database.schema import new_id
 from service.index.base import Rows, among
-from service.index.embedded.segment import Segment
+from service.index.embedded.segment import CHUNK, Segment
+from service.index.vectors import are_units
 
 log = logging.getLogger(__name__)
 MAGIC = b"facet segment 2\n"
@@ -133,8 +134,11 @@ class SegmentFolder:
             np.frombuffer(body[end - size : end].tobytes(), kind)
             for end, size, kind in zip(ends, head["sections"], (np.int64, np.int64, np.float16), strict=False)
         )
+        matrix = vectors.reshape(len(rows), self.dim)
+        if not all(are_units(matrix[at : at + CHUNK].astype(np.float32)).all() for at in range(0, len(rows), CHUNK)):
+            raise SegmentRefused("a vector is not of unit length")
         codes: Any = faiss.deserialize_index(body[ends[2] : ends[3]])
-        return Segment(codes, vectors.reshape(len(rows), self.dim), rows, groups, np.ones(len(rows), bool), file)
+        return Segment(codes, matrix, rows, groups, np.ones(len(rows), bool), file)
 
     def load(self, living: Rows, last_given: int) -> tuple[list[Segment], list[str]]:
         """Read the segments that agree with the database, flags set by it; returns also why others were deleted.

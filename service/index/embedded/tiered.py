@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from service.database.errors import ErasureUnfinished
 from service.index.base import CandidateList, Matrix, Rows, distinct
 from service.index.embedded.memtable import SMALLEST, Memtable, find
 from service.index.embedded.segment import CHUNK, BuildStopped, Part, Segment, SegmentSet, build
@@ -102,6 +103,7 @@ class TieredIndex:
         self._change = threading.Lock()
         self._compacting = threading.Lock()
         self._gone = False
+        self._erasing = 0
 
     def add(self, rows: Rows, groups: Rows, vectors: Matrix) -> None:
         """Append to the memtable; every search that begins after the return sees it."""
@@ -241,9 +243,10 @@ class TieredIndex:
             try:
                 return self._compact(stopped, thorough)
             except BuildStopped:
-                if not self._gone:
+                if self._gone:
+                    self._clear_files()
+                elif not self._erasing:
                     raise
-                self._clear_files()
                 return False
 
     def _compact(self, stopped: Callable[[], bool], thorough: bool) -> bool:
@@ -263,7 +266,7 @@ class TieredIndex:
             parts.append((fresh.rows, fresh.groups, fresh.vectors, wanted))
         new: Segment | None = None
         if sum(len(part[3]) for part in parts):
-            new = build(parts, self.dim, lambda: self._gone or stopped())
+            new = build(parts, self.dim, lambda: self._gone or bool(self._erasing) or stopped())
             if self._files is not None:
                 new = replace(new, file=self._files.write(new))
         if not self._swap(first, last, new, with_fresh):
@@ -272,6 +275,50 @@ class TieredIndex:
             if segment.file is not None and self._files is not None:
                 self._files.remove(segment.file)
         return True
+
+    def erase(self) -> None:
+        """Delete the files that hold a dead vector; a rebuild under way is given up, for it may be writing one.
+
+        Raises:
+            ErasureUnfinished: A file cannot be deleted.
+        """
+        if not self._gone and not self._compacting.locked() and not self._spoiled():
+            return
+        with self._change:
+            self._erasing += 1
+        try:
+            with self._compacting:
+                if self._gone:
+                    self._clear_files()
+                    return
+                for number in self._spoiled():
+                    segment = self._view.segments.members[number]
+                    if self._files is not None and segment.file is not None:
+                        self._files.remove(segment.file)
+                        if segment.file.exists():
+                            raise ErasureUnfinished
+                    self._swap(number, number + 1, replace(segment, file=None), False)
+        finally:
+            with self._change:
+                self._erasing -= 1
+
+    def write_missing(self, stopped: Callable[[], bool]) -> None:
+        """Build again, without dead vectors, the segments whose files were deleted.
+
+        Raises:
+            BuildStopped: `stopped` said so.
+        """
+        missing = [number for number, segment in enumerate(self._view.segments.members) if segment.file is None]
+        for _ in missing if self._files is not None else ():
+            self.compact(stopped, thorough=True)
+
+    def _spoiled(self) -> list[int]:
+        """Segments whose files hold a dead vector."""
+        return [
+            number
+            for number, segment in enumerate(self._view.segments.members)
+            if segment.file is not None and not segment.alive.all()
+        ]
 
     def rewrite(self) -> None:
         """Write every segment to a new file and delete the old one."""

@@ -23,6 +23,7 @@ from service.index.counts import Counts
 from service.index.milvus import outbox
 from service.index.milvus.client import MilvusCopy, Server
 from service.index.milvus.relay import OutboxRelay
+from service.index.stored_templates import TemplateReader
 
 MOST_WAITING = 20_000
 """Changes under way; with more, searches would spend their time on the outbox."""
@@ -32,7 +33,13 @@ MOST_CANDIDATES = 16_384
 class MilvusIndex:
     """A `VectorIndex` in a Milvus beside the database."""
 
-    def __init__(self, database: Database[IndexChange], server: Server, observe: Callable[[str, float], None]) -> None:
+    def __init__(
+        self,
+        database: Database[IndexChange],
+        server: Server,
+        observe: Callable[[str, float], None],
+        reader: TemplateReader,
+    ) -> None:
         """Connect; make collections that are missing and have them filled.
 
         Raises:
@@ -40,9 +47,10 @@ class MilvusIndex:
         """
         self.models: dict[str, tuple[int, int]] = {}
         self._counts = Counts()
+        self._reader = reader
         started = time.perf_counter()
         self.copy = MilvusCopy(server, database.read(source.store_id))
-        self.relay = OutboxRelay(database, self.copy, observe)
+        self.relay = OutboxRelay(database, self.copy, observe, reader)
         total = database.read(source.count_templates)
         self.loaded = Loaded(total, 0, self.backlog.changes, (), time.perf_counter() - started)
 
@@ -70,7 +78,7 @@ class MilvusIndex:
         if not has:
             if outbox.has_left(connection, place[1], place[0]):
                 raise StorageUnavailable("Milvus has not loaded the collection: searches go on when it has.")
-            return [candidates.best(fresh, probe, k) for probe in probes]
+            return [candidates.best(fresh, probe, k, self._reader) for probe in probes]
         results = [CandidateList.nothing()] * len(probes)
         waiting = list(range(len(probes)))
         reach = 8 * k + 16
@@ -80,12 +88,15 @@ class MilvusIndex:
             deeper = []
             for number, rows in zip(waiting, near, strict=True):
                 living = {row: by_row[row] for row in rows if row in by_row} | {entry.row: entry for entry in fresh}
-                results[number] = candidates.best(list(living.values()), probes[number], k)
+                results[number] = candidates.best(list(living.values()), probes[number], k, self._reader)
                 if len(results[number].rows) < k and len(rows) == reach < MOST_CANDIDATES:
                     deeper.append(number)
             waiting = deeper
             reach = min(4 * reach, MOST_CANDIDATES)
         return results
+
+    def leave_out(self, place: Place, rows: Sequence[int]) -> None:
+        """Do nothing: a short list passes over what the reader found damaged."""
 
     def count(self, connection: sa.Connection, place: Place) -> int:
         """Count the templates of a collection and model."""

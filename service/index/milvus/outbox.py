@@ -14,12 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from service.database.schema import outbox, templates
+from service.database.template_seal import STORED
 from service.index.base import Place
 from service.index.changes import Added, IndexChange, Removed
 
 SOME = 2_000
 _FRESH = (
-    sa.select(templates.c.row, templates.c.subject_row, templates.c.vector)
+    sa.select(*STORED)
     .join(outbox, outbox.c.template_row == templates.c.row)
     .where(
         outbox.c.kind == "add",
@@ -119,7 +120,7 @@ def repeat(connection: sa.Connection, lost: Sequence[Entry]) -> None:
 
 
 def fresh(connection: sa.Connection, place: Place) -> list[sa.Row[Any]]:
-    """Return templates of a collection and model that the index may not show yet: `row`, `subject_row`, `vector`."""
+    """Return templates of a collection and model that the index may not show yet, with the columns `STORED`."""
     return list(connection.execute(_FRESH, {"collection": place[0], "model": place[1]}))
 
 

@@ -8,20 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-import numpy as np
 import sqlalchemy as sa
 
 from service.database.base import Database
 from service.database.errors import StorageError
 from service.database.schema import models, templates
+from service.database.template_seal import STORED
 from service.database.timeouts import without_timeouts
 from service.database.transaction import serialise, storage_errors
-from service.index import candidates, source, vectors
+from service.index import candidates, source
 from service.index.base import Backlog
 from service.index.changes import IndexChange
 from service.index.milvus import outbox
 from service.index.milvus.client import MilvusCopy
 from service.index.milvus.outbox import Entry, Kind
+from service.index.stored_templates import TemplateReader
 
 log = logging.getLogger(__name__)
 DELIVER_EVERY = 0.25
@@ -36,7 +37,11 @@ class OutboxRelay:
     """One thread of each process; whichever comes first delivers, the others see that there is nothing to do."""
 
     def __init__(
-        self, database: Database[IndexChange], copy: MilvusCopy, observe: Callable[[str, float], None]
+        self,
+        database: Database[IndexChange],
+        copy: MilvusCopy,
+        observe: Callable[[str, float], None],
+        reader: TemplateReader,
     ) -> None:
         """Note what Milvus lacks altogether, and begin to deliver.
 
@@ -44,11 +49,12 @@ class OutboxRelay:
             database: Holds the outbox.
             copy: Follows it.
             observe: Told how long it took to deliver some changes.
+            reader: Opens what the database holds.
 
         Raises:
             StorageError: Milvus or the database does not answer.
         """
-        self._database, self._copy, self._observe = database, copy, observe
+        self._database, self._copy, self._observe, self._reader = database, copy, observe, reader
         self._waiting = 0
         self._oldest: int | None = None
         self._oldest_since = 0.0
@@ -145,15 +151,14 @@ class OutboxRelay:
 
     def _add(self, connection: sa.Connection, model: int, rows: list[int]) -> None:
         """Upsert what the database still has: delivered twice, it is there once."""
-        query = sa.select(
-            templates.c.row, templates.c.collection_row, templates.c.subject_row, templates.c.vector
-        ).where(templates.c.row.in_(rows))
-        stored = connection.execute(query).all()
+        query = sa.select(*STORED).where(templates.c.row.in_(rows)).order_by(templates.c.row)
+        entries = connection.execute(query).all()
+        dim = int(connection.scalar(sa.select(models.c.dim).where(models.c.row == model)) or 0)
+        sound, matrix = self._reader.read(entries, dim)
+        stored = [entry for entry, is_sound in zip(entries, sound.tolist(), strict=True) if is_sound]
         if not stored:
             return
-        dim = len(stored[0].vector) // 2
         self._copy.provide(model, dim)
-        matrix = vectors.unpack([entry.vector for entry in stored], dim).astype(np.float32)
         data = [
             {
                 "row": entry.row,

@@ -174,14 +174,19 @@ def latest_jobs(connection: sa.Connection) -> list[Job]:
     return [Job(*row) for row in connection.execute(sa.select(*_COLUMNS).where(table.c.row.in_(newest)))]
 
 
-def list_jobs(engine: sa.Engine, cursor: str | None = None, limit: int = 100) -> Page[Job]:
-    """All jobs, newest first; also beside a running service.
+def list_jobs(
+    engine: sa.Engine, cursor: str | None = None, limit: int = 100, reachable: frozenset[str] | None = None
+) -> Page[Job]:
+    """Jobs, newest first, all or those of collections `reachable`; also beside a running service.
 
     Raises:
         CursorInvalid: The cursor was not made by this list.
         StorageError: The database cannot be used.
     """
-    return paging.newest_first(engine, sa.select(*_COLUMNS), table.c.row, Job, cursor, limit)
+    query = sa.select(*_COLUMNS)
+    if reachable is not None:
+        query = query.where(table.c.collection.in_(reachable))
+    return paging.newest_first(engine, query, table.c.row, Job, cursor, limit)
 
 
 def _hold(

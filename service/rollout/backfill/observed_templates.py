@@ -180,5 +180,6 @@ class ObservedTemplates:
                     collection=observation.collection,
                     model=observation.model,
                     threshold=observation.threshold,
+                    target=observation.subject_id,
                 )
             )

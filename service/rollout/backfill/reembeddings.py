@@ -66,14 +66,14 @@ class Reembeddings:
         """
         return self._database.read(lambda connection: find_job(connection, job_id))
 
-    def jobs(self, cursor: str | None = None, limit: int = 100) -> Page[Job]:
-        """All jobs, newest first.
+    def jobs(self, cursor: str | None = None, limit: int = 100, reachable: frozenset[str] | None = None) -> Page[Job]:
+        """Jobs, newest first: all, or those of the collections named.
 
         Raises:
             CursorInvalid: The cursor was not made by this list.
             StorageError: The database cannot be used.
         """
-        return list_jobs(self._database.engine, cursor, limit)
+        return list_jobs(self._database.engine, cursor, limit, reachable)
 
     def latest(self) -> list[Job]:
         """The newest job of each model and collection.
@@ -118,7 +118,7 @@ class Reembeddings:
         with self._dropping:
             removed = sum(iter(lambda: self._database.change_alone(drop_some), 0))
             return self._database.change_alone(
-                partial(write_receipt, kind="model", target=digest, lost=0, removed=removed)
+                partial(write_receipt, kind="model", target=digest, lost=0, removed=removed, collection=collection)
             )
 
     def _check(self, connection: sa.Connection, champion: str, digest: str, collection: str | None) -> None:

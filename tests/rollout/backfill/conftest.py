@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from service.database.encryption import Keyring
 from service.database.schema import faces, new_id, templates
 from service.database.schema import models as table_of_models
+from service.database.template_seal import STORED, open_template
 from service.face.image import encode_png
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
@@ -92,13 +93,10 @@ def fill(data: Path, load: Load, crop: NDArray[np.uint8], count: int, keep_crops
 def stored_templates(gallery: Gallery, digest: str) -> dict[str, bytes]:
     """A model's templates in the record, opened, by the ids of their faces."""
     asked = (
-        sa.select(templates, faces.c.id)
+        sa.select(*STORED, faces.c.id)
         .join(faces, templates.c.face_row == faces.c.row)
         .join(table_of_models, templates.c.model_row == table_of_models.c.row)
         .where(table_of_models.c.digest == digest)
     )
     with gallery.database.engine.connect() as connection:
-        return {
-            found.id: Keyring.parse(KEYRING).open_template(found.vector, found.key_id, found.face_row, found.model_row)
-            for found in connection.execute(asked)
-        }
+        return {found.id: open_template(Keyring.parse(KEYRING), found) for found in connection.execute(asked)}

@@ -1,0 +1,184 @@
+"""When a receipt is given, no file of the data folder holds what was erased: a search of every byte finds nothing."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+import threading
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from service.database.errors import ErasureUnfinished
+from service.database.schema import replies
+from service.gallery.embedded import open_embedded
+from service.gallery.errors import EnrolmentErased, IdempotencyConflict
+from service.gallery.gallery import Gallery
+from service.gallery.records import Enrolment, Idempotency, NewFace
+from service.index import vectors
+from service.index.embedded.tiered import Tiers
+from tests.gallery.vectors import people
+
+A = "a" * 64
+DIM = 64
+PERSONS = people(60, 4, DIM, seed=3)
+TIERS = Tiers(exact=40, fresh=16, segment=100)
+NAME, BADGE, KEY = "Ada Byron King", "badge-of-countess-7", "enrol-ada-byron-king"
+LAST_RELEASE = Path(__file__).parents[1] / "database" / "last_release" / "gallery.sqlite3.gz"
+
+
+def opened(directory: Path) -> Gallery:
+    return open_embedded(directory, tiers=TIERS)
+
+
+def crop(number: int) -> bytes:
+    return np.random.default_rng(1000 + number).bytes(6_000)
+
+
+def request(fingerprint: str = "f" * 64) -> Idempotency:
+    return Idempotency("key:tenant", KEY, fingerprint, "request-1")
+
+
+def fill(gallery: Gallery) -> Enrolment:
+    """Twenty people, then the one who will be erased, then twenty more."""
+    gallery.create_collection("main", keep_crops=True)
+    for number in (*range(1, 21), 0, *range(21, 41)):
+        new = [NewFace(f"face-{number}-{at}", {A: PERSONS[4 * number + at]}, crop=crop(number)) for at in range(4)]
+        if number:
+            gallery.enroll("main", f"person {number}", new)
+        else:
+            result = gallery.enroll("main", NAME, new, metadata={"badge": BADGE}, idempotency=request())
+    return result
+
+
+def traces(directory: Path) -> set[tuple[str, str]]:
+    """Files that hold something of the person, and what."""
+    needles = {"name": NAME.encode(), "metadata": BADGE.encode(), "idempotency key": KEY.encode()}
+    for at in range(4):
+        packed = vectors.pack(PERSONS[at])
+        needles |= {f"template {at} at {start}": packed[start : start + 16] for start in range(0, len(packed), 16)}
+    picture = crop(0)
+    needles |= {f"crop at {start}": picture[start : start + 32] for start in range(0, len(picture), 500)}
+    found = set()
+    for file in directory.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            found |= {(file.name, what) for what, needle in needles.items() if needle in content}
+    return found
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["fresh", "in segments"])
+@pytest.mark.parametrize("what", ["subject", "collection"])
+def test_nothing_of_an_erased_person_is_in_any_file(tmp_path: Path, settled: bool, what: str) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        if settled:
+            gallery.compact()
+            assert any(name.endswith(".segment") for name, _ in traces(tmp_path))
+        assert traces(tmp_path)
+        gallery.delete_subject("main", NAME) if what == "subject" else gallery.delete_collection("main")
+        assert traces(tmp_path) == set()
+
+
+def test_a_face_erased_alone_leaves_no_template_and_no_crop(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.compact()
+        for at in range(4):
+            gallery.delete_face("main", f"face-0-{at}")
+        assert {what for _, what in traces(tmp_path)} == {"name", "metadata"}
+
+
+def test_what_is_written_later_does_not_bring_it_back(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.compact()
+        gallery.delete_subject("main", NAME)
+        for index in gallery.index.indexes():  # type: ignore[attr-defined]
+            index.write_missing(lambda: False)
+        assert list(tmp_path.rglob("*.segment"))
+        assert traces(tmp_path) == set()
+    assert traces(tmp_path) == set()
+    with closing(opened(tmp_path)) as gallery:
+        assert gallery.index.loaded.from_snapshot > 0
+        assert gallery.verify().sound
+        assert traces(tmp_path) == set()
+
+
+def test_an_erasure_beside_a_rebuild_waits_for_it(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        done = threading.Event()
+
+        def rebuild() -> None:
+            while not done.is_set():
+                gallery.index.compact()  # type: ignore[attr-defined]
+                for index in gallery.index.indexes():  # type: ignore[attr-defined]
+                    index.rewrite()
+
+        thread = threading.Thread(target=rebuild)
+        thread.start()
+        gallery.delete_subject("main", NAME)
+        held = traces(tmp_path)
+        done.set()
+        thread.join()
+        assert held == set()
+        assert traces(tmp_path) == set()
+
+
+def test_a_reader_that_holds_the_old_pages_is_told_and_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        with gallery.database.engine.connect() as connection, connection.begin():
+            connection.execute(sa.select(replies)).all()
+            monkeypatch.setattr("service.database.sqlite.engine.CHECKPOINT_SECONDS", 0.2)
+            with pytest.raises(ErasureUnfinished):
+                gallery.delete_subject("main", NAME)
+        assert gallery.receipts().items[-1].kind == "subject"
+        gallery.erase_traces()
+        assert traces(tmp_path) == set()
+
+
+def test_a_request_repeated_after_an_erasure_is_told_so(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        first = fill(gallery)
+        again = gallery.replay(request())
+        assert isinstance(again, Enrolment)
+        assert again.subject == first.subject
+        with pytest.raises(IdempotencyConflict):
+            gallery.replay(request("other"))
+        gallery.delete_subject("main", NAME)
+        new = [NewFace("new", {A: PERSONS[0]})]
+        with pytest.raises(EnrolmentErased):
+            gallery.replay(request())
+        with pytest.raises(EnrolmentErased):
+            gallery.enroll("main", NAME, new, idempotency=request())
+        assert gallery.enroll("main", NAME, new, idempotency=Idempotency("key:tenant", "other", "f")).created
+
+
+def test_outcomes_whose_time_is_up_go_without_a_request(tmp_path: Path) -> None:
+    with closing(open_embedded(tmp_path, keep_reply=timedelta(seconds=-1))) as gallery:
+        fill(gallery)
+        gallery.prune()
+        assert {what for _, what in traces(tmp_path) if what == "idempotency key"} == set()
+
+
+def test_a_copy_from_before_the_schema_changed_goes_with_the_first_erasure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "gallery.sqlite3").write_bytes(gzip.decompress(LAST_RELEASE.read_bytes()))
+    with closing(open_embedded(tmp_path)) as gallery:
+        (copy,) = tmp_path.glob("gallery.*.before")
+        assert copy.name in caplog.text
+        assert copy.stat().st_mode & 0o777 == 0o600
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("SELECT count(*) FROM subjects").fetchone() == (2,)
+        gallery.delete_subject("default", "person-1")
+        assert not copy.exists()
+        assert all(b"person-1" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
