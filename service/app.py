@@ -30,13 +30,12 @@ from service.database.audit_log import AuditLog, prune_audit
 from service.database.audit_log import note as audit_note
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
-from service.executor import Executor
-from service.face.image import ImageLimits
+from service.face.decoding.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
+from service.gallery.maintenance.upkeep import Upkeep
 from service.gallery.metrics import register_disk, register_gallery, storage_seconds
-from service.gallery.upkeep import Upkeep
 from service.gallery_factory import open_gallery
 from service.index.base import Progress
 from service.keys import Keys
@@ -55,6 +54,7 @@ from service.rollout.metrics import RolloutMetrics, register_roles
 from service.rollout.roles import Roles
 from service.rollout.shadow import Budget, Shadow
 from service.rollout.shadow_evaluation import ShadowEvaluation
+from service.runtime.executor import Executor
 from service.settings import Settings
 from service.version import VERSION
 

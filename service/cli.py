@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.lazy_commands import LazyCommands, Place, lazy_app
+from service.runtime.lazy_commands import LazyCommands, Place, lazy_app
 from service.version import VERSION
 
 COMMANDS = {

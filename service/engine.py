@@ -30,26 +30,18 @@ from service.enrolment_report import (
     measures,
 )
 from service.errors import FacetError
+from service.face.decoding.image import encode_png
+from service.face.detection.search import Seek
 from service.face.embed import Embedder, Templates
 from service.face.errors import FaceError, FaceUnfit, ImageError
-from service.face.image import encode_png
 from service.face.quality import Reason
 from service.face.score import Threshold, normalised
-from service.face.search import Seek
 from service.gallery.gallery import Gallery
-from service.gallery.records import (
-    DuplicateCheck,
-    DuplicatePolicy,
-    Enrolment,
-    Hit,
-    Idempotency,
-    KeptReply,
-    NewFace,
-)
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, KeptReply, NewFace
 from service.gallery_models import Reach, References
 from service.models import Models
 from service.pipeline import FaceFound, Perception, Scene
-from service.timing import Stages
+from service.runtime.timing import Stages
 
 SPARE = 3  # subjects looked at beyond those that are shown: whose photographs are fewer may come before them
 

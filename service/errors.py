@@ -8,7 +8,7 @@
     |-- service.index.errors     vectors
     |-- service.gallery.errors   collections, subjects, faces
     |-- service.rollout.errors   roles of models, outcomes of decisions
-    `-- service.keys, service.executor, service.api   who may ask, and how much
+    `-- service.keys, service.runtime.executor, service.api   who may ask, and how much
 
 Each concrete class carries a stable `code`; the HTTP edge maps classes to problem details in one table.
 """

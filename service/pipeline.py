@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import align
-from service.face.detect import Detector
-from service.face.detection import Detection
+from service.face.decoding.image import ImageLimits, Photo, decode
+from service.face.detection.detect import Detector
+from service.face.detection.detection import Detection
+from service.face.detection.search import RIVAL_SHARE, Seek
 from service.face.errors import NoFace, SeveralFaces
-from service.face.image import ImageLimits, Photo, decode
 from service.face.quality import Quality, QualityLimits, assess
-from service.face.search import RIVAL_SHARE, Seek
-from service.timing import Stages
+from service.runtime.timing import Stages
 
 ENOUGH_EYE_DISTANCE = 48.0  # pixels; the canonical crop has 35 between the eyes, and more adds nothing
 USUAL_SIDE, FINE_SIDE = 900, 1600

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.errors import FacetError
-from service.lazy_commands import LazyCommands, Place, lazy_app
+from service.runtime.lazy_commands import LazyCommands, Place, lazy_app
 from training.errors import TrainingError
 
 COMMANDS = {

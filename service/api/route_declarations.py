@@ -16,9 +16,9 @@ from service.api.http.request_context import trace_of
 from service.api.services import ServicesDep
 from service.database import errors as database
 from service.errors import FacetError
-from service.executor import Overloaded, Stopping
 from service.face import errors as face
 from service.keys import KeyInvalid, TooManyGuesses
+from service.runtime.executor import Overloaded, Stopping
 
 M = TypeVar("M", bound=bodies.Request)
 

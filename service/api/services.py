@@ -23,7 +23,6 @@ from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.engine import Engine
 from service.errors import FacetError
-from service.executor import Executor
 from service.face.embed import Embedder
 from service.face.registry import Registry
 from service.gallery.gallery import Gallery
@@ -35,8 +34,9 @@ from service.rollout.backfill.worker import Reembedder
 from service.rollout.decision_log import DecisionLog
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
+from service.runtime.executor import Executor
+from service.runtime.timing import Abandoned, Stages
 from service.settings import Settings
-from service.timing import Abandoned, Stages
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Decision)

@@ -18,12 +18,12 @@ import numpy as np
 from service.bench.errors import BenchError
 from service.errors import FacetError
 from service.face.align import align
-from service.face.detect import Detector
+from service.face.decoding.image import ImageLimits, decode
+from service.face.detection.detect import Detector
+from service.face.detection.search import Seek
 from service.face.embed import Embedder
-from service.face.image import ImageLimits, decode
 from service.face.registry import Registry
 from service.face.score import cosine
-from service.face.search import Seek
 from service.models import load_models
 from service.pipeline import USUAL_SIDE
 from service.settings import Settings

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.bench.errors import BenchError
-from service.face.cost import PLAIN, counted_pixels
-from service.face.image import START_OF_SCAN, ImageLimits, decode
+from service.face.decoding.cost import PLAIN, counted_pixels
+from service.face.decoding.image import START_OF_SCAN, ImageLimits, decode
 
 UNLIMITED = ImageLimits(max_bytes=1 << 40, max_pixels=1 << 40)
 WIDTH = 4000

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from service.commands.listing import print_table
 from service.commands.outputs import MarkdownOption, PlotsOption, check_file
 from service.commands.settings import DataOption, settings_for
-from service.face.image import ImageLimits
+from service.face.decoding.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.models import Models

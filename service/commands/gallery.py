@@ -21,7 +21,7 @@ from service.commands.settings import DataOption, settings_for, settings_of_stor
 from service.database.audit_log import note
 from service.gallery.archive import exports, imports
 from service.gallery.gallery import Gallery
-from service.gallery.resealing import reseal
+from service.gallery.maintenance.resealing import reseal
 from service.gallery_factory import open_gallery
 from service.index.base import Progress as Loading
 from service.settings import Settings

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from service.commands.listing import print_table
 from service.commands.settings import DataOption, settings_for
 from service.gallery_factory import open_gallery
-from service.malloc import bound_heap
+from service.runtime.malloc import bound_heap
 from service.settings import read_settings
 
 

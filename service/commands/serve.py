@@ -16,9 +16,9 @@ from service import logs
 from service.api.http.connection import Connection, HeadLimits
 from service.app import create_app
 from service.commands.settings import DataOption
-from service.descriptors import allow_connections
 from service.errors import FacetError
-from service.malloc import bound_heap
+from service.runtime.descriptors import allow_connections
+from service.runtime.malloc import bound_heap
 from service.settings import Settings, read_settings
 
 KEEP_ALIVE_SECONDS = 30

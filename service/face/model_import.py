@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.face.align import CROP
-from service.face.detect import Detector
+from service.face.detection.detect import Detector
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
 from service.face.manifest import (

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from service.face.detect import Detector
+from service.face.detection.detect import Detector
+from service.face.detection.search import DetectionLimits
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelError, ModelInvalid, ModelNotFound
 from service.face.manifest import Manifest, Task, load_manifest
 from service.face.normalisation import NORMALISATION, Normalisation
 from service.face.recognisability import RECOGNISABILITY, Recognisability
-from service.face.search import DetectionLimits
 from service.face.session import ModelSession, Runtime
 
 MODEL, MANIFEST, CARD = "model.onnx", "manifest.json", "MODEL_CARD.md"

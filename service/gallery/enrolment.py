@@ -15,11 +15,7 @@ from service.database.schema import collections, crops, faces, new_id, now, subj
 from service.database.transaction import Transaction, is_taken, serialise
 from service.gallery import kept_outcomes, queries
 from service.gallery.changes import check_name
-from service.gallery.errors import (
-    CollectionNotFound,
-    DuplicateSubject,
-    FaceExists,
-)
+from service.gallery.errors import CollectionNotFound, DuplicateSubject, FaceExists
 from service.gallery.insertion import FaceRow, claim_model, insert_template, row_of
 from service.gallery.records import (
     DuplicateCheck,

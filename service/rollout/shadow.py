@@ -27,7 +27,7 @@ from service.rollout.model_decision import ModelDecision
 from service.rollout.roles import Roles
 from service.rollout.sampling import SampledDecision, sample_identification, sample_verification
 from service.rollout.shadow_evaluation import ShadowEvaluation
-from service.thread_priority import give_way, wait_while
+from service.runtime.thread_priority import give_way, wait_while
 
 log = logging.getLogger("facet")
 

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from service.api.http.body import Intake, decode_base64
 from service.app import create_app
-from service.executor import Overloaded
+from service.runtime.executor import Overloaded
 from tests.api.conftest import Running, b64, settings_for
 
 BODY = 64 * 1024

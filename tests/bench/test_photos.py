@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.bench.errors import BenchError
 from service.bench.photos import encode, read_photos
-from service.face.image import ImageLimits, decode
+from service.face.decoding.image import ImageLimits, decode
 from service.face.registry import Registry
 
 

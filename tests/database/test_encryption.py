@@ -16,8 +16,8 @@ from service.gallery.archive.exports import export, inspect
 from service.gallery.archive.imports import Rule, restore
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
+from service.gallery.maintenance.resealing import reseal
 from service.gallery.records import NewFace
-from service.gallery.resealing import reseal
 from service.index.embedded.tiered import Tiers
 from tests.gallery.vectors import people
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.database.schema import new_id
-from service.face.image import encode_png
+from service.face.decoding.image import encode_png
 from service.gallery.records import NewFace
 from service.gallery.replicated import open_replicated
 from service.rollout.backfill.worker import LEASE

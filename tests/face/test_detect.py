@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from service.face.detect import Detector
-from service.face.detection import STRIDES, decode, overlap, suppress
+from service.face.detection.detect import Detector
+from service.face.detection.detection import STRIDES, decode, overlap, suppress
+from service.face.detection.search import Seek
 from service.face.registry import Registry
-from service.face.search import Seek
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.bench.images import measure_images, png, tiled_tiff
-from service.face.cost import counted_pixels
+from service.face.decoding.cost import counted_pixels
+from service.face.decoding.image import START_OF_SCAN, ImageLimits, decode, read_header
 from service.face.errors import ImageCorrupt, ImageError, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
-from service.face.image import START_OF_SCAN, ImageLimits, decode, read_header
 from tests.conftest import SHARED, encode
 
 LIMITS = ImageLimits()

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from service.face.image import ImageLimits
+from service.face.decoding.image import ImageLimits
+from service.face.detection.search import Seek
 from service.face.quality import QualityLimits, Reason
 from service.face.registry import Registry
-from service.face.search import Seek
 from service.pipeline import Perception
-from service.timing import Stages
+from service.runtime.timing import Stages
 from tests.conftest import encode
 
 

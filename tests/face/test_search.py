@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.align import align
-from service.face.detect import Detector
-from service.face.detection import Detection, overlap
-from service.face.network import DetectorNetwork
+from service.face.detection.detect import Detector
+from service.face.detection.detection import Detection, overlap
+from service.face.detection.network import DetectorNetwork
+from service.face.detection.search import Seek
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.face.score import cosine
-from service.face.search import Seek
 from tests.conftest import SHARED
 
 HARD = SHARED / "data" / "hard"

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from service.face.detection import Detection
-from service.face.view import View, cut_out, halvings
+from service.face.detection.detection import Detection
+from service.face.detection.view import View, cut_out, halvings
 
 
 def dot(width: int, height: int, x: int, y: int) -> np.ndarray:

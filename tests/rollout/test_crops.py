@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.api.services import Services
-from service.face.image import ImageLimits, decode
+from service.face.decoding.image import ImageLimits, decode
 from tests.rollout.conftest import Start, enrol
 
 

@@ -17,8 +17,8 @@ import httpx2 as httpx
 import numpy as np
 import pytest
 
+from service.face.decoding.image import ImageLimits, decode
 from service.face.errors import NoFace
-from service.face.image import ImageLimits, decode
 from tests.accuracy.lfw import unpack
 from tests.api.server import Server, serving
 from tests.conftest import encode

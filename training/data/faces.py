@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import CROP, MARGIN, TEMPLATE, align, similarity
-from service.face.detect import Detector
-from service.face.detection import Detection
-from service.face.image import ImageLimits, decode
+from service.face.detection.detect import Detector
+from service.face.detection.detection import Detection
+from service.face.decoding.image import ImageLimits, decode
 
 LIMITS = ImageLimits(max_bytes=50 * 1024 * 1024, max_pixels=100_000_000)
 Which = Literal["largest", "centre"]

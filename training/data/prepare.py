@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from service.face.detect import Detector
-from service.face.search import Seek
+from service.face.detection.detect import Detector
+from service.face.detection.search import Seek
 from service.face.errors import ImageError
 from training.data.crops import CropSet, Entry, Split, open_set, writing_set
 from training.errors import SetInvalid

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detect import Detector
+from service.face.detection.detect import Detector
 from service.face.errors import SpaceMismatch
 from service.face.manifest import Result
 from service.measures.all_pairs import score_pairs

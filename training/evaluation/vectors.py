@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from service.face.align import CROP
-from service.face.detect import Detector
-from service.face.detection import Detection
+from service.face.detection.detect import Detector
+from service.face.detection.detection import Detection
+from service.face.detection.search import Seek
 from service.face.embed import Embedder
 from service.face.manifest import COSINE, Manifest, load_manifest
 from service.face.registry import MANIFEST, ModelFolder, Registry
-from service.face.search import Seek
 from service.face.session import Runtime
 from training.atomic_folder import whole_file
 from training.backbones.network import restore_student

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from service.face.detection.search import DetectionLimits
 from service.face.manifest import Licence, Result
 from service.face.registry import Registry
-from service.face.search import DetectionLimits
 from service.face.session import ModelSession
 from service.measures.intervals import wilson
 from training.atomic_folder import digest_file, whole_folder, write_json

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detect import Detector
+from service.face.detection.detect import Detector
 from service.face.preprocess import to_tensor
 from service.measures.all_pairs import score_pairs
 from service.measures.thresholds import best_threshold

@@ -25,8 +25,8 @@ from service.api.http.errors import (
     RequestInvalid,
     TooManyParts,
 )
-from service.executor import Overloaded
-from service.shares import Shares
+from service.runtime.executor import Overloaded
+from service.runtime.shares import Shares
 
 JSON, FORM = "application/json", "multipart/form-data"
 KIB = 1024
@@ -118,7 +118,7 @@ class BodyLimits:
 class Intake:
     """Counts the bytes of bodies held at this moment, and refuses the one that would be too much.
 
-    A caller may hold as many as are still free (`service.shares`).
+    A caller may hold as many as are still free (`service.runtime.shares`).
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from service.metrics import register_gauge
-from service.shares import Shares
+from service.runtime.shares import Shares
 
 IPV6_PREFIX = 64  # one subscriber has that many addresses to choose from
 

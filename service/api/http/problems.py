@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service import engine, executor, keys, settings, timing
+from service import engine, keys, settings
 from service.api.http import errors as api
 from service.api.http.request_context import trace_of
 from service.database import errors as database
@@ -22,6 +22,7 @@ from service.gallery import errors as gallery
 from service.index import errors as index
 from service.rollout import errors as rollout
 from service.rollout.backfill import errors as reembedding
+from service.runtime import executor, timing
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -18,7 +18,7 @@ from service.gallery import errors as gallery
 from service.gallery.records import Idempotency, KeptReply
 from service.keys import Scope
 from service.rollout.errors import ChampionUnavailable
-from service.timing import Stages
+from service.runtime.timing import Stages
 
 router = APIRouter(prefix="/v1", tags=["decisions"])
 

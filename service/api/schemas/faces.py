@@ -10,7 +10,7 @@ from service import engine
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import STAGES, Reply, Timings, rounded
 from service.enrolment_report import FaceReport
-from service.face.detection import roll_of
+from service.face.detection.detection import roll_of
 
 TOTAL = "Faces seen. Where not all are asked for, small ones may be missed."
 TRUNCATED = "Whether `faces` lacks some of them: it holds the most prominent ones, up to a limit."

@@ -39,7 +39,9 @@ def connect_postgres(options: PostgresOptions) -> sa.Engine:
         StorageUnavailable: The driver is not installed.
     """
     try:
-        from service.database.postgres.timed_connection import TimedConnection  # noqa: PLC0415 - the driver is an extra
+        from service.database.postgres.timed_connection import (  # noqa: PLC0415 - the driver is an extra
+            TimedConnection,
+        )
     except ImportError as error:
         raise StorageUnavailable("PostgreSQL needs its driver: pip install pgvector 'psycopg[binary]'.") from error
     limit = round(1000 * options.statement_seconds)

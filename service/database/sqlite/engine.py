@@ -14,14 +14,7 @@ import sqlalchemy as sa
 
 from service.database.errors import ErasureUnfinished, StorageLocked
 from service.database.schema import store
-from service.database.sqlite.birth import (
-    FILE,
-    LOCK,
-    check_first,
-    check_whole,
-    note_birth,
-    prepare_folder,
-)
+from service.database.sqlite.birth import FILE, LOCK, check_first, check_whole, note_birth, prepare_folder
 from service.database.sqlite.copies import keep_before
 from service.database.transaction import storage_errors
 from service.database.upgrades import revision_of, upgrade

@@ -33,7 +33,7 @@ from service.models import Models
 from service.observation import DecisionEvent
 from service.pipeline import FaceFound
 from service.rollout.backfill.metrics import BackfillMetrics
-from service.thread_priority import give_way, wait_while
+from service.runtime.thread_priority import give_way, wait_while
 
 log = logging.getLogger("facet")
 

@@ -23,9 +23,9 @@ from service.database.errors import StorageUnavailable
 from service.database.schema import new_id, now
 from service.errors import FacetError
 from service.face.align import CROP
+from service.face.decoding.image import ImageLimits, decode
 from service.face.embed import Embedder
 from service.face.errors import ImageCorrupt, ImageError, InferenceFailed
-from service.face.image import ImageLimits, decode
 from service.gallery import template_update
 from service.gallery.errors import CollectionNotFound
 from service.gallery.template_update import KeptCrop
@@ -34,7 +34,7 @@ from service.index.changes import IndexChange
 from service.models import Models
 from service.rollout.backfill.jobs import DONE, Job, advance_job, claim_job, end_job, release_jobs, running_jobs
 from service.rollout.backfill.metrics import BackfillMetrics
-from service.thread_priority import give_way, wait_while
+from service.runtime.thread_priority import give_way, wait_while
 
 log = logging.getLogger("facet")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.detection.search import Seek
 from service.face.embed import Embedder
 from service.face.errors import FaceError, ImageError
-from service.face.search import Seek
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds
 from service.pipeline import Perception
@@ -22,7 +22,7 @@ from service.rollout.offline.accuracy import share_of, true_match_rate
 from service.rollout.offline.errors import PhotographsInvalid
 from service.rollout.offline.photographs import Photographs
 from service.rollout.report import Share
-from service.timing import Stages
+from service.runtime.timing import Stages
 
 RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TIMED_FACES = 200

@@ -16,7 +16,7 @@ from service.database.encryption import Keyring
 from service.database.schema import faces, new_id, templates
 from service.database.schema import models as table_of_models
 from service.database.template_seal import STORED, open_template
-from service.face.image import encode_png
+from service.face.decoding.image import encode_png
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.align import TEMPLATE, align
-from service.face.detect import Detector
-from service.face.image import ImageLimits, decode
+from service.face.detection.detect import Detector
+from service.face.decoding.image import ImageLimits, decode
 from service.face.registry import Registry
 from tests.conftest import encode
 from tests.training.conftest import ASTRONAUT

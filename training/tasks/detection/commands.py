@@ -17,7 +17,15 @@ from service.face.score import ThresholdTable
 from service.face.session import ModelSession
 from training.atomic_folder import write_json
 from training.recipe import STARTER
-from training.tasks.detection.evaluate import DetectionReport, Question, Share, close_views, compare, time_ratio, views
+from training.tasks.detection.evaluate import (
+    DetectionReport,
+    Question,
+    Share,
+    close_views,
+    compare,
+    time_ratio,
+    views,
+)
 from training.tasks.detection.prepare import (
     TILES_COUNT,
     UNPEOPLED,

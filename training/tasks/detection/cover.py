@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import similarity
-from service.face.detection import Detection
+from service.face.detection.detection import Detection
 
 Image = NDArray[np.uint8]
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detection import Detection, decode, overlap, suppress
+from service.face.detection.detection import Detection, decode, overlap, suppress
 from service.face.session import ModelSession
 from service.measures.intervals import wilson
 from training.tasks.detection.scenes import read_bgr

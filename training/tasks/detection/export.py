@@ -10,12 +10,12 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from service.face.detection import HEADS
+from service.face.detection.detection import HEADS
 from service.face.session import ModelSession
 from training.atomic_folder import whole_file
 from training.errors import ExportFailed
-from training.tasks.detection.student import BOX, CLS, KPS, OBJ, STRIDES, DetectorStudent
-from training.tasks.detection.tapered import TaperedStudent
+from training.tasks.detection.networks.student import BOX, CLS, KPS, OBJ, STRIDES, DetectorStudent
+from training.tasks.detection.networks.tapered import TaperedStudent
 
 Detects = DetectorStudent | TaperedStudent
 NAMES = tuple(f"{head}_{stride}" for head in HEADS for stride in STRIDES)

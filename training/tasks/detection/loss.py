@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.tasks.detection.student import BOX, CLS, KPS, OBJ
+from training.tasks.detection.networks.student import BOX, CLS, KPS, OBJ
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from training.engine.task import Exported, Task, TaskKind
 from training.errors import CheckpointInvalid
 from training.recipe import Part, Recipe, Roots
 from training.tasks.detection.export import NAMES, Detects, SplitHeads
-from training.tasks.detection.inherit import inherit, resume
 from training.tasks.detection.loss import DetectionWeights, distil_rows
-from training.tasks.detection.student import DetectorStudent
-from training.tasks.detection.tapered import TaperedStudent
+from training.tasks.detection.networks.inherit import inherit, resume
+from training.tasks.detection.networks.student import DetectorStudent
+from training.tasks.detection.networks.tapered import TaperedStudent
 from training.tasks.detection.teacher import DenseTeacher, open_detector
 from training.tasks.detection.tiles import TileSet, TileSource, open_tiles
 

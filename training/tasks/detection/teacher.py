@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detection import HEADS, STRIDES
+from service.face.detection.detection import HEADS, STRIDES
 from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.errors import TeacherMismatch
-from training.tasks.detection.student import BOX, CLS, KPS, OBJ
+from training.tasks.detection.networks.student import BOX, CLS, KPS, OBJ
 
 COLUMNS = {"cls": CLS, "obj": OBJ, "bbox": BOX, "kps": KPS}
 

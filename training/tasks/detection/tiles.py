@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detection import Detection, decode, suppress
+from service.face.detection.detection import Detection, decode, suppress
 from training.atomic_folder import whole_folder
 from training.data.batch import Batch
 from training.errors import RecipeInvalid, SetInvalid, SetMissing
 from training.tasks.detection.composites import Sources, compose_tile, is_bare
 from training.tasks.detection.corruptions import spoil
 from training.tasks.detection.cover import cover
-from training.tasks.detection.student import OBJ
+from training.tasks.detection.networks.student import OBJ
 from training.tasks.detection.teacher import DenseTeacher, split_rows
 
 #: Faces that the teacher scores at least so are masked; boxes overlapping more than NMS_IOU are one face.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.face.session import ModelSession
 from training.tasks.detection.composites import Sources
 from training.tasks.detection.export import export_detector
-from training.tasks.detection.student import DetectorStudent
+from training.tasks.detection.networks.student import DetectorStudent
 
 FACE = slice(40, 190), slice(150, 300)  # the astronaut's head
 

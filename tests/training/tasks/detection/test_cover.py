@@ -3,7 +3,7 @@
 import numpy as np
 
 from service.face.align import TEMPLATE
-from service.face.detection import Detection
+from service.face.detection.detection import Detection
 from training.tasks.detection.cover import cover
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.face.detection import Detection
+from service.face.detection.detection import Detection
 from service.face.registry import Registry
 from service.face.session import ModelSession
 from training.tasks.detection.evaluate import (
@@ -20,7 +20,7 @@ from training.tasks.detection.evaluate import (
     views,
 )
 from training.tasks.detection.export import export_detector
-from training.tasks.detection.student import OBJ
+from training.tasks.detection.networks.student import OBJ
 
 from .conftest import small_student
 

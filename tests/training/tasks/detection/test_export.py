@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from service.face.detection import decode
+from service.face.detection.detection import decode
 from service.face.session import ModelSession
 from training.errors import ExportFailed
 from training.tasks.detection.export import NAMES, export_detector
-from training.tasks.detection.student import BOX, KPS, OBJ, STRIDES, DetectorStudent
+from training.tasks.detection.networks.student import BOX, KPS, OBJ, STRIDES, DetectorStudent
 from training.tasks.detection.teacher import DenseTeacher
 
 from .conftest import small_student

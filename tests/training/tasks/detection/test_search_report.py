@@ -6,15 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from service.face.detect import Detector
+from service.face.detection.detect import Detector
+from service.face.detection.search import Seek
 from service.face.registry import Registry
-from service.face.search import Seek
-from training.tasks.detection.search_report import (
-    compare_fast,
-    portraits_by_person,
-    report_angles,
-    report_scenes,
-)
+from training.tasks.detection.search_report import compare_fast, portraits_by_person, report_angles, report_scenes
 
 
 @pytest.fixture(scope="module")

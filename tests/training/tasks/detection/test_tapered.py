@@ -14,9 +14,9 @@ from service.face.session import ModelSession
 from tests.conftest import SHARED
 from training.errors import InitialisationFailed
 from training.tasks.detection.export import export_detector
-from training.tasks.detection.inherit import HEADS, choose_channels, inherit, read_yunet, resume
-from training.tasks.detection.student import ROW
-from training.tasks.detection.tapered import WIDTH, Extra, TaperedStudent
+from training.tasks.detection.networks.inherit import HEADS, choose_channels, inherit, read_yunet, resume
+from training.tasks.detection.networks.student import ROW
+from training.tasks.detection.networks.tapered import WIDTH, Extra, TaperedStudent
 
 
 class PublishedLayout(nn.Module):

@@ -14,7 +14,7 @@ from training.errors import CheckpointInvalid, InitialisationFailed, RecipeInval
 from training.recipe import Roots, read_mapping, validate
 from training.tasks.detection.composites import Sources
 from training.tasks.detection.export import NAMES
-from training.tasks.detection.student import DetectorStudent
+from training.tasks.detection.networks.student import DetectorStudent
 from training.tasks.detection.task import DETECTOR, DetectorRecipe, DetectorTask
 from training.tasks.detection.teacher import open_detector
 from training.tasks.detection.tiles import write_tiles

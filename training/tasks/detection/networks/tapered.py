@@ -3,7 +3,7 @@
 YuNet (Wu, Peng, Yu, Machine Intelligence Research 2023) is a chain of units, 1x1 convolution then depthwise 3x3. It
 spends two fifths of its time at stride 4, in 64 channels. Here two of those units have `waist` channels, and residual
 units are added from stride 8 on, where they cost little. A new unit answers zero at first, so that a student that
-inherits its teacher's weights (`training.tasks.detection.inherit`) starts as good as its thinned part is.
+inherits its teacher's weights (`training.tasks.detection.networks.inherit`) starts as good as its thinned part is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.tasks.detection.student import PIXEL_SCALE, ROW, STRIDES
+from training.tasks.detection.networks.student import PIXEL_SCALE, ROW, STRIDES
 
 WIDTH = 64
 STEM = 16

@@ -13,7 +13,7 @@ CHURN = """
 import random, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from service.malloc import bound_heap
+from service.runtime.malloc import bound_heap
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.executor import Executor, Overloaded, Stopping
+from service.runtime.executor import Executor, Overloaded, Stopping
 
 Cancelled = Callable[[], bool]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.errors import InitialisationFailed
-from training.tasks.detection.student import BOX, CLS, KPS, OBJ, PIXEL_SCALE
-from training.tasks.detection.tapered import WIDTH, TaperedStudent, Unit
+from training.tasks.detection.networks.student import BOX, CLS, KPS, OBJ, PIXEL_SCALE
+from training.tasks.detection.networks.tapered import WIDTH, TaperedStudent, Unit
 
 #: Order of the four heads in the graph, each for strides 8, 16 and 32.
 HEADS = (CLS, BOX, OBJ, KPS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.shares import Shares
+from service.runtime.shares import Shares
 
 
 def fill(shares: Shares, holder: str) -> int:

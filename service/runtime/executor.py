@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry
 
 from service.errors import FacetError
 from service.metrics import register_gauge
-from service.shares import Shares
-from service.timing import Abandoned
+from service.runtime.shares import Shares
+from service.runtime.timing import Abandoned
 
 T = TypeVar("T")
 

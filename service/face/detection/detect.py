@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detection import Detection
+from service.face.detection.detection import Detection
+from service.face.detection.network import DetectorNetwork
+from service.face.detection.search import DetectionLimits, Search, Seek
 from service.face.manifest import Manifest
-from service.face.network import DetectorNetwork
-from service.face.search import DetectionLimits, Search, Seek
 from service.face.session import ModelSession
 
 

@@ -14,9 +14,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detection import Detection, covered, overlap
-from service.face.network import IOU, DetectorNetwork
-from service.face.view import View, cut_out, halvings
+from service.face.detection.detection import Detection, covered, overlap
+from service.face.detection.network import IOU, DetectorNetwork
+from service.face.detection.view import View, cut_out, halvings
 
 RIVAL_SHARE = 0.2  # a second face smaller than this share of the first is a passer-by, not a rival
 NEARLY = 0.6  # a glimpse errs about a face's area: what shows so much of the area that matters may have it

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.detection import HEADS, STRIDES, Detection, decode, suppress
+from service.face.detection.detection import HEADS, STRIDES, Detection, decode, suppress
 from service.face.errors import ModelInvalid
 from service.face.manifest import Manifest
 from service.face.session import ModelSession

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from service.face.cost import counted_pixels, has_16_bit_colour, raw_mode_of
+from service.face.decoding.cost import counted_pixels, has_16_bit_colour, raw_mode_of
+from service.face.decoding.pixels import is_dim, rgb_of, upright
 from service.face.errors import ImageCorrupt, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
-from service.face.pixels import is_dim, rgb_of, upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SMALLEST_SIDE = 8
@@ -27,7 +27,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of oddities in a file; wha
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Bounds on what is decoded: encoded size in bytes, and decoded size in plain pixels (`service.face.cost`)."""
+    """Bounds on what is decoded: encoded size in bytes, and decoded size in plain pixels (see `cost`)."""
 
     max_bytes: int = 10 * 1024 * 1024
     max_pixels: int = 40_000_000

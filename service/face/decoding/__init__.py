@@ -1,0 +1,1 @@
+"""Image files to pixels, and what decoding them takes."""

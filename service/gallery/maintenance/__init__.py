@@ -1,0 +1,1 @@
+"""What keeps a gallery sound: verification, upkeep, resealing."""

@@ -1,0 +1,1 @@
+"""What the process runs on: the bounded executor, timing, threads, memory, descriptors, logs, commands."""

@@ -1,0 +1,1 @@
+"""Detector networks and their first weights."""
