@@ -40,7 +40,7 @@ class CohortPlan:
     centres: int = 1024
     least: int = 5
     nearest: int = 4
-    strength: float = 1.2
+    strength: float = 1.3
     ordinary: float = 0.1
     tight: tuple[str, ...] = ("utkface",)
     seed: int = 0
