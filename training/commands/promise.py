@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from service.face.embed import Embedder
+from service.face.registry import MANIFEST
 from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import CropSet, open_set
@@ -18,7 +19,7 @@ from training.evaluation.promise import Plan, measure_promise
 from training.evaluation.promise_report import describe_promise, plot_promise
 from training.evaluation.vectors import open_detector, open_model
 from training.export.amend import write_thresholds
-from training.export.equip import equip
+from training.export.equip import equip, equip_all
 from training.export.release import calibrate_on
 from training.normalisation.cohort import CohortPlan
 from training.normalisation.recognisability import GatePlan
@@ -31,7 +32,7 @@ Sources = Annotated[
 
 
 def cohort(
-    model: Annotated[Path, typer.Argument(help="Folder of a published embedder; it is changed.")],
+    model: Annotated[Path, typer.Argument(help="Folder of an embedder, or of several models; changed.")],
     sources: Sources,
     people: Annotated[
         str | None, typer.Option(help="Labelled set of other people, for the thresholds of the normalised score.")
@@ -52,6 +53,12 @@ def cohort(
     """Make a model's cohort and gate, and measure its thresholds anew: one command, also for your own photographs."""
     roots = Roots(data, models, runs)
     sets = open_sources(sources, roots, test=0.0)
+    if not (model / MANIFEST).is_file():
+        if people is None:
+            raise ProtocolInvalid(f"{model} holds several models, or none: their thresholds need --people")
+        for manifest in equip_all(model, roots, [each.name for each in sets], people):
+            print(f"{manifest.identity}: {manifest.score}")
+        return
     plan = CohortPlan(centres=centres, nearest=nearest, strength=strength, tight=tuple(tight or PLAN.tight))
     made = equip(model, sets, roots, plan, GatePlan(share=share))
     print(f"{made.manifest.identity}: {len(made.cohort.centres)} centres of {made.cohort.faces} faces")

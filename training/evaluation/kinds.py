@@ -27,6 +27,8 @@ class Kind:
     name: str
     rows: NDArray[np.int64]
     people: tuple[str, ...]
+    named: bool
+    """Whether they are identities: only then are two pictures of one known to be of one person."""
 
 
 def find_kinds(crops: CropSet, split: Split, most: int | None = None, seed: int = 0) -> tuple[Kind, ...]:
@@ -45,7 +47,8 @@ def find_kinds(crops: CropSet, split: Split, most: int | None = None, seed: int 
     kinds = []
     for name in sorted(set(names.tolist()) - {""}):
         rows = np.sort(rng.permutation(np.flatnonzero(names == name))[:most]).astype(np.int64)
-        kinds.append(Kind(name, rows, tuple(people[row] for row in rows)))
+        named = all(crops.identities[row] for row in rows)
+        kinds.append(Kind(name, rows, tuple(people[row] for row in rows), named))
     return tuple(kinds)
 
 

@@ -26,7 +26,7 @@ from service.measures.bootstrap import bootstrap_fmr
 from training.data.crops import CropSet
 from training.errors import ProtocolInvalid
 from training.evaluation.damage import COMMON, RARE, spoil
-from training.evaluation.kinds import find_kinds
+from training.evaluation.kinds import Kind, find_kinds
 
 CHUNK = 64
 STRENGTH = 0.5  # of damage
@@ -129,8 +129,8 @@ def measure_promise(model: Embedder, sets: Sequence[CropSet], plan: Plan, *, dam
     cut = manifest.recognisability.cut if manifest.recognisability is not None else None
     kept = [
         each
-        for name, crops, people, damaged in _kinds(sets, plan, damage=damage)
-        for each in _measure(name, look(model, crops), people, damaged, table, cut, plan)
+        for name, kind, crops, damaged in _kinds(sets, plan, damage=damage)
+        for each in _measure(name, kind, look(model, crops), damaged, table, cut, plan)
     ]
     if not kept:
         raise ProtocolInvalid("no kind has two people whose pictures could be compared")
@@ -150,31 +150,29 @@ def look(model: Embedder, crops: NDArray[np.uint8]) -> Templates:
     )
 
 
-def _kinds(
-    sets: Sequence[CropSet], plan: Plan, *, damage: bool
-) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.int64], bool]]:
-    """Kinds of good pictures of every set, then each damage of the first: name, crops, people, whether damaged."""
+def _kinds(sets: Sequence[CropSet], plan: Plan, *, damage: bool) -> Iterator[tuple[str, Kind, NDArray[np.uint8], bool]]:
+    """Kinds of good pictures of every set, then each damage of the first: name, kind, crops, whether damaged."""
     for crops in sets:
         for kind in find_kinds(crops, "test", plan.most, plan.seed):
             name = kind.name if kind.name == crops.name else f"{crops.name}: {kind.name}"
-            yield name, crops.crops[kind.rows], np.unique(kind.people, return_inverse=True)[1], False
+            yield name, kind, crops.crops[kind.rows], False
     if damage:
         first = find_kinds(sets[0], "test", plan.damaged, plan.seed)[0]
-        people = np.unique(first.people, return_inverse=True)[1]
         for name, does in {**COMMON, **RARE}.items():
             rng = np.random.default_rng(plan.seed)
-            yield f"{sets[0].name}, {name}", spoil(sets[0].crops[first.rows], does, rng, STRENGTH), people, True
+            yield f"{sets[0].name}, {name}", first, spoil(sets[0].crops[first.rows], does, rng, STRENGTH), True
 
 
 def _measure(
     name: str,
+    kind: Kind,
     faces: Templates,
-    people: NDArray[np.int64],
     damaged: bool,
     table: ThresholdTable,
     cut: float | None,
     plan: Plan,
 ) -> Iterator[Kept]:
+    people = np.unique(kind.people, return_inverse=True)[1]
     through = np.ones(len(people), bool)
     if cut is not None and faces.recognisability is not None:
         through = faces.recognisability >= cut
@@ -206,7 +204,8 @@ def _measure(
         low, high = bootstrap_fmr(
             found.left[matches], found.right[matches], np.bincount(person), rounds=ROUNDS, seed=plan.seed
         )
-        fnmr = float((found.genuine < threshold.value).mean()) if len(found.genuine) else None
+        genuine = found.genuine if kind.named else found.genuine[:0]
+        fnmr = float((genuine < threshold.value).mean()) if len(genuine) else None
         yield Kept(
             name,
             asked,
@@ -216,7 +215,7 @@ def _measure(
             (low / asked, high / asked),
             len(found.impostor),
             fnmr,
-            len(found.genuine),
+            len(genuine),
             refused,
             len(people),
             damaged,

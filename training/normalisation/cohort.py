@@ -35,12 +35,12 @@ class CohortPlan:
     crops, whose faces are taken once more as they would look in ordinary photographs.
     """
 
-    most: int = 500
+    most: int = 700
     damaged: int = 300
     centres: int = 1024
     least: int = 5
     nearest: int = 4
-    strength: float = 1.2
+    strength: float = 1.3
     ordinary: float = 0.1
     tight: tuple[str, ...] = ("utkface",)
     seed: int = 0
@@ -79,7 +79,10 @@ def gather_cohort(model: Embeds, sets: Sequence[CropSet], plan: CohortPlan, *, p
     for crops in sets:
         if crops.name in plan.tight and ordinary:
             mine = {name: clean[name] for name in (f"{crops.name}: {kind.name}" for kind in kinds[crops.name])}
-            parts |= _as_ordinary(mine, np.concatenate([clean[name] for name in ordinary]))
+            for other in sets:
+                if other.name not in plan.tight:
+                    ordinary_ones = [clean[f"{other.name}: {kind.name}"] for kind in kinds[other.name]]
+                    parts |= _as_ordinary(mine, other.name, np.concatenate(ordinary_ones))
     pictures = np.concatenate(
         [crops.crops[np.sort(rng.permutation(crops.rows("train"))[: plan.damaged * 4])] for crops in sets]
     )
@@ -125,15 +128,15 @@ def nearest_mean(vectors: Vectors, centres: Vectors, nearest: int) -> NDArray[np
     return np.asarray(np.partition(scores, scores.shape[1] - count, axis=1)[:, -count:].mean(axis=1), np.float32)
 
 
-def _as_ordinary(tight: Mapping[str, Vectors], ordinary: Vectors) -> dict[str, Vectors]:
-    """Tight crops' vectors moved to where ordinary photographs lie, by the difference of the means.
+def _as_ordinary(tight: Mapping[str, Vectors], place: str, ordinary: Vectors) -> dict[str, Vectors]:
+    """Tight crops' vectors moved to where the ordinary photographs of a set lie, by the difference of the means.
 
     The difference is taken from the kind that lies nearest to them: that of another kind would take its kind away, too.
     """
     middle = ordinary.mean(axis=0)
     means = {name: vectors.mean(axis=0) for name, vectors in tight.items()}
     nearest = min(means.values(), key=lambda mean: float(np.linalg.norm(mean - middle)))
-    return {f"{name}, moved": normalise(vectors + (middle - nearest)) for name, vectors in tight.items()}
+    return {f"{name}, moved to {place}": normalise(vectors + (middle - nearest)) for name, vectors in tight.items()}
 
 
 def _first_of_each(people: Sequence[str]) -> NDArray[np.int64]:

@@ -35,8 +35,8 @@ class GatePlan:
     good pictures that the cut may turn away.
     """
 
-    most: int = 200
-    damaged: int = 200
+    most: int = 400
+    damaged: int = 400
     width: int = 64
     steps: int = 1500
     batch: int = 512
