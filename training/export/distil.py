@@ -1,8 +1,9 @@
 """`facet-train distil`: photographs and a teacher in, a published and calibrated student out, by one command.
 
-The student begins with the weights of a published one, its last layer fitted to the teacher's embeddings, so some
-thousand photographs and an hour are enough to move it into that teacher's space. People held out of the training
-measure and calibrate it. Every step keeps what it has done: called again, it goes on where it stopped.
+The student begins with the weights of a published one, or with those kept of its name, its last layer fitted to the
+teacher's embeddings, so some thousand photographs and an hour are enough to move it into that teacher's space. People
+held out of the training measure and calibrate it. Every step keeps what it has done: called again, it goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx
 
 from service.face.cross_model import PAIRS
 from service.face.manifest import Licence
@@ -26,6 +25,7 @@ from training.errors import RateUnsupported, TeacherMismatch
 from training.evaluation.cross_model import calibrate_pair, write_pair
 from training.evaluation.held_out import evaluate_held_out, hold_out
 from training.evaluation.vectors import open_detector, open_model
+from training.export.beginning import Beginning, find_beginning
 from training.export.export import export
 from training.export.publish import Publication, publish
 from training.export.record import Form
@@ -65,14 +65,14 @@ def distil(photos: Path, teacher: str, student: str, into: Path, roots: Roots, o
         PublishRefused: The model cannot be published.
     """
     registry = Registry.scan(roots.model_folders)
-    taught, begun = registry.find(teacher), registry.find(student)
+    taught, begun = registry.find(teacher), find_beginning(student, registry)
     if taught.manifest.task != "embedder" or taught.manifest.output is None:
         raise TeacherMismatch(f"{taught.manifest.identity} is a model for {taught.manifest.task}, not an embedder")
     crops = _prepared(photos, roots, order)
     recipe = write_recipe(taught, begun, crops, order)
     run = fit(recipe, EMBEDDING, roots)
     fit_confidence(run, roots, crops=order.crops_of_confidence)
-    form: Form = "int8" if is_quantised(begun.model_path) else "fp32"
+    form = begun.form
     export(run, [crops], tuple({"fp32", form}), amount=min(order.amount, len(crops) // 2))
     people = hold_out(crops, roots.data / f"{order.name}-held-out")
     model, reference = open_model(f"run:{run.name}:{form}", roots), open_model(taught.manifest.identity, roots)
@@ -91,15 +91,14 @@ def distil(photos: Path, teacher: str, student: str, into: Path, roots: Roots, o
     return folder
 
 
-def write_recipe(teacher: ModelFolder, begun: ModelFolder, crops: CropSet, order: Order) -> EmbeddingRecipe:
+def write_recipe(teacher: ModelFolder, begun: Beginning, crops: CropSet, order: Order) -> EmbeddingRecipe:
     """The recipe of the run: the published student's own, turned to this teacher and these photographs."""
     assert teacher.manifest.output is not None
-    values = json.loads((begun.path / RECIPE).read_text(encoding="utf-8")) if (begun.path / RECIPE).exists() else {}
-    network, _ = read_student(begun.path)
-    init: dict[str, object] = {"kind": "model", "model": begun.manifest.identity, "minimum": 0.9}
+    network, _ = read_student(begun.folder)
+    values, init = json.loads((begun.folder / RECIPE).read_text(encoding="utf-8")), dict(begun.init)
     last = output_layer(network)
     enough = last is not None and len(crops.rows("train")) >= 2 * last.weight.shape[1]
-    if enough and begun.manifest.space != teacher.manifest.space:
+    if enough and begun.space != teacher.manifest.space:
         init["regress"] = {"teacher": "teacher", "crops": 4096}
     term = {
         "tap": "embedding",
@@ -120,7 +119,7 @@ def write_recipe(teacher: ModelFolder, begun: ModelFolder, crops: CropSet, order
         {
             "name": order.name,
             "task": "embedding",
-            "about": f"{begun.manifest.identity} turned to {teacher.manifest.identity} on {crops.name}.",
+            "about": f"{begun.name} turned to {teacher.manifest.identity} on {crops.name}.",
             "data": {"sets": {crops.name: 1.0}},
             "input": values["input"],
             "student": values["student"] | {"dim": teacher.manifest.output.dim},
@@ -134,11 +133,6 @@ def write_recipe(teacher: ModelFolder, begun: ModelFolder, crops: CropSet, order
     )
 
 
-def is_quantised(path: Path) -> bool:
-    """Whether a graph calculates in 8 bits."""
-    return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
-
-
 def _prepared(photos: Path, roots: Roots, order: Order) -> CropSet:
     folder = roots.data / order.name
     if folder.is_dir():
@@ -147,10 +141,10 @@ def _prepared(photos: Path, roots: Roots, order: Order) -> CropSet:
     return prepare(photos, folder, how, None if order.aligned else open_detector(None, roots))
 
 
-def _publication(order: Order, teacher: ModelFolder, begun: ModelFolder, form: Form) -> Publication:
-    of_teacher, of_student = teacher.manifest.licence, begun.manifest.licence
+def _publication(order: Order, teacher: ModelFolder, begun: Beginning, form: Form) -> Publication:
+    of_teacher, of_student = teacher.manifest.licence, begun.licence
     uses = {of_teacher.commercial_use, of_student.commercial_use}
-    told = f"{teacher.manifest.identity}: {of_teacher.id}; {begun.manifest.identity}: {of_student.id}"
+    told = f"{teacher.manifest.identity}: {of_teacher.id}; {begun.name}: {of_student.id}"
     return Publication(
         name=order.name,
         version=order.version,
@@ -161,7 +155,7 @@ def _publication(order: Order, teacher: ModelFolder, begun: ModelFolder, form: F
             note=f"Made of {told}. The photographs' own terms come besides, and are known to whoever gave them.",
         ),
         made_by="facet-train distil",
-        about=f"{begun.manifest.identity} turned to {teacher.manifest.identity}: its network, in that teacher's space.",
+        about=f"{begun.name} turned to {teacher.manifest.identity}: its network, in that teacher's space.",
         limits=(
             "Trained on the photographs that were given, measured and calibrated on people held out of them: it is "
             "known for faces like those. It does not tell a live face from a picture of one."

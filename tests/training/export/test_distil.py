@@ -14,14 +14,16 @@ from service.face.cross_model import PAIRS
 from service.face.manifest import Licence
 from service.face.registry import Registry
 from tests.training.conftest import STUDENT, VARIED, MakeRecipe, MakeSet
+from training.backbones.weights import read_student
 from training.cli import app
 from training.data.augment import augment
 from training.data.crops import open_set
 from training.engine.fit import fit
 from training.export import distil
+from training.export.beginning import find_beginning
 from training.export.export import export
 from training.export.publish import Publication, publish
-from training.recipe import Roots
+from training.recipe import STARTER, Roots
 from training.tasks.embedding import EMBEDDING
 
 LICENCE = Licence(id="MIT", url=None, commercial_use=True, note="")
@@ -115,6 +117,16 @@ def test_called_again_it_goes_on_and_trains_nothing_twice(
     assert status == 0, printed
     assert checkpoint.stat().st_mtime_ns == before
     shutil.rmtree(roots.models / "again-1.0.0")
+
+
+def test_the_bundled_students_can_be_begun_from() -> None:
+    """Beside their graphs or kept: the documents' first command must work in a fresh checkout."""
+    for name, form in (("facet-s", "int8"), ("facet-m", "fp32")):
+        begun = find_beginning(name, Registry.scan([STARTER]))
+        network, pixels = read_student(begun.folder)
+        assert (network.dim, begun.form) == (256, form)
+        assert network.width == pixels.width
+        assert begun.licence.id == "Apache-2.0"
 
 
 def test_a_student_without_weights_is_refused(roots: Roots, photos: Path, tmp_path: Path) -> None:
