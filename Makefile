@@ -64,6 +64,16 @@ docs: $(DEV)/.ready ## write what is derived again: the tables of settings, the 
 	$(RUN) service.settings.table docs/operations.md
 	$(RUN) tests.api.openapi
 
+sbom: $(SERVE)/.ready ## sbom.json: the packages of the service, as CycloneDX lists them
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom
+	$(RUN) cyclonedx_py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(SERVE)/bin/python
+
+hashes: $(DEV)/.ready ## requirements.hashes: what the service needs, for pip install --require-hashes; minutes
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check pip-tools
+	$(RUN) piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-options -c requirements.lock \
+	    --output-file requirements.hashes pyproject.toml
+
 format: $(DEV)/.ready ## put the code into its style
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .

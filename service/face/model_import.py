@@ -15,6 +15,7 @@ from service.face.align import CROP
 from service.face.detection.detect import Detector
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
+from service.face.external_weights import require_whole
 from service.face.manifest import (
     CalibratedThreshold,
     Cost,
@@ -99,6 +100,7 @@ def add_model(source: Path, spec: ModelSpec, directory: Path) -> ModelFolder:
     digest = sha256_of(source)
     if spec.sha256 is not None and digest != spec.sha256:
         raise ModelDigestMismatch(f"{source.name} has sha256 {digest}, the spec {spec.name!r} expects {spec.sha256}")
+    require_whole(source)
     target = directory / f"{spec.name}-{spec.version}"
     if target.exists():
         raise ModelExists(f"{target} exists already; remove it, or give another name or version")

@@ -12,6 +12,7 @@ from service.face.detection.detect import Detector
 from service.face.detection.search import DetectionLimits
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelError, ModelInvalid, ModelNotFound
+from service.face.external_weights import require_whole
 from service.face.manifest import Manifest, Task, load_manifest
 from service.face.normalisation import NORMALISATION, Normalisation
 from service.face.recognisability import RECOGNISABILITY, Recognisability
@@ -39,13 +40,18 @@ class ModelFolder:
             raise ModelInvalid(f"{self.manifest.identity}: no readable {CARD}") from error
 
     def verify(self) -> None:
-        """Check every file against the manifest. Raises: ModelInvalid (missing), ModelDigestMismatch."""
+        """Check every file against the manifest, and that there are no more.
+
+        Raises: ModelInvalid (missing, or weights in other files), ModelDigestMismatch.
+        """
         self.card()
         self._verify(MODEL, self.manifest.sha256)
+        require_whole(self.model_path)
         if self.manifest.normalisation is not None:
             self._verify(NORMALISATION, self.manifest.normalisation.sha256)
         if self.manifest.recognisability is not None and self.manifest.recognisability.sha256 is not None:
             self._verify(RECOGNISABILITY, self.manifest.recognisability.sha256)
+            require_whole(self.path / RECOGNISABILITY)
 
     def embedder(self, runtime: Runtime | None = None) -> Embedder:
         """Verify and load an embedder with what stands beside it. Raises: ModelError."""

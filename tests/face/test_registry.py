@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 
 from service.face.download import download
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
+from service.face.external_weights import external_files
 from service.face.manifest import COSINE, Manifest, dump_manifest, parse_manifest
 from service.face.model_import import ModelSpec, add_model, known_specs, parse_spec, read_spec
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry
@@ -221,3 +223,49 @@ def test_a_download_with_another_digest_is_not_kept(server: str, tmp_path: Path)
         download(f"{server}/absent", "0" * 64, tmp_path / "model.onnx")
     with pytest.raises(ModelInvalid, match="http"):
         download("file:///etc/passwd", "0" * 64, tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def parted(folder: ModelFolder, tmp_path: Path) -> Path:
+    """The same network with its weights in a second file."""
+    path = tmp_path / "parted" / "model.onnx"
+    path.parent.mkdir()
+    graph = onnx.load(folder.model_path)
+    onnx.save_model(graph, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    return path
+
+
+def test_weights_in_a_second_file_are_refused_by_name(parted: Path, folder: ModelFolder, tmp_path: Path) -> None:
+    assert external_files(parted) == {"w.bin"}
+    assert external_files(folder.model_path) == frozenset()
+    with pytest.raises(ModelInvalid, match=r"w\.bin"):
+        add_model(parted, spec_of(folder.manifest, sha256=None, name="parted"), tmp_path / "added")
+    assert not (tmp_path / "added").exists()
+
+
+def test_a_folder_with_weights_in_a_second_file_does_not_verify(parted: Path, folder: ModelFolder) -> None:
+    shutil.copy(parted, folder.model_path)
+    shutil.copy(parted.parent / "w.bin", folder.path)
+    digest = hashlib.sha256(parted.read_bytes()).hexdigest()
+    other = ModelFolder(folder.manifest.model_copy(update={"sha256": digest}), folder.path)
+    with pytest.raises(ModelInvalid, match=r"w\.bin"):
+        other.verify()
+
+
+def test_weights_inside_a_branch_are_found(tmp_path: Path) -> None:
+    weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [1.0])
+    weight.ClearField("float_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../elsewhere")
+    inner = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["y"], value=weight)], "branch", [], [])
+    node = onnx.helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [])).SerializeToString())
+    assert external_files(path) == {"../elsewhere"}
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 40, b"no graph at all", b"\x3a\x7f"])
+def test_what_is_no_graph_is_told_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(ModelInvalid, match="not an ONNX graph"):
+        external_files(tmp_path / "m.onnx")

@@ -131,6 +131,9 @@ def test_scopes_and_collections_of_keys_hold(compared: TestClient) -> None:
     denied = compared.get("/v1/comparisons", params={"collection": "default"}, headers=visitor)
     assert denied.json()["code"] == "collection_forbidden"
     truth = {"outcome": "genuine"}
-    assert compared.post("/v1/decisions/default-1/outcome", json=truth, headers=visitor).status_code == 403
-    assert compared.post("/v1/decisions/default-1/outcome", json=truth, headers=verifier).status_code == 403
-    assert compared.post("/v1/decisions/strangers/outcome", json=truth, headers=verifier).status_code == 200
+    for stranger in (visitor, verifier):  # a decision belongs to the key that asked for it
+        for request_id in ("default-1", "strangers"):
+            path = f"/v1/decisions/{request_id}/outcome"
+            assert compared.post(path, json=truth, headers=stranger).json()["code"] == "decision_not_found"
+    assert compared.post("/v1/decisions/default-1/outcome", json=truth, headers=limited).status_code == 200
+    assert compared.post("/v1/decisions/strangers/outcome", json=truth).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,25 +140,26 @@ def test_what_a_client_says_was_true_is_published(start: Start, portrait: bytes)
     assert [(each.role, each.accepted) for each in event.decision.acceptances] == [("champion", True)]
 
 
-def test_a_repetition_is_rendered_from_the_outcome_also_after_an_erasure(
+def test_a_repetition_is_rendered_from_the_outcome_and_refused_after_an_erasure(
     client: TestClient, portrait: bytes, cat: np.ndarray
 ) -> None:
     photos = [("images", ("i", data)) for data in (portrait, encode(cat, "PNG"))]
     head = {"Idempotency-Key": "once"}
 
-    def enroll() -> bytes:
-        answer = client.post("/v1/enroll", data={"subject": "ann"}, files=photos, headers=head)
-        assert answer.status_code == 201
-        return answer.content
+    def enroll() -> Any:
+        return client.post("/v1/enroll", data={"subject": "ann"}, files=photos, headers=head)
 
     first = enroll()
+    assert first.status_code == 201
+    assert enroll().content == first.content
     subject = client.get("/v1/collections/default/subjects/ann").json()["id"]
     engine = client.app.state.services.gallery.database.engine  # type: ignore[attr-defined]
     with engine.connect() as connection:
         (row,) = connection.execute(sa.select(replies.c.subject_id, replies.c.reply)).all()
     assert tuple(row) == (subject, "")
     client.delete("/v1/collections/default/subjects/ann")
-    assert enroll() == first
+    refused = enroll()
+    assert (refused.status_code, refused.json()["code"]) == (410, "enrolment_erased")
     assert client.get("/v1/collections/default/subjects/ann").status_code == 404
 
 
