@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.face.manifest import load_manifest
+from service.face.registry import Registry
 from tests.conftest import STARTER
 from training.errors import PublishRefused
 from training.export.bundle import HERE
@@ -63,6 +64,8 @@ def test_the_bundled_detectors_card_says_what_was_measured() -> None:
 @pytest.mark.parametrize("name", ["detector", "facet-s", "facet-m"])
 def test_a_model_that_saw_people_of_lfw_says_so(name: str) -> None:
     what = read_publication(HERE / "releases" / f"{name}.json")
-    card = (STARTER / f"{what.name}-{what.version}" / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert "held people of LFW" in card
-    assert what.limits in card
+    folder = Registry.scan([STARTER]).find(what.name)
+    card, data = folder.card(), " ".join(folder.manifest.provenance.data)
+    assert ("held people of LFW" in card) == (name == "detector" or "glint24" in data)
+    if folder.manifest.version == what.version:  # else the release is one that is still to come
+        assert what.limits in card
