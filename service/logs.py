@@ -114,6 +114,7 @@ def configure(settings: Settings) -> None:
             "loggers": {
                 "uvicorn.access": {"level": "WARNING"},
                 "alembic": {"level": "WARNING"},
+                "faiss.loader": {"level": "WARNING"},  # says at each start which builds it has not found
                 "uvicorn.error": {"filters": ["no_traceback_text"]},
             },
         }

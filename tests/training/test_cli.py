@@ -14,8 +14,13 @@ from training.cli import COMMANDS, app
 
 SERVICE_ALONE = """
 import sys
-for name in ("torch", "lightning", "yaml", "tqdm"):
-    sys.modules[name] = None  # as in a venv that `make serve` made
+
+class Absent:  # as in a venv that `make serve` made
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "lightning", "yaml", "tqdm"):
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Absent())
 from training.cli import app
 app(sys.argv[1:])
 """
