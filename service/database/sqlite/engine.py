@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 BUSY_SECONDS = 10.0
 CHECKPOINT_SECONDS = 10.0
 """For which an erasure waits until nobody reads the old state any more."""
+CHECKPOINT_PAUSE = 0.01
 
 __all__ = ["FILE", "LOCK", "DirectoryLock", "checkpoint", "open_engine"]
 
@@ -95,8 +97,12 @@ def checkpoint(engine: sa.Engine) -> None:
     try:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {round(1000 * CHECKPOINT_SECONDS)}")
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (busy, *_) = cursor.fetchone() or (0,)
+        until = time.monotonic() + CHECKPOINT_SECONDS
+        busy = True
+        while busy and time.monotonic() < until:  # SQLite waits for readers, and not for another checkpoint
+            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (0,)
+            if busy:
+                time.sleep(CHECKPOINT_PAUSE)
         cursor.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_SECONDS)}")
         cursor.close()
     finally:
