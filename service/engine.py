@@ -171,10 +171,14 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Templates of the faces of one photograph: float32 (N, D), rows of unit length."""
+    """Templates of the faces of one photograph: float32 (N, D), rows of unit length, and their offsets (N,).
+
+    The score of two templates is their inner product and both their offsets.
+    """
 
     scene: Scene
     vectors: NDArray[np.float32]
+    offsets: NDArray[np.float32]
     model: Embedder
     seconds: Mapping[str, float]
     """Of each stage."""
@@ -233,7 +237,7 @@ class Engine:
         scene = self._look_thoroughly(image, stages)
         made = self._embed(embedder, scene.faces, stages)
         scene = replace(scene, faces=tuple(_recognise(embedder, scene.faces, made)))
-        return Embedding(scene, made.vectors, embedder, stages.seconds)
+        return Embedding(scene, made.vectors, made.offsets, embedder, stages.seconds)
 
     def verify(
         self,

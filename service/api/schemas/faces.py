@@ -64,6 +64,10 @@ class EmbeddedFace(Face):
     """A face with its template: a unit vector in the model's space."""
 
     embedding: list[float]
+    offset: float = Field(
+        description="What the template adds to its scores: the score of two is their inner product and both offsets. "
+        "0 where the model's scores are not normalised."
+    )
 
 
 class Detection(Reply):
@@ -106,12 +110,15 @@ class Embedding(Reply):
     @classmethod
     def of(cls, result: engine.Embedding, request_id: str) -> Self:
         """Render the templates of an image."""
-        rows = zip(result.scene.faces, result.vectors.tolist(), strict=True)
+        rows = zip(result.scene.faces, result.vectors.tolist(), result.offsets.tolist(), strict=True)
         return cls(
             width=result.scene.width,
             height=result.scene.height,
             model=ModelRef.of(result.model.manifest),
-            faces=[EmbeddedFace(**_face(FaceReport.of(face)), embedding=vector) for face, vector in rows],
+            faces=[
+                EmbeddedFace(**_face(FaceReport.of(face)), embedding=vector, offset=offset)
+                for face, vector, offset in rows
+            ],
             faces_total=result.scene.total,
             truncated=result.scene.total > len(result.scene.faces),
             timings=rounded(result.seconds),
