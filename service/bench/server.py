@@ -19,6 +19,7 @@ from service.database.sqlite.engine import open_engine
 from service.keys import Keys, Scope
 
 START_SECONDS = 120.0
+QUEUE_LIMIT = 256
 STOP_SECONDS = 40.0
 
 
@@ -41,6 +42,8 @@ def free_port() -> int:
 class Server:
     """The service as `facet serve` starts it, on loopback, without a rate limit; stopped on leaving.
 
+    One key asks for all, so the queue has room for twice as many as it sends: a lone key gets half of the places.
+
     `startup_seconds` is the time from starting the process to the first good answer of /readyz.
     """
 
@@ -53,6 +56,7 @@ class Server:
 
     def __enter__(self) -> Self:
         own = {"HOST": "127.0.0.1", "PORT": str(self._port), "DATA": str(self._data), "RATE": "off"}
+        own["QUEUE_LIMIT"] = str(QUEUE_LIMIT)
         environment = {**os.environ, **{f"FACET_{name}": value for name, value in own.items()}}
         begun = time.perf_counter()
         with self._log.open("ab") as log:
