@@ -89,8 +89,8 @@ def test_a_threshold_that_the_trials_cannot_support_is_refused(folder: ModelFold
     whole = json.loads(dump_manifest(folder.manifest))
     row = {"fmr": 1e-6, "threshold": 0.6, "impostor_trials": 29_000_000, "ci95": [5e-7, 2e-6]}
     with pytest.raises(ModelInvalid, match=r"expects 29\.0 false matches"):
-        parse_manifest(json.dumps(whole | {"thresholds": [row]}), "m")
-    parse_manifest(json.dumps(whole | {"thresholds": [row | {"impostor_trials": 30_000_000}]}), "m")
+        parse_manifest(json.dumps(whole | {"thresholds": [row], "tail": []}), "m")
+    parse_manifest(json.dumps(whole | {"thresholds": [row | {"impostor_trials": 30_000_000}], "tail": []}), "m")
 
 
 def test_a_changed_or_missing_file_does_not_load(folder: ModelFolder) -> None:
