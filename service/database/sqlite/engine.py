@@ -98,7 +98,7 @@ def checkpoint(engine: sa.Engine) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {round(1000 * CHECKPOINT_SECONDS)}")
         until = time.monotonic() + CHECKPOINT_SECONDS
-        busy = True
+        busy = 1
         while busy and time.monotonic() < until:  # SQLite waits for readers, and not for another checkpoint
             (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (0,)
             if busy:
