@@ -104,7 +104,10 @@ def test_the_borrowed_teacher_over_http(lfw: Path, borrowed: Path, tmp_path: Pat
 
 
 def test_the_bundled_models_over_http(lfw: Path, tmp_path: Path) -> None:
-    """Our own detector and both students, whole chain."""
+    """Our own detector and both students, whole chain.
+
+    Normalised scores hold one rate for every kind of face, and give up some accuracy at LFW's most accurate threshold.
+    """
     with serving(STARTER, None, tmp_path) as client:
-        assert measure(client, lfw, "facet-s", failures=0.005) >= 0.990
-        assert measure(client, lfw, "facet-m", failures=0.005) >= 0.993
+        assert measure(client, lfw, "facet-s", failures=0.005) >= 0.985
+        assert measure(client, lfw, "facet-m", failures=0.005) >= 0.985
