@@ -56,7 +56,7 @@ class Headcount:
         begun = time.monotonic()
         if counted == comparisons or begun < until:
             return people
-        people = self._gallery.people(collection, digests)
+        people = self._gallery.counts.people(collection, digests)
         ended = time.monotonic()
         wait = (ended - begun) / MOST_SHARE if comparisons > LARGE else 0.0
         self._kept[place] = (comparisons, ended + wait, people)
@@ -93,7 +93,7 @@ class Reach:
         Raises:
             CollectionNotFound.
         """
-        return sum(self.gallery.count(self.collection, digest) for digest in self.digests)
+        return sum(self.gallery.counts.templates(self.collection, digest) for digest in self.digests)
 
     def pictures(self) -> int:
         """Different photographs of the subject that a claim is compared with, at least one.
@@ -101,7 +101,7 @@ class Reach:
         Raises:
             CollectionNotFound, SubjectNotFound.
         """
-        return max(1, self.gallery.pictures(self.collection, self.subject or "", self.digests))
+        return max(1, self.gallery.counts.photographs(self.collection, self.subject or "", self.digests))
 
     def people(self, comparisons: int) -> int:
         """Subjects behind so many templates, at least one.
@@ -122,7 +122,7 @@ class Reach:
         ids = sorted({hit.subject_id for hits in ranked for hit in hits})
         if not ids:
             return [list(hits) for hits in ranked]
-        pictures = self.gallery.pictures_of(self.collection, ids, self.digests)
+        pictures = self.gallery.counts.photographs_of(self.collection, ids, self.digests)
         lowered = [
             [replace(hit, score=hit.score - cost(max(1, pictures.get(hit.subject_id, 1)))) for hit in hits]
             for hits in ranked
@@ -218,13 +218,13 @@ class References:
             self._kept.clear()
 
     def _find(self, embedder: Embedder, collection: str, subject: str | None) -> Reach:
-        present = self._gallery.models_in(collection, subject)
+        present = self._gallery.counts.models(collection, subject)
         usable = [digest for digest in self._models.same_space(embedder.manifest) if digest in present]
         chosen, missing = ([embedder.digest], 0) if not present else ([], 1)
         while usable and missing:
             # The probe's own model goes first; then whichever covers most of the faces that are left.
             candidates = usable[:1] if usable[0] == embedder.digest else usable
-            left = {d: self._gallery.faces_without(collection, [*chosen, d], subject) for d in candidates}
+            left = {d: self._gallery.counts.faces_without(collection, [*chosen, d], subject) for d in candidates}
             best = min(candidates, key=lambda digest: left[digest])
             usable.remove(best)
             if not chosen or left[best] < missing:

@@ -53,7 +53,7 @@ def compact(as_json: JsonOption = False, data: DataOption = None) -> None:
     """Bring templates into compressed segments, drop removed ones from the files. The service must be stopped."""
     with _opened(settings_of_store(data)) as gallery:
         gallery.compact()
-        sizes = gallery.sizes()
+        sizes = gallery.counts.sizes()
     rows = [(size.collection, size.model[:12], size.templates, size.memory / 2**20) for size in sizes]
     names = ("collection", "model", "templates", "memory")
     records = [{name: getattr(size, name) for name in names} for size in sizes]

@@ -18,11 +18,12 @@ from service.database.base import Database
 from service.database.encryption import Keyring, crop_place
 from service.database.errors import ErasureUnfinished, TemplateDamaged
 from service.database.paging import Page
-from service.database.schema import collections, crops, faces, models, templates
+from service.database.schema import crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.template_seal import STORED
 from service.database.transaction import Transaction
-from service.gallery import changes, kept_outcomes, queries, template_coverage
+from service.gallery import changes, kept_outcomes, queries
+from service.gallery.counts import Counts
 from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
@@ -35,7 +36,6 @@ from service.gallery.records import (
     KeptReply,
     NewFace,
     Receipt,
-    Size,
     Subject,
 )
 from service.gallery.verification import Report, verify
@@ -88,6 +88,7 @@ class Gallery:
         self.database, self.index = database, index
         self._keyring, self._reader = keyring, reader
         self._keep_reply, self._observe = keep_reply, observe
+        self.counts = Counts(index, self._read)
 
     # ---- collections
 
@@ -378,83 +379,7 @@ class Gallery:
 
         return self._read(read)
 
-    def count(self, collection: str, digest: str) -> int:
-        """Count the templates of a model in a collection: comparisons made by one search.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-        """
-
-        def read(connection: sa.Connection) -> int:
-            row = queries.collection_row(connection, collection)
-            model = queries.model_row(connection, digest)
-            return 0 if model is None else self.index.count(connection, (row, model))
-
-        return self._read(read)
-
-    def people(self, collection: str, digests: Sequence[str]) -> int:
-        """Count the subjects with templates of these models. Reads every template of theirs.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-        """
-        return self._read(partial(template_coverage.people, collection=collection, digests=digests))
-
-    def pictures_of(self, collection: str, subject_ids: Sequence[str], digests: Sequence[str]) -> dict[str, int]:
-        """Count, by the id of each subject, the different photographs of which it has templates of these models.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-        """
-        return self._read(
-            partial(template_coverage.pictures_of, collection=collection, subject_ids=subject_ids, digests=digests)
-        )
-
-    def pictures(self, collection: str, subject: str, digests: Sequence[str]) -> int:
-        """Count the different photographs of which a subject has templates of these models.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-            SubjectNotFound: The collection has no subject of that name.
-        """
-        return self._read(partial(template_coverage.pictures, collection=collection, subject=subject, digests=digests))
-
-    def models_in(self, collection: str, subject: str | None = None) -> tuple[str, ...]:
-        """Return digests of the models with templates there.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-            SubjectNotFound: The collection has no subject of that name.
-        """
-        return self._read(partial(template_coverage.models_in, collection=collection, subject=subject))
-
-    def faces_without(self, collection: str, digests: Sequence[str], subject: str | None = None) -> int:
-        """Count the faces there without a template of any of these models.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-            SubjectNotFound: The collection has no subject of that name.
-        """
-        return self._read(
-            partial(template_coverage.faces_without, collection=collection, digests=digests, subject=subject)
-        )
-
     # ---- the store itself
-
-    def sizes(self) -> list[Size]:
-        """Return every collection and model with its templates and the memory of its index."""
-
-        def read(connection: sa.Connection) -> list[Size]:
-            names = dict(connection.execute(sa.select(collections.c.row, collections.c.name)).all())
-            digests = dict(connection.execute(sa.select(models.c.row, models.c.digest)).all())
-            held = self.index.sizes(connection)
-            return [
-                Size(names[collection], digests[model], count, memory)
-                for (collection, model), (count, memory) in held.items()
-                if collection in names and model in digests and count
-            ]
-
-        return self._read(read)
 
     @property
     def damaged(self) -> int:

@@ -33,7 +33,7 @@ def storage_seconds(registry: CollectorRegistry) -> Callable[[str, float], None]
 
 def register_gallery(registry: CollectorRegistry, gallery: Gallery) -> None:
     """Register gauges of what the gallery holds, of its connections and of what waits."""
-    registry.register(_Sizes(gallery.sizes))
+    registry.register(_Sizes(gallery.counts.sizes))
     registry.register(_Outbox(lambda: gallery.index.backlog))
     damaged = "Templates found damaged, and set aside, since the start."
     register_gauge(registry, "facet_templates_damaged", damaged, lambda: gallery.damaged)

@@ -61,7 +61,7 @@ def test_the_gallery_is_filled_with_as_many_templates_as_asked(settings: Setting
     _, embedder = served_models(settings)
     fill_gallery(settings.storage.data, embedder.digest, embedder.dim, 25)
     with closing(open_embedded(settings.storage.data)) as gallery:
-        assert gallery.count("default", embedder.digest) == 25
+        assert gallery.counts.templates("default", embedder.digest) == 25
         assert sorted(subject.faces for subject in gallery.subjects("default").items) == [5, 10, 10]
 
 

@@ -48,7 +48,7 @@ def gallery(tmp_path: Path) -> Iterator[Gallery]:
 def test_who_is_enrolled_is_as_before(gallery: Gallery) -> None:
     assert gallery.verify().problems == ()
     assert [subject.name for subject in gallery.subjects("default").items] == ["person-1", "person-2"]
-    assert {size.templates for size in gallery.sizes()} == {2}
+    assert {size.templates for size in gallery.counts.sizes()} == {2}
     with gallery.database.engine.connect() as connection:
         roles = last_assignment(connection)
     assert roles is not None

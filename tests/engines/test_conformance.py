@@ -124,8 +124,8 @@ def test_another_model_is_a_refusal_and_each_keeps_its_dimension(gallery: Galler
         gallery.search("main", A, OTHERS[:1], 1)
     gallery.enroll("main", "Ann", [face(OTHERS[0], B)])
     assert gallery.search("main", B, OTHERS[:1], 1)[0][0].model == B
-    assert set(gallery.models_in("main", "Ann")) == {A, B}
-    assert gallery.count("main", A) == gallery.count("main", B) == 1
+    assert set(gallery.counts.models("main", "Ann")) == {A, B}
+    assert gallery.counts.templates("main", A) == gallery.counts.templates("main", B) == 1
 
 
 def test_search_and_compare_agree_with_numpy_across_models_and_a_restart(opening: Open) -> None:
@@ -150,7 +150,7 @@ def test_search_and_compare_agree_with_numpy_across_models_and_a_restart(opening
         assert gallery.verify().problems == ()
         gallery.close()
         gallery = opening()
-    assert {(size.model, size.templates) for size in gallery.sizes()} == {(A, 300), (B, 300)}
+    assert {(size.model, size.templates) for size in gallery.counts.sizes()} == {(A, 300), (B, 300)}
     gallery.close()
 
 
@@ -184,7 +184,7 @@ def test_an_enrolment_is_whole_or_not_at_all(gallery: Gallery) -> None:
     once = Idempotency("p", "k", "f")
     with pytest.raises(ValueError, match="object"):  # it cannot be kept
         gallery.enroll("main", "Bob", [face(VECTORS[10], B)], idempotency=once, report={"no": object()})
-    assert gallery.models_in("main") == (A,)
+    assert gallery.counts.models("main") == (A,)
     assert gallery.verify().problems == ()
 
 
@@ -201,7 +201,7 @@ def test_a_duplicate_is_refused_right_after_the_first(gallery: Gallery) -> None:
 def test_of_fifty_who_enrol_the_same_person_at_once_one_gets_in(gallery: Gallery) -> None:
     assert admitted(gallery, A, VECTORS[:5]) == 1
     assert len(gallery.subjects("main").items) == 1
-    assert gallery.count("main", A) == 1
+    assert gallery.counts.templates("main", A) == 1
 
 
 def test_many_enrol_faces_of_the_same_new_subject_at_once(gallery: Gallery) -> None:

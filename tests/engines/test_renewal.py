@@ -126,7 +126,7 @@ def test_dropped_templates_leave_record_and_index_and_the_faces_stay(gallery: Ga
     ):
         dropped.append(some)
     assert dropped == [5, 5, 2]
-    assert gallery.count("main", OLD) == 0
+    assert gallery.counts.templates("main", OLD) == 0
     with gallery.database.engine.connect() as connection:
         (found,) = template_coverage.cover(connection, OLD, [OLD])
     assert (found.faces, found.templates) == (PEOPLE, 0)

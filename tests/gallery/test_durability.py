@@ -56,7 +56,7 @@ for number in range(20000):
     first = first or one
 # Nothing half-written, and everything acknowledged can still be read and found.
 alive = gallery.search("main", "d" * 64, first.templates["d" * 64][None], 1)[0][0].face_id == first.id
-count = gallery.count("main", "d" * 64)
+count = gallery.counts.templates("main", "d" * 64)
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 else:

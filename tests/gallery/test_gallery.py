@@ -65,7 +65,7 @@ def test_collections_are_made_listed_and_erased_with_all_they_hold(gallery: Gall
         lambda: gallery.subject("other", "ann"),
         lambda: gallery.search("other", A, VECTORS[:1], 1),
         lambda: gallery.enroll("other", "ann", [face(VECTORS[0])]),
-        lambda: gallery.count("other", A),
+        lambda: gallery.counts.templates("other", A),
     ):
         with pytest.raises(errors.CollectionNotFound):
             call()
@@ -181,7 +181,7 @@ def test_an_enrolment_is_whole_or_not_at_all(gallery: Gallery) -> None:
     once = Idempotency("p", "k", "f")
     with pytest.raises(ValueError, match="object"):  # it cannot be kept
         gallery.enroll("main", "Bob", [face(VECTORS[10])], idempotency=once, report={"no": object()})
-    assert gallery.count("main", A) == 1
+    assert gallery.counts.templates("main", A) == 1
     assert gallery.verify().problems == ()
 
 
@@ -275,7 +275,7 @@ def test_duplicates_are_refused_told_or_let_in(gallery: Gallery) -> None:
 def test_of_fifty_who_enrol_the_same_person_at_once_one_gets_in(gallery: Gallery) -> None:
     assert admitted(gallery, A, VECTORS[:5]) == 1
     assert len(gallery.subjects("main").items) == 1
-    assert gallery.count("main", A) == 1
+    assert gallery.counts.templates("main", A) == 1
 
 
 # ---- search
@@ -303,7 +303,7 @@ def test_search_and_compare_agree_with_numpy_across_models_and_a_restart(tmp_pat
             hit = gallery.compare("main", "s7", digest, probes[0])
             own = (vectors[35:40].astype(np.float64) @ probes[0]).argmax()
             assert (hit.face_id, hit.subject) == (f"f{35 + own}", "s7")
-            assert gallery.count("main", digest) == 300
+            assert gallery.counts.templates("main", digest) == 300
         gallery.close()
         gallery = open_embedded(directory, tiers=Tiers(exact=100, fresh=50, segment=200, shortlist=200))
     gallery.close()
@@ -315,7 +315,7 @@ def test_collections_do_not_see_each_other(gallery: Gallery) -> None:
     gallery.enroll("other", "Ann", [face(VECTORS[50])])
     assert gallery.search("main", A, VECTORS[50:51], 5)[0][0].score < 0.5
     assert gallery.search("other", A, VECTORS[50:51], 5)[0][0].score > 0.99
-    assert gallery.count("main", A) == gallery.count("other", A) == 1
+    assert gallery.counts.templates("main", A) == gallery.counts.templates("other", A) == 1
 
 
 def test_a_model_without_templates_is_a_refusal_not_a_stranger(gallery: Gallery) -> None:
@@ -378,7 +378,7 @@ def test_the_audit_log_is_written_without_waiting(gallery: Gallery) -> None:
 
 def test_sizes_and_check(gallery: Gallery) -> None:
     gallery.enroll("main", "Ann", [face(VECTORS[0])])
-    (size,) = gallery.sizes()
+    (size,) = gallery.counts.sizes()
     assert (size.collection, size.model, size.templates) == ("main", A, 1)
     assert size.memory > 0
     gallery.check()

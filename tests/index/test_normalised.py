@@ -83,11 +83,11 @@ def test_a_claim_takes_the_best_template_by_the_normalised_score(gallery: Galler
 
 
 def test_copies_of_one_photograph_are_one_picture(gallery: Gallery) -> None:
-    assert gallery.pictures("main", "p0", [A]) == EACH
-    assert gallery.pictures("main", "p0", ["b" * 64]) == 0
+    assert gallery.counts.photographs("main", "p0", [A]) == EACH
+    assert gallery.counts.photographs("main", "p0", ["b" * 64]) == 0
     copies = [replace(face(0, "ab" * 32), id=f"copy-{i}") for i in range(3)]
     gallery.enroll("main", "copied", copies)
-    assert gallery.pictures("main", "copied", [A]) == 1
+    assert gallery.counts.photographs("main", "copied", [A]) == 1
     gallery.delete_subject("main", "copied")
 
 
@@ -116,8 +116,8 @@ def test_duplicates_are_looked_for_by_the_normalised_score(tmp_path: Path) -> No
 
 
 def test_people_are_counted_and_not_their_photographs(gallery: Gallery) -> None:
-    assert gallery.people("main", [A]) == PEOPLE
-    assert gallery.count("main", A) == PEOPLE * EACH
-    assert gallery.people("main", ["b" * 64]) == 0
+    assert gallery.counts.people("main", [A]) == PEOPLE
+    assert gallery.counts.templates("main", A) == PEOPLE * EACH
+    assert gallery.counts.people("main", ["b" * 64]) == 0
     ids = [gallery.subject("main", name).id for name in ("p0", "p7")]
-    assert gallery.pictures_of("main", ids, [A]) == dict.fromkeys(ids, EACH)
+    assert gallery.counts.photographs_of("main", ids, [A]) == dict.fromkeys(ids, EACH)

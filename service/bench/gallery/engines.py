@@ -228,4 +228,4 @@ def _record_bytes(gallery: Gallery) -> int:
 
 
 def _index_bytes(gallery: Gallery) -> int:
-    return sum(size.memory for size in gallery.sizes() if size.collection == COLLECTION)
+    return sum(size.memory for size in gallery.counts.sizes() if size.collection == COLLECTION)
