@@ -90,10 +90,10 @@ $(SERVE)/.ready: pyproject.toml requirements.lock
 	@$(SERVE)/bin/$(PIP) -e .
 	@touch $@
 
-$(DEV)/.ready: pyproject.toml requirements.lock
+$(DEV)/.ready: pyproject.toml requirements.lock deploy/client/pyproject.toml
 	@$(call venv,$(DEV))
 	@echo "Installing everything the tests need into $(DEV) ..."
-	@$(DEV)/bin/$(PIP) -e '.[train,test]'
+	@$(DEV)/bin/$(PIP) -e '.[train,test]' -e deploy/client
 	@touch $@
 
 define venv

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.cbook
 import numpy as np
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.face.model_import import add_model, read_spec
+
+if TYPE_CHECKING:
+    from tests.api.server import Server
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared")).resolve()
@@ -72,3 +77,12 @@ def model_dirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     add_model(SHARED / "models" / "yunet_n_dynamic.onnx", read_spec("yunet"), directory)
     add_model(SHARED / "models" / "omz_face_reid_retail_0095.onnx", read_spec("omz-0095"), directory)
     return (directory,)
+
+
+@pytest.fixture(scope="session")
+def shared_server(model_dirs: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One `facet serve` for all tests that ask it from outside; each uses collections of its own."""
+    from tests.api.server import serving  # noqa: PLC0415 - few tests need it
+
+    with serving(tmp_path_factory.mktemp("shared") / "data", model_dirs) as server:
+        yield server
