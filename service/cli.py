@@ -13,6 +13,7 @@ COMMANDS = {
     "serve": Place("service.commands.serve:serve", "Run the service until it is asked to stop."),
     "config": Place("service.commands.config:config", "Print the settings in force."),
     "keys": Place("service.commands.keys:app", "Make, list and revoke keys; a running service follows at once."),
+    "enroll": Place("service.commands.enroll:enroll", "Enrol many people, from folders or a list."),
     "models": Place("service.commands.models:app", "List, inspect, check, add and download models."),
     "gallery": Place("service.commands.gallery:app", "Move, check, compact and measure what is enrolled."),
     "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),

@@ -21,7 +21,8 @@ from service.rollout.offline.footprint import measure_footprint
 from service.rollout.offline.measure import Measurement, measure
 from service.rollout.offline.photographs import read_pairs, read_people
 from service.rollout.offline.plots import plot_measurement
-from service.rollout.offline.tables import agreement_rows, comma_separated, measurement_markdown, model_rows
+from service.rollout.offline.tables import agreement_rows, measurement_markdown, model_rows
+from service.spreadsheets import comma_separated
 
 
 def compare(

@@ -16,9 +16,10 @@ from service.face.registry import Registry
 from service.rollout.decision_log import LogQuery, flat_fields, read_decisions
 from service.rollout.errors import ChallengerMissing
 from service.rollout.offline.plots import plot_report
-from service.rollout.offline.tables import Rows, comma_separated, report_markdown
+from service.rollout.offline.tables import Rows, report_markdown
 from service.rollout.report import report as make_report
 from service.rollout.roles import last_assignment
+from service.spreadsheets import comma_separated
 
 app = command_group("What champion and challenger decided on live requests.")
 

@@ -21,6 +21,8 @@ from service.settings.storage import Database, Index, Milvus, Storage
 BUNDLED = Path(__file__).parents[1] / "starter"
 OTHER_PROGRAMS = frozenset({"FACET_PUBLISH", "FACET_MEMORY", "FACET_VERSION"})
 """Variables that docker-compose.yml reads; its `.env` may be ours."""
+COMMANDS = frozenset({"FACET_SERVER", "FACET_KEY"})
+"""Variables that commands read which ask a running service; they are no settings of that service."""
 TRAINING = "FACET_TRAIN_"
 
 
@@ -147,7 +149,7 @@ def _refuse_unknown(known: Iterable[str], env_file: Path | None) -> None:
     present = {name.upper() for name in (*os.environ, *lines) if name.upper().startswith(PREFIX)}
     faults = [
         f"{name} is no setting of Facet{_nearest(name, known)}"
-        for name in sorted(present - set(known) - OTHER_PROGRAMS)
+        for name in sorted(present - set(known) - OTHER_PROGRAMS - COMMANDS)
         if not name.startswith(TRAINING)
     ]
     if faults:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 from service.rollout.offline.measure import RATES, Measurement, Rates
@@ -118,20 +116,6 @@ def markdown(rows: Rows) -> str:
     """Rows as a Markdown table; the first is the heading."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def comma_separated(rows: Rows) -> str:
-    """Rows as CSV."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([_as_text(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
-
-
-def _as_text(cell: object) -> object:
-    """Keep text from being a formula: a spreadsheet runs what begins with one of these, names and ids included."""
-    if isinstance(cell, str) and (cell[:1] in ("=", "+", "@", "\t", "\r") or (cell[:1] == "-" and len(cell) > 1)):
-        return f"'{cell}"
-    return cell
 
 
 def _strictest(rates: Rates) -> str:

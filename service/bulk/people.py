@@ -1,0 +1,79 @@
+"""Who is to be enrolled, and from which files: a folder of people, or a list of rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.bulk.errors import ListInvalid
+from service.gallery.names import canonical_name
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+COLUMNS = ("subject", "image")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody to enrol: the name, the photographs in their order, and facts to keep."""
+
+    name: str
+    photographs: tuple[Path, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_people(source: Path) -> list[Person]:
+    """Read people from a folder that holds a folder for each, or from a CSV file with a row for each photograph.
+
+    A folder's name is the person's. A row has the columns `subject` and `image`, a file relative to the list; all
+    other columns are kept as facts about the person, empty cells left out. Hidden files are passed over.
+
+    Raises:
+        ListInvalid: There is nobody in it, or it is not laid out so.
+    """
+    people = _of_folder(source) if source.is_dir() else _of_list(source)
+    if not people:
+        raise ListInvalid(f"{source} holds nobody to enrol")
+    return people
+
+
+def _of_folder(root: Path) -> list[Person]:
+    if loose := [path.name for path in sorted(root.iterdir()) if path.is_file() and _is_photograph(path)]:
+        raise ListInvalid(
+            f"{root} holds photographs outside of a person's folder, {loose[0]} for one: put each person's into a "
+            "folder with the person's name"
+        )
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    people = []
+    for folder in folders:
+        files = tuple(path for path in sorted(folder.rglob("*")) if path.is_file() and _is_photograph(path))
+        if files:
+            people.append(Person(canonical_name(folder.name), files))
+    return people
+
+
+def _is_photograph(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _of_list(path: Path) -> list[Person]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise ListInvalid(f"{path} is not UTF-8 text: {error}") from error
+    reader = csv.DictReader(text.splitlines())
+    if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+        raise ListInvalid(f"{path} needs the columns subject and image; it lacks {' and '.join(missing)}")
+    files: dict[str, list[Path]] = {}
+    facts: dict[str, dict[str, str]] = {}
+    for row in reader:
+        name, image = canonical_name((row["subject"] or "").strip()), (row["image"] or "").strip()
+        if not name or not image or None in row:
+            raise ListInvalid(f"{path}:{reader.line_num}: a row needs a subject, an image, and a cell for each column")
+        own = {column: value for column, value in row.items() if column not in COLUMNS and value}
+        known = facts.setdefault(name, own)
+        if own and own != known:
+            raise ListInvalid(f"{path}:{reader.line_num}: another row says other facts about {name}")
+        files.setdefault(name, []).append(path.parent / image)
+    return [Person(name, tuple(dict.fromkeys(own)), facts[name]) for name, own in files.items()]
