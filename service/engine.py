@@ -409,13 +409,16 @@ class Engine:
             reach = self.references.of(embedder, collection)
             limit = threshold_for(point, reach.thresholds, self.limits.default_fmr, max(1, reach.comparisons()))
             check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests, reach.scoring)
-        outcomes = self._recognised(
+        outcomes, own = self._recognised(
             embedder, [self._admit(image, stages, faces, quality) for image in images], stages, quality
         )
         fit = [(index, o.face_id, o.face) for index, o in enumerate(outcomes) if o.face_id and o.face]
         if not fit:
             raise EnrolmentRefused(outcomes)
-        by_model = {e.digest: self._embed(e, [face for *_, face in fit], stages).vectors for e in self.models.embedders}
+        others = [each for each in self.models.embedders if each is not embedder or not own]
+        by_model = {each.digest: self._embed(each, [face for *_, face in fit], stages).vectors for each in others}
+        if own:
+            by_model[embedder.digest] = np.stack([own[index] for index, *_ in fit])
         records = [
             NewFace(
                 id=face_id,
@@ -457,21 +460,24 @@ class Engine:
 
     def _recognised(
         self, embedder: Embedder, outcomes: Sequence[ImageOutcome], stages: Stages, quality: QualityChoice
-    ) -> tuple[ImageOutcome, ...]:
-        """The same outcomes, those refused whose face the model cannot recognise."""
+    ) -> tuple[tuple[ImageOutcome, ...], dict[int, NDArray[np.float32]]]:
+        """The same outcomes, those refused whose face the model cannot recognise; and the templates that told, (D,)."""
         if embedder.cut is None:
-            return tuple(outcomes)
-        judged = []
-        for outcome in outcomes:
+            return tuple(outcomes), {}
+        judged: list[ImageOutcome] = []
+        templates: dict[int, NDArray[np.float32]] = {}
+        for index, outcome in enumerate(outcomes):
             face = outcome.face
             if face is not None and outcome.error is None:
+                made = self._embed(embedder, [face], stages)
+                templates[index] = made.vectors[0]
                 try:
-                    (face,) = _recognise(embedder, [face], self._embed(embedder, [face], stages), quality)
+                    (face,) = _recognise(embedder, [face], made, quality)
                 except FaceUnfit as error:
                     judged.append(ImageOutcome(None, None, error))
                     continue
             judged.append(replace(outcome, face=face))
-        return tuple(judged)
+        return tuple(judged), templates
 
     def _embed(self, embedder: Embedder, faces: Sequence[FaceFound], stages: Stages) -> Templates:
         with stages.stage("embed"):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from service.database.schema import audit
+from service.face.embed import Embedder
 from service.keys import Scope
 from tests.api.conftest import Running, b64
 from tests.conftest import encode
@@ -54,6 +58,25 @@ def test_a_decision_carries_all_that_explains_it(running: Running, astronaut_jpe
         assert 0.6 <= face["detection_score"] <= 1
     assert {"wait", "decode", "detect", "align", "embed"} <= decision["timings"].keys()
     assert all(seconds >= 0 for seconds in decision["timings"].values())
+
+
+def test_an_enrolment_runs_every_model_once_for_each_face(
+    running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, run, faces = running.collection("once"), Embedder.run, Counter[str]()
+
+    def counted(self: Embedder, crops: NDArray[np.uint8]) -> Any:
+        faces[self.digest] += len(crops)
+        return run(self, crops)
+
+    monkeypatch.setattr(Embedder, "run", counted)
+    files = [("images", ("a", astronaut_jpeg)), ("images", ("b", b"no image")), ("images", ("c", admiral_jpeg))]
+    made = running.post("/enroll", files, subject="two", collection=name)
+    assert [image["problem"] is None for image in made.json()["images"]] == [True, False, True]
+    assert faces == {embedder.digest: 2 for embedder in running.services.engine.models.embedders}
+    monkeypatch.undo()
+    found = running.post("/identify", image(admiral_jpeg), collection=name, fmr=FMR).json()["faces"][0]
+    assert found["decision"] == "match"
 
 
 def test_json_and_form_decide_alike(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
