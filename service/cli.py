@@ -14,6 +14,7 @@ COMMANDS = {
     "config": Place("service.commands.config:config", "Print the settings in force."),
     "keys": Place("service.commands.keys:app", "Make, list and revoke keys; a running service follows at once."),
     "enroll": Place("service.commands.enroll:enroll", "Enrol many people, from folders or a list."),
+    "verify-pairs": Place("service.commands.verify_pairs:verify_pairs", "Verify a list of pairs, with error rates."),
     "models": Place("service.commands.models:app", "List, inspect, check, add and download models."),
     "gallery": Place("service.commands.gallery:app", "Move, check, compact and measure what is enrolled."),
     "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),

@@ -11,6 +11,8 @@ from typing import Any
 from service.bulk.record import Outcome
 from service.spreadsheets import comma_separated
 
+KEPT_OUT = 3
+"""The exit status when everything was done, and some photographs are not enrolled."""
 COLUMNS = ("person", "file", "state", "code", "detail", "face_id", "earlier")
 
 

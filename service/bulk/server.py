@@ -18,7 +18,10 @@ LONGEST_PAUSE = 30.0
 BUSY = frozenset({408, 429, 502, 503, 504})
 USELESS = frozenset({401, 403, 404, 405})
 """Statuses of refusals that every further request would meet."""
-NOT_USELESS = frozenset({"subject_not_found"})
+ONE_OF_MANY = frozenset({"subject_not_found"})
+"""But for these, which are about one person."""
+HOPELESS = frozenset({"threshold_unsupported"})
+"""Refusals of another status that every further request would meet as well."""
 
 Reply = dict[str, Any]
 
@@ -122,9 +125,10 @@ class Server:
             return members
         if "code" not in members:
             raise ServerRefused(f"{self.address} answers {response.status_code}, and not as Facet does")
-        useless = response.status_code in USELESS and members["code"] not in NOT_USELESS
+        code = members["code"]
+        useless = (response.status_code in USELESS and code not in ONE_OF_MANY) or code in HOPELESS
         if useless or response.status_code >= 500:
-            raise ServerRefused(f"{self.address}: {members.get('detail')} [{members['code']}]")
+            raise ServerRefused(f"{self.address}: {members.get('detail')} [{code}]")
         raise Refusal(members)
 
 

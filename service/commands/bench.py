@@ -33,6 +33,7 @@ GROWTH_TARGET = 0.05
 START_TARGET = 3.0
 ROWS_TARGET = 16  # MiB; besides whole pictures some rows are held
 SHADOW_TARGET = 0.05
+BULK_TARGET = 3.0
 MIB = 1024 * 1024
 
 app = command_group(
@@ -120,6 +121,32 @@ def shadow(
 
     with _measuring() as (console, folder):
         _print_shadow(console, measure_shadow(read_photos(photos), folder, seconds, turns, console.log))
+
+
+@app.command()
+def enroll(
+    people: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder with a folder for each person. Unset: made up."),
+    ] = None,
+    photographs: Annotated[int, typer.Option(min=2, help="Photographs that each way enrols in a turn.")] = 100,
+    turns: Annotated[int, typer.Option(min=1, help="Times that both ways take turns.")] = 4,
+) -> None:
+    """Photographs enrolled a second by `facet enroll`, beside a loop of curl, in turns, through one service."""
+    from service.bench.enrolment import measure_enrolment  # noqa: PLC0415 - loads what no other command needs
+
+    with _measuring() as (console, folder):
+        found = measure_enrolment(people, folder, photographs, turns, console.log)
+        table = Table(title="photographs a second")
+        for heading in ("turn", "loop of curl", "facet enroll", "ratio"):
+            table.add_column(heading, justify="right")
+        for number, turn in enumerate(found.turns, 1):
+            table.add_row(str(number), f"{turn.loop:.1f}", f"{turn.command:.1f}", f"{turn.ratio:.2f}")
+        console.print(table)
+        sent = 2 * turns * photographs
+        console.print(f"{found.enrolled} of {sent} photographs are enrolled, the others were refused")
+        met = found.ratio >= BULK_TARGET
+        _judge(console, f"facet enroll / loop, median of turns: {found.ratio:.2f}", f">= {BULK_TARGET:.0f}", met)
 
 
 @app.command()

@@ -6,45 +6,26 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.bulk.enrolment import Choices, Enroller, divide, enroll_all
 from service.bulk.people import read_people
 from service.bulk.record import Record
-from service.bulk.report import Report
+from service.bulk.report import KEPT_OUT, Report
 from service.bulk.server import Server
 from service.bulk.through_server import ServerEnroller
+from service.commands.bars import counting_bar
+from service.commands.choices import FaceChoice, QualityChoice
 from service.commands.listing import print_table
 from service.commands.outputs import check_file
-from service.commands.server import KeyOption, ServerOption
+from service.commands.server import AT_ONCE, KeyOption, ServerOption
 from service.commands.settings import DataOption, settings_of_store
 from service.gallery.names import canonical_name
 from service.gallery.records import DuplicatePolicy
 from service.settings import Settings
-
-KEPT_OUT = 3
-"""The exit status when everything was done, and some photographs are not enrolled."""
-AT_ONCE = 8
-
-
-class FaceChoice(StrEnum):
-    """Which face of a photograph is enrolled."""
-
-    SINGLE = "single"
-    PROMINENT = "prominent"
-
-
-class QualityChoice(StrEnum):
-    """Whether unfit faces are refused."""
-
-    ENFORCE = "enforce"
-    REPORT = "report"
 
 
 def enroll(
@@ -103,7 +84,7 @@ def enroll(
     with _enroller(server, key, data, choices, parallel) as (enroller, at_once):
         portions = divide(people)
         begun = time.perf_counter()
-        with Record(place, enroller.target) as done, _bar() as bar:
+        with Record(place, enroller.target) as done, counting_bar() as bar:
             task = bar.add_task("photographs", total=sum(len(each.files) for each in portions))
             outcomes = list(
                 enroll_all(
@@ -144,11 +125,6 @@ def _store(settings: Settings, choices: Choices) -> Iterator[Enroller]:
     with opened(settings, Series.register(settings.limits.metric_collections)) as services:
         services.gallery.collection(choices.collection)  # before any photograph is looked at
         yield StoreEnroller(services.engine, services.observers, str(settings.storage.data.absolute()), choices)
-
-
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _show(report: Report, as_json: bool) -> None:

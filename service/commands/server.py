@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+AT_ONCE = 8
+"""Requests at once where nobody says how many."""
+
 ServerOption = Annotated[
     str | None,
     typer.Option(

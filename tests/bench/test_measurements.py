@@ -127,3 +127,14 @@ def test_the_command_prints_findings_beside_their_targets(
     result = CliRunner().invoke(app, ["bench", *command])
     assert result.exit_code == 0, result.output
     assert all(words in result.output for words in (*printed, "target")), result.output
+
+
+@pytest.mark.needs("curl")
+def test_both_ways_of_enrolment_take_turns_and_enrol_everybody(
+    model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACET_MODEL_DIRS", os.pathsep.join(map(str, model_dirs)))
+    result = CliRunner().invoke(app, ["bench", "enroll", "--photographs", "4", "--turns", "1"])
+    assert result.exit_code == 0, result.output
+    assert "8 of 8 photographs are enrolled" in result.output
+    assert "facet enroll / loop, median of turns: " in result.output

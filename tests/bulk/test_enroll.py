@@ -18,7 +18,7 @@ from facet_client import Facet
 from numpy.typing import NDArray
 
 from service.bench.server import make_key
-from service.commands.enroll import KEPT_OUT
+from service.bulk.report import KEPT_OUT
 from service.gallery.embedded import open_embedded
 from tests.api.server import Server, environment
 from tests.bulk.conftest import Run, report_of, run

@@ -81,6 +81,8 @@ def modules_of(line: list[str], data: Path) -> set[str]:
         ["keys", "list"],
         ["keys", "create", "door", "--scope", "verify"],
         ["gallery", "--help"],
+        ["enroll", "--help"],
+        ["verify-pairs", "--help"],
         ["gallery", "export", "all.facet"],
     ],
     ids=" ".join,
