@@ -17,3 +17,11 @@ class QualityChoice(StrEnum):
 
     ENFORCE = "enforce"
     REPORT = "report"
+
+
+class DuplicateChoice(StrEnum):
+    """What to do with a face that belongs to somebody else already."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    REJECT = "reject"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,14 +18,15 @@ from service.bulk.report import KEPT_OUT, Report
 from service.bulk.server import Server
 from service.bulk.through_server import ServerEnroller
 from service.commands.bars import counting_bar
-from service.commands.choices import FaceChoice, QualityChoice
+from service.commands.choices import DuplicateChoice, FaceChoice, QualityChoice
 from service.commands.listing import print_table
 from service.commands.outputs import check_file
 from service.commands.server import AT_ONCE, KeyOption, ServerOption
 from service.commands.settings import DataOption, settings_of_store
 from service.gallery.names import canonical_name
-from service.gallery.records import DuplicatePolicy
-from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def enroll(
@@ -49,8 +50,8 @@ def enroll(
         QualityChoice, typer.Option(help="`enforce` refuses unfit faces, `report` enrols them.")
     ] = QualityChoice.ENFORCE,
     duplicate: Annotated[
-        DuplicatePolicy, typer.Option(help="What to do with a face that belongs to somebody else already.")
-    ] = DuplicatePolicy.ALLOW,
+        DuplicateChoice, typer.Option(help="What to do with a face that belongs to somebody else already.")
+    ] = DuplicateChoice.ALLOW,
     model: Annotated[str | None, typer.Option(help="Model that judges faces. Default: the one that answers.")] = None,
     parallel: Annotated[
         int | None, typer.Option(min=1, max=64, help="Requests at once. Default: 8, or twice the cores for a store.")

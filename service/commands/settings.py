@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.database.sqlite.engine import FILE
 from service.errors import FacetError
-from service.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the storage. Default: FACET_DATA.")]
 
@@ -26,6 +27,8 @@ def settings_for(data: Path | None) -> Settings:
     Raises:
         SettingsInvalid: A setting cannot be used.
     """
+    from service.settings import read_settings  # noqa: PLC0415 - work through a server goes without settings
+
     return read_settings() if data is None else read_settings(data=data)
 
 
@@ -36,6 +39,8 @@ def settings_of_store(data: Path | None) -> Settings:
         SettingsInvalid: A setting cannot be used.
         StoreMissing: The gallery would be in the data folder, and is not.
     """
+    from service.database.sqlite.engine import FILE  # noqa: PLC0415 - as above
+
     settings = settings_for(data)
     folder = settings.storage.data
     if settings.database.url is None and not (folder / FILE).is_file():

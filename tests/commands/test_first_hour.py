@@ -101,6 +101,11 @@ def test_help_imports_no_command(line: list[str], data: Path) -> None:
     assert loaded & {"sqlalchemy", "numpy", "pydantic", "service.settings"} == set()
 
 
+@pytest.mark.parametrize("command", ["enroll", "verify-pairs"])
+def test_work_through_a_server_starts_without_the_service(command: str, data: Path) -> None:
+    assert modules_of([command, "--help"], data) & {"sqlalchemy", "service.settings"} == set()
+
+
 def test_models_are_listed_without_a_server(data: Path) -> None:
     assert modules_of(["models", "list"], data) & {"fastapi", "uvicorn", "faiss", "torch"} == set()
 

@@ -1,0 +1,107 @@
+"""The examples, run as a reader runs them, against a real service: a film stands for the camera."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from facet_client import Facet
+from numpy.typing import NDArray
+
+from tests.api.server import Server
+from tests.conftest import ROOT
+
+EXAMPLES = ROOT / "deploy" / "client" / "examples"
+SIDE = 512
+
+
+@pytest.fixture
+def surroundings(shared_server: Server) -> dict[str, str]:
+    return {**os.environ, "FACET_KEY": shared_server.key or "", "PYTHONPATH": str(ROOT / "deploy" / "client" / "src")}
+
+
+def film(path: Path, pictures: list[NDArray[np.uint8]]) -> None:
+    """Write RGB pictures as a film, each cut to the size of its frames."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (SIDE, SIDE))
+    for picture in pictures:
+        frame = np.full((SIDE, SIDE, 3), 128, np.uint8)
+        part = picture[:SIDE, :SIDE]
+        frame[: part.shape[0], : part.shape[1]] = part
+        writer.write(frame[..., ::-1])
+    writer.release()
+
+
+def test_a_camera_tells_who_stands_before_it(
+    facet: Facet,
+    people: str,
+    ann: bytes,
+    astronaut: NDArray[np.uint8],
+    admiral: NDArray[np.uint8],
+    shared_server: Server,
+    surroundings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    facet.enroll("Ann", ann, collection=people)
+    empty = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    film(tmp_path / "film.avi", [empty, astronaut, astronaut[4:, 2:], admiral, empty])
+    words = ["--address", shared_server.address, "--collection", people, "--camera", str(tmp_path / "film.avi")]
+    run = subprocess.run(
+        [sys.executable, str(EXAMPLES / "webcam.py"), *words, "--every", "0"],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["nobody", "Ann", "somebody unknown", "nobody"]
+
+
+def test_a_camera_that_is_not_there_is_named(surroundings: dict[str, str]) -> None:
+    words = [sys.executable, str(EXAMPLES / "webcam.py"), "--camera", "nowhere.avi"]
+    run = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "the camera nowhere.avi cannot be opened" in run.stderr
+
+
+def test_a_folder_is_watched(
+    facet: Facet,
+    people: str,
+    ann: bytes,
+    both: bytes,
+    shared_server: Server,
+    surroundings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    facet.enroll("Ann", ann, collection=people)
+    folder, done = tmp_path / "arrivals", tmp_path / "arrivals" / "done"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(ann)
+    words = [str(folder), "--address", shared_server.address, "--collection", people, "--done", str(done)]
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "watch_folder.py"), *words, "--every", "0.05"],
+        env=surroundings,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watcher:
+        assert watcher.stdout is not None
+        told = [json.loads(watcher.stdout.readline())]
+        (folder / "2.jpg").write_bytes(both)
+        told.append(json.loads(watcher.stdout.readline()))
+        (folder / "3.png").write_bytes(b"no image")
+        told.append(json.loads(watcher.stdout.readline()))
+        watcher.send_signal(signal.SIGINT)
+    assert watcher.returncode == 0
+    assert told[0] == {"file": "1.jpg", "faces": [{"decision": "match", "subject": "Ann"}]}
+    assert sorted((face["decision"], face["subject"]) for face in told[1]["faces"]) == [
+        ("match", "Ann"),
+        ("no_match", None),
+    ]
+    assert told[2] == {"file": "3.png", "problem": "image_unsupported"}
+    assert {path.name for path in done.iterdir()} >= {"1.jpg", "2.jpg"}
