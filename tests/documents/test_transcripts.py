@@ -22,8 +22,15 @@ from tests.documents.transcripts import DOCUMENTS, INDENTED, Line, agrees, lines
 
 NAMED = {str(path.relative_to(ROOT)): path for path in DOCUMENTS}
 LINES = {name: lines_of(path) for name, path in NAMED.items()}
-LONG = ("facet-train", "facet gallery bench", "make", ".venv-dev/bin/python -m pytest", "python -m training.")
-"""Programs that train, measure or test for minutes: their lines are checked word by word and not run."""
+LONG = (
+    "facet-train",
+    "facet gallery bench",
+    "make",
+    ".venv-dev/bin/python -m pytest",
+    "python -m training.",
+    "pip install",
+)
+"""Programs that train, measure, test or install for minutes: their lines are checked word by word and not run."""
 SPAN = re.compile(r"`((?:facet|facet-train) [^`]+)`")
 
 TOOLS = ("bash", "curl", "jq", "git")
@@ -113,6 +120,8 @@ def test_lines_that_take_minutes_are_typed_right(document: str) -> None:
         place, words = f"{line.document}:{line.number}", shlex.split(line.command, comments=True)
         if words[0] == "make":
             assert set(words[1:]) <= set(targets), place
+        elif words[0] == "pip":
+            assert (ROOT / words[2] / "pyproject.toml").is_file(), place
         elif words[0] == "python":
             assert find_spec(words[2]) is not None, place
         elif words[0].endswith("python"):
