@@ -17,7 +17,7 @@ from service.bulk.record import Record
 from service.bulk.report import KEPT_OUT, Report
 from service.bulk.server import Server
 from service.bulk.through_server import ServerEnroller
-from service.commands.bars import counting_bar
+from service.commands.bars import counting_bar, resumable
 from service.commands.choices import DuplicateChoice, FaceChoice, QualityChoice
 from service.commands.listing import print_table
 from service.commands.outputs import check_file
@@ -85,7 +85,7 @@ def enroll(
     with _enroller(server, key, data, choices, parallel) as (enroller, at_once):
         portions = divide(people)
         begun = time.perf_counter()
-        with Record(place, enroller.target) as done, counting_bar() as bar:
+        with Record(place, enroller.target) as done, resumable(place), counting_bar() as bar:
             task = bar.add_task("photographs", total=sum(len(each.files) for each in portions))
             outcomes = list(
                 enroll_all(

@@ -13,7 +13,7 @@ from service.bulk.pairs import read_list
 from service.bulk.results import Results, Row
 from service.bulk.server import Server
 from service.bulk.verification import PairVerifier, Rates, Wishes, verify_all
-from service.commands.bars import counting_bar
+from service.commands.bars import counting_bar, resumable
 from service.commands.choices import FaceChoice, QualityChoice
 from service.commands.outputs import check_file
 from service.commands.server import AT_ONCE, KeyOption, ServerOption
@@ -82,7 +82,7 @@ def verify_pairs(
     with Server(server, key, parallel) as running, counting_bar() as bar:
         running.check()
         task = bar.add_task("pairs", total=len(pairs))
-        with results:
+        with results, resumable(place):
             verifier = PairVerifier(running, file.parent, wishes)
             verify_all(pairs, verifier, results, parallel, lambda count: bar.advance(task, count))
     rates = Rates.of(list(results.rows.values()))

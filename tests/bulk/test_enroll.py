@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from service.bench.server import make_key
 from service.bulk.report import KEPT_OUT
+from service.bulk.server import Server as BulkServer
 from service.gallery.embedded import open_embedded
 from tests.api.server import Server, environment
 from tests.bulk.conftest import Run, report_of, run
@@ -160,6 +162,30 @@ def test_work_stops_where_everything_would_be_refused(facet: Run, folder: Path, 
         assert result.exit_code == 1, (reason, result.output)
         assert reason in result.stderr
         assert "Traceback" not in result.output
+
+
+def test_a_service_that_goes_away_ends_the_work_and_says_how_to_go_on(
+    unsteady: Flaky,
+    shared_server: Server,
+    folder: Path,
+    collection: str,
+    client: Facet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("service.commands.enroll.Server", partial(BulkServer, sleep=pauses.append))
+    words = ("enroll", folder, "--collection", collection, "--parallel", "1", "--key", shared_server.key or "")
+    address = ("--server", unsteady.address)
+    unsteady.faults += [None, None, *["later"] * 99]
+    gone = run(*words, *address)
+    assert gone.exit_code == 1
+    assert "people.enrolled.jsonl: the same command goes on after it" in gone.stderr
+    assert f"facet: {unsteady.address}: later; tried 8 times" in gone.stderr
+    assert pauses == [7.0] * 7
+    assert faces_of(client, collection) == {"ann": 3}
+    unsteady.faults.clear()
+    assert run(*words, *address).exit_code == KEPT_OUT
+    assert faces_of(client, collection) == {"ann": 3, "grace": 1}
 
 
 def test_a_record_of_other_work_is_refused(facet: Run, folder: Path, collection: str) -> None:
