@@ -436,6 +436,7 @@ class Engine:
             models=tuple(ModelReport.of(each) for each in self.models.embedders),
             seconds=dict(stages.seconds),
         )
+        stages.rest()
         with stages.stage("commit"):
             enrolment = self.gallery.enroll(
                 collection,

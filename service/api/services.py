@@ -34,7 +34,7 @@ from service.rollout.backfill.worker import Reembedder
 from service.rollout.decision_log import DecisionLog
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
-from service.runtime.executor import Executor
+from service.runtime.executor import Executor, Turn
 from service.runtime.timing import Abandoned, Stages
 from service.settings import Settings
 
@@ -90,6 +90,7 @@ class Services:
 
         def job(stages: Stages) -> D:
             decision = work(stages)
+            stages.rest()  # observers may wait for the disk
             self.publish(request, decision, trace_of(request.scope).collection or None)
             return decision
 
@@ -129,9 +130,9 @@ class Services:
         trace = trace_of(request.scope)
         begun = time.perf_counter()
 
-        def job(cancelled: Callable[[], bool]) -> T:
+        def job(turn: Turn) -> T:
             current_request_id.set(trace.request_id)
-            stages = Stages(cancelled)
+            stages = Stages(turn, turn.rest)
             stages.seconds["wait"] = time.perf_counter() - begun
             try:
                 return work(stages)

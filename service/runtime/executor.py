@@ -4,6 +4,7 @@ Admission is decided at once: a request is either refused with a time to come ba
 exactly once, as a result, an error or a cancellation. Work that nobody waits for any more is dropped from the
 queue; work already running is told so by the function it was given, and stops at its next stage. Callers share
 places and workers: each may have as many places as are still free, and workers take from the callers in turn.
+A job that has only the disk to wait for says so, and another one starts on its core.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ class Stopping(Overloaded):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy the executor is: jobs waiting, jobs running, worker threads, and how many may wait."""
+    """How busy the executor is: jobs waiting, jobs running or resting, workers, and how many jobs may wait."""
 
     queued: int
     running: int
+    resting: int
     workers: int
     queue_limit: int
 
@@ -62,35 +64,54 @@ class _Job(Generic[T]):
     """One admitted piece of work; `work` is let go as soon as the job has ended or been dropped."""
 
     caller: str
-    work: Callable[[Callable[[], bool]], T] | None
+    work: Callable[[Turn], T] | None
     abandoned: threading.Event = field(default_factory=threading.Event)
     future: Future[T] = field(default_factory=Future)
+    resting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What work is given while it runs: called, it says whether nobody waits for the result any more."""
+
+    is_abandoned: Callable[[], bool]
+    rest: Callable[[], None]
+    """Gives the core to the next job, for good: what is left is waiting, for the disk say."""
+
+    def __call__(self) -> bool:
+        """Whether the work has been abandoned."""
+        return self.is_abandoned()
 
 
 class Executor:
-    """A fixed number of worker threads behind a queue of bounded length, in which callers take turns."""
+    """A fixed number of jobs at once behind a queue of bounded length, in which callers take turns.
+
+    There are twice as many threads as workers, since a job that rests needs one too.
+    """
 
     def __init__(self, workers: int, queue_limit: int) -> None:
         self._workers = workers
         self._queue_limit = queue_limit
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="facet-worker")
+        self._pool = ThreadPoolExecutor(2 * workers, thread_name_prefix="facet-worker")
+        self._cores = threading.Semaphore(workers)
         self._lock = threading.Lock()
         self._shares = Shares(workers + queue_limit, base=workers)
         self._waiting: dict[str, deque[_Job[Any]]] = {}  # the caller whose turn is next comes first
-        self._running = 0
+        self._running = self._resting = 0
         self._mean_seconds = 0.05
         self._closed = False
 
     def load(self) -> Load:
         """How busy the executor is at this moment."""
         with self._lock:
-            return Load(self._shares.taken - self._running, self._running, self._workers, self._queue_limit)
+            queued = self._shares.taken - self._running - self._resting
+            return Load(queued, self._running, self._resting, self._workers, self._queue_limit)
 
     def register(self, registry: CollectorRegistry) -> None:
         """Register gauges of the load."""
         register_gauge(registry, "facet_queue_depth", "Requests waiting for a worker.", lambda: self.load().queued)
-        register_gauge(registry, "facet_in_flight", "Requests on a worker.", lambda: self.load().running)
-        register_gauge(registry, "facet_workers", "Worker threads.", lambda: self._workers)
+        register_gauge(registry, "facet_in_flight", "Requests begun.", self._count_begun)
+        register_gauge(registry, "facet_workers", "Requests that are worked on at once.", lambda: self._workers)
         register_gauge(registry, "facet_queue_limit", "Requests that may wait.", lambda: self._queue_limit)
 
     def is_occupied(self) -> bool:
@@ -103,11 +124,11 @@ class Executor:
         with self._lock:
             self._refuse_if(not self._shares.fits(caller))
 
-    async def run(self, work: Callable[[Callable[[], bool]], T], caller: str = "") -> T:
-        """Run `work(cancelled)` on a worker thread and await its result. `caller` is whose place and turn it takes.
+    async def run(self, work: Callable[[Turn], T], caller: str = "") -> T:
+        """Run `work(turn)` on a worker thread and await its result. `caller` is whose place and turn it takes.
 
-        Cancelling the awaiting task drops the work when it has not started, and otherwise makes `cancelled()`
-        true for it; its place is given back when it really ends.
+        Cancelling the awaiting task drops the work when it has not started, and otherwise makes `turn()` true for it;
+        its place is given back when it really ends.
 
         Raises: Overloaded, Stopping, and whatever `work` raises.
         """
@@ -131,6 +152,7 @@ class Executor:
 
     def _perform_next(self) -> None:
         """Take the next caller's oldest job; that caller's next turn comes after everybody else's."""
+        self._cores.acquire()  # only now is it decided whose turn it is
         with self._lock:
             caller = next(iter(self._waiting))  # there are as many turns as jobs
             jobs = self._waiting.pop(caller)
@@ -138,26 +160,41 @@ class Executor:
             if jobs:
                 self._waiting[caller] = jobs
             if not job.future.set_running_or_notify_cancel():
+                self._cores.release()
                 return
             self._running += 1
         begun = time.perf_counter()
         try:
             result = self._perform(job)
         except BaseException as error:
-            self._ended(begun)
+            self._ended(job, begun)
             job.future.set_exception(error)
         else:
-            self._ended(begun)
+            self._ended(job, begun)
             job.future.set_result(result)
 
     def _perform(self, job: _Job[T]) -> T:
         if job.work is None:
             raise Abandoned("the client went away")
-        return job.work(job.abandoned.is_set)
+        return job.work(Turn(job.abandoned.is_set, lambda: self._rest(job)))
 
-    def _ended(self, begun: float) -> None:
+    def _rest(self, job: _Job[Any]) -> None:
         with self._lock:
+            if job.resting:
+                return
+            job.resting = True
             self._running -= 1
+            self._resting += 1
+        self._cores.release()
+
+    def _count_begun(self) -> int:
+        load = self.load()
+        return load.running + load.resting
+
+    def _ended(self, job: _Job[Any], begun: float) -> None:
+        self._rest(job)
+        with self._lock:
+            self._resting -= 1
             self._mean_seconds += SMOOTHING * (time.perf_counter() - begun - self._mean_seconds)
 
     def _release(self, job: _Job[Any]) -> None:

@@ -20,12 +20,19 @@ def never() -> bool:
     return False
 
 
+def nothing() -> None:
+    """The `rest` of work that nobody queues for."""
+
+
 class Stages:
     """Seconds spent per stage; entering a stage first asks whether the work is still wanted."""
 
-    def __init__(self, cancelled: Callable[[], bool] = never) -> None:
+    def __init__(self, cancelled: Callable[[], bool] = never, rest: Callable[[], None] = nothing) -> None:
+        """Take how to ask whether the work is cancelled, and how to give its worker's place away."""
         self.seconds: dict[str, float] = {}
         self._cancelled = cancelled
+        self.rest = rest
+        """To be called when what is left is waiting for the disk: others may use the core."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

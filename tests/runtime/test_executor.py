@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.runtime.executor import Executor, Overloaded, Stopping
+from service.runtime.executor import Executor, Overloaded, Stopping, Turn
 
 Cancelled = Callable[[], bool]
 
@@ -192,3 +192,76 @@ def test_callers_take_turns_and_none_takes_all_places() -> None:
     asyncio.run(scenario())
     executor.close()
     assert order == ["greedy", "modest", "greedy", "modest", "greedy", "greedy"]
+
+
+def test_a_job_that_rests_lets_the_next_one_start() -> None:
+    executor = Executor(workers=1, queue_limit=8)
+    on_disk, busy = threading.Event(), threading.Event()
+
+    def enrol(turn: Turn) -> str:
+        turn.rest()
+        turn.rest()
+        assert on_disk.wait(60)
+        return "enrolled"
+
+    def verify(_: Turn) -> str:
+        assert busy.wait(60)
+        return "verified"
+
+    async def scenario() -> None:
+        first = asyncio.ensure_future(executor.run(enrol, "a"))
+        second, third = (asyncio.ensure_future(executor.run(verify, caller)) for caller in ("b", "c"))
+        while executor.load().resting < 1 or executor.load().running < 1:
+            await asyncio.sleep(0.001)
+        load = executor.load()
+        assert (load.queued, load.running, load.resting) == (1, 1, 1), "one core, one job on it"
+        busy.set()
+        assert [await second, await third] == ["verified", "verified"]
+        assert not first.done()
+        on_disk.set()
+        assert await first == "enrolled"
+
+    asyncio.run(scenario())
+    executor.close()
+    load = executor.load()
+    assert (load.queued, load.running, load.resting) == (0, 0, 0)
+
+
+def test_no_more_jobs_work_at_once_than_there_are_workers() -> None:
+    executor = Executor(workers=2, queue_limit=40)
+    lock, at_work, most = threading.Lock(), 0, 0
+
+    def work(turn: Turn) -> None:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.001)
+        with lock:
+            at_work -= 1
+        turn.rest()
+        time.sleep(0.001)
+
+    async def everything() -> None:
+        await asyncio.gather(*(executor.run(work, f"caller {number}") for number in range(20)))
+
+    asyncio.run(everything())
+    executor.close()
+    assert most <= 2
+
+
+def test_a_job_that_fails_while_it_rests_gives_one_core_back() -> None:
+    executor = Executor(workers=1, queue_limit=1)
+
+    def fail(turn: Turn) -> None:
+        turn.rest()
+        raise ValueError("the disk is full")
+
+    async def scenario() -> None:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="the disk is full"):
+                await executor.run(fail)
+        assert await executor.run(lambda _: executor.load().running) == 1
+
+    asyncio.run(scenario())
+    executor.close()
