@@ -129,7 +129,7 @@ def enroll(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Folder with a folder for each person. Unset: made up."),
     ] = None,
-    photographs: Annotated[int, typer.Option(min=2, help="Photographs that each way enrols in a turn.")] = 100,
+    photographs: Annotated[int, typer.Option(min=2, help="Photographs that each way enrols in a turn.")] = 250,
     turns: Annotated[int, typer.Option(min=1, help="Times that both ways take turns.")] = 4,
 ) -> None:
     """Photographs enrolled a second by `facet enroll`, beside a loop of curl, in turns, through one service."""
