@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from service.bulk.files import read_photograph
 from service.bulk.people import Person
 from service.bulk.record import Outcome, Record
 from service.bulk.window import run_in_window
@@ -155,7 +156,7 @@ def _sort_out(
     for file in portion.files:
         here = Outcome(portion.person.name, str(file))
         try:
-            content = file.read_bytes()
+            content = read_photograph(file)
         except OSError as error:
             known.append(replace(here, state="unreadable", code="file_unreadable", detail=error.strerror or str(error)))
             continue

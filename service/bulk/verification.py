@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from service.bulk.files import read_photograph
 from service.bulk.pairs import Pair
 from service.bulk.results import Results, Row
 from service.bulk.server import Refusal, Server
@@ -51,7 +52,7 @@ class PairVerifier:
             fields.pop("collection")
         try:
             names = [("probe", pair.first), *([("reference", pair.second)] if pair.second is not None else [])]
-            images = [(field, (self.folder / name).read_bytes()) for field, name in names]
+            images = [(field, read_photograph(self.folder / name)) for field, name in names]
         except OSError as error:
             return replace(row, code="file_unreadable", detail=f"{error.filename}: {error.strerror}")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from service.gallery.names import canonical_name
 
 if TYPE_CHECKING:
     from service.settings import Settings
+
+PRIVATE = 0o077
+"""Nobody else on this machine reads what is written into a store: templates are biometric data."""
 
 
 def enroll(
@@ -118,14 +122,17 @@ def _enroller(
 @contextmanager
 def _store(settings: Settings, choices: Choices) -> Iterator[Enroller]:
     import cv2  # noqa: PLC0415 - the service, which work through a server goes without
+    from sqlalchemy import make_url  # noqa: PLC0415
 
     from service.app import Series, opened  # noqa: PLC0415
     from service.bulk.into_store import StoreEnroller  # noqa: PLC0415
 
     cv2.setNumThreads(1)
+    os.umask(PRIVATE)
+    store = make_url(settings.database.url) if settings.database.url else settings.storage.data.absolute()
     with opened(settings, Series.register(settings.limits.metric_collections)) as services:
         services.gallery.collection(choices.collection)  # before any photograph is looked at
-        yield StoreEnroller(services.engine, services.observers, str(settings.storage.data.absolute()), choices)
+        yield StoreEnroller(services.engine, services.observers, str(store), choices)
 
 
 def _show(report: Report, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from service.database.schema import audit
 from service.face.embed import Embedder
+from service.gallery.gallery import Gallery
 from service.keys import Scope
 from tests.api.conftest import Running, b64
 from tests.conftest import encode
@@ -77,6 +78,20 @@ def test_an_enrolment_runs_every_model_once_for_each_face(
     monkeypatch.undo()
     found = running.post("/identify", image(admiral_jpeg), collection=name, fmr=FMR).json()["faces"][0]
     assert found["decision"] == "match"
+
+
+def test_an_enrolment_gives_its_worker_away_while_it_is_committed(
+    running: Running, astronaut_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, commit, loads = running.collection("resting"), Gallery.enroll, []
+
+    def watched(self: Gallery, *args: Any, **kwargs: Any) -> Any:
+        loads.append(running.services.executor.load())
+        return commit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Gallery, "enroll", watched)
+    assert running.post("/enroll", image(astronaut_jpeg, "images"), subject="ann", collection=name).status_code == 201
+    assert [(load.running, load.resting) for load in loads] == [(0, 1)]
 
 
 def test_json_and_form_decide_alike(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -223,20 +224,28 @@ def test_loose_photographs_belong_to_nobody(facet: Run, folder: Path) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The store of a service that is stopped."""
     data = tmp_path / "data"
     make_key(data)
     monkeypatch.setenv("FACET_MODEL_DIRS", ":".join(map(str, model_dirs)))
     monkeypatch.setenv("COLUMNS", "200")
-    return data
+    before = os.umask(0o022)
+    yield data
+    os.umask(before)
 
 
 def test_people_are_enrolled_into_a_stopped_store(store: Path, folder: Path) -> None:
     (folder / "ann" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    first = run("enroll", folder, "--data", store, "--json")
+    table = folder.parent / "report.csv"
+    first = run("enroll", folder, "--data", store, "--json", "--csv", table)
     assert first.exit_code == KEPT_OUT, first.output
     assert report_of(first)["reasons"] == {"several_faces": 1, "image_unsupported": 1}
+    written = [*store.rglob("*"), table, folder.parent / "people.enrolled.jsonl"]
+    assert [path for path in written if path.is_file() and path.stat().st_mode & 0o077] in (
+        [],
+        [store / "gallery.lock"],
+    )
     again = report_of(run("enroll", folder, "--data", store, "--json"))
     assert (again["enrolled"], again["enrolled_before"]) == (0, 4)
     Path("people.enrolled.jsonl").unlink()

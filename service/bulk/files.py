@@ -1,0 +1,25 @@
+"""Photographs as they lie on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of a file that is read: no service takes more."""
+
+
+def read_photograph(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        OSError: It cannot be read, is no regular file, or is far too large for a photograph.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    if found.st_size > LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return path.read_bytes()
