@@ -16,7 +16,7 @@ from service.bulk.window import run_in_window
 
 PER_BATCH = 8
 """Photographs of one person in a request: their commit is shared."""
-BATCH_BYTES = 24 * 1024 * 1024
+BATCH_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,20 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one photograph: the id of its face, or why it was refused."""
+    """What became of one photograph: the id of its face, or why it was refused, or both where it gave a warning."""
 
     face_id: str | None
     code: str | None = None
     detail: str | None = None
     reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def enrolled(cls, face_id: str, others: Sequence[tuple[str, float]]) -> Verdict:
+        """Say that it is enrolled, and who else has this face, with scores."""
+        if not others:
+            return cls(face_id)
+        names = ", ".join(f"{name} ({score:.3f})" for name, score in others)
+        return cls(face_id, "duplicate_subject", f"enrolled; this face is also that of {names}")
 
 
 class Enroller(Protocol):

@@ -63,14 +63,18 @@ class StoreEnroller:
 
 def _verdicts_of(outcome: EnrolmentOutcome | Repetition | KeptReply) -> list[Verdict]:
     assert not isinstance(outcome, KeptReply)  # noqa: S101 - an earlier version made no such keys
+    others = [(hit.subject, hit.score) for hit in outcome.enrolment.duplicates]
     return [
-        Verdict(image.face_id)
-        if image.refusal is None
-        else Verdict(None, image.refusal.code, image.refusal.detail, image.refusal.reasons)
+        Verdict.enrolled(image.face_id, others)
+        if image.face_id is not None
+        else _verdict_of(image.refusal or Refusal("unknown", "nobody said why"))
         for image in outcome.report.images
     ]
 
 
 def _refused(error: FacetError) -> Verdict:
-    refusal = Refusal.of(error)
+    return _verdict_of(Refusal.of(error))
+
+
+def _verdict_of(refusal: Refusal) -> Verdict:
     return Verdict(None, refusal.code, refusal.detail, refusal.reasons)

@@ -44,8 +44,9 @@ class Report:
         return sum(each.state != "unreadable" and not each.earlier for each in self.outcomes)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Those kept out, for a table: person, file, code, detail."""
-        return [(each.person, each.file, each.code or "", _why(each)) for each in self.kept_out]
+        """Those kept out, and those enrolled with a warning, for a table: person, file, code, detail."""
+        noted = [each for each in self.outcomes if each.code is not None]
+        return [(each.person, each.file, each.code or "", _why(each)) for each in noted]
 
     def counts(self) -> list[tuple[str, int]]:
         """How many were kept out for each reason, the commonest first."""

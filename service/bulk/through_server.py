@@ -44,8 +44,9 @@ class ServerEnroller:
                 for number, image in enumerate(batch.images)
             ]
             return [verdict for single in singles for verdict in self.enroll(single)]
+        others = [(each["subject"], each["score"]) for each in reply["duplicates"]]
         return [
-            Verdict(image["face_id"]) if image["problem"] is None else _refused(image["problem"])
+            Verdict.enrolled(image["face_id"], others) if image["problem"] is None else _refused(image["problem"])
             for image in reply["images"]
         ]
 

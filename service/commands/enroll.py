@@ -139,6 +139,6 @@ def _show(report: Report, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(report.document(), indent=2, ensure_ascii=False))
         return
-    if report.kept_out:
-        print_table(("person", "file", "code", "why"), report.rows())
+    if rows := report.rows():
+        print_table(("person", "file", "code", "why"), rows)
     typer.echo(report.summary())

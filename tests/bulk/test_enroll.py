@@ -76,6 +76,18 @@ def test_photographs_that_came_later_are_added(
     assert faces_of(client, collection) == {"ann": 3, "grace": 2}
 
 
+@pytest.mark.parametrize("choice", ["allow", "warn", "reject"])
+def test_people_who_are_enrolled_already_are_named_or_refused(
+    choice: str, facet: Run, folder: Path, collection: str, client: Facet
+) -> None:
+    client.enroll("Grace H", folder / "grace" / "1.jpg", collection=collection)
+    result = facet("enroll", folder, "--collection", collection, "--duplicate", choice)
+    rows = [line for line in result.stdout.splitlines() if "duplicate_subject" in line]
+    assert faces_of(client, collection) == {"Grace H": 1, "ann": 3, **({} if choice == "reject" else {"grace": 1})}
+    assert len(rows) == {"allow": 0, "warn": 1, "reject": 2}[choice]
+    assert all("grace" in row and "Grace H" in row for row in rows if choice == "warn")
+
+
 def test_people_of_a_list_are_enrolled_with_their_facts(
     facet: Run, folder: Path, collection: str, client: Facet
 ) -> None:
