@@ -25,7 +25,7 @@ class Choices:
 
     collection: str = "default"
     faces: Literal["single", "prominent"] = "single"
-    quality: Literal["enforce", "report"] = "enforce"
+    quality: Literal["enforce", "report"] | None = None
     duplicate: Literal["allow", "warn", "reject"] = "allow"
     model: str | None = None
 

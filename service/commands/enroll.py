@@ -51,8 +51,9 @@ def enroll(
         FaceChoice, typer.Option(help="`single` refuses photographs of several people, `prominent` takes the largest.")
     ] = FaceChoice.SINGLE,
     quality: Annotated[
-        QualityChoice, typer.Option(help="`enforce` refuses unfit faces, `report` enrols them.")
-    ] = QualityChoice.ENFORCE,
+        QualityChoice | None,
+        typer.Option(help="`enforce` refuses unfit faces, `report` enrols them. Default: what the service does."),
+    ] = None,
     duplicate: Annotated[
         DuplicateChoice, typer.Option(help="What to do with a face that belongs to somebody else already.")
     ] = DuplicateChoice.ALLOW,
@@ -83,7 +84,9 @@ def enroll(
     if server is not None and data is not None:
         raise typer.BadParameter("give --server (or FACET_SERVER) or --data, not both")
     people = read_people(source)
-    choices = Choices(canonical_name(collection), faces.value, quality.value, duplicate.value, model)
+    choices = Choices(
+        canonical_name(collection), faces.value, None if quality is None else quality.value, duplicate.value, model
+    )
     place = check_file(record or Path(f"{source.resolve().name}.enrolled.jsonl"))
     assert place is not None  # noqa: S101 - a path is given back as it came
     with _enroller(server, key, data, choices, parallel) as (enroller, at_once):
