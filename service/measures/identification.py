@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from service.measures.bootstrap import CI95
 from service.measures.intervals import Estimate
+from service.measures.resampling import RULE_OF_3
 from service.measures.thresholds import AnyScores, threshold_at
 
 SIZES = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))
@@ -142,9 +143,12 @@ def _missed(searches: Searches, threshold: float) -> NDArray[np.bool_]:
 
 
 def _mean(outcomes: Sequence[NDArray[np.bool_]]) -> Estimate | None:
-    """The mean over the draws; trials are those of one draw."""
+    """The mean over the draws; trials are those of one draw. Without an error the interval is the rule of 3's."""
     if not outcomes:
         return None
     shares = [float(each.mean()) for each in outcomes]
+    trials = max(1, round(np.mean([len(each) for each in outcomes])))
     low, high = np.quantile(shares, CI95)
-    return Estimate(float(np.mean(shares)), (float(low), float(high)), round(np.mean([len(each) for each in outcomes])))
+    if not any(shares):
+        high = min(1.0, RULE_OF_3 / trials)
+    return Estimate(float(np.mean(shares)), (float(low), float(high)), trials)

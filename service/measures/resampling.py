@@ -95,7 +95,11 @@ def rates_at(data: Resampled, threshold: float) -> RatesAt:
     """
     matched, missed = data.pairs.impostor >= threshold, data.pairs.genuine < threshold
     fmr, fnmr = resample_rates(data, threshold)
-    return RatesAt(threshold, _estimate(matched, fmr), _estimate(missed, fnmr))
+    return RatesAt(
+        threshold,
+        _estimate(int(matched.sum()), len(matched), _interval(fmr)) if len(matched) else None,
+        _estimate(int(missed.sum()), len(missed), _interval(fnmr)) if len(missed) else None,
+    )
 
 
 def det(data: Resampled, fmrs: Sequence[float]) -> tuple[DetPoint, ...]:
@@ -136,19 +140,22 @@ def det(data: Resampled, fmrs: Sequence[float]) -> tuple[DetPoint, ...]:
         DetPoint(
             fmr,
             float(np.nextafter(scores[place], np.inf)),
-            Estimate(float(value), (min(float(a), float(value)), max(float(b), float(value))), len(genuine)),
+            _estimate(round(value * len(genuine)), len(genuine), (float(a), float(b))),
             fmr * impostors >= RULE_OF_30 * (1 - 1e-9),
         )
         for fmr, place, value, a, b in zip(fmrs, cut, found, low, high, strict=True)
     )
 
 
-def _estimate(wrong: NDArray[np.bool_], drawn: Scores) -> Estimate | None:
-    count, trials = int(np.count_nonzero(wrong)), len(wrong)
-    if not trials:
-        return None
+def _estimate(count: int, trials: int, drawn: tuple[float, float]) -> Estimate:
+    """A rate with the interval that the draws gave; up to 3 / N where nothing went wrong, in no draw either."""
     if not count:
-        return Estimate(0.0, (0.0, min(1.0, RULE_OF_3 / trials)), trials)
-    known = drawn[np.isfinite(drawn)]
+        return Estimate(0.0, (0.0, min(1.0, max(drawn[1], RULE_OF_3 / trials))), trials)
+    value = count / trials
+    return Estimate(value, (min(drawn[0], value), max(drawn[1], value)), trials)
+
+
+def _interval(rates: Scores) -> tuple[float, float]:
+    known = rates[np.isfinite(rates)]
     low, high = np.quantile(known, CI95) if len(known) else (0.0, 1.0)
-    return Estimate(count / trials, (min(float(low), count / trials), max(float(high), count / trials)), trials)
+    return float(low), float(high)

@@ -26,7 +26,7 @@ INKS = {
 }
 INK, FAINT, RULE, *SERIES = INKS
 MARKS = ("o", "s", "^", "D", "v")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "facet",
     "font.size": 9,
@@ -120,7 +120,7 @@ def draw_discard(curves: Sequence[DiscardCurve]) -> str:
 def draw_galleries(found: Identification) -> str:
     """FNIR, FPIR and misses at rank 1 by the size of the gallery."""
     with _sheet(5.2, 3.2) as (axes, finish):
-        lines = (
+        lines: tuple[tuple[str, list[Estimate | None]], ...] = (
             ("FNIR, as served", [each.fnir for each in found.galleries]),
             ("FPIR, as served", [each.fpir for each in found.galleries]),
             ("not at rank 1", [each.rank_one_miss for each in found.galleries]),
@@ -143,13 +143,14 @@ def draw_galleries(found: Identification) -> str:
 
 
 def draw_all(findings: Findings) -> dict[str, list[str]]:
-    """The figures of each part, by its name."""
-    asked = dict.fromkeys(curve.asked for curve in findings.discard)
+    """The figures of each part, by its name: none of a part in which nothing varies."""
+    missed = [curve for curve in findings.discard if curve.points[0].errors]
+    asked = dict.fromkeys(curve.asked for curve in missed)
     return {
-        "det": [draw_det(findings)] if findings.det else [],
+        "det": [draw_det(findings)] if any(point.fnmr.value for point in findings.det) else [],
         "groups": [draw_groups(each) for each in findings.groups],
-        "discard": [draw_discard([curve for curve in findings.discard if curve.asked == fmr]) for fmr in asked],
-        "identification": [draw_galleries(each) for each in findings.identification if each.galleries],
+        "discard": [draw_discard([curve for curve in missed if curve.asked == fmr]) for fmr in asked],
+        "identification": [draw_galleries(each) for each in findings.identification if len(each.galleries) > 1],
     }
 
 

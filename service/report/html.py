@@ -34,12 +34,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = ""
     """A table that scrolls where the page is narrow; what is a number in its first row stands to the right."""
     numeric = [bool(rows) and isinstance(cell, int | float | Estimate | None) for cell in (rows[0] if rows else head)]
     top = "".join(f"<th{_class(right)}>{_text(cell)}</th>" for cell, right in zip(head, numeric, strict=True))
-    body = "\n".join(
-        "<tr>"
-        + "".join(_cell(cell, right, place) for place, (cell, right) in enumerate(zip(row, numeric, strict=True)))
-        + "</tr>"
-        for row in rows
-    )
+    body = "\n".join(_row(row, numeric) for row in rows)
     title = f"<caption>{_text(caption)}</caption>" if caption else ""
     return Markup(
         f'<div class="scroll"><table>{title}<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
@@ -81,12 +76,15 @@ def estimate(value: Estimate | None) -> Markup:
 
 
 def number(value: float | None) -> str:
-    """A rate to three digits, from one in a thousand down as a power of ten."""
+    """A number to three digits."""
     if value is None or not math.isfinite(value):
         return NOTHING
-    if value == 0:
-        return "0"
-    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}".replace("e-0", "e-")
+    return f"{value:.3g}".replace("e-0", "e-")
+
+
+def _row(cells: Sequence[Cell], numeric: Sequence[bool]) -> str:
+    joined = (_cell(cell, right, place) for place, (cell, right) in enumerate(zip(cells, numeric, strict=True)))
+    return f"<tr>{''.join(joined)}</tr>"
 
 
 def _cell(cell: Cell, right: bool, place: int) -> str:
