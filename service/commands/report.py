@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.commands.database import connected
+from service.commands.listing import print_table
 from service.commands.outputs import check_file
 from service.commands.settings import DataOption, settings_for, settings_of_store
 from service.face.decoding.image import ImageLimits
@@ -26,9 +27,11 @@ from service.models import Models
 from service.pipeline import Perception
 from service.report.collect import acquire
 from service.report.figures import draw_all
-from service.report.findings import Findings, Subject
+from service.report.findings import Findings, Served, Subject
+from service.report.html import number
 from service.report.live import measure_decisions
 from service.report.measure import Plan, measure
+from service.report.opening import VERDICTS
 from service.report.pdf import find_browser, print_pdf
 from service.report.render import render
 from service.report.study import Study, add_attributes, read_folder, read_protocol
@@ -111,6 +114,12 @@ def report(
         plan = Plan(tuple(fmr or (settings.decisions.default_fmr,)), tuple(fpir or (0.01,)), most, rounds, seed)
         found = _report_study(study, settings, model, detector, plan)
     _write(found, html, pdf, json)
+    print_table(["FMR asked", "FMR observed", "FNMR observed", "promise"], [_row(each) for each in found.served])
+
+
+def _row(served: Served) -> list[str]:
+    rates = [number(rate.value if rate is not None else None) for rate in (served.fmr, served.fnmr)]
+    return [number(served.asked), *rates, VERDICTS[served.verdict]]
 
 
 def _report_study(study: Study, settings: Settings, model: str | None, detector: str | None, plan: Plan) -> Findings:

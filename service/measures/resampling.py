@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.measures.all_pairs import AllPairs
 from service.measures.bootstrap import CI95, draw_people
-from service.measures.intervals import Estimate
+from service.measures.intervals import Estimate, wilson
 from service.measures.thresholds import Scores, count_allowed
 
 RULE_OF_3, RULE_OF_30 = 3, 30
@@ -91,7 +91,7 @@ def resample_rates(data: Resampled, threshold: float) -> tuple[Scores, Scores]:
 def rates_at(data: Resampled, threshold: float) -> RatesAt:
     """Measure FMR and FNMR at a threshold, with 95 % intervals by person.
 
-    Where nothing went wrong no draw can differ; the interval then reaches up to 3 / N, the rule of 3.
+    They are at least as wide as those of independent comparisons; where nothing went wrong, up to 3 / N, the rule of 3.
     """
     matched, missed = data.pairs.impostor >= threshold, data.pairs.genuine < threshold
     fmr, fnmr = resample_rates(data, threshold)
@@ -148,11 +148,14 @@ def det(data: Resampled, fmrs: Sequence[float]) -> tuple[DetPoint, ...]:
 
 
 def _estimate(count: int, trials: int, drawn: tuple[float, float]) -> Estimate:
-    """A rate with the interval that the draws gave; up to 3 / N where nothing went wrong, in no draw either."""
+    """A rate with the interval that the draws gave, at least as wide as that of independent comparisons.
+
+    Draws of few people may all be alike. Where nothing went wrong the rule of 3 says how high the rate may be.
+    """
     if not count:
         return Estimate(0.0, (0.0, min(1.0, max(drawn[1], RULE_OF_3 / trials))), trials)
-    value = count / trials
-    return Estimate(value, (min(drawn[0], value), max(drawn[1], value)), trials)
+    low, high = wilson(count, trials)
+    return Estimate(count / trials, (min(low, drawn[0]), max(high, drawn[1])), trials)
 
 
 def _interval(rates: Scores) -> tuple[float, float]:

@@ -13,6 +13,9 @@ from service.measures.identification import GalleryRates
 from service.measures.intervals import Estimate
 from service.measures.resampling import DetPoint
 
+FEW_PEOPLE = 50
+"""Below it people are too few to say of a rate whether it is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -66,8 +69,8 @@ class Failures:
 class Served:
     """An operating point: the rate that is asked for, and what was observed at its threshold.
 
-    `expected` is how many false matches the rate asked allows in these comparisons. `far` and `frr` count
-    photographs without a template as not matching (ISO/IEC 19795-1).
+    `expected` is how many false matches the rate asked allows in these comparisons, `people` how many they are of,
+    where that is known. `far` and `frr` count photographs without a template as not matching (ISO/IEC 19795-1).
     """
 
     asked: float
@@ -79,11 +82,12 @@ class Served:
     far: float | None
     frr: float | None
     expected: float
+    people: int | None
 
     @property
     def verdict(self) -> str:
-        """Whether the promise holds: `kept`, `exceeded`, or `open` where the comparisons are too few to tell."""
-        if self.fmr is None or self.fmr.ci95 is None:
+        """Whether the promise holds: `kept`, `exceeded`, or `open` where comparisons or people are too few to tell."""
+        if self.fmr is None or self.fmr.ci95 is None or (self.people is not None and self.people < FEW_PEOPLE):
             return "open"
         low, high = self.fmr.ci95
         if low > self.asked:

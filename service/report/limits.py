@@ -9,10 +9,9 @@ import numpy as np
 from service.face.score import ThresholdTable
 from service.measures.resampling import RULE_OF_3, RULE_OF_30, Resampled
 from service.report.collect import Acquired
-from service.report.findings import Groups, Identification
+from service.report.findings import FEW_PEOPLE, Groups, Identification
 from service.report.study import Study, count_contradictions
 
-FEW_PEOPLE = 50
 HEAVY_SHARE = 0.05
 ALWAYS = (
     "Impostors are other people of these data, who make no effort. Twins, look-alikes chosen on purpose, masks, prints "
@@ -70,7 +69,10 @@ def _of_errors(data: Resampled, counts: Mapping[str, int]) -> Iterator[str]:
     else:
         yield "Nobody has two photographs with a face: FNMR, DET, discard and FNIR cannot be measured."
     if people < FEW_PEOPLE:
-        yield f"{people} people are few: intervals by person are too narrow below some {FEW_PEOPLE}."
+        yield (
+            f"{people} people are few: below {FEW_PEOPLE} intervals by person are too narrow, and nothing is said of "
+            "the promise."
+        )
     left_out = counts["templates"] - counts["templates compared"]
     if left_out:
         yield f"{left_out:,} photographs were not compared, to bound the work: people were drawn by the seed."

@@ -98,6 +98,7 @@ def _serve(told: Sequence[LoggedDecision]) -> list[Served]:
                 None,
                 None,
                 fmr * len(impostor),
+                None,
             )
         )
     return rows

@@ -160,6 +160,7 @@ def _serve(data: Resampled, table: ThresholdTable, fmrs: Sequence[float], failur
                 None if rates.fmr is None else (1 - failures) * rates.fmr.value,
                 None if rates.fnmr is None else failures + (1 - failures) * rates.fnmr.value,
                 fmr * len(data.pairs.impostor),
+                len(data.photographs),
             )
         )
     return tuple(rows)

@@ -105,9 +105,9 @@ def add_attributes(study: Study, path: Path, chosen: Sequence[str] = ()) -> Stud
         raise PhotographsInvalid(f"the {key}s of {path} are none of the study's, {study.ids[0]} for one")
     groups = {name: tuple((row[name] or "").strip() if row is not None else "" for row in found) for name in attributes}
     for name, values in groups.items():
-        if len(set(values)) > MOST_GROUPS:
+        if (count := len(set(values) - {""})) > MOST_GROUPS:
             raise PhotographsInvalid(
-                f"{path}: {name} has {len(set(values))} values, at most {MOST_GROUPS} are groups: put it into bands"
+                f"{path}: {name} has {count} values, at most {MOST_GROUPS} are groups: put it into bands"
             )
     return replace(study, groups={**study.groups, **groups})
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.measures.all_pairs import AllPairs
-from service.measures.intervals import Estimate
+from service.measures.intervals import Estimate, wilson
 from service.measures.resampling import Resampled, det, rates_at, resample_rates
 from service.measures.thresholds import tar_at
 
@@ -56,17 +56,16 @@ def test_the_curve_and_its_band_are_those_of_copied_comparisons(seed: int, every
     data = study(seed, every=every)
     rates = [0.5, 0.2, 0.1, 0.05, 0.0]
     points = det(data, rates)
-    drawn = [copied(data, each) for each in data.draws()]
+    drawn, genuine = [copied(data, each) for each in data.draws()], len(data.pairs.genuine)
     for rate, point in zip(rates, points, strict=True):
         expected = 1 - tar_at(data.pairs.genuine, data.pairs.impostor, rate).value
         assert point.fnmr.value == pytest.approx(expected)
         assert ((data.pairs.impostor >= point.threshold).mean()) <= rate
-        values = [1 - tar_at(genuine, impostor, rate).value for genuine, impostor in drawn]
+        values = [1 - tar_at(mated, impostor, rate).value for mated, impostor in drawn]
         low, high = np.quantile(values, (0.025, 0.975))
         assert point.fnmr.ci95 is not None
-        assert point.fnmr.ci95[0] == pytest.approx(min(low, expected))
-        rule_of_3 = 3 / len(data.pairs.genuine) if not expected else 0.0
-        assert point.fnmr.ci95[1] == pytest.approx(max(high, expected, rule_of_3))
+        least, most = wilson(round(expected * genuine), genuine) if expected else (0.0, 3 / genuine)
+        assert point.fnmr.ci95 == pytest.approx((min(low, least), max(high, most)))
         assert point.resolved == (rate * len(data.pairs.impostor) >= 30)
 
 
@@ -92,6 +91,15 @@ def test_where_nothing_went_wrong_the_rule_of_three_speaks() -> None:
     found = rates_at(data, 2.0)
     impostors = len(data.pairs.impostor)
     assert found.fmr == Estimate(0.0, (0.0, 3 / impostors), impostors)
+
+
+def test_two_people_give_no_narrow_interval() -> None:
+    """Whoever is drawn, the one pair of people is there or not: no draw differs from another."""
+    data = study(0, people=2)
+    found = rates_at(data, float(np.median(data.pairs.impostor)))
+    assert found.fmr is not None
+    assert found.fmr.ci95 is not None
+    assert found.fmr.ci95[0] < found.fmr.value < found.fmr.ci95[1]
 
 
 def test_without_comparisons_of_a_kind_there_is_no_rate() -> None:
