@@ -49,8 +49,8 @@ def worst_over_geometric_mean(rates: Sequence[float], trials: Sequence[int]) -> 
 
 
 def compare_groups(names: Sequence[str], rates: Sequence[float], trials: Sequence[int]) -> Inequality | None:
-    """Say how unequal a rate is among groups; None of fewer than two."""
-    if len(names) < 2:
+    """Say how unequal a rate is among groups; None of fewer than two, or where no group has an error."""
+    if len(names) < 2 or not any(rates):
         return None
     worst = names[int(np.argmax(rates))]
     return Inequality(worst, worst_over_geometric_mean(rates, trials), gini(rates), len(names))

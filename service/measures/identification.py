@@ -18,7 +18,7 @@ from service.measures.intervals import Estimate
 from service.measures.resampling import RULE_OF_3
 from service.measures.thresholds import AnyScores, threshold_at
 
-SIZES = tuple(step * 10**power for power in range(6) for step in (1, 2, 5))
+SIZES = tuple(step * 10**power for power in range(1, 6) for step in (1, 2, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class GalleryRates:
 
 
 def gallery_sizes(people: int) -> tuple[int, ...]:
-    """Sizes 1, 2, 5, 10, ... up to half of the people, and that half."""
+    """Sizes 10, 20, 50, 100, ... up to half of the people, and that half."""
     half = people // 2
     return (*(size for size in SIZES if size < half), half) if half else ()
 

@@ -48,6 +48,8 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 4,
 }
 LEAST_SHOWN = 1e-4
+SHORT = 60.0
+"""An axis that spans less has more marks than those of the decades."""
 
 
 def draw_det(findings: Findings) -> str:
@@ -101,7 +103,7 @@ def draw_groups(groups: Groups) -> str:
 
 def draw_discard(curves: Sequence[DiscardCurve]) -> str:
     """FNMR of what remains against the share left out, one line a measure of quality."""
-    with _sheet(5.2, 3.2) as (axes, finish):
+    with _sheet(5.2, 3.5) as (axes, finish):
         for place, curve in enumerate(curves):
             points = [point for point in curve.points if point.comparisons]
             axes.plot(
@@ -113,13 +115,13 @@ def draw_discard(curves: Sequence[DiscardCurve]) -> str:
             )
         axes.set(xlabel="photographs left out, %", ylabel=f"FNMR of the rest at FMR {_rate(curves[0].asked)}, %")
         axes.set_ylim(bottom=0)
-        axes.legend()
+        axes.figure.legend(loc="outside lower center", ncols=3)
         return finish("Error against discard")
 
 
 def draw_galleries(found: Identification) -> str:
     """FNIR, FPIR and misses at rank 1 by the size of the gallery."""
-    with _sheet(5.2, 3.2) as (axes, finish):
+    with _sheet(5.2, 3.5) as (axes, finish):
         lines: tuple[tuple[str, list[Estimate | None]], ...] = (
             ("FNIR, as served", [each.fnir for each in found.galleries]),
             ("FPIR, as served", [each.fpir for each in found.galleries]),
@@ -138,7 +140,7 @@ def draw_galleries(found: Identification) -> str:
         axes.axhline(found.fpir, color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
         axes.set(xscale="log", yscale="log", xlabel="people in the gallery", ylabel="rate")
         axes.set_ylim(floor, 1.2)
-        axes.legend()
+        axes.figure.legend(loc="outside lower center", ncols=3)
         return finish("Identification by gallery size")
 
 
@@ -167,9 +169,11 @@ def _sheet(width: float, height: float, columns: int = 1) -> Iterator[tuple[Any,
 
         def finish(title: str) -> str:
             for sheet in figure.axes:
-                for axis, scale in ((sheet.xaxis, sheet.get_xscale()), (sheet.yaxis, sheet.get_yscale())):
-                    if scale == "log":
-                        axis.set_major_locator(LogLocator(numticks=7))
+                for axis in (sheet.xaxis, sheet.yaxis):
+                    if axis.get_scale() == "log":
+                        low, high = axis.get_view_interval()
+                        steps = (1.0,) if high / low > SHORT else (1.0, 2.0, 5.0)
+                        axis.set_major_locator(LogLocator(subs=steps, numticks=7))
                         axis.set_major_formatter(FuncFormatter(lambda value, _: _rate(value)))
                         axis.set_minor_formatter(NullFormatter())
             buffer = io.StringIO()

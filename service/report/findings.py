@@ -11,10 +11,20 @@ from service.measures.demographics import Inequality, compare_groups
 from service.measures.discard import Discard
 from service.measures.identification import GalleryRates
 from service.measures.intervals import Estimate
-from service.measures.resampling import DetPoint
+from service.measures.resampling import RULE_OF_30, DetPoint
 
 FEW_PEOPLE = 50
 """Below it people are too few to say of a rate whether it is kept."""
+
+
+def judge(fmr: Estimate | None, asked: float, people: int | None) -> str:
+    """Say whether a promised rate is `kept`, `exceeded`, or `open` where comparisons or people are too few to tell."""
+    if fmr is None or fmr.ci95 is None or (people is not None and people < FEW_PEOPLE):
+        return "open"
+    low, high = fmr.ci95
+    if low > asked:
+        return "exceeded"
+    return "kept" if high <= asked or (asked * fmr.trials >= RULE_OF_30 and fmr.value <= asked) else "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +96,8 @@ class Served:
 
     @property
     def verdict(self) -> str:
-        """Whether the promise holds: `kept`, `exceeded`, or `open` where comparisons or people are too few to tell."""
-        if self.fmr is None or self.fmr.ci95 is None or (self.people is not None and self.people < FEW_PEOPLE):
-            return "open"
-        low, high = self.fmr.ci95
-        if low > self.asked:
-            return "exceeded"
-        return "kept" if high <= self.asked or (self.expected >= 30 and self.fmr.value <= self.asked) else "open"
+        """Whether the promise holds."""
+        return judge(self.fmr, self.asked, self.people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,9 @@ class Findings:
         values: dict[str, Any] = _plain(asdict(self))
         for row, each in zip(values["served"], self.served, strict=True):
             row["verdict"] = each.verdict
+        for table, groups in zip(values["groups"], self.groups, strict=True):
+            for row, group in zip(table["groups"], groups.groups, strict=True):
+                row["verdict"] = judge(group.fmr, groups.asked, group.people)
         for drawn, curve in zip(values["discard"], self.discard, strict=True):
             for row, point in zip(drawn["points"], curve.points, strict=True):
                 row["rate"] = point.rate

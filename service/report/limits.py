@@ -122,10 +122,14 @@ def _of_groups(groups: Sequence[Groups]) -> Iterator[str]:
             )
         if mine[0].unsaid:
             yield f"By {attribute}: of {mine[0].unsaid:,} photographs nothing is said; they are in no group."
+    yield (
+        "The FMR over all is of strangers of every kind with one another. Within one sex, age or ancestry strangers "
+        "resemble each other more, and more of them match: what holds over all need not hold there."
+    )
     if groups:
         yield "Groups are as the labels say; who labelled them, and how well, is not known here."
     else:
-        yield "No groups were given: whether the rates hold for every kind of person is not measured."
+        yield "No groups were given: whether the rates hold for every kind of person was not measured."
 
 
 def _of_searches(study: Study, identification: Sequence[Identification]) -> Iterator[str]:
@@ -138,5 +142,6 @@ def _of_searches(study: Study, identification: Sequence[Identification]) -> Iter
         f"Galleries have at most {largest.size:,} people, half of those there are, each with one photograph. "
         "FNIR and FPIR of larger ones do not follow from these."
     )
-    if any(each.fnir is None for each in identification[0].galleries):
+    measured = [each.fnir is not None for each in identification[0].galleries]
+    if any(measured) and not all(measured):
         yield "Small galleries hold nobody with a second photograph: there FNIR is not measured."

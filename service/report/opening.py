@@ -13,7 +13,7 @@ VERDICTS = {"kept": "kept", "exceeded": "exceeded", "open": "cannot be told"}
 def summarise(findings: Findings) -> Iterator[Markup]:
     """Write what comes first: the rates asked for, failures, the worst groups."""
     asked = [each for each in findings.served if _is_asked(findings, each)]
-    rows: list[list[Cell]] = [[number(each.asked), verdict(each), each.fmr, each.fnmr] for each in asked]
+    rows: list[list[Cell]] = [[number(each.asked), verdict(each.verdict), each.fmr, each.fnmr] for each in asked]
     yield table(["FMR asked", "promise", "FMR observed", "FNMR observed"], rows)
     lines = [Markup(f"{plain(each.of.capitalize())}: {estimate(each.rate)}.") for each in findings.acquisition[:2]]
     if findings.equal_error is not None:
@@ -84,6 +84,6 @@ def describe_failures(findings: Findings) -> Iterator[Markup]:
             yield table(["reason", "photographs"], [[name, count] for name, count in each.reasons.items()], each.of)
 
 
-def verdict(each: Served) -> Markup:
-    """Say whether the promise holds, in a colour of its own."""
-    return Markup(f'<span class="{each.verdict}">{VERDICTS[each.verdict]}</span>')
+def verdict(word: str) -> Markup:
+    """Say whether a promise holds, in a colour of its own."""
+    return Markup(f'<span class="{word}">{VERDICTS[word]}</span>')

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from service.measures.demographics import Inequality
 from service.measures.thresholds import count_allowed
-from service.report.findings import Findings, Groups, Pair
+from service.report.findings import Findings, Groups, Pair, judge
 from service.report.html import Cell, Markup, bullets, figure, number, paragraph, plain, table
 from service.report.opening import describe, describe_failures, summarise, verdict
 
@@ -57,7 +57,9 @@ def _served(findings: Findings) -> Iterator[Markup]:
     for each in findings.served:
         ratio = None if each.fmr is None else each.fmr.value / each.asked
         of: list[Cell] = [each.basis] if live else []
-        rows.append([number(each.asked), *of, f"{each.threshold:.4f}", each.fmr, ratio, each.fnmr, verdict(each)])
+        rows.append(
+            [number(each.asked), *of, f"{each.threshold:.4f}", each.fmr, ratio, each.fnmr, verdict(each.verdict)]
+        )
     yield table(head, rows)
     if any(each.frr is not None for each in findings.served):
         yield table(
@@ -99,7 +101,7 @@ def _groups(findings: Findings, figures: Sequence[str]) -> Iterator[Markup]:
         yield Markup(f"<h3>{plain(f'{groups.attribute}, FMR {number(groups.asked)} asked')}</h3>")
         yield figure(svg, f"At the threshold {groups.threshold:.4f}. Dashed: the rate asked.")
         yield table(
-            ["group", "people", "photographs", "FMR", "comparisons", "FNMR", "comparisons"],
+            ["group", "people", "photographs", "FMR", "comparisons", "promise", "FNMR", "comparisons"],
             [
                 [
                     each.name,
@@ -107,6 +109,7 @@ def _groups(findings: Findings, figures: Sequence[str]) -> Iterator[Markup]:
                     each.photographs,
                     each.fmr,
                     each.fmr.trials if each.fmr else None,
+                    verdict(judge(each.fmr, groups.asked, each.people)),
                     each.fnmr,
                     each.fnmr.trials if each.fnmr else None,
                 ]
@@ -126,7 +129,7 @@ def _groups(findings: Findings, figures: Sequence[str]) -> Iterator[Markup]:
 
 def _unequal(found: Inequality | None, interval: tuple[float, float] | None) -> list[Cell]:
     if found is None:
-        return ["", None, None, None]
+        return ["no error in two groups or more", None, None, None]
     ends = Markup(f"{number(interval[0])} to {number(interval[1])}") if interval else None
     return [found.worst, found.over_geometric_mean, ends, found.gini]
 
@@ -170,7 +173,7 @@ def _identification(findings: Findings, figures: Sequence[str]) -> Iterator[Mark
         yield Markup(f"<h3>FPIR {number(found.fpir)} asked</h3>")
         if place < len(figures):
             yield figure(figures[place], f"Means of {found.draws} draws. Dashed: the FPIR asked.")
-        at_observed = f"FNIR at an observed FPIR of {number(found.fpir)}"
+        at_observed = f"FNIR where FPIR is {number(found.fpir)}"
         yield table(
             ["people", "threshold", "FNIR", "FPIR", "not at rank 1", at_observed],
             [

@@ -46,3 +46,4 @@ def test_the_worst_group_is_named() -> None:
     assert (found.worst, found.groups) == ("b", 3)
     assert found.over_geometric_mean == pytest.approx(0.04 / (0.01 * 0.01 * 0.04) ** (1 / 3))
     assert compare_groups(["a"], [0.01], [10]) is None
+    assert compare_groups(["a", "b"], [0.0, 0.0], [10, 20]) is None, "nothing to compare"
