@@ -18,6 +18,7 @@ COMMANDS = {
     "models": Place("service.commands.models:app", "List, inspect, check, add and download models."),
     "gallery": Place("service.commands.gallery:app", "Move, check, compact and measure what is enrolled."),
     "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),
+    "report": Place("service.commands.report:report", "Report on a model as an auditor asks, as one page."),
     "comparison": Place("service.commands.rollout:app", "What champion and challenger decided on live requests."),
     "reembed": Place("service.commands.backfill:app", "A new model's templates for people who are enrolled already."),
     "audit": Place("service.commands.audit:list_audit", "Who asked what of whom."),

@@ -90,4 +90,6 @@ def expected_fpir(threshold: Threshold, comparisons: int) -> float | None:
 
     1 - (1 - FMR)^N: the binomial relation of ISO/IEC 19795-1. None where the FMR is unknown.
     """
-    return None if threshold.fmr is None else -math.expm1(comparisons * math.log1p(-threshold.fmr))
+    if threshold.fmr is None or comparisons == 1:
+        return threshold.fmr
+    return -math.expm1(comparisons * math.log1p(-threshold.fmr))

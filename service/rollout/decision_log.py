@@ -95,7 +95,8 @@ class LoggedDecision:
 class LogQuery:
     """Which decisions: of a pair of models, a window of time, a route, collections.
 
-    None leaves open, but for `challenger`, where it means decisions that no challenger made.
+    None leaves open, but for `challenger`, where it means decisions that no challenger made, unless with
+    `any_challenger` those of the champion are asked for, whoever was tried beside it.
     """
 
     champion: str
@@ -104,6 +105,7 @@ class LogQuery:
     until: datetime | None = None
     route: str | None = None
     collections: frozenset[str] | None = None
+    any_challenger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,9 @@ _ALL = (
 
 
 def _select(query: LogQuery) -> sa.Select[Any]:
-    select = _ALL.where(_champions.c.model == query.champion, _challengers.c.model == query.challenger)
+    select = _ALL.where(_champions.c.model == query.champion)
+    if not query.any_challenger:
+        select = select.where(_challengers.c.model == query.challenger)
     if query.since is not None:
         select = select.where(table.c.at >= query.since)
     if query.until is not None:

@@ -45,7 +45,7 @@ def sample_verification(request_id: str, principal: str, result: Verification) -
         model=result.model.digest,
         score=result.score,
         threshold=result.threshold.value,
-        fmr=result.threshold.fmr,
+        fmr=expected_fpir(result.threshold, result.pictures),
         decision=Outcome.MATCH if result.matched else Outcome.NO_MATCH,
         subjects=(reference.subject_id,) if isinstance(reference, Hit) else (),
         seconds=result.seconds.get("embed", 0.0) + result.seconds.get("compare", 0.0),

@@ -43,9 +43,11 @@ class ShadowEvaluation:
 
     def _verify(self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]) -> tuple[ModelDecision, ...]:
         subjects: tuple[str, ...] = ()
+        pictures = 1
         if sampled.collection is not None and sampled.subject is not None:
             reach = self._engine.references.of(model, sampled.collection, sampled.subject)
-            threshold = self._threshold(sampled, reach.thresholds, reach.pictures())
+            pictures = reach.pictures()
+            threshold = self._threshold(sampled, reach.thresholds, pictures)
             (probe,), seconds = _embed(model, sampled.crops, wait)
             begun = time.perf_counter()
             hit = reach.compare(probe)
@@ -58,7 +60,8 @@ class ShadowEvaluation:
             score = normalised(probe, reference, mine, other)
         seconds += time.perf_counter() - begun
         decision = decide(score, threshold)
-        return (ModelDecision(model.digest, score, threshold.value, threshold.fmr, decision, subjects, seconds),)
+        fmr = expected_fpir(threshold, pictures)
+        return (ModelDecision(model.digest, score, threshold.value, fmr, decision, subjects, seconds),)
 
     def _identify(
         self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]

@@ -107,6 +107,21 @@ def test_without_a_challenger_the_champions_decisions_are_kept(start: Start, por
     assert (case["champion_decision"], case["challenger"], case["agree"]) == ("match", None, None)
 
 
+def test_a_claim_against_several_pictures_promises_the_rate_that_was_asked(
+    start: Start, portrait: bytes, dim_portrait: bytes
+) -> None:
+    client = start("teacher", "student", shadow_cpu=1.0)
+    enrol(client, "person-1", portrait)
+    enrol(client, "person-1", dim_portrait)
+    client.put("/v1/roles", json={"champion": "teacher", "challenger": "student", "sample": 1.0})
+    probe = {"probe": ("p.jpg", portrait, "image/jpeg")}
+    client.post("/v1/verify", data={"subject": "person-1", "fmr": "0.01"}, files=probe)
+    (case,) = cases_of(client, 1)
+    assert case["champion_threshold"] > 0.3, "each picture is decided at its share of the rate"
+    assert case["champion_fmr"] == pytest.approx(0.01)
+    assert case["challenger_fmr"] == pytest.approx(0.01)
+
+
 def test_a_challenger_that_cannot_decide_costs_the_champion_nothing(start: Start, portrait: bytes) -> None:
     enrol(start("teacher"), "person-1", portrait)
     client = start("teacher", "stranger", shadow_cpu=1.0)

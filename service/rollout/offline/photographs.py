@@ -46,7 +46,7 @@ def read_people(root: Path) -> Photographs:
 
     Raises: PhotographsInvalid when no person has two photographs, or there is one person only.
     """
-    by_person = {folder.name: _images(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    by_person = {folder.name: images_in(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
     files = [(file, person) for person, images in by_person.items() for file in images]
     places: dict[str, list[int]] = {}
     for place, (_, person) in enumerate(files):
@@ -144,5 +144,6 @@ def _assign_folds(pairs: Sequence[Pair]) -> NDArray[np.int64]:
     return assign_folds(np.array([pair.genuine for pair in pairs], dtype=np.bool_))
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The photographs of a folder, by their suffixes and in the order of their names."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
