@@ -93,7 +93,11 @@ def check(answer: str, failures: set[str]) -> None:
 
 def run(script: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip().splitlines()[-1]
@@ -118,9 +122,7 @@ def test_a_full_disk_is_a_clear_error_and_recovery_needs_no_hand(way: str, tmp_p
         f"mount -t tmpfs -o size=3m none {disk} && head -c 1000000 /dev/zero > {disk}/ballast && "
         f"{sys.executable} {script} {disk}/data 0"
     )
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     check(done.stdout.strip().splitlines()[-1], {"StorageFull"})
 
