@@ -87,6 +87,14 @@ class Server:
         """Resident memory of the process, in bytes."""
         return self._status("VmRSS")
 
+    def descriptors(self) -> int:
+        """Files and connections that the process has open."""
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
+    def threads(self) -> int:
+        """Threads of the process."""
+        return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
+
     def peak(self) -> int:
         """The most resident memory since the start, or since `forget_peak`, in bytes."""
         return self._status("VmHWM")

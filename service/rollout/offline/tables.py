@@ -121,10 +121,14 @@ def markdown(rows: Rows) -> str:
 
 
 def comma_separated(rows: Rows) -> str:
-    """Rows as CSV."""
+    """Rows as CSV, each ended by a line feed."""
+    return "".join(_line([_as_text(cell) for cell in row]) for row in rows)
+
+
+def _line(cells: Sequence[object]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([_as_text(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # what holds either character is then quoted
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _as_text(cell: object) -> object:
