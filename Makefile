@@ -10,7 +10,7 @@ RUN := $(DEV)/bin/python -m
 export SHARED ?= ../shared
 RECIPE ?= facet-m
 
-.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter device-pack lock docs format clean help
+.PHONY: serve test check test-data test-slow test-browser test-engines test-milvus test-image starter device-pack lock docs sbom hashes scan format clean help
 
 serve: $(SERVE)/.ready ## start the service; the first start creates and prints the admin key
 	@$(SERVE)/bin/facet serve
@@ -67,6 +67,10 @@ docs: $(DEV)/.ready ## write what is derived again: the tables of settings, the 
 sbom: $(SERVE)/.ready ## sbom.json: the packages of the service, as CycloneDX lists them
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom
 	$(RUN) cyclonedx_py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(SERVE)/bin/python
+
+scan: $(DEV)/.ready ## known vulnerabilities of what is locked, or that no advisory source can be reached
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(DEV)/bin/python deploy/scan.py
 
 hashes: $(DEV)/.ready ## requirements.hashes: what the service needs, for pip install --require-hashes; minutes
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check pip-tools

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Sequence
 
 def comma_separated(rows: Iterable[Sequence[object]]) -> str:
     """Write rows as CSV, text that would be a formula with an apostrophe before it."""
+    return "".join(_line([as_text(cell) for cell in row]) for row in rows)
+
+
+def _line(cells: Sequence[object]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([as_text(cell) for cell in row] for row in rows)
-    return buffer.getvalue()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)  # what holds either character is then quoted
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def as_text(cell: object) -> object:

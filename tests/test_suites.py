@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE
 
 SUITES = {
     "data": ("tests/rollout/test_promotion.py", "needs the research data in "),
@@ -30,7 +31,7 @@ def test_a_suite_without_what_it_needs_says_so(suite: str, tmp_path: Path) -> No
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert run.returncode == 0, run.stdout

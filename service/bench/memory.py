@@ -1,4 +1,4 @@
-"""Memory of the service after few and after many mixed requests."""
+"""Memory, descriptors and threads of the service after few and after many mixed requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -31,38 +32,57 @@ VARIANTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Resident bytes of the service: when ready, after the first requests, after all of them."""
+class Footprint:
+    """What the service holds at a moment: resident bytes, open files and connections, threads."""
 
-    ready: int
-    early: int
-    late: int
+    memory: int
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, server: Server) -> Self:
+        """Read what a server holds now."""
+        return cls(server.memory(), server.descriptors(), server.threads())
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the service holds: when ready, after the first requests, after all of them."""
+
+    ready: Footprint
+    early: Footprint
+    late: Footprint
     first: Load
     rest: Load
 
     @property
     def growth(self) -> float:
-        """Growth between the two, as a share of the earlier."""
-        return self.late / self.early - 1
+        """Growth of the memory between the two, as a share of the earlier."""
+        return self.late.memory / self.early.memory - 1
+
+    @property
+    def further(self) -> int:
+        """Descriptors and threads that the later has and the earlier had not."""
+        return max(0, self.late.descriptors - self.early.descriptors) + max(0, self.late.threads - self.early.threads)
 
 
 def measure_memory(photos: Sequence[bytes], folder: Path, few: int, many: int, tell: Callable[[str], None]) -> Memory:
-    """Send `few` mixed requests, then more up to `many`, and read the service's memory after each.
+    """Send `few` mixed requests, then more up to `many`, and read what the service holds after each.
 
     Raises: BenchError, also when the service fails on any request.
     """
     data = folder / "data"
     plan = write_plan(mixed(photos), make_key(data), folder / "plan")
     with Server(data) as server:
-        ready = server.memory()
+        ready = Footprint.of(server)
         tell(f"{few} mixed requests")
         first = _none_failed(send(server.address, plan, CONNECTIONS, count=few))
         time.sleep(SETTLE_SECONDS)
-        early = server.memory()
+        early = Footprint.of(server)
         tell(f"{many - few} more")
         rest = _none_failed(send(server.address, plan, CONNECTIONS, count=many - few))
         time.sleep(SETTLE_SECONDS)
-        return Memory(ready, early, server.memory(), first, rest)
+        return Memory(ready, early, Footprint.of(server), first, rest)
 
 
 def mixed(photos: Sequence[bytes]) -> list[Shot]:

@@ -6,6 +6,7 @@ In the process that does the rest, the work of making requests would be taken fo
 from __future__ import annotations
 
 import select
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,11 @@ from dataclasses import dataclass, field
 from service.bench.sockets import exchange, status_of
 
 EVERY_SECONDS = 0.05
-PATIENCE = 60.0
+PATIENCE = 300.0
+FIRST = 5
+"""Answers taken before the block runs: what the machine can do at this time."""
+USUAL_SECONDS = 0.004
+"""Of an answer on two quiet cores."""
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 
 
@@ -38,6 +43,15 @@ class Pulse:
         """The longest of them."""
         return max(self.seconds)
 
+    @property
+    def slowness(self) -> float:
+        """How many times as long as usual the machine takes for the same, at least 1; by the first answers."""
+        return max(1.0, statistics.median(self.seconds[:FIRST]) / USUAL_SECONDS)
+
+    def stalled(self, seconds: float) -> bool:
+        """Whether an answer took longer than these seconds, beyond what the machine itself makes of them."""
+        return self.longest > seconds * self.slowness + self.late
+
 
 @contextmanager
 def pulse(address: str) -> Iterator[Pulse]:
@@ -47,9 +61,9 @@ def pulse(address: str) -> Iterator[Pulse]:
         command = [sys.executable, "-m", __name__, address]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)  # noqa: S603 - a module of ours
         try:
-            while output.tell() == 0 and process.poll() is None:
+            while len(output.readlines()) < FIRST and process.poll() is None:
                 time.sleep(EVERY_SECONDS)
-                output.seek(0, 2)
+                output.seek(0)
             yield found
         finally:
             process.communicate()  # the end of its input ends it after the answer that it waits for

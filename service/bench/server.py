@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from service.keys import Keys, Scope
 START_SECONDS = 120.0
 QUEUE_LIMIT = 256
 STOP_SECONDS = 40.0
+LASTING_PORTS = range(20_000, 32_000)  # below where Linux begins to choose
 
 
 def make_key(data: Path) -> str:
@@ -33,10 +35,15 @@ def make_key(data: Path) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody listens on now.
+
+    It is none of those that the system gives to connections: such a port could be taken before it is listened on.
+    """
+    for port in random.sample(LASTING_PORTS, len(LASTING_PORTS)):
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise BenchError("no port is free")
 
 
 class Server:
@@ -79,6 +86,14 @@ class Server:
     def memory(self) -> int:
         """Resident memory of the process, in bytes."""
         return self._status("VmRSS")
+
+    def descriptors(self) -> int:
+        """Files and connections that the process has open."""
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
+    def threads(self) -> int:
+        """Threads of the process."""
+        return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
 
     def peak(self) -> int:
         """The most resident memory since the start, or since `forget_peak`, in bytes."""

@@ -6,14 +6,17 @@ import contextlib
 import socket
 from urllib.parse import urlsplit
 
+PATIENCE = 300.0
+"""Seconds that a machine, however busy, may take to send something."""
 
-def connect(address: str, timeout: float = 20.0) -> socket.socket:
+
+def connect(address: str, timeout: float = PATIENCE) -> socket.socket:
     """A connection to the service at an address."""
     place = urlsplit(address)
     return socket.create_connection((place.hostname or "", place.port or 0), timeout=timeout)
 
 
-def exchange(address: str, data: bytes, *, half_close: bool = False, timeout: float = 20.0) -> bytes:
+def exchange(address: str, data: bytes, *, half_close: bool = False, timeout: float = PATIENCE) -> bytes:
     """Send bytes on a connection of their own; returns everything that comes until the server hangs up."""
     with connect(address, timeout) as connection:
         with contextlib.suppress(OSError):  # the server may answer and close before it has read everything

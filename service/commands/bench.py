@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RATIO_TARGET = 0.85
 GROWTH_TARGET = 0.05
+FURTHER_TARGET = 8  # connections to the database and threads that are made as they are first needed
 START_TARGET = 3.0
 ROWS_TARGET = 16  # MiB; besides whole pictures some rows are held
 SHADOW_TARGET = 0.05
@@ -63,7 +64,7 @@ def memory(
     few: Annotated[int, typer.Option(min=1, help="Requests before the first reading.")] = 500,
     many: Annotated[int, typer.Option(min=2, help="Requests before the second reading.")] = 5000,
 ) -> None:
-    """Resident memory after few and after many mixed requests."""
+    """Resident memory, descriptors and threads after few and after many mixed requests."""
     with _measuring() as (console, folder):
         _print_memory(console, measure_memory(read_photos(photos), folder, few, many, console.log), few, many)
 
@@ -199,13 +200,19 @@ def _print_throughput(console: Console, found: Throughput) -> None:
 
 
 def _print_memory(console: Console, found: Memory, few: int, many: int) -> None:
-    table = Table(title="resident memory of the service")
-    for heading in ("when", "MiB", "served", "refused"):
+    table = Table(title="what the service holds")
+    for heading in ("when", "MiB", "descriptors", "threads", "served", "refused"):
         table.add_column(heading, justify="right")
-    table.add_row("ready", f"{found.ready / MIB:.1f}", "", "")
-    table.add_row(f"after {few}", f"{found.early / MIB:.1f}", str(found.first.ok), str(found.first.refused))
-    table.add_row(f"after {many}", f"{found.late / MIB:.1f}", str(found.rest.ok), str(found.rest.refused))
+    for when, held, load in (
+        ("ready", found.ready, None),
+        (f"after {few}", found.early, found.first),
+        (f"after {many}", found.late, found.rest),
+    ):
+        sent = ("", "") if load is None else (str(load.ok), str(load.refused))
+        table.add_row(when, f"{held.memory / MIB:.1f}", str(held.descriptors), str(held.threads), *sent)
     console.print(table)
+    further = f"descriptors and threads beyond those after {few}: {found.further}"
+    _judge(console, further, f"<= {FURTHER_TARGET}", found.further <= FURTHER_TARGET)
     _judge(console, f"growth: {found.growth:+.1%}", f"<= {GROWTH_TARGET:.0%}", found.growth <= GROWTH_TARGET)
 
 

@@ -20,6 +20,8 @@ from service.commands.outputs import check_new_file
 from service.commands.settings import DataOption, settings_for, settings_of_store
 from service.database.audit_log import note
 from service.gallery.archive import exports, imports
+from service.gallery.archive.format import signer
+from service.gallery.archive.signature import SigningKeys
 from service.gallery.gallery import Gallery
 from service.gallery.maintenance.resealing import reseal
 from service.gallery_factory import open_gallery
@@ -83,15 +85,16 @@ def export(
 ) -> None:
     """Write an archive: collections, subjects, faces, templates and kept crops. Works beside a running service.
 
-    Templates leave in the clear: the file is for your user alone; keep it where only those may read it who may read the
-    faces.
+    With FACET_ARCHIVE_KEYS it is signed. Templates leave in the clear: the file is for your user alone; keep it where
+    only those may read it who may read the faces.
     """
     settings = settings_of_store(data)
+    keys = settings.storage.signing_keys
     os.umask(PRIVATE)
     with connected(settings) as engine, _counting() as report:
-        moved = exports.export(engine, file, collection, report, keyring=settings.storage.keyring)
+        moved = exports.export(engine, file, collection, report, keyring=settings.storage.keyring, keys=keys)
         note(engine, "export", f"{moved.subjects} subjects", file.name[:255])
-    _moved("exported", moved)
+    _moved("exported", moved, keys, file)
     if moved.damaged:
         typer.echo(f"{moved.damaged} damaged templates were left out: `facet gallery verify` lists them", err=True)
         raise typer.Exit(1)
@@ -105,19 +108,24 @@ def import_(
     ] = imports.Rule.STOP,
     data: DataOption = None,
 ) -> None:
-    """Read an archive into the gallery; interrupted, it goes on when it is run again. The service must be stopped."""
+    """Read an archive into the gallery; interrupted, it goes on when it is run again. The service must be stopped.
+
+    With FACET_ARCHIVE_KEYS only an archive that is signed with one of them is taken.
+    """
     settings = settings_for(data)
+    keyring, keys = settings.storage.keyring, settings.storage.signing_keys
     with _opened(settings) as gallery, _counting() as report:
-        moved = imports.restore(gallery.database, file, conflict, report, keyring=settings.storage.keyring)
+        moved = imports.restore(gallery.database, file, conflict, report, keyring=keyring, keys=keys)
         gallery.erase_traces()  # of those who were replaced
         note(gallery.database.engine, "import", f"{moved.subjects} subjects", file.name[:255])
-    _moved("imported", moved)
+    _moved("imported", moved, keys, file)
 
 
 @app.command()
 def inspect(file: FileArgument) -> None:
-    """Check an archive and say what it holds."""
-    _moved("whole:", exports.inspect(file))
+    """Check an archive, with FACET_ARCHIVE_KEYS who signed it too, and say what it holds."""
+    keys = settings_for(None).storage.signing_keys
+    _moved("whole:", exports.inspect(file, keys), keys, file)
 
 
 @contextmanager
@@ -149,6 +157,14 @@ def _counting() -> Iterator[exports.ReportProgress]:
         yield lambda moved: status.update(f"{moved.subjects} subjects, {moved.faces} faces")
 
 
-def _moved(what: str, moved: exports.Moved) -> None:
+def _moved(what: str, moved: exports.Moved, keys: SigningKeys, file: Path) -> None:
     text = ", ".join(f"{count} {name}" for name, count in moved.totals().items())
-    typer.echo(f"{what} {text}" + (f"; {moved.skipped} were there already" if moved.skipped else ""))
+    skipped = f"; {moved.skipped} were there already" if moved.skipped else ""
+    typer.echo(f"{what} {text}{skipped}; {_signed(keys, signer(file))}")
+
+
+def _signed(keys: SigningKeys, key_id: str | None) -> str:
+    """What an archive that was taken says of its origin."""
+    if key_id is None:
+        return "not signed"
+    return f"signed with the key '{key_id}'" + ("" if keys.keys else ", unchecked: FACET_ARCHIVE_KEYS is not set")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import secrets
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.commands.listing import print_table
 from service.commands.settings import DataOption, settings_for
+from service.database.key_text import KEY_SIZE
 from service.gallery_factory import open_gallery
 from service.runtime.malloc import bound_heap
 from service.settings import read_settings
@@ -106,6 +109,9 @@ def torture(
     kills: Annotated[int, typer.Option(help="How often the gallery is killed.")] = 200,
     clients: Annotated[int, typer.Option(help="Requests under way at once.")] = 6,
     seed: Annotated[int, typer.Option(help="Of operations and instants.")] = 0,
+    encrypted: Annotated[bool, typer.Option(help="Seal templates, crops and index files, with a key made for it.")] = (
+        False
+    ),
 ) -> None:
     """Kill a gallery with SIGKILL under load, and check each time that nothing acknowledged is lost."""
     from service.bench.gallery.torture import torture as torment  # noqa: PLC0415 - as above
@@ -120,6 +126,7 @@ def torture(
             kills,
             clients=clients,
             seed=seed,
+            keys=f"torture:{base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode()}" if encrypted else "",
             told=lambda so_far: bar.update(task, completed=so_far.kills),
         )
     print_table(

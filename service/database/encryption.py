@@ -7,10 +7,7 @@ a value can be neither read without the key, nor changed, nor moved to another f
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +16,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service.database.errors import KeyMissing, StorageUnavailable
+from service.database.key_text import read_keys, split_keys
 
 NONCE_SIZE = 12
-KEY_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +42,10 @@ class Keyring:
         Raises:
             ValueError: The text does not read so. The message does not repeat it.
         """
-        keys: dict[str, AESGCM] = {}
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        for number, part in enumerate(parts, start=1):
-            name, _, secret = part.partition(":")
-            if number == 1 and part == "none":
-                continue
-            try:
-                key = base64.b64decode(secret, validate=True)
-            except binascii.Error:
-                key = b""
-            if (
-                not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name)
-                or len(key) != KEY_SIZE
-                or name in keys
-                or name == "none"
-            ):
-                raise ValueError(
-                    f"template key {number} is not id:base64 of 32 bytes under an id of its own; "
-                    "make one with: python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
-                )
-            keys[name] = AESGCM(key)
-        return Keyring(None if not parts or parts[0] == "none" else next(iter(keys)), keys)
+        entries = split_keys(text)
+        plain = entries[:1] == ["none"]
+        keys = {name: AESGCM(key) for name, key in read_keys(entries[plain:], "template").items()}
+        return Keyring(None if plain or not keys else next(iter(keys)), keys)
 
     def seal(self, value: bytes, place: bytes) -> tuple[bytes, str | None]:
         """Return the value as it is stored, and the id of the key that sealed it, if any."""

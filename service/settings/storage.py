@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from service.database.encryption import Keyring
+from service.gallery.archive.signature import SigningKeys
 from service.settings.group import AnyCase, Group
 
 Index = Literal["embedded", "pgvector", "milvus"]
@@ -31,6 +32,11 @@ class Storage(Group):
         "first encrypts, the others only decrypt. Unset: stored in the clear.",
     )
 
+    archive_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys that sign archives (`facet gallery export`), in the same form. The first signs, all are "
+        "accepted, and with any set an archive that none of them signed is not imported. Unset: not signed.",
+    )
     audit_days: float = Field(
         365.0, ge=0, description="Days for which entries of the audit log are kept; 0 keeps them for ever."
     )
@@ -45,6 +51,17 @@ class Storage(Group):
     def _keys_are_readable(cls, value: SecretStr) -> SecretStr:
         Keyring.parse(value.get_secret_value())
         return value
+
+    @field_validator("archive_keys")
+    @classmethod
+    def _archive_keys_are_readable(cls, value: SecretStr) -> SecretStr:
+        SigningKeys.parse(value.get_secret_value())
+        return value
+
+    @property
+    def signing_keys(self) -> SigningKeys:
+        """The parsed archive keys."""
+        return SigningKeys.parse(self.archive_keys.get_secret_value())
 
     @property
     def keyring(self) -> Keyring:

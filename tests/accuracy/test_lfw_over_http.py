@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +15,12 @@ import httpx
 import numpy as np
 import pytest
 
+from service.bench.server import free_port
 from service.face.model_import import add_model, read_spec
 from service.measures.thresholds import accuracy, best_threshold
 from tests.accuracy.lfw import Pair, read_pairs, unpack
 from tests.conftest import ROOT, SHARED, STARTER
+from tests.waiting import PATIENCE, await_that
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(1200)]
 
@@ -42,9 +42,7 @@ def borrowed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def serving(model_dirs: Path, detector: str | None, data: Path) -> Iterator[httpx.Client]:
     """A real `facet serve` on a free port, and a client that holds its first key."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"FACET_MODEL_DIRS": str(model_dirs), "FACET_RATE": "off"}
     if detector is not None:
         environment["FACET_DETECTOR"] = detector
@@ -54,12 +52,15 @@ def serving(model_dirs: Path, detector: str | None, data: Path) -> Iterator[http
         cwd=ROOT, env=environment, stdout=out, stderr=out,
     ) as process:  # fmt: skip
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                for _ in range(300):
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+
+                def is_ready() -> bool:
+                    assert process.poll() is None, log.read_text()
                     with contextlib.suppress(httpx.TransportError):
-                        if client.get("/readyz").is_success:
-                            break
-                    time.sleep(0.1)
+                        return client.get("/readyz").is_success
+                    return False
+
+                await_that(is_ready)
                 key = re.search(r"facet_[0-9a-f]+_[0-9a-f]+", log.read_text())
                 assert key is not None, log.read_text()
                 client.headers["Authorization"] = f"Bearer {key[0]}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -19,13 +19,14 @@ import pytest
 from service.api.http.connections import Connections, address_of
 from service.bench.pulse import pulse
 from service.bench.sockets import connect, exchange, rest, status_of
-from tests.api.growth import resident
+from tests.api.growth import connections, resident
 from tests.api.server import Server, environment, serving
+from tests.waiting import await_that
 
 PLACES = 64
 HEAD_SECONDS = 2
 MIB = 1024 * 1024
-STALL = 2.0  # seconds
+STALL = 2.0  # seconds, on a machine that is quiet
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -37,16 +38,6 @@ def server(models: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -
     given = {"max_connections": str(PLACES), "head_seconds": str(HEAD_SECONDS), "body_seconds": "2", "workers": "1"}
     with serving(data, models, **given) as server:
         yield server
-
-
-def wait_until_closed(connection: socket.socket, seconds: float) -> bool:
-    """Whether the server closes a connection within these seconds; what it still says is read."""
-    connection.settimeout(seconds)
-    try:
-        rest(connection)
-    except TimeoutError:
-        return False
-    return True
 
 
 def test_a_head_without_end_is_refused_and_takes_no_memory(server: Server) -> None:
@@ -64,7 +55,7 @@ def test_a_head_without_end_is_refused_and_takes_no_memory(server: Server) -> No
     assert sent < 8 * MIB, "the server went on reading"
     assert resident(server) - before < 16 * MIB
     assert not live.failures
-    assert live.longest < STALL + live.late
+    assert not live.stalled(STALL)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +90,7 @@ def test_what_surrounds_a_chunked_body_is_bounded(server: Server, end: bytes) ->
     with connect(server.address) as connection:
         with contextlib.suppress(OSError):
             connection.sendall(head + end)
-        assert wait_until_closed(connection, 10)
+        rest(connection)  # comes to its end when the server hangs up
     assert resident(server) - before < 16 * MIB
 
 
@@ -116,19 +107,24 @@ def test_silent_connections_and_half_heads_end_after_a_time(server: Server, sent
     begun = time.monotonic()
     with connect(server.address) as connection:
         connection.sendall(sent)
-        answer = rest(connection)
-    assert HEAD_SECONDS * 0.5 < time.monotonic() - begun < HEAD_SECONDS + 10
+        answer = rest(connection)  # comes to its end when the server hangs up
+    assert time.monotonic() - begun > HEAD_SECONDS * 0.5
     assert status_of(answer) == (408 if len(sent) > 2 else 0)
 
 
 def test_a_dripping_head_ends_as_early(server: Server) -> None:
-    begun = time.monotonic()
-    with connect(server.address) as connection, contextlib.suppress(OSError):
+    with connect(server.address) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\n")
-        while time.monotonic() - begun < 30:
-            connection.sendall(b"X-Drip: 1\r\n")
-            time.sleep(0.1)
-    assert time.monotonic() - begun < HEAD_SECONDS + 10
+
+        def is_hung_up_on() -> bool:
+            try:
+                connection.sendall(b"X-Drip: 1\r\n")
+            except OSError:
+                return True
+            select.select([], [], [], 0.1)
+            return False
+
+        await_that(is_hung_up_on)
 
 
 def test_silent_connections_do_not_keep_others_out(server: Server) -> None:
@@ -138,13 +134,9 @@ def test_silent_connections_do_not_keep_others_out(server: Server) -> None:
             with contextlib.suppress(OSError):
                 connection.sendall(b"GET /livez HTTP/1.1\r\nX: ")
         with pulse(server.address) as live:
-            time.sleep(1)
-            text = httpx.get(f"{server.address}/metrics", timeout=20).text
-        found = re.search(r"^facet_connections ([0-9.]+)$", text, re.MULTILINE)
-        assert found is not None
-        assert float(found.group(1)) <= PLACES / 2 + 1, "one address holds half of the places"
+            assert connections(server) <= PLACES / 2 + 1, "one address holds half of the places"
     assert not live.failures
-    assert live.longest < STALL + live.late
+    assert not live.stalled(STALL)
 
 
 def test_the_start_says_how_many_files_the_places_need(models: tuple[Path, ...], tmp_path: Path) -> None:
@@ -154,7 +146,7 @@ def test_the_start_says_how_many_files_the_places_need(models: tuple[Path, ...],
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
     environ = environment(tmp_path / "data", models, max_connections="512")
-    ran = subprocess.run(line, env=environ, preexec_fn=limit, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(line, env=environ, preexec_fn=limit, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "FACET_MAX_CONNECTIONS" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -164,9 +156,8 @@ def test_a_client_that_reads_no_answer_is_hung_up_on(server: Server) -> None:
     with connect(server.address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
-        time.sleep(HEAD_SECONDS)
         with pulse(server.address) as live:
-            time.sleep(0.5)
+            await_that(lambda: connections(server) <= 2)  # the one that asks, and at most the pulse's
         assert not live.failures
 
 
@@ -208,6 +199,16 @@ def test_a_client_that_closes_its_side_after_asking_gets_its_answer(server: Serv
     answer = exchange(server.address, head + body, half_close=True)
     assert b"HTTP/1.1 200" in answer
     assert b'"faces"' in answer
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(server: Server) -> None:
+    head = (
+        b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nConnection: close\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 50000\r\n\r\n" % str(server.key).encode()
+    )
+    answer = exchange(server.address, head + b"--b\r\n")
+    assert status_of(answer) == 408
+    assert b"body_timeout" in answer
 
 
 def test_forwarded_addresses_are_believed_of_nobody_but_the_proxies_that_are_set(

@@ -19,8 +19,8 @@ from tests.api.server import Server, serving
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 MIB = 1024 * 1024
-LONGEST = 30.0  # seconds; before, up to 65 on a machine that did nothing else
-STALL = 2.0  # seconds; before, it was 10 to 23 for the same bodies
+LONGEST = 30.0  # seconds on a quiet machine; before, up to 65 on a machine that did nothing else
+STALL = 2.0  # seconds on a quiet machine; before, it was 10 to 23 for the same bodies
 OUTCOME = "/v1/decisions/x/outcome"
 LISTS = b"[" + b",".join([b"[]"] * (3 * MIB)) + b"]"
 FIELDS = b"{" + b",".join(b'"%x":1' % number for number in range(MIB)) + b"}"
@@ -74,13 +74,13 @@ def test_json_is_read_in_bounded_time(server: Server, weak: str, path: str, body
     before = resident(server)
     with pulse(server.address) as live:
         begun = time.monotonic()
-        answer = exchange(server.address, head(path, key, len(body)) + body, timeout=60)
+        answer = exchange(server.address, head(path, key, len(body)) + body)
         seconds = time.monotonic() - begun
     assert status_of(answer) in (0, 400, 413, 422), answer[:300]
     assert len(answer) < 20_000
     assert not live.failures
-    assert live.longest < STALL + live.late
-    assert seconds < LONGEST
+    assert not live.stalled(STALL)
+    assert seconds < LONGEST * live.slowness
     assert resident(server) - before < 200 * MIB
 
 
@@ -93,8 +93,8 @@ def test_the_document_is_made_once(server: Server) -> None:
         seconds = time.monotonic() - begun
     assert answers == {first.partition(b"\r\n\r\n")[2]}
     assert b'"openapi":"3.1' in first
-    assert seconds < 10, "before, each took about one"
-    assert live.longest < STALL + live.late
+    assert seconds < 10 * live.slowness, "before, each took about one"
+    assert not live.stalled(STALL)
 
 
 def test_routes_whose_body_is_an_id_take_kilobytes(server: Server, weak: str) -> None:
@@ -124,7 +124,7 @@ def test_bodies_that_do_not_come_keep_nobody_else_from_sending(
                 answer = client.post("/v1/detect", files={"image": ("i", astronaut_jpeg)})
                 assert answer.status_code == 200, answer.text
         assert not live.failures
-        assert live.longest < STALL + live.late
+        assert not live.stalled(STALL)
 
 
 @pytest.mark.parametrize(

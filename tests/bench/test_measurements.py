@@ -17,7 +17,7 @@ from service.app import create_app
 from service.bench.errors import BenchError
 from service.bench.floor import STAGES, Floor, measure_floor, served_models
 from service.bench.load import Load
-from service.bench.memory import Memory, mixed
+from service.bench.memory import Footprint, Memory, mixed
 from service.bench.photos import read_photos
 from service.bench.server import make_key
 from service.bench.shadow import Shadowing, Turn
@@ -88,7 +88,10 @@ def test_ratio_is_the_median_round() -> None:
 
 
 def test_growth_is_a_share_of_the_earlier_reading() -> None:
-    assert Memory(ready=50, early=100, late=104, first=LOAD, rest=LOAD).growth == pytest.approx(0.04)
+    held = [Footprint(50, 20, 9), Footprint(100, 40, 12), Footprint(104, 39, 14)]
+    found = Memory(*held, first=LOAD, rest=LOAD)
+    assert found.growth == pytest.approx(0.04)
+    assert found.further == 2, "fewer descriptors make up for no thread"
 
 
 def test_the_cost_of_shadowing_is_that_of_all_turns_together() -> None:

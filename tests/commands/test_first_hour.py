@@ -20,6 +20,7 @@ from service.cli import COMMANDS, app
 from service.gallery.embedded import open_embedded
 from service.version import VERSION
 from tests.api.server import environment
+from tests.waiting import PATIENCE
 
 HEAVY = {"torch", "onnxruntime", "cv2", "faiss", "fastapi", "starlette", "uvicorn", "matplotlib", "pymilvus", "psycopg"}
 PROBE = """
@@ -233,7 +234,7 @@ def start(data: Path, model_dirs: tuple[Path, ...], *words: str, **given: str) -
         cwd=data.parent,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -17,6 +17,7 @@ import yaml
 
 from service.bench.server import free_port
 from tests.deploy.queries import DEPLOY
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Prometheus:
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
-    def wait_for(self, condition: str, seconds: float = 60) -> list[dict[str, Any]]:
+    def wait_for(self, condition: str, seconds: float = PATIENCE) -> list[dict[str, Any]]:
         """Wait until a query finds something."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -70,8 +71,8 @@ def watching(etc: Path) -> Iterator[Prometheus]:
     with log.open("wb") as output:
         process = subprocess.Popen([binary, *options, f"--web.listen-address={listen}"], stdout=output, stderr=output)
     try:
-        with httpx.Client(base_url=f"http://{listen}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://{listen}", timeout=PATIENCE) as client:
             yield Prometheus(process, client, log)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from service.bench.server import free_port
 from tests.conftest import ROOT, STARTER, encode
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.image, pytest.mark.needs("root", "buildah", "debootstrap", "unshare")]
 
@@ -200,7 +201,7 @@ def test_size(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_health_check_fails_where_nothing_answers(built: Built, data: Path) -> None:
     check = built.command(built.config["Healthcheck"]["Test"][1:], data, FACET_PORT=str(free_port()))
-    assert check.wait(60) == 1
+    assert check.wait(PATIENCE) == 1
     assert "no answer" in (data.parent / "log").read_text()
 
 
@@ -213,32 +214,32 @@ def test_runs_confined_serves_and_stops(built: Built, data: Path, astronaut: NDA
         assert re.search(rf"^Uid:\t{USER}\t{USER}\t{USER}\t{USER}$", status, re.MULTILINE)
         assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
-        assert built.command(built.config["Healthcheck"]["Test"][1:], data, FACET_PORT=str(port)).wait(60) == 0
+        assert built.command(built.config["Healthcheck"]["Test"][1:], data, FACET_PORT=str(port)).wait(PATIENCE) == 0
         (key,) = set(re.findall(r"facet_[0-9a-f]+_[0-9a-f]+", (data.parent / "log").read_text()))
         photo = encode(astronaut)
-        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE) as client:
             enrolled = client.post("/v1/enroll", data={"subject": "one"}, files={"images": photo})
             assert enrolled.status_code == 201, enrolled.text
             asked = {"subject": "one", "threshold": "0.4"}
             assert client.post("/v1/verify", data=asked, files={"probe": photo}).json()["decision"] == "match"
     finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(PATIENCE) == 0
 
     (data.parent / "log").unlink()
     process = _serve(built, data, port)
     try:
         assert "facet_" not in (data.parent / "log").read_text()
-        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE) as client:
             assert client.post("/v1/verify", data=asked, files={"probe": photo}).json()["decision"] == "match"
     finally:
         process.send_signal(signal.SIGTERM)
-    assert process.wait(40) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def _serve(built: Built, data: Path, port: int) -> subprocess.Popen[bytes]:
     process = built.command([*built.config["Entrypoint"], *built.config["Cmd"]], data, FACET_PORT=str(port))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:

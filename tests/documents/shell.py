@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE
 
 END = "-- end of command"
 PRELUDE = """
@@ -50,7 +51,7 @@ class Shell:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bash.communicate("exit\n", timeout=60)
+        self._bash.communicate("exit\n", timeout=PATIENCE)
 
     def back(self) -> None:
         """Into the folder with the photographs, as in a new terminal."""

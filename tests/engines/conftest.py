@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -20,14 +19,6 @@ from tests.engines.postgres import Postgres
 KINDS = ("embedded", "pgvector", "milvus")
 Open: TypeAlias = Callable[[], Gallery]
 Places: TypeAlias = Callable[[str], Open]
-
-
-def await_true(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

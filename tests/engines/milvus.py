@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from service.bench.server import free_port
+from tests.waiting import PATIENCE
 
 PASSWORD = "Milvus"
 """Of `root`, before anybody changes it."""
@@ -44,7 +45,7 @@ class Milvus:
     def address(self) -> str:
         return f"http://127.0.0.1:{self._ports['proxy']}"
 
-    def start(self, seconds: float = 120.0) -> None:
+    def start(self, seconds: float = PATIENCE) -> None:
         """Start it and wait until it answers."""
         from pymilvus import MilvusClient, MilvusException  # noqa: PLC0415 - an extra
 

@@ -91,7 +91,7 @@ class Postgres:
         (self.data / "pg_hba.conf").write_text(line + "\n")
 
     def start(self) -> None:
-        self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-t", "60", "start")
+        self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "-t", "600", "start")
 
     def stop(self, how: str = "fast") -> None:
         self._run("pg_ctl", "-D", self.data, "-m", how, "-w", "stop")

@@ -14,8 +14,9 @@ from service.gallery import errors, queries
 from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
 from service.index.milvus.index import MilvusIndex
-from tests.engines.conftest import Places, await_true
+from tests.engines.conftest import Places
 from tests.gallery.vectors import people
+from tests.waiting import await_that
 
 pytestmark = pytest.mark.engines
 A, B = "a" * 64, "b" * 64
@@ -50,9 +51,9 @@ def test_of_two_who_are_a_models_first_one_gets_in(places: Places, kind: str) ->
         rest = {"quality": {}, "box": [], "landmarks": [], "source_sha256": "", "created_at": now()}
         other.execute(sa.insert(faces).values(**held, **rest))
         first = pool.submit(enrol, gallery, "first", 0, "held")
-        await_true(lambda: waiting() == 1)
+        await_that(lambda: waiting() == 1)
         second = pool.submit(enrol, gallery, "second", 1)
-        await_true(lambda: second.done() or waiting() == 2)
+        await_that(lambda: second.done() or waiting() == 2)
         undone.rollback()
         assert sorted([first.result(), second.result()]) == [False, True]
     assert len(gallery.search("main", A, VECTORS[:1], 5)[0]) == 1
@@ -92,11 +93,11 @@ def test_what_milvus_does_not_show_is_found_however_long_that_takes(
         blind.setattr(client, "query", lambda *_, **__: [])
         blind.setattr(client, "upsert", upsert)
         assert enrol(gallery, "Ann", 0)
-        await_true(lambda: len(upserts) >= 3)  # taken, not shown, carried again
+        await_that(lambda: len(upserts) >= 3)  # taken, not shown, carried again
         assert not enrol(gallery, "Impostor", 1)
         assert [hit.subject for hit in gallery.search("main", A, VECTORS[:1], 5)[0]] == ["Ann"]
         assert len(noted(gallery)) == 1
-    await_true(lambda: not noted(gallery))
+    await_that(lambda: not noted(gallery))
     assert not enrol(gallery, "Impostor", 1)
     assert gallery.verify().problems == ()
 
@@ -104,7 +105,7 @@ def test_what_milvus_does_not_show_is_found_however_long_that_takes(
 def test_what_nobody_carries_to_milvus_is_found(lagging: tuple[Gallery, MilvusIndex]) -> None:
     gallery, indexes = lagging
     assert enrol(gallery, "Ann", 0)
-    await_true(lambda: not noted(gallery))  # Milvus has its collection
+    await_that(lambda: not noted(gallery))  # Milvus has its collection
     indexes.relay.close()
     assert enrol(gallery, "Bob", 10)
     assert not enrol(gallery, "Impostor", 11)

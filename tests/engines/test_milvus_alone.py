@@ -22,6 +22,7 @@ from tests.engines.dying import ANN, DIGEST
 from tests.engines.milvus import PASSWORD, Milvus
 from tests.engines.postgres import Postgres
 from tests.gallery.vectors import Matrix, people
+from tests.waiting import PATIENCE, await_that
 
 pytestmark = pytest.mark.engines
 
@@ -61,7 +62,7 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Milvus]:
         server.remove()
 
 
-def await_answer(gallery: Gallery, seconds: float = 240.0) -> None:
+def await_answer(gallery: Gallery, seconds: float = PATIENCE) -> None:
     """Until searches are answered; what is refused before is refused with a reason."""
     end = time.monotonic() + seconds
     while True:
@@ -99,10 +100,9 @@ def test_milvus_dies_and_comes_back(postgres: Postgres, mortal: Milvus) -> None:
             found(gallery, ANN)
         with pytest.raises(StorageUnavailable):
             gallery.check()
-        time.sleep(3)
+        await_that(lambda: gallery.index.backlog.seconds > 2)
         assert gallery.index.backlog.changes >= 13
-        assert gallery.index.backlog.seconds > 2
-        mortal.start(240)
+        mortal.start()
         await_answer(gallery)
         erased = {0, 1, 35, 45}
         living = set(range(50)) - erased

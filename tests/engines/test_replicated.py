@@ -11,19 +11,19 @@ import pytest
 
 from service.database.errors import StorageBusy
 from service.gallery.replicated import open_replicated
-from tests.engines.conftest import await_true
 from tests.engines.postgres import Postgres
+from tests.waiting import PATIENCE, await_that
 
 pytestmark = pytest.mark.engines
 
 
 def test_calls_wait_for_a_connection_are_counted_and_bounded(postgres: Postgres) -> None:
-    database = replace(postgres.database(), connections=2, queue=1, wait_seconds=30.0)
+    database = replace(postgres.database(), connections=2, queue=1, wait_seconds=PATIENCE)
     release = threading.Event()
     with closing(open_replicated(database)) as gallery, ThreadPoolExecutor(3) as pool:
         assert gallery.database.waiting == 0
-        held = [pool.submit(gallery.database.read, lambda _: release.wait(30)) for _ in range(3)]
-        await_true(lambda: gallery.database.waiting == 1)
+        held = [pool.submit(gallery.database.read, lambda _: release.wait(PATIENCE)) for _ in range(3)]
+        await_that(lambda: gallery.database.waiting == 1)
         with pytest.raises(StorageBusy) as refused:
             gallery.collections()
         assert refused.value.retry_after > 0

@@ -6,7 +6,6 @@ Prometheus looks on, and at every step the dashboards' queries are answered with
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.api.server import Server, serving
 from tests.conftest import encode
 from tests.deploy.prometheus import Prometheus, copy_configuration, watching
 from tests.deploy.queries import dashboard_queries, is_silent
+from tests.waiting import await_that
 
 pytestmark = [
     pytest.mark.data,
@@ -34,7 +34,6 @@ pytestmark = [
 
 PEOPLE = 20
 CASES = 30
-PATIENCE = 300.0
 ALWAYS = ("Roles", "Sampled", "Waiting", "$instance")
 """What the comparison's dashboard shows before anything was compared."""
 REMADE = ("Faces left and made", "Templates made")
@@ -66,8 +65,7 @@ def server(zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path, people: Peop
     # More workers than the load has callers: the challenger's turn comes while one of them is free.
     given = {"models": "teacher,student,stranger", "default_model": "teacher", "shadow_cpu": "1.0", "workers": "4"}
     with serving(data, (zoo, *model_dirs), **given) as running:
-        with running.log.open("a") as log:
-            log.write(f"{key}\n")  # where `client` looks for it
+        running.earlier_key = key
         yield running
 
 
@@ -127,16 +125,17 @@ def verify(client: httpx.Client, photographs: tuple[bytes, bytes], threshold: fl
 
 def found(client: httpx.Client, people: People) -> dict[str, str]:
     """Rank 1 of everybody's second photograph."""
-    ranked = {name: search(client, probe).json()["faces"][0]["candidates"] for name, (_, probe) in people.items()}
-    return {name: candidates[0]["subject"] for name, candidates in ranked.items()}
+    answers = {name: search(client, probe) for name, (_, probe) in people.items()}
+    assert [answer.text for answer in answers.values() if answer.status_code != 200] == []
+    return {name: answer.json()["faces"][0]["candidates"][0]["subject"] for name, answer in answers.items()}
 
 
 def comparison(client: httpx.Client, cases: int, **query: str) -> dict[str, Any]:
-    until = time.monotonic() + PATIENCE
-    while (made := client.get("/v1/comparisons", params=query).json())["cases"] < cases:
-        assert time.monotonic() < until, made
-        time.sleep(0.2)
-    return dict(made)
+    def enough() -> dict[str, Any]:
+        made = client.get("/v1/comparisons", params=query).json()
+        return dict(made) if made["cases"] >= cases else {}
+
+    return await_that(enough)
 
 
 def use_a_little(client: httpx.Client, people: People) -> None:
@@ -155,10 +154,7 @@ def disagree(client: httpx.Client, people: People) -> None:
     for photographs in people.values():
         verify(client, photographs, verify(client, photographs)["score"])
     disagreeing = {"route": "verify", "limit": 1}
-    until = time.monotonic() + PATIENCE
-    while not client.get("/v1/comparisons/cases", params=disagreeing).json()["items"]:
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    await_that(lambda: client.get("/v1/comparisons/cases", params=disagreeing).json()["items"])
 
 
 def tell_the_truth(client: httpx.Client) -> None:

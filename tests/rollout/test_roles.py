@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from service.models import Models
 from service.rollout.errors import ChampionUnavailable
 from service.rollout.roles import FRESH_SECONDS, Roles
 from tests.rollout.conftest import Start, enrol, identify
+from tests.waiting import await_that
 
 
 def put(client: TestClient, champion: str, challenger: str | None = None, sample: float = 0.0) -> Any:
@@ -106,10 +106,7 @@ def test_a_champion_that_is_not_loaded_answers_nothing_by_another_model(start: S
     assert client.get("/readyz").status_code == 503
     assert identify(client, portrait, model="teacher", fmr="0.01")["model"]["name"] == "teacher"
     assert put(client, "teacher").status_code == 200
-    deadline = time.monotonic() + 10
-    while client.get("/readyz").status_code != 200:  # an outcome stands for a second
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    await_that(lambda: client.get("/readyz").status_code == 200)  # an outcome stands for a second
 
 
 def test_another_process_follows_within_a_second(zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path) -> None:

@@ -14,8 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.runtime.executor import Executor, Overloaded, Stopping, Turn
+from tests.waiting import PATIENCE
 
 Cancelled = Callable[[], bool]
+
+
+async def until(state: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not state():
+            await asyncio.sleep(0.001)
 
 
 @given(
@@ -72,11 +80,9 @@ def test_refuses_beyond_the_queue_and_admits_again() -> None:
     gate = threading.Event()
 
     async def scenario() -> None:
-        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(5)))
+        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(PATIENCE)))
         second = asyncio.ensure_future(executor.run(lambda _: "second"))
-        await asyncio.sleep(0.02)
-        assert executor.load().queued == 1
-        assert executor.load().running == 1
+        await until(lambda: (executor.load().queued, executor.load().running) == (1, 1))
         with pytest.raises(Overloaded) as refused:
             await executor.run(lambda _: "third")
         assert 1 <= refused.value.retry_after <= 30
@@ -100,18 +106,16 @@ def test_dropped_work_never_runs_and_lets_go_of_its_data() -> None:
     ran: list[str] = []
 
     async def scenario() -> None:
-        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(5)))
+        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(PATIENCE)))
         image = Image()
         alive = weakref.ref(image)
         queued = asyncio.ensure_future(executor.run(lambda _, held=image: ran.append("queued")))
         del image
-        await asyncio.sleep(0.02)
+        await until(lambda: (executor.load().queued, executor.load().running) == (1, 1))
         queued.cancel()
         await asyncio.gather(queued, return_exceptions=True)
         del queued
-        await asyncio.sleep(0.01)
-        gc.collect()
-        assert alive() is None, "the image of dropped work is still held"
+        await until(lambda: gc.collect() >= 0 and alive() is None)
         assert executor.load().queued == 0
         gate.set()
         await first
@@ -127,7 +131,7 @@ def test_running_work_is_told_that_nobody_waits() -> None:
 
     def work(cancelled: Cancelled) -> None:
         started.set()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not cancelled() and time.monotonic() < deadline:
             time.sleep(0.001)
         if cancelled():
@@ -135,7 +139,7 @@ def test_running_work_is_told_that_nobody_waits() -> None:
 
     async def scenario() -> None:
         task = asyncio.ensure_future(executor.run(work))
-        await asyncio.to_thread(started.wait, 5)
+        await asyncio.to_thread(started.wait, PATIENCE)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -170,8 +174,8 @@ def test_callers_take_turns_and_none_takes_all_places() -> None:
     order: list[str] = []
 
     async def scenario() -> None:
-        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(5), "greedy"))
-        await asyncio.sleep(0.02)
+        first = asyncio.ensure_future(executor.run(lambda _: gate.wait(PATIENCE), "greedy"))
+        await until(lambda: executor.load().running == 1)
         waiting = []
         while True:
             job = asyncio.ensure_future(executor.run(lambda _: order.append("greedy"), "greedy"))

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE
 from training.cli import COMMANDS, app
 
 SERVICE_ALONE = """
@@ -28,7 +29,7 @@ app(sys.argv[1:])
 
 def without_extras(*words: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-c", SERVICE_ALONE, *words]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_help_needs_none_of_the_extras() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from playwright.sync_api import expect
 
 from service.keys import Scope
 from tests.api.server import Server
-from tests.web.console import WAIT, Console
+from tests.waiting import await_that
+from tests.web.console import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.needs("chromium")]
 
@@ -71,10 +71,7 @@ def test_live_comparisons_are_shown_with_their_plots(
         for pair in pairs:
             files = dict(zip(("probe", "reference"), (photos[name].read_bytes() for name in pair), strict=True))
             client.post("/v1/verify", files=files).raise_for_status()
-        until = time.monotonic() + WAIT / 1000
-        while client.get("/v1/comparisons").json()["cases"] < before + 2:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        await_that(lambda: client.get("/v1/comparisons").json()["cases"] >= before + 2)
     console.enter(view="live")
     answer = console.answer
     expect(console.title).to_contain_text(f"{first} decides, {second} is tried on 100.0 %")
@@ -109,10 +106,8 @@ def test_the_truth_is_told_about_a_disagreement(
         client.put("/v1/roles", json=roles).raise_for_status()
         between = {"threshold": str(sum(scores) / 2)}
         decided = client.post("/v1/verify", files=files, data=between).json()["request_id"]
-        until = time.monotonic() + WAIT / 1000
-        while decided not in [case["request_id"] for case in client.get("/v1/comparisons/cases").json()["items"]]:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        cases = "/v1/comparisons/cases"
+        await_that(lambda: decided in [case["request_id"] for case in client.get(cases).json()["items"]])
     console.enter(view="live")
     row = console.answer.locator("tr", has_text=decided[:8])
     row.locator("button", has_text="somebody else").click()

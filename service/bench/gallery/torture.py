@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from service.database.encryption import Keyring
 from service.database.schema import new_id
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import GalleryError
@@ -113,7 +114,13 @@ class Client:
 
 
 def torture(
-    directory: Path, kills: int, *, clients: int = 6, seed: int = 0, told: Callable[[Cost], None] | None = None
+    directory: Path,
+    kills: int,
+    *,
+    clients: int = 6,
+    seed: int = 0,
+    keys: str = "",
+    told: Callable[[Cost], None] | None = None,
 ) -> Cost:
     """Kill the gallery in `directory` so many times.
 
@@ -122,6 +129,7 @@ def torture(
         kills: SIGKILLs; about one in ten comes during the start.
         clients: Requests under way at once.
         seed: Of the operations and the instants.
+        keys: That seal the gallery, as in FACET_TEMPLATE_KEYS; empty leaves it in the clear.
         told: Called after each restart.
     """
     context = multiprocessing.get_context("forkserver")
@@ -131,7 +139,7 @@ def torture(
     cost = Cost()
     while True:
         pipes = [context.Pipe() for _ in range(clients + 1)]
-        process = context.Process(target=serve, args=(directory, [far for _, far in pipes]), daemon=True)
+        process = context.Process(target=serve, args=(directory, [far for _, far in pipes], keys), daemon=True)
         process.start()
         for _, far in pipes:
             far.close()
@@ -201,9 +209,9 @@ def _expect(journal: Client, answer: str, cost: Cost) -> None:
         raise EOFError
 
 
-def serve(directory: Path, pipes: list[Connection]) -> None:
+def serve(directory: Path, pipes: list[Connection], keys: str = "") -> None:
     """Run the process that gets killed: a gallery with a thread for each client, and one pipe for control."""
-    gallery = open_embedded(directory, tiers=TIERS, erase_within=0.3)
+    gallery = open_embedded(directory, keyring=Keyring.parse(keys), tiers=TIERS, erase_within=0.3)
     if not gallery.collections().items:
         gallery.create_collection(COLLECTION)
         for number in range(20):  # something that stays, so that there are segments from the first run on

@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,20 +96,29 @@ def checkpoint(engine: sa.Engine) -> None:
     """
     connection = engine.raw_connection()
     try:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {round(1000 * CHECKPOINT_SECONDS)}")
-        until = time.monotonic() + CHECKPOINT_SECONDS
-        busy = 1
-        while busy and time.monotonic() < until:  # SQLite waits for readers, and not for another checkpoint
-            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (0,)
-            if busy:
-                time.sleep(CHECKPOINT_PAUSE)
-        cursor.execute(f"PRAGMA busy_timeout = {round(1000 * BUSY_SECONDS)}")
-        cursor.close()
+        with closing(connection.cursor()) as cursor:
+            (before,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+            cursor.execute(f"PRAGMA busy_timeout = {round(1000 * CHECKPOINT_SECONDS)}")
+            try:
+                busy = _empty_log(cursor)
+            finally:  # the connection goes back to the others
+                cursor.execute(f"PRAGMA busy_timeout = {before}")
     finally:
         connection.close()
     if busy:
         raise ErasureUnfinished
+
+
+def _empty_log(cursor: Any) -> bool:
+    """Try until it is empty or the time is up; returns whether a reader still needs it."""
+    until = time.monotonic() + CHECKPOINT_SECONDS
+    busy = True
+    while busy and time.monotonic() < until:  # SQLite waits for readers, and not for another checkpoint
+        (found, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (0,)
+        busy = bool(found)
+        if busy:
+            time.sleep(CHECKPOINT_PAUSE)
+    return busy
 
 
 class DirectoryLock:

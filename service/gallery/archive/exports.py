@@ -17,7 +17,8 @@ from service.database.schema import collections, crops, faces, models, new_id, s
 from service.database.template_seal import STORED
 from service.database.transaction import storage_errors
 from service.gallery.archive.blocks import template_of
-from service.gallery.archive.format import ArchiveWriter, Block, read_blocks
+from service.gallery.archive.format import NO_KEYS, ArchiveWriter, Block, read_blocks
+from service.gallery.archive.signature import SigningKeys
 from service.gallery.errors import ArchiveInvalid, CollectionNotFound
 from service.index import source, vectors
 from service.index.stored_templates import TemplateReader
@@ -63,6 +64,7 @@ def export(
     progress: ReportProgress | None = None,
     *,
     keyring: Keyring | None = None,
+    keys: SigningKeys = NO_KEYS,
 ) -> Moved:
     """Write collections to an archive. May run beside a serving gallery: each subject is exported as it is when read.
 
@@ -72,13 +74,15 @@ def export(
         only: Names of collections; None is all.
         progress: Called after each block.
         keyring: Opens templates and crops that are sealed; they leave in the clear.
+        keys: The first signs the archive; without any it is not signed.
 
     Raises:
-        CollectionNotFound, KeyMissing, ArchiveInvalid (the interrupted file is of another gallery), StorageError.
+        CollectionNotFound, KeyMissing, StorageError.
+        ArchiveInvalid: The interrupted file is of another gallery, or not rightly signed.
     """
     moved = Moved()
     reader = TemplateReader(keyring or Keyring.empty())
-    with storage_errors(), ArchiveWriter(path) as archive, engine.connect() as connection:
+    with storage_errors(), ArchiveWriter(path, keys) as archive, engine.connect() as connection:
         chosen = list(connection.execute(sa.select(collections).order_by(collections.c.row)))
         for name in only or ():
             if name not in {entry.name for entry in chosen}:
@@ -120,15 +124,16 @@ def export(
     return moved
 
 
-def inspect(path: Path) -> Moved:
+def inspect(path: Path, keys: SigningKeys = NO_KEYS) -> Moved:
     """Read a whole archive, check it, and count.
 
     Raises:
-        ArchiveInvalid: Damaged, cut short, not an archive of this version, or with templates that cannot be taken in.
+        ArchiveInvalid: Damaged, cut short, not an archive of this version, with templates that cannot be taken in, or
+            not signed with one of the keys where there are any.
     """
     moved = Moved()
     end: Block = {}
-    for block in read_blocks(path):
+    for block in read_blocks(path, keys):
         if block["kind"] == "collection":
             moved.collections += 1
         elif block["kind"] == "subjects":

@@ -1,9 +1,10 @@
 """A gallery as one file: a line of magic, then blocks, each chained to the one before it by SHA-256.
 
 A block is the length of its payload (8 bytes, big-endian), the SHA-256 of the digest before it and the payload, and the
-payload: zlib-compressed JSON with a `kind`. The first block is the head, the last one the end with counts. A block
-cannot be changed, dropped, moved or cut off unnoticed, and a file that was left half-written can be continued after its
-last whole block.
+payload: zlib-compressed JSON with a `kind`, in one line, and in a second line its signature where there is one
+(`service.gallery.archive.signature`). The first block is the head, the last one the end with counts. A block cannot be
+changed, dropped, moved or cut off unnoticed, and a file that was left half-written can be continued after its last
+whole block.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from service.gallery.archive.blocks import read_block
+from service.gallery.archive.signature import SigningKeys, signer_of
 from service.gallery.errors import ArchiveInvalid
 
 MAGIC = b"facet archive 1\n"
@@ -31,18 +33,19 @@ EXPANDED = 1 << 20
 RATIO = 20
 """A payload may expand to so many bytes, and to so many times its own size: templates hardly compress."""
 Block = dict[str, Any]
+NO_KEYS = SigningKeys.none()
 
 
-def read_blocks(path: Path) -> Iterator[Block]:
+def read_blocks(path: Path, keys: SigningKeys = NO_KEYS) -> Iterator[Block]:
     """Yield all blocks of a whole archive, the head first and the end last.
 
     Raises:
-        ArchiveInvalid: Another version, damaged, or cut short.
+        ArchiveInvalid: Another version, damaged, cut short, or not signed with one of the keys where there are any.
     """
     with _opened(path) as file:
         complete = False
         first = True
-        for block, _, _ in _blocks(file):
+        for block, _, _ in _blocks(file, keys):
             if first != (block["kind"] == "head"):
                 raise ArchiveInvalid(f"Archive {path.name} does not begin with its head: it is damaged.")
             first = False
@@ -54,19 +57,35 @@ def read_blocks(path: Path) -> Iterator[Block]:
             raise ArchiveInvalid(f"Archive {path.name} is damaged or cut short: export it again, or copy it again.")
 
 
+def signer(path: Path) -> str | None:
+    """Return the id of the key that an archive says it is signed with, unchecked; None where it is not signed.
+
+    Raises:
+        ArchiveInvalid: It cannot be read.
+    """
+    with _opened(path) as file:
+        length = int.from_bytes(file.read(LENGTH_SIZE + DIGEST_SIZE)[:LENGTH_SIZE], "big")
+        head = _expand(file.read(min(length, LARGEST)), path.name)
+    return signer_of(head.partition(b"\n")[2])
+
+
 class ArchiveWriter:
     """Writes a new archive, or continues one that was interrupted; nothing bears the final name before it is whole."""
 
-    def __init__(self, path: Path) -> None:
-        """Open `path` with `.part` added; `blocks` are those that an interrupted run has left."""
-        self._path = path
+    def __init__(self, path: Path, keys: SigningKeys = NO_KEYS) -> None:
+        """Open `path` with `.part` added; `blocks` are those that an interrupted run has left.
+
+        Raises:
+            ArchiveInvalid: What it has left is not signed with one of the keys, where there are any.
+        """
+        self._path, self._keys = path, keys
         self._part = path.with_name(f"{path.name}.part")
         self.blocks: list[Block] = []
         self._digest = bytes(DIGEST_SIZE)
         end = len(MAGIC)
         if self._part.exists():
             with _opened(self._part) as file:
-                for block, digest, at in _blocks(file):
+                for block, digest, at in _blocks(file, keys):
                     # Only what tells where to go on: the subjects of a million people are not kept here.
                     self.blocks.append({key: value for key, value in block.items() if key != "subjects"})
                     self._digest, end = digest, at
@@ -80,7 +99,10 @@ class ArchiveWriter:
 
     def write(self, block: Block) -> None:
         """Append one block."""
-        payload = zlib.compress(json.dumps(block, separators=(",", ":"), ensure_ascii=False).encode(), 1)
+        text = json.dumps(block, separators=(",", ":"), ensure_ascii=False).encode()
+        if signature := self._keys.sign(self._digest, text):
+            text += b"\n" + signature
+        payload = zlib.compress(text, 1)
         self._digest = hashlib.sha256(self._digest + payload).digest()
         self._file.write(len(payload).to_bytes(LENGTH_SIZE, "big") + self._digest + payload)
 
@@ -115,7 +137,7 @@ def _opened(path: Path) -> BinaryIO:
     return file
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[Block, bytes, int]]:
+def _blocks(file: BinaryIO, keys: SigningKeys) -> Iterator[tuple[Block, bytes, int]]:
     """Whole, undamaged blocks from the start, each with the digest and the position after it; stops before the rest."""
     before = bytes(DIGEST_SIZE)
     while True:
@@ -127,8 +149,11 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[Block, bytes, int]]:
         if len(payload) != length or not payload or digest != head[LENGTH_SIZE:]:
             file.seek(at)
             return
+        source = Path(file.name).name
+        text, _, signature = _expand(payload, source).partition(b"\n")
+        keys.check(signature, before, text, source)
         before = digest
-        yield read_block(_expand(payload, Path(file.name).name), Path(file.name).name), digest, file.tell()
+        yield read_block(text, source), digest, file.tell()
 
 
 def _expand(payload: bytes, source: str) -> bytes:

@@ -22,7 +22,8 @@ from service.database.transaction import Transaction
 from service.gallery import changes, queries
 from service.gallery.archive.blocks import template_of
 from service.gallery.archive.exports import Moved, ReportProgress, inspect
-from service.gallery.archive.format import Block, read_blocks
+from service.gallery.archive.format import NO_KEYS, Block, read_blocks
+from service.gallery.archive.signature import SigningKeys
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.gallery.names import canonical_name
 from service.index import vectors
@@ -49,6 +50,7 @@ def restore(
     progress: ReportProgress | None = None,
     *,
     keyring: Keyring,
+    keys: SigningKeys = NO_KEYS,
 ) -> Moved:
     """Import an archive, block by block, each in one transaction; an import that was interrupted goes on where it was.
 
@@ -58,13 +60,14 @@ def restore(
         rule: What to do with a subject that is there already.
         progress: Called after each block.
         keyring: Seals what is restored, as it does all else in the gallery.
+        keys: With which archives may be signed; without any, no signature is asked for.
 
     Raises:
-        ArchiveInvalid: The archive is damaged, or its templates do not fit the gallery's models.
+        ArchiveInvalid: The archive is damaged or not rightly signed, or its templates do not fit the gallery's models.
         ArchiveConflict: A subject is there already, and the rule is to stop; what was imported before stays.
     """
-    inspect(path)
-    blocks = read_blocks(path)
+    inspect(path, keys)
+    blocks = read_blocks(path, keys)
     head = next(blocks)  # `inspect` has read it
     mark = f"import:{head['id']}"
     done = int(database.write(lambda c: c.scalar(sa.select(store.c.value).where(store.c.name == mark))) or 0)

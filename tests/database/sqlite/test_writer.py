@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from service.database.schema import store
 from service.database.sqlite.engine import open_engine
 from service.database.sqlite.writer import Writer
 from service.database.transaction import Transaction
+from tests.waiting import PATIENCE, await_that
 
 
 class Desk:
@@ -70,11 +70,11 @@ class Gate:
         self.inside, self.open = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=lambda: desk.writer.submit(self._wait))
         self.thread.start()
-        assert self.inside.wait(10)
+        assert self.inside.wait(PATIENCE)
 
     def _wait(self, _: Transaction[str]) -> None:
         self.inside.set()
-        assert self.open.wait(10)
+        assert self.open.wait(PATIENCE)
 
     def release(self) -> None:
         self.open.set()
@@ -86,8 +86,7 @@ def test_jobs_that_wait_together_share_a_commit_and_failures_stay_alone(desk: De
     before = desk.commits
     with ThreadPoolExecutor(40) as pool:
         futures = [pool.submit(desk.put, f"n{number}", number % 7 == 3) for number in range(40)]
-        while desk.writer.waiting < 40:
-            time.sleep(0.001)
+        await_that(lambda: desk.writer.waiting == 40)
         gate.release()
         outcomes = [future.exception() for future in futures]
     assert desk.commits - before == 2  # the gate's and one for all forty
@@ -102,8 +101,7 @@ def test_a_constraint_that_fails_inside_a_batch_does_not_end_the_batch(desk: Des
     gate = Gate(desk)
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(desk.put, name) for name in ("same", "same", "other")]
-        while desk.writer.waiting < 3:
-            time.sleep(0.001)
+        await_that(lambda: desk.writer.waiting == 3)
         gate.release()
         failures = [future.exception() for future in futures]
     assert sum(isinstance(failure, sa.exc.IntegrityError) for failure in failures) == 1
@@ -115,8 +113,7 @@ def test_a_full_queue_is_refused_at_once(tmp_path: Path) -> None:
     gate = Gate(desk)
     with ThreadPoolExecutor(2) as pool:
         futures = [pool.submit(desk.put, name) for name in "ab"]
-        while desk.writer.waiting < 2:
-            time.sleep(0.001)
+        await_that(lambda: desk.writer.waiting == 2)
         with pytest.raises(StorageBusy) as busy:
             desk.put("c")
         assert busy.value.retry_after > 0
@@ -130,10 +127,7 @@ def test_deferred_work_is_done_soon_and_at_the_latest_by_the_close(tmp_path: Pat
     desk.writer.defer(
         lambda transaction: transaction.connection.execute(sa.insert(store), {"name": "later", "value": ""})
     )
-    deadline = time.monotonic() + 10
-    while desk.names() != {"later"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    await_that(lambda: desk.names() == {"later"})
     for number in range(50):
         name = f"last{number}"
         desk.writer.defer(

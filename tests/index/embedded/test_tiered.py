@@ -20,6 +20,7 @@ from service.index.base import Matrix, Rows
 from service.index.embedded.segment import WORTH_SHARING, BuildStopped, SegmentSet
 from service.index.embedded.tiered import TieredIndex, Tiers
 from tests.gallery.vectors import exact, hard_probes, people, unit
+from tests.waiting import PATIENCE
 
 DIM = 32
 SMALL = Tiers(exact=300, fresh=100, segment=600, shortlist=64)
@@ -245,7 +246,7 @@ def test_helpers_change_no_result() -> None:
             assert plain.scores.tolist() == helped.scores.tolist()
         taken, done = threading.Event(), threading.Event()
         helpers.submit(lambda: (taken.set(), done.wait()))  # a helper that is busy delays nobody
-        assert taken.wait(10)
+        assert taken.wait(PATIENCE)
         assert indexes[1].search(probes[:1], 1)[0].rows.tolist() == indexes[0].search(probes[:1], 1)[0].rows.tolist()
         done.set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.database.encryption import Keyring
-from service.database.schema import faces, new_id, templates
+from service.database.schema import faces, new_id, reembeddings, templates
 from service.database.schema import models as table_of_models
 from service.database.template_seal import STORED, open_template
 from service.face.decoding.image import encode_png
@@ -25,13 +24,15 @@ from service.models import Models
 from service.rollout.backfill.jobs import Job
 from service.rollout.backfill.reembeddings import Reembeddings
 from tests.rollout.conftest import dim_portrait, other_portrait, portrait, start, zoo
+from tests.waiting import await_that
 
 __all__ = ["dim_portrait", "other_portrait", "portrait", "start", "zoo"]
 
 KEYRING = "k:" + "A" * 43 + "="
 PEOPLE = 12
 """In `gallery`."""
-PATIENCE = 60.0
+SLOW, SWIFT = 1.0, 1000.0
+"""Faces a second: a rate at which nobody has to hurry to see a job at work, and one to be done."""
 Load = Callable[..., Models]
 
 
@@ -65,18 +66,15 @@ def gallery(load: Load, crop: NDArray[np.uint8], tmp_path: Path) -> Iterator[Gal
         yield gallery
 
 
-def await_that(condition: Callable[[], bool]) -> None:
-    """Wait until it holds."""
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def ended(desk: Reembeddings, job: Job) -> Job:
     """The job, once it runs no more."""
     await_that(lambda: desk.job(job.id).state != "running")
     return desk.job(job.id)
+
+
+def hasten(gallery: Gallery) -> None:
+    """Let every job go on at the swift rate, once it is taken up again."""
+    gallery.database.write(lambda connection: connection.execute(sa.update(reembeddings).values(rate=SWIFT)))
 
 
 def fill(data: Path, load: Load, crop: NDArray[np.uint8], count: int, keep_crops: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from starlette.testclient import TestClient
 from service.keys import Scope
 from tests.rollout.conftest import Start, enrol, identify
 from tests.rollout.test_shadow import series
-
-PATIENCE = 120.0
+from tests.waiting import await_that
 
 
 def coverage(client: TestClient, model: str) -> dict[str, dict[str, int]]:
@@ -21,11 +19,11 @@ def coverage(client: TestClient, model: str) -> dict[str, dict[str, int]]:
 
 
 def finished(client: TestClient, job: dict[str, Any]) -> dict[str, Any]:
-    until = time.monotonic() + PATIENCE
-    while (read := client.get(f"/v1/reembeddings/{job['id']}").json())["state"] == "running":
-        assert time.monotonic() < until, read
-        time.sleep(0.02)
-    return dict(read)
+    def end() -> dict[str, Any]:
+        read = client.get(f"/v1/reembeddings/{job['id']}").json()
+        return {} if read["state"] == "running" else dict(read)
+
+    return await_that(end)
 
 
 def best(answer: dict[str, Any]) -> str:
@@ -66,10 +64,7 @@ def test_from_crops_and_sight_to_promotion_rollback_and_the_end_of_the_old_templ
     assert best(identify(client, dim_portrait, fmr="0.1", collection="visitors", model="stranger")) == "astronaut"
 
     assert identify(client, portrait, fmr="0.1")["model"]["name"] == "teacher"
-    until = time.monotonic() + PATIENCE
-    while coverage(client, "stranger")["default"]["templates"] == 0:
-        assert time.monotonic() < until, "seen again, and no template was made"
-        time.sleep(0.02)
+    await_that(lambda: coverage(client, "stranger")["default"]["templates"])  # as somebody is seen again
     promoted = client.post("/v1/roles/promote")
     assert promoted.json()["champion"]["name"] == "stranger"
     assert best(identify(client, dim_portrait, fmr="0.1")) == "astronaut"

@@ -15,7 +15,8 @@ from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
-from tests.rollout.backfill.conftest import KEYRING, PATIENCE, PEOPLE, await_that, ended, stored_templates
+from tests.rollout.backfill.conftest import KEYRING, PEOPLE, SLOW, ended, hasten, stored_templates
+from tests.waiting import PATIENCE, await_that
 
 FAST = 1000.0
 
@@ -84,12 +85,13 @@ def test_the_job_of_a_worker_that_stands_still_goes_on_elsewhere_and_what_it_bri
 
 def test_a_worker_that_leaves_gives_its_job_free_at_once(models: Models, gallery: Gallery) -> None:
     desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
-    job = desk.start("test", "stranger", None, 4.0)
+    job = desk.start("test", "stranger", None, SLOW)
     with closing(Replica(models, gallery, lease=3600.0)):
         await_that(lambda: desk.job(job.id).made > 0)
     left = desk.job(job.id)
     assert (left.state, left.holder) == ("running", None)
     assert 0 < left.made < PEOPLE
+    hasten(gallery)
     with closing(Replica(models, gallery, lease=3600.0)) as second:
         assert ended(desk, job).made == PEOPLE
     assert second.looked_at == PEOPLE - left.made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import sqlalchemy as sa
@@ -16,12 +17,13 @@ from service.rollout.backfill.metrics import BackfillMetrics
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.roles import Roles
-from tests.rollout.backfill.conftest import KEYRING, PEOPLE, await_that, ended, stored_templates
+from tests.rollout.backfill.conftest import KEYRING, PEOPLE, ended, stored_templates
+from tests.waiting import await_that
 
 
-def worker(models: Models, gallery: Gallery, busy: bool = False) -> closing[Reembedder]:
+def worker(models: Models, gallery: Gallery, busy: Callable[[], bool] = lambda: False) -> closing[Reembedder]:
     return closing(
-        Reembedder(models, gallery.database, Keyring.parse(KEYRING), BackfillMetrics(CollectorRegistry()), lambda: busy)
+        Reembedder(models, gallery.database, Keyring.parse(KEYRING), BackfillMetrics(CollectorRegistry()), busy)
     )
 
 
@@ -37,8 +39,14 @@ def test_no_more_faces_a_second_than_the_job_allows(models: Models, gallery: Gal
 def test_while_requests_wait_nothing_is_made(models: Models, gallery: Gallery) -> None:
     desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     job = desk.start("test", "stranger", None, 1000.0)
-    with worker(models, gallery, busy=True):
-        time.sleep(0.3)
+    looks: list[bool] = []
+
+    def busy() -> bool:
+        looks.append(True)
+        return True
+
+    with worker(models, gallery, busy):
+        await_that(lambda: len(looks) > 3)
     assert (desk.job(job.id).made, desk.job(job.id).state) == (0, "running")
     with worker(models, gallery):
         assert ended(desk, job).made == PEOPLE
