@@ -15,8 +15,8 @@ RECIPE ?= facet-m
 serve: $(SERVE)/.ready ## start the service; the first start creates and prints the admin key
 	@$(SERVE)/bin/facet serve
 
-test: $(DEV)/.ready ## the test suite
-	$(RUN) pytest -q
+test: $(DEV)/.ready ## the test suite, a file to each core
+	$(RUN) pytest -q -n 2 --dist loadfile
 
 check: $(DEV)/.ready ## style, types, import contracts
 	$(RUN) ruff check .

@@ -45,7 +45,7 @@ def stand_in(recipe: Recipe, roots: Roots) -> Recipe:
 
 @pytest.mark.slow
 def test_every_recipe_of_the_papers_takes_a_step(tmp_path: Path, make_set: MakeSet) -> None:
-    for seed, name in enumerate(("celeba", "glint24")):
+    for seed, name in enumerate(("celeba", "pins")):
         make_set(tmp_path / "data" / name, each=4, seed=seed)
     roots = Roots(tmp_path / "data", tmp_path / "models", tmp_path / "runs")
     for row in ROWS:
@@ -59,13 +59,14 @@ def test_the_comparison_at_its_small_budget_is_killed_and_goes_on(tmp_path: Path
     """A few hundred real faces, the real teachers, every row; stopped after some rows, then run again."""
     roots = Roots(tmp_path / "sets", tmp_path / "models", tmp_path / "runs")
     add_model(SHARED / "models" / "omz_face_reid_retail_0095.onnx", read_spec("omz-0095"), roots.models)
+    add_model(SHARED / "models" / "face_recognition_sface_2021dec.onnx", read_spec("sface"), roots.models)
     detector = Registry.scan([STARTER]).detector("facet-detector")
     landmarks = Preparation(aligned=True, landmarks=True, validation=0.2, test=0.3)
     few(tmp_path / "celeba", SETS / "celeba.tar", 240)
     celeba = prepare(tmp_path / "celeba", roots.data / "celeba", landmarks, detector, progress=False)
-    few(tmp_path / "glint24", SETS / "glint24.tar", 200)
-    prepare(tmp_path / "glint24", roots.data / "glint24", Preparation(aligned=True, most=5), None, progress=False)
-    assert open_set(roots.data / "glint24").about["identities"] > 5
+    few(tmp_path / "pins", SETS / "pins.tar", 200)
+    prepare(tmp_path / "pins", roots.data / "pins", Preparation(aligned=True, most=5), None, progress=False)
+    assert open_set(roots.data / "pins").about["identities"] > 5
     benchmark = prepare_benchmark(lfw(tmp_path / "lfw"), celeba, detector, tmp_path / "crops", SMALL.rounds)
 
     row_runs = run_rows(SMALL, roots, celeba, benchmark, progress=False)

@@ -8,6 +8,9 @@ from string import Template
 from typing import Any
 
 from training.atomic_folder import write_text
+from training.papers.budget import RECIPES
+from training.papers.rows import TEACHER
+from training.tasks.registry import read_recipe
 
 RECOGNITION = {
     "lfw accuracy": "LFW accuracy",
@@ -139,9 +142,16 @@ def _verdict(claims: Sequence[Json]) -> str:
 
 def _data(data: Json) -> str:
     sets = ", ".join(f"{name} (digest `{digest[:12]}`)" for name, digest in data["sets"].items())
-    return (
+    described = (
         f"{data['crops']:,} labelled crops of {data['classes']:,} people from {sets}. Two crops a person are little to "
         f"learn an identity from, which is why labels alone do poorly here."
+    )
+    today = read_recipe(RECIPES / f"{TEACHER}.yaml").data.sets
+    if set(today) == set(data["sets"]):
+        return described
+    return (
+        f"{described} **These results are of other sets than the recipes name today** ({', '.join(sorted(today))}), "
+        f"so the commands above make other numbers."
     )
 
 

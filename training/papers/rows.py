@@ -49,8 +49,8 @@ ROWS: tuple[Row, ...] = (
     Row("karlekar-kt-kd-quarter", KARLEKAR, "KT and KD, at 1/4", "karlekar-control-quarter"),
     Row("mobileid-control", MOBILEID, "labels alone"),
     Row("mobileid-single", MOBILEID, "128 selected neurons of one teacher", "mobileid-control"),
-    Row("mobileid-all", MOBILEID, "all 512 neurons of the ensemble", "mobileid-control"),
-    Row("mobileid", MOBILEID, "256 selected neurons of the ensemble", "mobileid-control"),
+    Row("mobileid-all", MOBILEID, "all 384 neurons of the ensemble", "mobileid-control"),
+    Row("mobileid", MOBILEID, "192 selected neurons of the ensemble", "mobileid-control"),
     Row(
         "mobileid-dlib",
         MOBILEID,
