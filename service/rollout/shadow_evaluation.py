@@ -44,7 +44,7 @@ class ShadowEvaluation:
     def _verify(self, sampled: SampledDecision, model: Embedder, wait: Callable[[], None]) -> tuple[ModelDecision, ...]:
         subjects: tuple[str, ...] = ()
         if sampled.collection is not None and sampled.subject is not None:
-            reach = self._engine.references.of(model, sampled.collection, sampled.subject)
+            reach = self._engine.references.of(model, sampled.collection, sampled.subject, sampled.face)
             threshold = self._threshold(sampled, reach.thresholds, reach.pictures())
             (probe,), seconds = _embed(model, sampled.crops, wait)
             begun = time.perf_counter()
