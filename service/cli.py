@@ -15,6 +15,7 @@ COMMANDS = {
     "keys": Place("service.commands.keys:app", "Make, list and revoke keys; a running service follows at once."),
     "models": Place("service.commands.models:app", "List, inspect, check, add and download models."),
     "gallery": Place("service.commands.gallery:app", "Move, check, compact and measure what is enrolled."),
+    "import": Place("service.commands.imports:app", "Bring people from other services."),
     "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),
     "comparison": Place("service.commands.rollout:app", "What champion and challenger decided on live requests."),
     "reembed": Place("service.commands.backfill:app", "A new model's templates for people who are enrolled already."),
