@@ -10,6 +10,7 @@ from typing import Any
 from training.atomic_folder import write_text
 from training.papers.budget import RECIPES
 from training.papers.rows import TEACHER
+from training.tasks.embedding import EmbeddingRecipe
 from training.tasks.registry import read_recipe
 
 RECOGNITION = {
@@ -146,7 +147,9 @@ def _data(data: Json) -> str:
         f"{data['crops']:,} labelled crops of {data['classes']:,} people from {sets}. Two crops a person are little to "
         f"learn an identity from, which is why labels alone do poorly here."
     )
-    today = read_recipe(RECIPES / f"{TEACHER}.yaml").data.sets
+    recipe = read_recipe(RECIPES / f"{TEACHER}.yaml")
+    assert isinstance(recipe, EmbeddingRecipe)
+    today = recipe.data.sets
     if set(today) == set(data["sets"]):
         return described
     return (
