@@ -167,7 +167,7 @@ class EnrollRequest(_Decidable):
     max_text = METADATA_BYTES
     max_images = MAX_IMAGES
 
-    subject: Name = Field(description="Name of the person; made when new.")
+    subject: Name = Field(description="Name of the person; made when new.", examples=["person-1"])
     images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES, description="Images of the person.")
     collection: Name = Field(DEFAULT_COLLECTION, description="Collection to enrol in.")
     metadata: Metadata | None = Field(
