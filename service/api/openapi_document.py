@@ -32,7 +32,10 @@ FORMS: tuple[type[body.Request], ...] = (
 
 OTHERS: tuple[type[BaseModel], ...] = (
     requests.CollectionRequest,
+    requests.CollectionChanges,
     requests.SubjectRequest,
+    requests.MergeRequest,
+    requests.FaceRequest,
     requests.RolesRequest,
     requests.OutcomeRequest,
     requests.ReembeddingRequest,

@@ -11,7 +11,7 @@ from service.database.audit_log import AuditEntry
 from service.decision import Outcome
 from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
 from service.gallery.records import Hit, KeptReply
-from service.observation import Access, DecisionEvent, Erasure, GroundTruth, RolesChange, TemplatesChange
+from service.observation import Access, DecisionEvent, Erasure, GroundTruth, Reassignment, RolesChange, TemplatesChange
 
 CHEAP = frozenset({"key_required", "key_invalid", "key_in_query", "too_many_guesses", "rate_limited", "overloaded"})
 """Refusals that cost a caller nothing: they could fill the disk."""
@@ -103,6 +103,9 @@ def _changes(event: DecisionEvent) -> Iterator[AuditEntry]:
     match event.decision:
         case Erasure(receipt):
             yield _entry(event, f"delete_{receipt.kind}", "done", receipt.target)
+        case Reassignment(action, origin, into, faces):
+            yield _entry(event, action, f"gave {faces}", origin)
+            yield _entry(event, action, f"took {faces}", into)
         case RolesChange(action, champion):
             yield _entry(event, f"roles_{action}", "done", None, champion)
         case TemplatesChange(action, model):

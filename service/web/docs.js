@@ -1,17 +1,20 @@
 // Swagger UI over this service's own document; it is served from here, and keys are not remembered.
 window.addEventListener("load", async () => {
-  const spec = await (await fetch("openapi.json")).json();
   SwaggerUIBundle({
-    spec: blank(spec),
+    spec: blank(await (await fetch("openapi.json")).json()),
     dom_id: "#docs",
     deepLinking: true,
     persistAuthorization: false,
     validatorUrl: null,
+    requestInterceptor: (request) => {
+      if (request.body instanceof FormData) request.body = filledIn(request.body);
+      return request;
+    },
   });
 });
 
-// What may be left out of a form is empty until somebody fills it in: Swagger UI would make up values of the schema,
-// a rate and a threshold together, or a name that fits the pattern.
+// Fields that may be left out begin empty: Swagger UI would make up values of the schema, a rate and a threshold
+// together, or a name that fits the pattern.
 function blank(spec) {
   for (const [name, schema] of Object.entries(spec.components.schemas)) {
     if (!name.endsWith("Form")) continue;
@@ -24,4 +27,11 @@ function blank(spec) {
     }
   }
   return spec;
+}
+
+// What was left empty is not sent.
+function filledIn(form) {
+  const sent = new FormData();
+  for (const [name, value] of form) if (value !== "") sent.append(name, value);
+  return sent;
 }

@@ -31,6 +31,6 @@ class Page(Reply, Generic[T]):
     next_cursor: str | None
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Name a page after what it lists, as generated clients will."""
         return f"{params[0].__name__}Page"

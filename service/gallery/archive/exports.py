@@ -94,6 +94,7 @@ def export(
                         "keep_crops": entry.keep_crops,
                         "metadata": entry.metadata,
                         "created_at": entry.created_at.isoformat(),
+                        "quality": entry.quality,
                     }
                 )
                 moved.collections += 1
@@ -194,6 +195,7 @@ def _read_subjects(connection: sa.Connection, reader: TemplateReader, rows: Sequ
             "metadata": entry.metadata,
             "created_at": entry.created_at.isoformat(),
             "updated_at": entry.updated_at.isoformat(),
+            "expires_at": None if entry.expires_at is None else entry.expires_at.isoformat(),
             "faces": by_subject[entry.row],
         }
 
