@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
 from service.api import openapi_document
@@ -20,6 +21,7 @@ from service.api.http.body import BodyLimits, Intake
 from service.api.http.connections import Connections
 from service.api.http.limits import RateLimit
 from service.api.http.middleware import Edge
+from service.api.http.path_prefix import PathPrefix
 from service.api.http.request_context import Trace
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
@@ -27,7 +29,7 @@ from service.api.routes import ROUTERS, health, web_page
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
 from service.compreface.routes import ROUTERS as COMPREFACE
-from service.database.audit_log import AuditLog, prune_audit
+from service.database.audit_log import AuditEntry, AuditLog, prune_audit
 from service.database.audit_log import note as audit_note
 from service.engine import Engine, EngineLimits
 from service.errors import FacetError
@@ -35,8 +37,10 @@ from service.face.decoding.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.errors import CollectionExists
+from service.gallery.maintenance.expiry import Expiry
 from service.gallery.maintenance.upkeep import Upkeep
 from service.gallery.metrics import register_disk, register_gallery, storage_seconds
+from service.gallery.records import Receipt
 from service.gallery_factory import open_gallery
 from service.index.base import Progress
 from service.keys import Keys
@@ -63,6 +67,13 @@ log = logging.getLogger("facet")
 
 FIELDS_BESIDES_IMAGES = 16
 PROGRESS_SECONDS = 2.0
+CROSS_ORIGIN: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    "allow_headers": ["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+    "expose_headers": ["X-Request-ID", "Retry-After", "Idempotency-Replayed"],
+    "max_age": 3600,
+}
+"""What pages of other origins may send and read. Keys come in headers, so no credentials of the browser are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": settings.server.path_prefix}] if settings.server.path_prefix else None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.connections, app.state.requests = connections, series.requests
 
@@ -130,7 +143,11 @@ def create_app(
         if (services := getattr(app.state, "services", None)) is not None:
             services.note_access(scope, trace)
 
+    if settings.server.path_prefix:
+        app.add_middleware(PathPrefix, prefix=settings.server.path_prefix)
     app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note)
+    if settings.server.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **CROSS_ORIGIN)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -177,7 +194,8 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         database = gallery.database
         audit_log = AuditLog(database.defer, database.write)
         forget = partial(prune_audit, days=settings.storage.audit_days)
-        stack.enter_context(closing(Upkeep([gallery.prune, lambda: database.write(forget)])))
+        expiry = Expiry(gallery, partial(_note_expiry, audit_log))
+        stack.enter_context(closing(Upkeep([gallery.prune, lambda: database.write(forget), expiry])))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
@@ -261,6 +279,11 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             ),
             readiness=readiness,
         )
+
+
+def _note_expiry(audit_log: AuditLog, receipt: Receipt, collection: str) -> None:
+    """Say in the audit log that nobody asked for this erasure: its date had come."""
+    audit_log.write([AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)])
 
 
 def _telling() -> Callable[[Progress], None]:

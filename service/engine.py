@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -271,8 +272,12 @@ class Engine:
         stages: Stages,
         faces: FaceChoice = "prominent",
         quality: QualityChoice = "report",
+        reference_faces: FaceChoice | None = None,
+        reference_quality: QualityChoice | None = None,
     ) -> Verification:
         """Decide whether a probe shows the person of a reference image or of a stored subject.
+
+        `faces` and `quality` hold for the reference image too, unless it has its own.
 
         Raises:
             ImageError, FaceError, ModelError, GalleryError.
@@ -296,10 +301,13 @@ class Engine:
                 threshold = threshold.outside()
         else:
             assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
+            chosen, gate = reference_faces or faces, reference_quality or quality
             with _naming("reference"):
-                other = _choose(self._perception.look(reference, stages, Seek(faces), 1), faces, quality)
+                other = _choose(self._perception.look(reference, stages, Seek(chosen), 1), chosen, gate)
             made = self._embed(embedder, [face, other], stages)
-            face, other = _recognise(embedder, [face, other], made, quality, ("probe", "reference"))
+            face, other = _recognise(embedder, [face, other], made)
+            _require_recognisable(face, quality, "probe")
+            _require_recognisable(other, gate, "reference")
             score = normalised(made.vectors[0], made.vectors[1], made.offsets[0], made.offsets[1])
             if not (_is_recognisable(face) and _is_recognisable(other)):
                 threshold = threshold.outside()
@@ -472,15 +480,17 @@ class Engine:
         stages: Stages,
         *,
         metadata: Mapping[str, Any] | None = None,
+        expires_at: datetime | None = None,
         duplicate: DuplicatePolicy = DuplicatePolicy.ALLOW,
         idempotency: Idempotency | None = None,
         faces: FaceChoice = "single",
-        quality: QualityChoice = "enforce",
+        quality: QualityChoice | None = None,
     ) -> EnrolmentOutcome | Repetition | KeptReply:
         """Enrol one person from one or more photographs; the fit ones are kept, in one transaction.
 
         Every loaded embedder contributes a template of each face. `embedder` and `point` say by which model and at
-        which rate duplicates are looked for. With `idempotency` the outcome is kept, and a repetition gets it again,
+        which rate duplicates are looked for. Unfit faces are refused, or only reported, as `quality` says, or else the
+        collection. With `idempotency` the outcome is kept, and a repetition gets it again,
         or the answer's text where an earlier version kept that.
 
         Raises:
@@ -491,14 +501,15 @@ class Engine:
             kept = self.gallery.replay(idempotency)
             if kept is not None:
                 return kept if isinstance(kept, KeptReply) else _repetition(kept)
-        keep = self.gallery.collection(collection).keep_crops  # first: where there is none, no image is looked at
+        place = self.gallery.collection(collection)  # first: where there is none, no image is looked at
+        gate: QualityChoice = quality or ("report" if place.quality == "report" else "enforce")
         check = None
         if duplicate is not DuplicatePolicy.ALLOW:
             reach = self.references.of(embedder, collection)
             limit = threshold_for(point, reach.thresholds, self.limits.default_fmr, max(1, reach.comparisons()))
             check = DuplicateCheck(duplicate, embedder.digest, limit.value, reach.digests, reach.scoring)
         outcomes, own = self._recognised(
-            embedder, [self._admit(image, stages, faces, quality) for image in images], stages, quality
+            embedder, [self._admit(image, stages, faces, gate) for image in images], stages, gate
         )
         fit = [(index, o.face_id, o.face) for index, o in enumerate(outcomes) if o.face_id and o.face]
         if not fit:
@@ -515,7 +526,7 @@ class Engine:
                 box=face.detection.box,
                 landmarks=tuple((float(x), float(y)) for x, y in face.detection.landmarks),
                 source_sha256=hashlib.sha256(images[index]).hexdigest(),
-                crop=encode_png(face.crop) if keep else None,
+                crop=encode_png(face.crop) if place.keep_crops else None,
             )
             for row, (index, face_id, face) in enumerate(fit)
         ]
@@ -531,6 +542,7 @@ class Engine:
                 subject,
                 records,
                 metadata=metadata,
+                expires_at=expires_at,
                 duplicate=check,
                 idempotency=idempotency,
                 report=None if idempotency is None else dump_report(report),
@@ -601,11 +613,16 @@ def _recognise(
         for face, value in zip(faces, made.recognisability, strict=True)
     ]
     for face, image in zip(judged, images or [None] * len(judged), strict=True):
-        if quality == "enforce" and not _is_recognisable(face):
-            error = FaceUnfit("the face is unrecognisable", [str(Reason.UNRECOGNISABLE)])
-            error.image = image
-            raise error
+        _require_recognisable(face, quality, image)
     return judged
+
+
+def _require_recognisable(face: FaceFound, quality: QualityChoice, image: str | None) -> None:
+    """Raises: FaceUnfit when it is unrecognisable, and that is enforced."""
+    if quality == "enforce" and not _is_recognisable(face):
+        error = FaceUnfit("the face is unrecognisable", [str(Reason.UNRECOGNISABLE)])
+        error.image = image
+        raise error
 
 
 def _is_recognisable(face: FaceFound) -> bool:

@@ -37,8 +37,8 @@ LARGE = 10_000  # templates, of which counting the subjects takes milliseconds
 class Headcount:
     """How many subjects are behind the templates of a collection.
 
-    They are counted again when the number of templates changes; a large collection not before a hundred times as long
-    has passed as the counting took.
+    They are counted again when the number of templates changes, and after a second, since faces may change hands; a
+    large collection not before a hundred times as long has passed as the counting took.
     """
 
     def __init__(self, gallery: Gallery) -> None:
@@ -54,12 +54,12 @@ class Headcount:
         place = (collection, digests)
         counted, until, people = self._kept.get(place, (-1, 0.0, 0))
         begun = time.monotonic()
-        if counted == comparisons or begun < until:
+        if begun < until and (counted == comparisons or counted > LARGE):
             return people
         people = self._gallery.counts.people(collection, digests)
         ended = time.monotonic()
         wait = (ended - begun) / MOST_SHARE if comparisons > LARGE else 0.0
-        self._kept[place] = (comparisons, ended + wait, people)
+        self._kept[place] = (comparisons, ended + max(FRESH_SECONDS, wait), people)
         return people
 
 

@@ -29,6 +29,16 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class Reassignment:
+    """Faces changed hands, from one person (an id) into another: `action` is move_face or merge_subjects."""
+
+    action: str
+    origin: str
+    into: str
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
 class RolesChange:
     """Models changed their roles: `action` is set, promote or rollback, `champion` the digest that answers now."""
 
@@ -105,6 +115,7 @@ Decision = (
     | Detection
     | Embedding
     | Erasure
+    | Reassignment
     | RolesChange
     | TemplatesChange
     | GroundTruth

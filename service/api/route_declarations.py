@@ -12,7 +12,7 @@ from service.api.http import body as bodies
 from service.api.http import errors as api
 from service.api.http.body import FORM, JSON, expected_size, read_body
 from service.api.http.problems import FRAMEWORK, MEDIA_TYPE, row_of
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import ACCEPTABLE, trace_of
 from service.api.services import ServicesDep
 from service.database import errors as database
 from service.errors import FacetError
@@ -68,7 +68,10 @@ JSON_EXAMPLES: dict[str, dict[str, object]] = {
     "DetectRequest": {"image": "<base64>"},
     "EmbedRequest": {"image": "<base64>"},
     "CollectionRequest": {"name": "visitors", "metadata": {"site": "north"}},
+    "CollectionChanges": {"keep_crops": True, "quality": "enforce"},
     "SubjectRequest": {"name": "person-2"},
+    "MergeRequest": {"other": "person-2"},
+    "FaceRequest": {"subject": "person-2"},
     "OutcomeRequest": {"outcome": "genuine"},
     "ReembeddingRequest": {"model": "facet-m", "collection": "visitors", "rate": 20},
     "RolesRequest": {"champion": "facet-m", "challenger": "facet-s", "sample": 0.1},
@@ -92,6 +95,19 @@ def body(schema: type[M], forms: bool = True) -> Callable[..., AsyncIterator[M]]
     return read
 
 
+REQUEST_ID = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": rf"^{ACCEPTABLE.pattern}$", "title": "X-Request-Id"},
+    "description": "A name for this request, which the answer, its problem and the log bear too. Unset, or of another "
+    "form: one is made.",
+}
+"""It is read of every request. Of one with two kinds of bodies it is declared: openapi-python-client imports what it
+needs there only for an operation that has a parameter too (its issue 1451).
+"""
+
+
 def takes(schema: type[bodies.Request], forms: bool = True) -> dict[str, Any]:
     """The OpenAPI request body of `schema`, as JSON and, with `forms`, as a multipart form."""
     name = schema.__name__
@@ -100,7 +116,8 @@ def takes(schema: type[bodies.Request], forms: bool = True) -> dict[str, Any]:
     }
     if forms:
         content = {FORM: {"schema": {"$ref": f"#/components/schemas/{form_name(schema)}"}}, **content}
-    return {"requestBody": {"required": True, "content": content}}
+    body = {"requestBody": {"required": True, "content": content}}
+    return {"parameters": [REQUEST_ID], **body} if forms else body
 
 
 def form_name(schema: type[bodies.Request]) -> str:

@@ -52,7 +52,7 @@ def serve(
         bound_heap()
         cv2.setNumThreads(1)  # requests are the parallelism; further threads inside one would only take turns with them
         signal.signal(signal.SIGTERM, _end)
-        address = address_of(settings, listener.getsockname()[1])
+        address = address_of(settings, listener.getsockname()[1]) + settings.server.path_prefix
         app = create_app(settings, announce=lambda key: typer.echo(welcome(address, key)))
         protocol: Any = partial(  # which uvicorn calls as it would call a class
             Connection,

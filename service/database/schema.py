@@ -78,6 +78,7 @@ collections = sa.Table(
     sa.Column("keep_crops", sa.Boolean, nullable=False),
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("quality", sa.String(16), nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -100,6 +101,7 @@ subjects = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=True, index=True),
     sa.UniqueConstraint("collection_row", "name"),
     sqlite_autoincrement=True,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from service.database.transaction import Transaction, is_taken
 from service.gallery import kept_outcomes, queries
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
 from service.gallery.names import canonical_name, is_name
-from service.gallery.records import Collection, Receipt, Subject
+from service.gallery.records import Collection, Keep, Receipt, Subject
 from service.index.changes import Dropped, IndexChange, Removed
 
 
@@ -31,7 +32,11 @@ def check_name(kind: str, name: str) -> str:
 
 
 def create_collection(
-    transaction: Transaction[IndexChange], name: str, keep_crops: bool, metadata: Mapping[str, Any]
+    transaction: Transaction[IndexChange],
+    name: str,
+    keep_crops: bool,
+    metadata: Mapping[str, Any],
+    quality: str | None = None,
 ) -> Collection:
     """Make a new, empty collection.
 
@@ -40,6 +45,7 @@ def create_collection(
         CollectionExists: The name is taken.
     """
     values = {"name": check_name("collection", name), "keep_crops": keep_crops, "metadata": dict(metadata)}
+    values["quality"] = quality
     try:
         transaction.connection.execute(sa.insert(collections).values(created_at=now(), **values))
     except sa.exc.IntegrityError:
@@ -73,8 +79,9 @@ def update_subject(
     name: str,
     new_name: str | None,
     metadata: Mapping[str, Any] | None,
+    expires_at: datetime | Keep | None = Keep.KEEP,
 ) -> Subject:
-    """Rename a subject, replace its metadata, or both.
+    """Rename a subject, replace its metadata, set or lift (None) the date at which it is erased.
 
     Raises:
         SubjectNotFound: The collection has no subject of that name.
@@ -88,6 +95,8 @@ def update_subject(
         values["name"] = check_name("subject", new_name)
     if metadata is not None:
         values["metadata"] = dict(metadata)
+    if expires_at is not Keep.KEEP:
+        values["expires_at"] = expires_at
     try:
         transaction.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
     except sa.exc.IntegrityError:

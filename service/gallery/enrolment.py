@@ -47,7 +47,9 @@ _SUBJECT = sa.select(
 _TOUCH_SUBJECT = (
     sa.update(subjects)
     .where(subjects.c.row == sa.bindparam("at_row"))
-    .values(metadata=sa.bindparam("new_metadata"), updated_at=sa.bindparam("now"))
+    .values(
+        metadata=sa.bindparam("new_metadata"), expires_at=sa.bindparam("new_expiry"), updated_at=sa.bindparam("now")
+    )
 )
 _NEW_SUBJECT, _NEW_FACE, _NEW_CROP = sa.insert(subjects), sa.insert(faces), sa.insert(crops)
 
@@ -65,6 +67,7 @@ class Enroll:
         new_faces: Sequence[NewFace],
         *,
         metadata: Mapping[str, Any] | None,
+        expires_at: datetime | None,
         duplicate: DuplicateCheck | None,
         idempotency: Idempotency | None,
         report: Mapping[str, Any] | None,
@@ -81,7 +84,7 @@ class Enroll:
         self._index, self._keyring, self._reader = index, keyring, reader
         self._collection, self._subject = collection, check_name("subject", subject)
         self._faces = new_faces
-        self._metadata = metadata
+        self._metadata, self._expires_at = metadata, expires_at
         self._duplicate = None if duplicate is None or duplicate.policy == DuplicatePolicy.ALLOW else duplicate
         self._idempotency = idempotency
         self._report, self._keep_reply = report, keep_reply
@@ -138,7 +141,14 @@ class Enroll:
         row = connection.execute(_SUBJECT, {"in_collection": collection_row, "name": self._subject}).one_or_none()
         if row is None:
             subject = Subject(
-                new_id(), self._collection, self._subject, dict(self._metadata or {}), at, at, len(self._faces)
+                new_id(),
+                self._collection,
+                self._subject,
+                dict(self._metadata or {}),
+                at,
+                at,
+                len(self._faces),
+                self._expires_at,
             )
             values = {
                 "id": subject.id,
@@ -147,12 +157,16 @@ class Enroll:
                 "metadata": subject.metadata,
                 "created_at": at,
                 "updated_at": at,
+                "expires_at": self._expires_at,
             }
             return row_of(connection.execute(_NEW_SUBJECT, values)), subject, True
         metadata = row.metadata if self._metadata is None else dict(self._metadata)
-        connection.execute(_TOUCH_SUBJECT, {"at_row": row.row, "new_metadata": metadata, "now": at})
+        expiry = self._expires_at or row.expires_at
+        connection.execute(
+            _TOUCH_SUBJECT, {"at_row": row.row, "new_metadata": metadata, "new_expiry": expiry, "now": at}
+        )
         faces_now = row.faces + len(self._faces)
-        subject = Subject(row.id, self._collection, self._subject, metadata, row.created_at, at, faces_now)
+        subject = Subject(row.id, self._collection, self._subject, metadata, row.created_at, at, faces_now, expiry)
         return int(row.row), subject, False
 
     def _recorded(self, face: NewFace, subject: Subject, at: datetime) -> Face:

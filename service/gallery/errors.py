@@ -5,7 +5,7 @@
     FacetError
     `-- GalleryError
         |-- CollectionNotFound, CollectionExists
-        |-- SubjectNotFound, SubjectExists, DuplicateSubject
+        |-- SubjectNotFound, SubjectExists, SamePerson, DuplicateSubject
         |-- FaceNotFound, FaceExists, CropMissing, TemplateMissing
         |-- NameInvalid
         |-- IdempotencyConflict, EnrolmentErased
@@ -66,6 +66,16 @@ class SubjectExists(GalleryError):
     def __init__(self, collection: str, name: str) -> None:
         """Name the subject and its collection."""
         super().__init__(f"Collection '{collection}' already has a subject named '{name}'; choose another name.")
+
+
+class SamePerson(GalleryError):
+    """A person is to be merged with itself."""
+
+    code = "same_person"
+
+    def __init__(self, name: str) -> None:
+        """Name the person."""
+        super().__init__(f"'{name}' cannot be merged with itself; name another person.")
 
 
 class DuplicateSubject(GalleryError):
@@ -157,8 +167,8 @@ class EnrolmentErased(GalleryError):
     def __init__(self) -> None:
         """Say how to enrol again."""
         super().__init__(
-            "What this request enrolled was erased since, and nothing is enrolled now: use a new idempotency key to "
-            "enrol again."
+            "What this request enrolled was erased since, or moved to another person, and nothing is enrolled now: use "
+            "a new idempotency key to enrol again."
         )
 
 

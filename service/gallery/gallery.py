@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from service.database.schema import crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.template_seal import STORED
 from service.database.transaction import Transaction
-from service.gallery import changes, kept_outcomes, merging, queries
+from service.gallery import changes, kept_outcomes, queries
 from service.gallery.counts import Counts
 from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
@@ -33,6 +33,7 @@ from service.gallery.records import (
     Face,
     Hit,
     Idempotency,
+    Keep,
     KeptReply,
     NewFace,
     Receipt,
@@ -93,7 +94,12 @@ class Gallery:
     # ---- collections
 
     def create_collection(
-        self, name: str, *, keep_crops: bool = False, metadata: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        *,
+        keep_crops: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        quality: str | None = None,
     ) -> Collection:
         """Make a new, empty collection.
 
@@ -102,7 +108,9 @@ class Gallery:
             CollectionExists: The name is taken.
         """
         return self._change(
-            partial(changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {})
+            partial(
+                changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {}, quality=quality
+            )
         )
 
     def collection(self, name: str) -> Collection:
@@ -173,22 +181,15 @@ class Gallery:
         """
         return self._change(partial(changes.create_subject, collection=collection, name=name))
 
-    def merge_subjects(self, collection: str, name: str, into: str) -> Subject:
-        """Give all faces of one subject to another; the first is no more.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-            SubjectNotFound: The collection has no subject of one of the names.
-            TemplateDamaged: One of the templates is damaged, and nothing was changed.
-        """
-        return self._change(
-            partial(merging.merge_subjects, reader=self._reader, collection=collection, name=name, into=into)
-        )
-
     def update_subject(
-        self, collection: str, name: str, new_name: str | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        name: str,
+        new_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_at: datetime | Keep | None = Keep.KEEP,
     ) -> Subject:
-        """Rename, replace the metadata, or both.
+        """Rename, replace the metadata, set or lift (None) the date at which the subject is erased.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -197,7 +198,14 @@ class Gallery:
             NameInvalid: The name cannot be given.
         """
         return self._change(
-            partial(changes.update_subject, collection=collection, name=name, new_name=new_name, metadata=metadata)
+            partial(
+                changes.update_subject,
+                collection=collection,
+                name=name,
+                new_name=new_name,
+                metadata=metadata,
+                expires_at=expires_at,
+            )
         )
 
     def delete_subject(self, collection: str, name: str) -> Receipt:
@@ -313,6 +321,7 @@ class Gallery:
         new_faces: Sequence[NewFace],
         *,
         metadata: Mapping[str, Any] | None = None,
+        expires_at: datetime | None = None,
         duplicate: DuplicateCheck | None = None,
         idempotency: Idempotency | None = None,
         report: Mapping[str, Any] | None = None,
@@ -324,6 +333,7 @@ class Gallery:
             subject: Name within the collection.
             new_faces: At least one, each with at least one template.
             metadata: Replaces the subject's; None leaves it.
+            expires_at: When the subject is erased by itself; None leaves it.
             duplicate: Look for the faces among all other subjects, up to the very instant of the commit.
             idempotency: Keep the outcome under this key, and give it back when the same request comes again.
             report: JSON values to keep with the outcome, and to give back with it.
@@ -344,6 +354,7 @@ class Gallery:
             subject,
             new_faces,
             metadata=metadata,
+            expires_at=expires_at,
             duplicate=duplicate,
             idempotency=idempotency,
             report=report,

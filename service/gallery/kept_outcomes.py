@@ -1,6 +1,6 @@
-"""Outcomes of enrolments, kept for a while so that a repeated request is answered and enrols nothing.
+"""Outcomes of enrolments and mergers, kept for a while so that a repeated request is answered and enrols nothing.
 
-An outcome is kept as JSON in the transaction of its enrolment, with the version of its form and the subject's id. It
+An outcome is kept as JSON in the transaction that it is of, with the version of its form and the subject's id. It
 is all that a repetition needs: nothing else is read.
 """
 
@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -20,16 +20,20 @@ from service.database.errors import StorageUnavailable
 from service.database.schema import now
 from service.database.schema import replies as table
 from service.gallery.errors import EnrolmentErased, IdempotencyConflict
-from service.gallery.records import Enrolment, Idempotency, KeptReply
+from service.gallery.records import Enrolment, Idempotency, KeptReply, Merger
 
 VERSION: Final = 1
 
-_ADAPTER = TypeAdapter(Enrolment)
+_ENROLMENT, _MERGER = TypeAdapter(Enrolment), TypeAdapter(Merger)
 
 
-def keep(connection: sa.Connection, idempotency: Idempotency, outcome: Enrolment, until: datetime) -> None:
+def keep(connection: sa.Connection, idempotency: Idempotency, outcome: Enrolment | Merger, until: datetime) -> None:
     """Keep an outcome under its request's key, and drop those whose time is up."""
-    text = json.dumps({"version": VERSION, "enrolment": _ADAPTER.dump_python(outcome, mode="json")})
+    if isinstance(outcome, Merger):
+        told = {"merger": _MERGER.dump_python(outcome, mode="json")}
+    else:
+        told = {"enrolment": _ENROLMENT.dump_python(outcome, mode="json")}
+    text = json.dumps({"version": VERSION, **told})
     prune(connection)
     connection.execute(
         sa.insert(table).values(
@@ -78,13 +82,35 @@ def _hidden(key: str) -> str:
 
 
 def recall(connection: sa.Connection, idempotency: Idempotency) -> Enrolment | KeptReply | None:
-    """Find the outcome kept of a request; None when the request is new.
+    """Find the outcome kept of an enrolment's request; None when the request is new.
 
     Raises:
         IdempotencyConflict: the key named another request.
         EnrolmentErased: what the request enrolled was erased since.
         StorageUnavailable: a newer version kept it in another form.
     """
+    kept = _recall(connection, idempotency)
+    if kept is None or isinstance(kept, KeptReply):
+        return kept
+    return replace(_ENROLMENT.validate_python(kept["enrolment"]), replayed=True)
+
+
+def recall_merger(connection: sa.Connection, idempotency: Idempotency) -> Merger | None:
+    """Do the same for the request of a merger."""
+    kept = _recall(connection, idempotency)
+    if kept is None:
+        return None
+    if isinstance(kept, KeptReply):
+        raise IdempotencyConflict(idempotency.key)
+    return replace(_MERGER.validate_python(kept["merger"]), replayed=True)
+
+
+def reassign(connection: sa.Connection, subject_id: str, into: str) -> None:
+    """Keep with another person what was kept of somebody who is no more, to be dropped when that person is erased."""
+    connection.execute(sa.update(table).where(table.c.subject_id == subject_id).values(subject_id=into))
+
+
+def _recall(connection: sa.Connection, idempotency: Idempotency) -> dict[str, Any] | KeptReply | None:
     kept = connection.execute(
         sa.select(table.c.fingerprint, table.c.reply, table.c.outcome).where(
             table.c.principal == idempotency.principal,
@@ -103,4 +129,4 @@ def recall(connection: sa.Connection, idempotency: Idempotency) -> Enrolment | K
     values = json.loads(kept.outcome)
     if values["version"] != VERSION:
         raise StorageUnavailable("The answer to this request was kept by another version of Facet.")
-    return replace(_ADAPTER.validate_python(values["enrolment"]), replayed=True)
+    return dict(values)

@@ -259,12 +259,19 @@ def list_receipts(
 
 
 def _collection(entry: Any) -> Collection:
-    return Collection(entry.name, entry.created_at, entry.keep_crops, entry.metadata)
+    return Collection(entry.name, entry.created_at, entry.keep_crops, entry.metadata, entry.quality)
 
 
 def _subject(entry: Any) -> Subject:
     return Subject(
-        entry.id, entry.collection, entry.name, entry.metadata, entry.created_at, entry.updated_at, entry.faces
+        entry.id,
+        entry.collection,
+        entry.name,
+        entry.metadata,
+        entry.created_at,
+        entry.updated_at,
+        entry.faces,
+        entry.expires_at,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,8 @@ class Collection:
     created_at: datetime
     keep_crops: bool
     metadata: Mapping[str, Any]
+    quality: str | None = None
+    """How enrolments into it treat unfit faces where they do not say: enforce or report. None: enforce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Subject:
     created_at: datetime
     updated_at: datetime
     faces: int
+    expires_at: datetime | None = None
+    """When the person is erased by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,12 @@ class Receipt:
     at: datetime
 
 
+class Keep(Enum):
+    """Stands for what a change leaves as it is, where None means something."""
+
+    KEEP = "keep"
+
+
 class DuplicatePolicy(StrEnum):
     """What an enrolment does when the face belongs to another subject already."""
 
@@ -145,6 +155,19 @@ class Enrolment:
     """What the caller said of the enrolment, as JSON values; kept where the request may be repeated."""
     replayed: bool = False
     """Whether this is the outcome of a request of before, and nothing was enrolled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merger:
+    """Two people made one: the one who stays, and of the other the id, and the faces that changed hands."""
+
+    subject: Subject
+    merged: str
+    faces: int
+    request_id: str = ""
+    """The request that merged, where it may be repeated."""
+    replayed: bool = False
+    """Whether this is the outcome of a request of before."""
 
 
 @dataclass(frozen=True, slots=True)

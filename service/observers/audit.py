@@ -17,6 +17,7 @@ from service.observation import (
     DecisionEvent,
     Erasure,
     GroundTruth,
+    Reassignment,
     RolesChange,
     TemplatesChange,
 )
@@ -115,6 +116,9 @@ def _changes(event: DecisionEvent) -> Iterator[AuditEntry]:
     match event.decision:
         case Erasure(receipt):
             yield _entry(event, f"delete_{receipt.kind}", "done", receipt.target)
+        case Reassignment(action, origin, into, faces):
+            yield _entry(event, action, f"gave {faces}", origin)
+            yield _entry(event, action, f"took {faces}", into)
         case RolesChange(action, champion):
             yield _entry(event, f"roles_{action}", "done", None, champion)
         case TemplatesChange(action, model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
@@ -9,6 +10,9 @@ from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from service.settings.group import AnyCase, Group, Names
+
+PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+ORIGIN = re.compile(r"https?://[^/?#\s@]+")
 
 
 class Server(Group):
@@ -24,6 +28,32 @@ class Server(Group):
         description="Addresses or networks of reverse proxies, separated by commas: their `X-Forwarded-For` is "
         "believed, and they may hold any share of the connections. Unset: nobody's.",
     )
+
+    path_prefix: str = Field(
+        "",
+        description="Path below which a reverse proxy publishes the service, as `/faces`: page, documentation and API "
+        "are at `/faces/`, whether the proxy passes the prefix on or takes it away. Unset: the root.",
+    )
+    cors_origins: Names = Field(
+        (),
+        description="Origins whose pages may ask from a browser, as `https://desk.example.org`, separated by commas; "
+        "`*` is every one. Unset: none but the service's own.",
+    )
+
+    @field_validator("path_prefix")
+    @classmethod
+    def _prefix_is_a_path(cls, value: str) -> str:
+        if value and not PREFIX.fullmatch(value):
+            raise ValueError("must be a path as /faces: it begins with a slash, and does not end with one")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: give scheme, host and, where it is unusual, port, no path")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

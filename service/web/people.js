@@ -1,4 +1,4 @@
-// Who is enrolled in a collection: found by the beginning of the name, renamed, erased.
+// Who is enrolled in a collection: found by the beginning of the name, renamed, merged, erased.
 
 import { path } from "./api.js";
 import { crop } from "./crops.js";
@@ -67,6 +67,7 @@ export function peopleView({ api, session, choices }) {
     const buttons = [
       button("Faces", () => showFaces(person), { class: "quiet" }),
       session.may("enrol") && button("Rename", () => rename(person), { class: "quiet" }),
+      session.may("enrol") && button("Merge", () => merge(person), { class: "quiet" }),
       session.may("delete") && button("Erase", () => erase(person), { class: "quiet" }),
     ].filter(Boolean);
     for (const each of buttons) each.setAttribute("aria-label", `${each.textContent}: ${person.name}`);
@@ -106,6 +107,25 @@ export function peopleView({ api, session, choices }) {
       await changed(
         element("div", {}, element("p", {}, `${person.name} is now ${renamed.answer.name}.`), ...renamed.trace),
       );
+  }
+
+  async function merge(person) {
+    const other = element("input", { id: "other-name", maxlength: 200 });
+    const text = `All faces of the other become faces of ${person.name}, and the other is no more. This cannot be undone.`;
+    const request = () => {
+      if (!other.value.trim()) throw new Error("Type the name of the other first.");
+      return { method: "POST", path: `${placeOf(person)}/merge`, json: { other: other.value.trim() } };
+    };
+    const merged = await askOnce(api, {
+      title: `Who else is ${person.name}?`,
+      nodes: [element("p", {}, text), field("Name of the other", other)],
+      confirm: "Merge",
+      danger: true,
+      request,
+    });
+    if (!merged) return;
+    const told = `${person.name} has ${count(merged.answer.subject.faces, "face")} now, ${merged.answer.faces} of them from ${other.value.trim()}.`;
+    await changed(element("div", {}, element("p", {}, told), ...merged.trace));
   }
 
   async function erase(person) {

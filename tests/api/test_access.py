@@ -23,14 +23,17 @@ ROUTES: list[tuple[str, str, Scope | None]] = [
     ("GET", "/v1/collections", Scope.READ),
     ("POST", "/v1/collections", Scope.ADMIN),
     ("GET", "/v1/collections/{collection}", Scope.READ),
+    ("PATCH", "/v1/collections/{collection}", Scope.ADMIN),
     ("DELETE", "/v1/collections/{collection}", Scope.ADMIN),
     ("GET", "/v1/collections/{collection}/subjects", Scope.READ),
     ("GET", "/v1/collections/{collection}/subjects/{subject}", Scope.READ),
     ("PATCH", "/v1/collections/{collection}/subjects/{subject}", Scope.ENROL),
     ("DELETE", "/v1/collections/{collection}/subjects/{subject}", Scope.DELETE),
+    ("POST", "/v1/collections/{collection}/subjects/{subject}/merge", Scope.ENROL),
     ("GET", "/v1/collections/{collection}/subjects/{subject}/faces", Scope.READ),
     ("GET", "/v1/collections/{collection}/faces/{face_id}", Scope.READ),
     ("GET", "/v1/collections/{collection}/faces/{face_id}/crop", Scope.READ),
+    ("PATCH", "/v1/collections/{collection}/faces/{face_id}", Scope.ENROL),
     ("DELETE", "/v1/collections/{collection}/faces/{face_id}", Scope.DELETE),
     ("GET", "/v1/receipts", Scope.ADMIN),
     ("GET", "/v1/audit", Scope.ADMIN),
@@ -90,7 +93,13 @@ def test_a_key_for_one_collection_touches_no_other(
     running: Running, method: str, path: str, scope: Scope, astronaut_jpeg: bytes
 ) -> None:
     place = path.format(collection="default", subject="nobody", face_id="none")
-    body = {"json": {"name": "x"}} if method == "PATCH" else {}
+    fields = {
+        "/v1/collections/{collection}": {"keep_crops": True},
+        "/v1/collections/{collection}/faces/{face_id}": {"subject": "x"},
+        "/v1/collections/{collection}/subjects/{subject}": {"name": "x"},
+        "/v1/collections/{collection}/subjects/{subject}/merge": {"other": "x"},
+    }
+    body = {"json": fields[path]} if method in ("PATCH", "POST") else {}
     elsewhere = running.key_for(scope, Scope.ADMIN, collections=["elsewhere"])
     answer = running.client.request(method, place, headers=elsewhere, **body)
     assert (answer.status_code, answer.json()["code"]) == (403, "collection_forbidden")

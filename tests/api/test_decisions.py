@@ -103,6 +103,30 @@ def test_json_and_form_decide_alike(running: Running, astronaut_jpeg: bytes, adm
     assert form == sent
 
 
+def test_a_reference_may_be_looked_at_otherwise_than_the_probe(
+    running: Running, both_jpeg: bytes, astronaut_jpeg: bytes
+) -> None:
+    lenient = running.post("/verify", pair(both_jpeg, astronaut_jpeg), fmr=FMR, reference_faces="single")
+    assert lenient.status_code == 200
+    strict = running.post("/verify", pair(astronaut_jpeg, both_jpeg), fmr=FMR, reference_faces="single")
+    assert (strict.status_code, strict.json()["code"], strict.json()["image"]) == (422, "several_faces", "reference")
+    both = running.post("/verify", pair(astronaut_jpeg, both_jpeg), fmr=FMR, faces="single")
+    assert both.json()["image"] == "reference"
+    one = running.post("/verify", pair(astronaut_jpeg, both_jpeg), fmr=FMR, faces="single", reference_faces="prominent")
+    assert one.status_code == 200
+
+
+def test_the_quality_of_a_reference_may_be_enforced_alone(
+    running: Running, astronaut: NDArray[np.uint8], astronaut_jpeg: bytes
+) -> None:
+    dark = encode((astronaut * 0.06).astype(np.uint8))
+    assert running.post("/verify", pair(dark, astronaut_jpeg), fmr=FMR, reference_quality="enforce").status_code == 200
+    refused = running.post("/verify", pair(astronaut_jpeg, dark), fmr=FMR, reference_quality="enforce")
+    assert (refused.json()["code"], refused.json()["image"]) == ("face_unfit", "reference")
+    stored = running.post("/verify", {"probe": ("i", dark)}, subject="ann", fmr=FMR, reference_quality="enforce")
+    assert (stored.status_code, stored.json()["code"]) == (422, "request_invalid")
+
+
 def test_a_given_threshold_decides(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
     lenient = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), threshold="-1").json()
     strict = running.post("/verify", pair(astronaut_jpeg, admiral_jpeg), threshold="1").json()

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from service.api.http.body import FORM, JSON
+from service.api.openapi_document import Bodies, document
+from service.app import create_app
+from service.settings import read_settings
 from tests.api.openapi import SNAPSHOT, current
 
 DOCUMENT: dict[str, Any] = json.loads(current())
@@ -82,3 +85,57 @@ def test_every_field_of_a_request_is_described() -> None:
             for field, description in schema["properties"].items():
                 text = json.dumps(description)
                 assert '"description"' in text, f"{name}.{field}"
+
+
+# ---- what code generators need
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(value)
+
+
+def test_operations_have_the_names_that_a_client_would_give_them() -> None:
+    names = [operation["operationId"] for _, operation in operations()]
+    assert len(names) == len(set(names))
+    assert all(name.isidentifier() for name in names)
+    assert {"verify", "identify", "enroll", "list_subjects", "delete_face", "read_crop"} <= set(names)
+
+
+def test_every_component_has_a_name_that_is_a_class_name() -> None:
+    assert [name for name in SCHEMAS if not name.isidentifier() or "_" in name] == []
+
+
+def test_every_operation_has_the_error_model() -> None:
+    for name, operation in operations():
+        assert "#/components/schemas/Problem" in list(references(operation["responses"])), name
+
+
+def test_an_operation_of_two_bodies_has_a_parameter_too() -> None:
+    """As openapi-python-client needs it to make a module that can be imported."""
+    for name, operation in operations():
+        if len(operation.get("requestBody", {}).get("content", {})) > 1:
+            assert operation["parameters"], name
+
+
+def test_equal_items_and_missing_values_are_said_as_generators_understand_them() -> None:
+    for node in nodes(DOCUMENT):
+        assert "prefixItems" not in node
+        assert node.get("default", "") is not None
+
+
+def test_the_document_with_forms_alone_has_one_body_an_operation_and_nothing_loose() -> None:
+    forms = document(create_app(read_settings(env_file=None)), Bodies.FORMS)
+    bodies = [
+        set(operation["requestBody"]["content"])
+        for methods in forms["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+    ]
+    assert all(len(body) == 1 for body in bodies)
+    assert bodies.count({FORM}) == 5
+    schemas = forms["components"]["schemas"]
+    assert {ref.removeprefix("#/components/schemas/") for ref in references(forms)} <= schemas.keys()
+    assert forms["paths"].keys() == DOCUMENT["paths"].keys()

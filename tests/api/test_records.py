@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import unicodedata
+from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
 from PIL import Image
 
-from tests.api.conftest import Running
+from service.app import create_app
+from tests.api.conftest import Running, settings_for
+from tests.conftest import encode
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +149,105 @@ def test_a_name_is_one_however_it_is_spelt(running: Running, astronaut_jpeg: byt
         assert len(running.client.get(subjects, params={"prefix": taken_apart[:5]}).json()["items"]) == 1
         found = running.client.get(f"{subjects}/{quote(taken_apart)}")
         assert (found.status_code, found.json()["faces"]) == (200, 2)
+
+
+# ---- collections changed, faces and people put right
+
+
+def audited(running: Running, action: str, target: str) -> list[str]:
+    entries = running.client.get("/v1/audit", params={"action": action, "target": target}).json()["items"]
+    return [entry["outcome"] for entry in entries]
+
+
+def test_a_collection_says_how_many_are_in_it_and_is_changed(
+    running: Running, astronaut: NDArray[np.uint8], astronaut_jpeg: bytes
+) -> None:
+    running.collection("changing")
+    place = "/v1/collections/changing"
+    dark = encode((astronaut * 0.06).astype(np.uint8))
+    refused = running.post("/enroll", {"images": ("i", dark)}, subject="eileen", collection="changing")
+    assert refused.json()["code"] == "enrolment_refused"
+    changed = running.client.patch(place, json={"keep_crops": True, "quality": "report"}).json()
+    assert (changed["keep_crops"], changed["quality"], changed["subjects"]) == (True, "report", 0)
+    taken = running.post("/enroll", {"images": ("i", dark)}, subject="eileen", collection="changing")
+    assert taken.status_code == 201
+    face = taken.json()["images"][0]["face_id"]
+    assert running.client.get(f"{place}/faces/{face}/crop").status_code == 200
+    asked = running.post("/enroll", {"images": ("i", dark)}, subject="x", collection="changing", quality="enforce")
+    assert asked.status_code == 422
+    read = running.client.get(place).json()
+    assert (read["subjects"], read["faces"]) == (1, 1)
+    assert running.client.patch(place, json={"quality": None}).json()["quality"] is None
+    assert running.client.patch(place, json={}).json()["code"] == "request_invalid"
+
+
+def test_a_face_is_given_to_another_person(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
+    running.collection("moving")
+    files = [("images", ("a", astronaut_jpeg)), ("images", ("b", admiral_jpeg))]
+    enrolled = running.post("/enroll", files, subject="eileen", collection="moving").json()
+    face = enrolled["images"][1]["face_id"]
+    place = f"/v1/collections/moving/faces/{face}"
+    moved = running.client.patch(place, json={"subject": "grace"}).json()
+    assert (moved["id"], moved["subject"]) == (face, "grace")
+    found = running.post("/identify", {"image": ("i", admiral_jpeg)}, collection="moving", fmr="0.01").json()
+    assert found["faces"][0]["candidates"][0]["subject"] == "grace"
+    assert found["people"] == 2
+    grace = running.client.get("/v1/collections/moving/subjects/grace").json()
+    assert audited(running, "move_face", grace["id"]) == ["took 1"]
+    assert audited(running, "move_face", enrolled["subject"]["id"]) == ["gave 1"]
+    assert running.client.patch(place, json={"subject": "grace"}).status_code == 200  # as it is
+    assert audited(running, "move_face", grace["id"])[-1] == "took 1"
+
+
+def test_two_people_are_made_one_and_a_repetition_gets_the_same_answer(running: Running, astronaut_jpeg: bytes) -> None:
+    running.collection("merging")
+    for name in ("ann", "anne"):
+        running.post("/enroll", {"images": ("i", astronaut_jpeg)}, subject=name, collection="merging")
+    place = "/v1/collections/merging/subjects/ann/merge"
+    once = {"Idempotency-Key": "merge-1"}
+    anne = running.client.get("/v1/collections/merging/subjects/anne").json()["id"]
+    merged = running.client.post(place, json={"other": "anne"}, headers=once)
+    assert merged.status_code == 200
+    told = merged.json()
+    assert (told["subject"]["name"], told["subject"]["faces"], told["merged_id"], told["faces"]) == ("ann", 2, anne, 1)
+    again = running.client.post(place, json={"other": "anne"}, headers=once)
+    assert again.json() == told
+    assert again.headers["Idempotency-Replayed"] == "true"
+    conflict = running.client.post(place, json={"other": "bea"}, headers=once)
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "idempotency_conflict")
+    assert running.client.post(place, json={"other": "anne"}).json()["code"] == "subject_not_found"
+    assert running.client.post(place, json={"other": "ann"}).json()["code"] == "same_person"
+    assert audited(running, "merge_subjects", anne) == ["gave 1"]
+
+
+def test_a_person_is_enrolled_until_a_date(running: Running, astronaut_jpeg: bytes) -> None:
+    running.collection("until")
+    place = "/v1/collections/until/subjects/eileen"
+    enrolled = running.post(
+        "/enroll",
+        {"images": ("i", astronaut_jpeg)},
+        subject="eileen",
+        collection="until",
+        expires_at="2999-01-01T00:00:00+01:00",
+    )
+    assert enrolled.json()["subject"]["expires_at"] == "2998-12-31T23:00:00Z"
+    assert running.client.patch(place, json={"name": "eileen"}).json()["expires_at"] == "2998-12-31T23:00:00Z"
+    assert running.client.patch(place, json={"expires_at": None}).json()["expires_at"] is None
+    assert running.client.patch(place, json={"expires_at": "2001-01-01"}).json()["code"] == "request_invalid"
+
+
+def test_whose_date_came_while_the_service_was_stopped_is_erased_at_the_start(
+    models: tuple[Path, ...], tmp_path: Path, astronaut_jpeg: bytes
+) -> None:
+    keys: list[str] = []
+    form = {"subject": "eileen", "expires_at": "2001-01-01T00:00:00Z"}
+    with TestClient(create_app(settings_for(tmp_path, models), keys.append)) as client:
+        client.headers["Authorization"] = f"Bearer {keys[0]}"
+        client.post("/v1/enroll", data=form, files={"images": astronaut_jpeg}).raise_for_status()
+        assert client.get("/v1/collections/default").json()["subjects"] == 1
+    with TestClient(create_app(settings_for(tmp_path, models))) as client:
+        client.headers["Authorization"] = f"Bearer {keys[0]}"
+        assert client.get("/v1/collections/default").json()["subjects"] == 0
+        (receipt,) = client.get("/v1/receipts").json()["items"]
+        (entry,) = client.get("/v1/audit?principal=expiry").json()["items"]
+        assert (receipt["kind"], entry["target"], entry["collection"]) == ("subject", receipt["target"], "default")

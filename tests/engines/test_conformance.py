@@ -6,15 +6,19 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
 import numpy as np
 import pytest
 
+from service.database.encryption import Keyring
 from service.database.errors import CursorInvalid
-from service.database.schema import new_id
-from service.gallery import errors
+from service.database.schema import new_id, now
+from service.gallery import errors, reassignment
 from service.gallery.gallery import Gallery
-from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace
+from service.gallery.maintenance.expiry import Expiry
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace, Receipt
 from service.index.base import Vector
 from service.index.errors import VectorInvalid
 from tests.engines.conftest import KINDS, Open, Places
@@ -74,6 +78,46 @@ def test_what_was_deleted_is_never_found_again(gallery: Gallery) -> None:
             gallery.face("main", kept.id)
     assert gallery.search("main", A, VECTORS[:1], 5) == [[]]
     assert len(gallery.receipts().items) == 40
+
+
+def test_a_face_that_changes_hands_is_found_as_the_other_person(gallery: Gallery) -> None:
+    wrong = face(VECTORS[5])
+    gallery.enroll("main", "ann", [face(VECTORS[0]), wrong])
+    gallery.enroll("main", "bea", [face(VECTORS[6])])
+    move = partial(reassignment.move_face, keyring=Keyring.empty(), collection="main", face_id=wrong.id)
+    gallery.database.change(partial(move, subject="bea"))
+    (hit,) = gallery.search("main", A, VECTORS[5][None], 1)[0]
+    assert (hit.subject, hit.face_id) == ("bea", wrong.id)
+    gallery.database.change(partial(move, subject="cy"))
+    assert names(gallery, VECTORS[5], 1) == ["cy"]
+    assert gallery.people("main", [A]) == 3
+    assert gallery.verify().problems == ()
+
+
+def test_two_people_become_one_once_however_often_it_is_asked_at_the_same_time(gallery: Gallery) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0])])
+    gallery.enroll("main", "bea", [face(VECTORS[5]), face(VECTORS[6])])
+    once, until = Idempotency("key:1", "merge", "f"), now() + timedelta(hours=1)
+    work = partial(reassignment.merge_subjects, keyring=Keyring.empty(), collection="main", subject="ann", other="bea")
+    merge = partial(work, idempotency=once, until=until)
+    with ThreadPoolExecutor(8) as pool:
+        mergers = list(pool.map(lambda _: gallery.database.change(merge), range(8)))
+    assert sorted(merger.replayed for merger in mergers) == [False] + [True] * 7
+    assert {merger.faces for merger in mergers} == {2}
+    assert gallery.subject("main", "ann").faces == 3
+    assert names(gallery, VECTORS[6]) == ["ann"]
+    assert gallery.verify().problems == ()
+
+
+def test_whose_date_has_come_is_erased_once(gallery: Gallery) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0])], expires_at=now() - timedelta(days=1))
+    gallery.enroll("main", "bea", [face(VECTORS[5])], expires_at=now() + timedelta(days=1))
+    told: list[Receipt] = []
+    expiries = [Expiry(gallery, lambda receipt, _: told.append(receipt)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(lambda expiry: expiry(), expiries)) == 1
+    assert gallery.receipts().items == tuple(told)
+    assert names(gallery, VECTORS[0]) == ["bea"]
 
 
 def test_a_renamed_subject_is_found_under_its_new_name(gallery: Gallery) -> None:

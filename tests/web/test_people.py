@@ -96,6 +96,22 @@ def test_people_are_found_renamed_and_erased_with_a_receipt(console: Console, ph
     expect(page.locator(".receipt")).to_have_count(0)
 
 
+def test_somebody_enrolled_twice_is_made_one_person(console: Console, photos: dict[str, Path]) -> None:
+    console.collection("twice", ann=photos["astronaut.jpg"], anne=photos["the astronaut's closer.jpg"])
+    console.enter(view="people")
+    page = console.page
+    page.select_option("#collection", "twice")
+    expect(page.locator(".card")).to_have_count(2)
+    page.click("[aria-label='Merge: ann']")
+    page.fill("#other-name", "nobody")
+    page.press("#other-name", "Enter")
+    expect(page.locator("dialog .message")).to_contain_text("subject_not_found")
+    page.fill("#other-name", "anne")
+    page.press("#other-name", "Enter")
+    expect(page.locator("#view .outcome p")).to_have_text("ann has 2 faces now, 1 of them from anne.")
+    expect(page.locator(".card strong")).to_have_text("ann")
+
+
 def test_one_face_of_a_person_is_erased(console: Console, photos: dict[str, Path]) -> None:
     console.collection("faces", keep_crops=True, ann=photos["astronaut.jpg"])
     with console.server.client() as client:

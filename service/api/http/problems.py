@@ -96,6 +96,7 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     gallery.CollectionExists: (409, "The collection exists"),
     gallery.SubjectNotFound: (404, "No such subject"),
     gallery.SubjectExists: (409, "The subject exists"),
+    gallery.SamePerson: (422, "The two are one person"),
     gallery.DuplicateSubject: (409, "The face belongs to another subject"),
     gallery.FaceNotFound: (404, "No such face"),
     gallery.CropMissing: (404, "No crop is kept"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
+from service.api.http.idempotency import IdempotencyKey
 from service.api.http.request_context import trace_of
 from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
 from service.api.schemas import decisions, requests
@@ -33,17 +34,6 @@ DECIDING = (
 )
 CHOOSING = (face.NoFace, face.SeveralFaces, face.FaceUnfit)
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Names this enrolment, a UUID say. A repetition within a day gets the first answer and enrols "
-        "nothing; the same key with another request is refused.",
-    ),
-]
-
 
 @router.post(
     "/verify",
@@ -68,7 +58,15 @@ async def verify(
     result = await services.decide(
         request,
         lambda stages: services.engine.verify(
-            fields.probe, reference, embedder, fields.point, stages, faces=fields.faces, quality=fields.quality
+            fields.probe,
+            reference,
+            embedder,
+            fields.point,
+            stages,
+            faces=fields.faces,
+            quality=fields.quality,
+            reference_faces=fields.reference_faces,
+            reference_quality=fields.reference_quality,
         ),
     )
     return decisions.Verification.of(result, trace_of(request.scope).request_id)
@@ -150,6 +148,7 @@ async def enroll(
             fields.point,
             stages,
             metadata=fields.metadata,
+            expires_at=fields.expires_at,
             duplicate=fields.duplicate,
             idempotency=once,
             faces=fields.faces,

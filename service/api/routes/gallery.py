@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
+from service.api.http.idempotency import IdempotencyKey
 from service.api.http.pagination import Cursor, Limit
 from service.api.http.request_context import trace_of
 from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
@@ -15,12 +19,17 @@ from service.api.schemas import gallery as replies
 from service.api.schemas import requests
 from service.api.schemas.reply import Page
 from service.api.schemas.requests import QueryName
-from service.api.services import ServicesDep
+from service.api.services import Services, ServicesDep
 from service.database import errors as database
+from service.database.schema import now
 from service.errors import FacetError
+from service.gallery import collection_changes, reassignment
 from service.gallery import errors as gallery
+from service.gallery.collection_changes import Members, members_of
+from service.gallery.gallery import KEEP_REPLY
+from service.gallery.records import Collection, Idempotency
 from service.keys import Scope
-from service.observation import Erasure
+from service.observation import Erasure, Reassignment
 
 router = APIRouter(prefix="/v1", tags=["gallery"])
 
@@ -45,7 +54,8 @@ def list_collections(
 ) -> Page[replies.Collection]:
     """Collections that the key may touch, in the order of their making."""
     page = services.gallery.collections(cursor, limit, caller.collections)
-    items = [replies.Collection.model_validate(item) for item in page.items]
+    counts = services.gallery.database.read(partial(members_of, names=[item.name for item in page.items]))
+    items = [replies.Collection.of(item, counts[item.name]) for item in page.items]
     return Page[replies.Collection](items=items, next_cursor=page.next_cursor)
 
 
@@ -66,15 +76,37 @@ def create_collection(
     trace_of(request.scope).target = fields.name
     trace_of(request.scope).collection = fields.name
     collection = services.gallery.create_collection(
-        caller.require(fields.name), keep_crops=fields.keep_crops, metadata=fields.metadata
+        caller.require(fields.name), keep_crops=fields.keep_crops, metadata=fields.metadata, quality=fields.quality
     )
-    return replies.Collection.model_validate(collection)
+    return replies.Collection.of(collection, Members())
 
 
 @router.get("/collections/{collection}", summary="Read a collection", responses=_problems(gallery.CollectionNotFound))
 def read_collection(services: ServicesDep, caller: Reader, collection: CollectionName) -> replies.Collection:
-    """One collection."""
-    return replies.Collection.model_validate(services.gallery.collection(caller.require(collection)))
+    """One collection, and how many are enrolled in it."""
+    return _counted(services, services.gallery.collection(caller.require(collection)))
+
+
+@router.patch(
+    "/collections/{collection}",
+    summary="Change a collection",
+    responses=_problems(*BODY, gallery.CollectionNotFound),
+    openapi_extra=takes(requests.CollectionChanges, forms=False),
+)
+def update_collection(
+    request: Request,
+    services: ServicesDep,
+    caller: Admin,
+    collection: CollectionName,
+    fields: Annotated[requests.CollectionChanges, Depends(body(requests.CollectionChanges, forms=False))],
+) -> replies.Collection:
+    """Change whether crops are kept, how unfit faces are treated, the metadata, or several of them.
+
+    Who is enrolled already stays as they are: crops that are kept are kept, and those that are not cannot be made.
+    """
+    trace_of(request.scope).target = caller.require(collection)
+    work = partial(collection_changes.update_collection, name=collection, values=fields.values)
+    return _counted(services, services.gallery.database.change(work))
 
 
 @router.delete(
@@ -124,7 +156,7 @@ def read_subject(
 
 @router.patch(
     "/collections/{collection}/subjects/{subject}",
-    summary="Rename a subject or change its metadata",
+    summary="Rename a subject, change its metadata, set its date",
     responses=_problems(
         *BODY, gallery.CollectionNotFound, gallery.SubjectNotFound, gallery.SubjectExists, gallery.NameInvalid
     ),
@@ -138,8 +170,10 @@ def update_subject(
     subject: SubjectName,
     fields: Annotated[requests.SubjectRequest, Depends(body(requests.SubjectRequest, forms=False))],
 ) -> replies.Subject:
-    """Give a subject a new name, new metadata, or both."""
-    changed = services.gallery.update_subject(caller.require(collection), subject, fields.name, fields.metadata)
+    """Give a subject a new name, new metadata, a date at which it is erased, or several of them."""
+    changed = services.gallery.update_subject(
+        caller.require(collection), subject, fields.name, fields.metadata, fields.expiry
+    )
     trace_of(request.scope).target = changed.id
     return replies.Subject.model_validate(changed)
 
@@ -156,6 +190,63 @@ def delete_subject(
     receipt = services.gallery.delete_subject(caller.require(collection), subject)
     services.publish(request, Erasure(receipt), collection)
     return replies.Receipt.model_validate(receipt)
+
+
+@router.post(
+    "/collections/{collection}/subjects/{subject}/merge",
+    summary="Make two people one",
+    responses=_problems(
+        *BODY,
+        gallery.CollectionNotFound,
+        gallery.SubjectNotFound,
+        gallery.SamePerson,
+        gallery.IdempotencyConflict,
+        gallery.EnrolmentErased,
+    ),
+    openapi_extra=takes(requests.MergeRequest, forms=False),
+)
+def merge_subjects(
+    request: Request,
+    response: Response,
+    services: ServicesDep,
+    caller: Enroller,
+    collection: CollectionName,
+    subject: SubjectName,
+    fields: Annotated[requests.MergeRequest, Depends(body(requests.MergeRequest, forms=False))],
+    idempotency_key: IdempotencyKey = None,
+) -> replies.MergedSubject:
+    """Give all faces of another person to this one, and drop the other's record, in one step.
+
+    Name, metadata and date of expiry stay those of this one. A replayed answer carries the header
+    `Idempotency-Replayed: true`.
+    """
+    request_id = trace_of(request.scope).request_id
+    once = None
+    if idempotency_key:
+        told = hashlib.sha256(json.dumps(["merge", collection, subject, fields.other]).encode()).hexdigest()
+        once = Idempotency(caller.principal, idempotency_key, told, request_id)
+    work = partial(
+        reassignment.merge_subjects,
+        keyring=services.settings.storage.keyring,
+        collection=caller.require(collection),
+        subject=subject,
+        other=fields.other,
+        idempotency=once,
+        until=now() + KEEP_REPLY,
+    )
+    merger = services.gallery.database.change(work)
+    if merger.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    else:
+        services.publish(
+            request, Reassignment("merge_subjects", merger.merged, merger.subject.id, merger.faces), collection
+        )
+    return replies.MergedSubject(
+        subject=replies.Subject.model_validate(merger.subject),
+        merged_id=merger.merged,
+        faces=merger.faces,
+        request_id=merger.request_id or request_id,
+    )
 
 
 @router.get(
@@ -210,6 +301,35 @@ def read_crop(services: ServicesDep, caller: Reader, collection: CollectionName,
     return Response(crop, media_type="image/png")
 
 
+@router.patch(
+    "/collections/{collection}/faces/{face_id}",
+    summary="Give a face to another person",
+    responses=_problems(*BODY, gallery.CollectionNotFound, gallery.FaceNotFound, gallery.NameInvalid),
+    openapi_extra=takes(requests.FaceRequest, forms=False),
+)
+def move_face(
+    request: Request,
+    services: ServicesDep,
+    caller: Enroller,
+    collection: CollectionName,
+    face_id: FaceId,
+    fields: Annotated[requests.FaceRequest, Depends(body(requests.FaceRequest, forms=False))],
+) -> replies.StoredFace:
+    """Give a face, with templates and crop, to another person of the collection, who is made when new."""
+    work = partial(
+        reassignment.move_face,
+        keyring=services.settings.storage.keyring,
+        collection=caller.require(collection),
+        face_id=face_id,
+        subject=fields.subject,
+    )
+    result = services.gallery.database.change(work)
+    trace_of(request.scope).target = result.face.subject_id
+    if result.moved:
+        services.publish(request, Reassignment("move_face", result.origin, result.face.subject_id, 1), collection)
+    return replies.StoredFace.model_validate(result.face)
+
+
 @router.delete(
     "/collections/{collection}/faces/{face_id}",
     summary="Erase a face",
@@ -232,3 +352,8 @@ def list_receipts(
     page = services.gallery.receipts(cursor, limit, caller.collections)
     items = [replies.Receipt.model_validate(item) for item in page.items]
     return Page[replies.Receipt](items=items, next_cursor=page.next_cursor)
+
+
+def _counted(services: Services, collection: Collection) -> replies.Collection:
+    counts = services.gallery.database.read(partial(members_of, names=[collection.name]))
+    return replies.Collection.of(collection, counts[collection.name])

@@ -36,7 +36,7 @@ async def reader(
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Is the process alive?", responses=problems())
 async def livez() -> Health:
     """Answers as long as the process serves requests at all."""
     return Health(status="alive", version=VERSION)

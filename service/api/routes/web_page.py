@@ -9,6 +9,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
+from service.api.openapi_document import Bodies
+
 WEB = Path(__file__).parents[2] / "web"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
@@ -37,9 +39,9 @@ async def docs() -> FileResponse:
 
 
 @router.get("/openapi.json")
-def openapi(request: Request) -> Response:
+def openapi(request: Request, bodies: Bodies = Bodies.ALL) -> Response:
     """The OpenAPI document."""
-    return Response(request.app.state.document.read(), media_type="application/json")
+    return Response(request.app.state.document.read(bodies), media_type="application/json")
 
 
 def mount_files(app: FastAPI) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from service.api.schemas.reply import Reply
+from service.gallery import records
+from service.gallery.collection_changes import Members
 
 
 class Subject(Reply):
@@ -20,6 +22,18 @@ class Subject(Reply):
     created_at: datetime
     updated_at: datetime
     faces: int
+    expires_at: datetime | None = Field(
+        None, description="When the person is erased by itself, within ten minutes; null: never."
+    )
+
+
+class MergedSubject(Reply):
+    """The person who stays, and what became of the other."""
+
+    subject: Subject
+    merged_id: str = Field(description="Id of the person who is no more.")
+    faces: int = Field(description="Faces that changed hands.")
+    request_id: str
 
 
 class Collection(Reply):
@@ -28,7 +42,27 @@ class Collection(Reply):
     name: str
     created_at: datetime
     keep_crops: bool
+    quality: Literal["enforce", "report"] | None = Field(
+        description="How enrolments into it treat unfit faces where they do not say; null: `enforce`."
+    )
     metadata: dict[str, Any]
+    subjects: int = Field(description="People enrolled.")
+    faces: int = Field(description="Faces enrolled.")
+
+    @classmethod
+    def of(cls, collection: records.Collection, members: Members) -> Self:
+        """Render a collection with the count of those who are in it."""
+        return cls.model_validate(
+            {
+                "name": collection.name,
+                "created_at": collection.created_at,
+                "keep_crops": collection.keep_crops,
+                "quality": collection.quality,
+                "metadata": dict(collection.metadata),
+                "subjects": members.subjects,
+                "faces": members.faces,
+            }
+        )
 
 
 class StoredFace(Reply):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -21,9 +22,10 @@ from pydantic_core import from_json
 
 from service.api.http import body
 from service.api.http.body import KIB, Image
+from service.api.http.moment import Moment
 from service.decision import OperatingPoint
 from service.gallery.names import canonical_name, is_name
-from service.gallery.records import DuplicatePolicy
+from service.gallery.records import DuplicatePolicy, Keep
 
 MAX_IMAGES = 20
 MAX_TOP_K = 100
@@ -31,6 +33,7 @@ MAX_FACE = 2**31 - 1
 MAX_FACTS = 50
 METADATA_BYTES = 512 * KIB  # fifty facts of the longest, every character of them escaped
 DEFAULT_COLLECTION = "default"
+GATE = "How enrolments into it treat unfit faces where they do not say: `enforce` or `report`. Null: `enforce`."
 
 
 def _addressable(value: str) -> str:
@@ -78,14 +81,16 @@ ModelName = Annotated[
         description="Model that embeds the faces, as `name` or `name@version`. Unset: the service's default.",
     ),
 ]
+FaceChoice = Literal["prominent", "single"]
+QualityChoice = Literal["enforce", "report"]
 Faces = Annotated[
-    Literal["prominent", "single"],
+    FaceChoice,
     Field(
         description="`prominent` takes the largest, most central face; `single` refuses images with several.",
     ),
 ]
 QualityGate = Annotated[
-    Literal["enforce", "report"],
+    QualityChoice,
     Field(description="`enforce` refuses unfit faces; `report` only names the reasons."),
 ]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -135,6 +140,12 @@ class VerifyRequest(_Decidable):
     collection: Name | None = Field(None, description="Collection of the subject. Unset: `default`.")
     faces: Faces = "prominent"
     quality: QualityGate = "report"
+    reference_faces: FaceChoice | None = Field(
+        None, description="`faces` for the reference image, an identity card beside a selfie say. Unset: as `faces`."
+    )
+    reference_quality: QualityChoice | None = Field(
+        None, description="`quality` for the reference image. Unset: as `quality`."
+    )
 
     @model_validator(mode="after")
     def _one_reference(self) -> Self:
@@ -142,6 +153,8 @@ class VerifyRequest(_Decidable):
             raise ValueError("give a reference image or a subject, exactly one of them")
         if self.collection is not None and self.subject is None:
             raise ValueError("collection belongs to subject; with a reference image leave it out")
+        if self.reference is None and (self.reference_faces or self.reference_quality):
+            raise ValueError("reference_faces and reference_quality belong to a reference image; leave them out")
         return self
 
 
@@ -167,11 +180,16 @@ class EnrollRequest(_Decidable):
     max_text = METADATA_BYTES
     max_images = MAX_IMAGES
 
-    subject: Name = Field(description="Name of the person; made when new.")
+    subject: Name = Field(description="Name of the person; made when new.", examples=["person-1"])
     images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES, description="Images of the person.")
     collection: Name = Field(DEFAULT_COLLECTION, description="Collection to enrol in.")
     metadata: Metadata | None = Field(
         None, description="Facts to keep with the subject; in a form, a JSON object as text. Replaces earlier ones."
+    )
+    expires_at: Moment | None = Field(
+        None,
+        description="When the person is erased by itself, with a receipt, within ten minutes. Unset: as before, and "
+        "never for somebody new.",
     )
     duplicate: DuplicatePolicy = Field(
         DuplicatePolicy.ALLOW,
@@ -179,12 +197,21 @@ class EnrollRequest(_Decidable):
         "and names them, `reject` refuses. `model`, `fmr` and `threshold` say how it is looked for.",
     )
     faces: Faces = "single"
-    quality: QualityGate = "enforce"
+    quality: QualityChoice | None = Field(
+        None,
+        description="`enforce` refuses unfit faces; `report` only names the reasons. Unset: as the collection says, or "
+        "`enforce`.",
+    )
 
     def fingerprint(self) -> str:
-        """A digest that tells this request from others: SHA-256 over its fields and the digests of its images."""
-        text = json.dumps(self.model_dump(), default=_digest_of_bytes, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """A digest that tells this request from others: SHA-256 over its fields and the digests of its images.
+
+        A field that came later stands in it only where it is given: a request has one fingerprint in all versions.
+        """
+        fields = self.model_dump() | {"quality": self.quality or "enforce"}
+        if self.expires_at is None:
+            del fields["expires_at"]
+        return hashlib.sha256(json.dumps(fields, default=_digest, sort_keys=True).encode()).hexdigest()
 
 
 class DetectRequest(Request):
@@ -215,7 +242,44 @@ class CollectionRequest(Request):
     keep_crops: bool = Field(
         False, description="Keep the aligned face crops, so that new models can be applied to people already enrolled."
     )
+    quality: QualityChoice | None = Field(None, description=GATE)
     metadata: Metadata = Field({}, description="Facts to keep with the collection.")
+
+
+class CollectionChanges(Request):
+    """Changes of a collection; what is not given stays."""
+
+    max_text = METADATA_BYTES
+
+    keep_crops: bool | None = Field(
+        None, description="Whether crops of further enrolments are kept. Those that are kept already stay."
+    )
+    quality: QualityChoice | None = Field(None, description=GATE)
+    metadata: Metadata | None = Field(None, description="New metadata; replaces the old.")
+
+    @model_validator(mode="after")
+    def _something_to_change(self) -> Self:
+        if not self.values:
+            raise ValueError("give keep_crops, quality or metadata")
+        return self
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What is to be changed; `quality` may be null and is given all the same."""
+        given = self.model_dump(include=self.model_fields_set)
+        return {name: value for name, value in given.items() if value is not None or name == "quality"}
+
+
+class FaceRequest(Request):
+    """Whose a face is."""
+
+    subject: Name = Field(description="Name of the person whose face it is; made when new.")
+
+
+class MergeRequest(Request):
+    """Who else is the same person."""
+
+    other: Name = Field(description="Name of the person whose faces change hands, and whose record is no more.")
 
 
 class SubjectRequest(Request):
@@ -225,12 +289,20 @@ class SubjectRequest(Request):
 
     name: Name | None = Field(None, description="New name of the subject.")
     metadata: Metadata | None = Field(None, description="New metadata; replaces the old.")
+    expires_at: Moment | None = Field(
+        None, description="When the person is erased by itself, with a receipt, within ten minutes; null: never."
+    )
 
     @model_validator(mode="after")
     def _something_to_change(self) -> Self:
-        if self.name is None and self.metadata is None:
-            raise ValueError("give a new name, new metadata or both")
+        if self.name is None and self.metadata is None and "expires_at" not in self.model_fields_set:
+            raise ValueError("give a new name, new metadata or a date of expiry")
         return self
+
+    @property
+    def expiry(self) -> datetime | Keep | None:
+        """The new date, None to lift it, or what says that it stays."""
+        return self.expires_at if "expires_at" in self.model_fields_set else Keep.KEEP
 
 
 class RolesRequest(Request):
@@ -266,5 +338,5 @@ class OutcomeRequest(Request):
     )
 
 
-def _digest_of_bytes(value: Any) -> str:
-    return hashlib.sha256(value).hexdigest()
+def _digest(value: Any) -> str:
+    return str(value.isoformat()) if isinstance(value, datetime) else hashlib.sha256(value).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,8 +13,9 @@ from service.api.services import ServicesDep
 from service.compreface import replies
 from service.compreface.requests import SubjectRequest
 from service.compreface.route import Service, router_of, serves
+from service.gallery.reassignment import merge_subjects
 from service.keys import Scope
-from service.observation import Erasure
+from service.observation import Erasure, Reassignment
 
 router = router_of("subjects")
 
@@ -57,10 +59,15 @@ def rename_subject(
     if fields.subject == subject:
         return replies.Updated(updated=False)
     if gallery.has_subject(collection, fields.subject):
-        changed = gallery.merge_subjects(collection, subject, fields.subject)
+        keyring = services.settings.storage.keyring
+        merger = gallery.database.change(
+            partial(merge_subjects, keyring=keyring, collection=collection, subject=fields.subject, other=subject)
+        )
+        trace_of(request.scope).target = merger.subject.id
+        told = Reassignment("merge_subjects", merger.merged, merger.subject.id, merger.faces)
+        services.publish(request, told, collection)
     else:
-        changed = gallery.update_subject(collection, subject, fields.subject)
-    trace_of(request.scope).target = changed.id
+        trace_of(request.scope).target = gallery.update_subject(collection, subject, fields.subject).id
     return replies.Updated(updated=True)
 
 

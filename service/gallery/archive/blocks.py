@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AwareDatetime, Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -44,6 +44,7 @@ class CollectionBlock(_Block):
     keep_crops: bool
     metadata: dict[str, Any]
     created_at: AwareDatetime
+    quality: Literal["enforce", "report"] | None = None
 
 
 class FaceEntry(_Block):
@@ -67,6 +68,7 @@ class SubjectEntry(_Block):
     metadata: dict[str, Any]
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
     faces: list[FaceEntry]
 
 

@@ -98,6 +98,7 @@ def export(
                         "keep_crops": entry.keep_crops,
                         "metadata": entry.metadata,
                         "created_at": entry.created_at.isoformat(),
+                        "quality": entry.quality,
                     }
                 )
                 moved.collections += 1
@@ -199,6 +200,7 @@ def _read_subjects(connection: sa.Connection, reader: TemplateReader, rows: Sequ
             "metadata": entry.metadata,
             "created_at": entry.created_at.isoformat(),
             "updated_at": entry.updated_at.isoformat(),
+            "expires_at": None if entry.expires_at is None else entry.expires_at.isoformat(),
             "faces": by_subject[entry.row],
         }
 

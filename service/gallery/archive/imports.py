@@ -101,7 +101,9 @@ def _restore_block(
     if block["kind"] == "collection":
         row = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
         if row is None:
-            changes.create_collection(transaction, block["name"], block["keep_crops"], block["metadata"])
+            changes.create_collection(
+                transaction, block["name"], block["keep_crops"], block["metadata"], block.get("quality")
+            )
             at = _moment(block["created_at"])
             transaction.connection.execute(
                 sa.update(collections).where(collections.c.name == block["name"]).values(created_at=at)
@@ -172,6 +174,7 @@ def _restore_subjects(
                 "metadata": person["metadata"],
                 "created_at": _moment(person["created_at"]),
                 "updated_at": _moment(person["updated_at"]),
+                "expires_at": None if person.get("expires_at") is None else _moment(person["expires_at"]),
             }
             for person in new
         ]

@@ -1,0 +1,1 @@
+"""Programs on clients that public generators make of the OpenAPI document, as somebody would write them."""
