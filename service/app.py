@@ -26,6 +26,7 @@ from service.api.readiness import Readiness
 from service.api.routes import ROUTERS, health, web_page
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
+from service.compreface.routes import ROUTERS as COMPREFACE
 from service.database.audit_log import AuditLog, prune_audit
 from service.database.audit_log import note as audit_note
 from service.engine import Engine, EngineLimits
@@ -133,6 +134,8 @@ def create_app(
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    for router in COMPREFACE:
+        app.include_router(router, include_in_schema=False)
     app.include_router(health.router)
     app.include_router(web_page.router)
     web_page.mount_files(app)

@@ -8,6 +8,7 @@ Synchronous and free of web and storage details; it runs on worker threads. The 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from service.enrolment_report import (
     measures,
 )
 from service.errors import FacetError
+from service.face.cross_model import Thresholds
 from service.face.decoding.image import encode_png
 from service.face.detection.search import Seek
 from service.face.embed import Embedder, Templates
@@ -40,7 +42,7 @@ from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Hit, Idempotency, KeptReply, NewFace
 from service.gallery_models import Reach, References
 from service.models import Models
-from service.pipeline import FaceFound, Perception, Scene
+from service.pipeline import FaceFound, Perception, Scene, WholePicture
 from service.runtime.timing import Stages
 
 SPARE = 3  # subjects looked at beyond those that are shown: whose photographs are fewer may come before them
@@ -65,6 +67,8 @@ class SubjectRef:
 
     collection: str
     subject: str
+    face: str | None = None
+    """Id of the only one of its faces to compare with; None for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Verification:
     """The stored subject compared with; None when two images were compared."""
     reach: Reach | None
     """What the stored subject's templates were; None when two images were compared."""
+    thresholds: Thresholds
+    """By which the score is judged."""
     probe: FaceFound
     reference: FaceFound | Hit
     pictures: int
@@ -220,6 +226,23 @@ class Engine:
         """
         return self._champion() if name is None else self.models.embedder(name)
 
+    def looking(self, least_score: float = 0.0, most_faces: int | None = None, whole: bool = False) -> Engine:
+        """The same engine with other eyes.
+
+        Args:
+            least_score: What the detector scores less is no face; its own least score stays.
+            most_faces: Of a photograph, the most prominent ones; None for the usual bound.
+            whole: Take each picture for the canonical crop of a face, and look for none in it.
+        """
+        other = copy.copy(self)
+        seen = replace(self._perception, least_score=least_score)
+        if whole:
+            seen = WholePicture(seen.detector, seen.images, seen.quality)
+        other._perception = seen
+        if most_faces is not None:
+            other.limits = replace(self.limits, max_faces=min(most_faces, self.limits.max_faces))
+        return other
+
     def detect(self, image: bytes, stages: Stages) -> Detection:
         """Find all faces of a photograph, the most prominent first.
 
@@ -255,7 +278,7 @@ class Engine:
             ImageError, FaceError, ModelError, GalleryError.
         """
         claim = reference if isinstance(reference, SubjectRef) else None
-        reach = None if claim is None else self.references.of(embedder, claim.collection, claim.subject)
+        reach = None if claim is None else self._reach_of(embedder, claim)
         table = self.models.thresholds(embedder) if reach is None else reach.thresholds
         pictures = 1 if reach is None else reach.pictures()
         threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
@@ -288,12 +311,77 @@ class Engine:
             point=point,
             claim=claim,
             reach=reach,
+            thresholds=table,
             probe=face,
             reference=other,
             pictures=pictures,
             probe_faces=scene.total,
             seconds=stages.seconds,
         )
+
+    def verify_each(
+        self,
+        image: bytes,
+        reference: bytes | SubjectRef,
+        embedder: Embedder,
+        point: OperatingPoint,
+        stages: Stages,
+        faces: FaceChoice = "single",
+    ) -> tuple[Verification, ...]:
+        """Decide for each face of an image, the most prominent first, whether it is the person of the reference.
+
+        `faces` chooses the face of a reference image.
+
+        Raises:
+            ImageError, FaceError, ModelError, GalleryError.
+        """
+        claim = reference if isinstance(reference, SubjectRef) else None
+        reach = None if claim is None else self._reach_of(embedder, claim)
+        table = self.models.thresholds(embedder) if reach is None else reach.thresholds
+        pictures = 1 if reach is None else reach.pictures()
+        threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
+        others: list[FaceFound] = []
+        if isinstance(reference, bytes):
+            with _naming("reference"):
+                others = [_choose(self._perception.look(reference, stages, Seek(faces), 1), faces, "report")]
+        with _naming("probe"):
+            scene = self._look_thoroughly(image, stages)
+            scene.prominent()
+        made = self._embed(embedder, [*scene.faces, *others], stages)
+        judged = _recognise(embedder, [*scene.faces, *others], made)
+        probes = judged[: len(scene.faces)]
+        compared: list[tuple[float, FaceFound | Hit]] = []
+        if reach is None:
+            other, vectors, offsets = judged[-1], made.vectors, made.offsets
+            compared = [
+                (normalised(vectors[row], vectors[-1], offsets[row], offsets[-1]), other) for row in range(len(probes))
+            ]
+        else:
+            with stages.stage("compare"):
+                hits = [reach.compare(vector) for vector in made.vectors]
+            compared = [(hit.score, hit) for hit in hits]
+        decided = []
+        for face, (score, with_what) in zip(probes, compared, strict=True):
+            known = all(_is_recognisable(each) for each in (face, with_what) if isinstance(each, FaceFound))
+            limit = threshold if known else threshold.outside()
+            decided.append(
+                Verification(
+                    matched=decide(score, limit) == Outcome.MATCH,
+                    score=score,
+                    threshold=limit,
+                    model=embedder,
+                    point=point,
+                    claim=claim,
+                    reach=reach,
+                    thresholds=table,
+                    probe=face,
+                    reference=with_what,
+                    pictures=pictures,
+                    probe_faces=scene.total,
+                    seconds=stages.seconds,
+                )
+            )
+        return tuple(decided)
 
     def identify(
         self,
@@ -448,6 +536,9 @@ class Engine:
                 report=None if idempotency is None else dump_report(report),
             )
         return _repetition(enrolment) if enrolment.replayed else EnrolmentOutcome(enrolment, report, outcomes, embedder)
+
+    def _reach_of(self, embedder: Embedder, claim: SubjectRef) -> Reach:
+        return self.references.of(embedder, claim.collection, claim.subject, claim.face)
 
     def _look_thoroughly(self, image: bytes, stages: Stages) -> Scene:
         return self._perception.look(image, stages, Seek.ALL, self.limits.max_faces)

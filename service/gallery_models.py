@@ -81,6 +81,8 @@ class Reach:
     offsets: Mapping[str, Offsets]
     """The same for the models compared, by digest."""
     headcount: Headcount
+    face: str | None = None
+    """Id of the only one of the subject's faces that is compared; None for all of them."""
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -101,6 +103,8 @@ class Reach:
         Raises:
             CollectionNotFound, SubjectNotFound.
         """
+        if self.face is not None:
+            return 1
         return max(1, self.gallery.counts.photographs(self.collection, self.subject or "", self.digests))
 
     def people(self, comparisons: int) -> int:
@@ -168,7 +172,7 @@ class Reach:
 
     def _compare(self, subject: str, digest: str, probe: Vector) -> Hit:
         scoring = self.scoring(digest, probe[None], -math.inf)
-        return self.gallery.compare(self.collection, subject, digest, probe, scoring)
+        return self.gallery.compare(self.collection, subject, digest, probe, scoring, self.face)
 
     def scoring(self, digest: str, probes: NDArray[np.float32], least: float = -math.inf) -> Scoring | None:
         """How cosines with a model's templates become scores; None where they are the scores."""
@@ -192,14 +196,15 @@ class References:
         self._headcount = Headcount(gallery)
         self._lock = threading.Lock()
 
-    def of(self, embedder: Embedder, collection: str, subject: str | None = None) -> Reach:
-        """The reach of a model's probes.
+    def of(self, embedder: Embedder, collection: str, subject: str | None = None, face: str | None = None) -> Reach:
+        """The reach of a model's probes: a collection, one of its subjects, or one face of that.
 
         Raises:
             CollectionNotFound, SubjectNotFound, TemplateMissing, SpaceMismatch.
         """
         if subject is not None:
-            return self._find(embedder, collection, subject)
+            found = self._find(embedder, collection, subject)
+            return found if face is None else replace(found, face=face)
         place = (collection, embedder.digest)
         with self._lock:
             until, kept = self._kept.get(place, (0.0, None))

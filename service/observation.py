@@ -11,8 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.decision import Outcome
 from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
 from service.errors import FacetError
+from service.face.embed import Embedder
+from service.face.score import Threshold
 from service.gallery.records import KeptReply, Receipt
 
 log = logging.getLogger("facet")
@@ -62,6 +65,28 @@ class ModelAcceptance:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateOutcome:
+    """The decision on one template: the score it was decided by, and the id of whom it matches, where it does."""
+
+    outcome: Outcome
+    score: float | None
+    target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtTemplates:
+    """Templates that a caller brought were decided on. No picture was seen, so no other model can decide again.
+
+    `action` is verify or identify.
+    """
+
+    action: str
+    model: Embedder
+    threshold: Threshold
+    outcomes: tuple[TemplateOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """A request that decided nothing: read, changed a record, or was refused. `outcome` is done or a problem's code."""
 
@@ -83,6 +108,7 @@ Decision = (
     | RolesChange
     | TemplatesChange
     | GroundTruth
+    | BroughtTemplates
     | Access
 )
 

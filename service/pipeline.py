@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.align import align
+from service.face.align import CROP, TEMPLATE, align
 from service.face.decoding.image import ImageLimits, Photo, decode
 from service.face.detection.detect import Detector
 from service.face.detection.detection import Detection
@@ -71,6 +72,8 @@ class Perception:
     quality: QualityLimits
     usual_side: int = USUAL_SIDE
     fine_side: int = FINE_SIDE
+    least_score: float = 0.0
+    """What the detector scores less is no face; below its own least score this asks for nothing."""
 
     def look(self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None) -> Scene:
         """Find the faces of one photograph, and cut out the `limit` most prominent ones, or each.
@@ -83,7 +86,8 @@ class Perception:
             with stages.stage("decode"):
                 photo = decode(data, self.images, side)
             with stages.stage("detect"):
-                found = [face for face in self.detector.detect(photo.pixels, seek) if _has_shape(face)]
+                seen = self.detector.detect(photo.pixels, seek)
+                found = [face for face in seen if _has_shape(face) and face.score >= self.least_score]
             if found or photo.scale == 1:
                 break
         chosen = found[:limit]
@@ -110,6 +114,26 @@ class Perception:
         return sum(
             face.area >= RIVAL_SHARE * found[0].area and not self.quality.is_doubtful(face) for face in found[1:]
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WholePicture(Perception):
+    """Takes each picture for a face that was cut out before: it is the canonical crop, whatever its size."""
+
+    def look(self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None) -> Scene:
+        """Decode the picture, and bring it to the size of a crop; its face is all of it.
+
+        Raises: ImageError, Abandoned.
+        """
+        with stages.stage("decode"):
+            photo = decode(data, self.images, None)
+        with stages.stage("align"):
+            height, width = photo.pixels.shape[:2]
+            scale = np.array([width, height], np.float32) / CROP
+            crop = np.asarray(cv2.resize(photo.pixels, (CROP, CROP), interpolation=cv2.INTER_AREA), np.uint8)
+            face = Detection((0.0, 0.0, float(width), float(height)), 1.0, np.asarray(TEMPLATE * scale, np.float32))
+            quality = assess(face, crop, (width, height), 1.0, self.quality)
+        return Scene(photo.width, photo.height, (FaceFound(face, quality, crop),), 1, 0)
 
 
 def _eye_distance(face: Detection) -> float:

@@ -50,8 +50,11 @@ class Caller:
         return self.key is None or self.key.reaches(collection)
 
 
-def allow(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that lets in callers with `scope`; None lets in every valid key."""
+def allow(scope: Scope | None, unknown_query: bool = False) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that lets in callers with `scope`; None lets in every valid key.
+
+    With `unknown_query` parameters that the address does not have are overlooked.
+    """
 
     async def check(
         request: Request,
@@ -65,7 +68,8 @@ def allow(scope: Scope | None) -> Callable[..., Awaitable[Caller]]:
         services.rate.spend(caller.principal)
         if scope is not None and caller.key is not None and not caller.key.may(scope):
             raise ScopeMissing(f"this key lacks the scope {scope.value!r}")
-        _refuse_unknown_query(request)
+        if not unknown_query:
+            _refuse_unknown_query(request)
         return caller
 
     return check

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -37,6 +37,9 @@ from service.rollout.shadow import Shadow
 from service.runtime.executor import Executor, Turn
 from service.runtime.timing import Abandoned, Stages
 from service.settings import Settings
+
+API_PREFIXES = ("/v1/", "/api/v1/")
+"""Of the routes whose requests are noted."""
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Decision)
@@ -96,6 +99,21 @@ class Services:
 
         return await self.perform(request, job)
 
+    async def decide_each(self, request: Request, work: Callable[[Stages], Sequence[D]]) -> Sequence[D]:
+        """Decide several things of one request on a worker, as `decide` decides one, and publish each.
+
+        Raises:
+            Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
+        """
+
+        def job(stages: Stages) -> Sequence[D]:
+            decisions = work(stages)
+            for decision in decisions:
+                self.publish(request, decision, trace_of(request.scope).collection or None)
+            return decisions
+
+        return await self.perform(request, job)
+
     def publish(self, request: Request, decision: Decision, collection: str | None = None) -> None:
         """Tell the observers of a decision, in a collection where there is one.
 
@@ -110,7 +128,7 @@ class Services:
     def note_access(self, scope: Scope, trace: Trace) -> None:
         """Tell the observers of a request of the API that nothing was published of: a read, a change, a refusal."""
         route = scope.get("route")
-        if trace.noted or not getattr(route, "path", "").startswith("/v1/"):
+        if trace.noted or not getattr(route, "path", "").startswith(API_PREFIXES):
             return
         trace.noted = True
         collection = trace.collection or scope.get("path_params", {}).get("collection")

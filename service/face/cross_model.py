@@ -34,6 +34,8 @@ class Thresholds(Protocol):
 
     def fmr_of(self, value: float) -> float | None: ...
 
+    def rate_of(self, value: float) -> float: ...
+
 
 class PairThresholds(BaseModel):
     """Thresholds measured with probes of the folder's model against templates of the model `reference`."""
@@ -95,3 +97,7 @@ class Strictest:
         """The highest rate that any table gives a score; None where one cannot tell."""
         rates = [table.fmr_of(value) for table in self._tables]
         return None if None in rates else max(rate for rate in rates if rate is not None)
+
+    def rate_of(self, value: float) -> float:
+        """The highest rate that any table estimates at a score. Raises: ThresholdUnsupported where any table does."""
+        return max(table.rate_of(value) for table in self._tables)

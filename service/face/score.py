@@ -14,6 +14,7 @@ from service.face.errors import InferenceFailed, SpaceMismatch, ThresholdUnsuppo
 from service.face.manifest import HIGHEST, CalibratedThreshold, Manifest, TailThreshold
 
 LEAST_RATE = 1e-30  # where an interval reaches down to nothing
+MOST_DECADES = -300.0  # log10 of the smallest rate that is told
 
 Basis = Literal["measured", "interpolated", "extrapolated", "outside_calibration", "given"]
 
@@ -91,6 +92,28 @@ class ThresholdTable:
         if not self.rates or not self._scores[0] <= value <= self._scores[-1]:
             return None
         return float(10 ** np.interp(value, self._scores, np.log10(self._rates)))
+
+    def rate_of(self, value: float) -> float:
+        """Estimate the false match rate of one comparison at any score, 0..1.
+
+        Where the calibration reaches it is `fmr_of`; above it follows the tail, and beyond either end the last step
+        goes on. It falls as the score rises, and at a calibrated threshold it is that threshold's rate.
+
+        Raises: ThresholdUnsupported when the model has no calibration.
+        """
+        if not self.rates:
+            raise ThresholdUnsupported(
+                "this model has no calibrated thresholds, and cannot say how rare a score is", ()
+            )
+        scores = np.array([*self._scores, *(row.threshold for row in self._tail)])
+        rates = np.log10([*self._rates, *(row.fmr for row in self._tail)])
+        if len(scores) == 1:
+            return float(10 ** rates[0]) if value >= scores[0] else 1.0
+        if scores[0] <= value <= scores[-1]:
+            return float(10 ** np.interp(value, scores, rates))
+        end, inner = (0, 1) if value < scores[0] else (-1, -2)
+        slope = (rates[inner] - rates[end]) / (scores[inner] - scores[end])
+        return float(10 ** min(0.0, max(MOST_DECADES, rates[end] + slope * (value - scores[end]))))
 
     def _beyond(self, fmr: float) -> Threshold:
         """The threshold of a rate that is stricter than all calibrated ones."""

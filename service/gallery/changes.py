@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from service.database.schema import collections, faces, new_id, now, receipts, subjects, templates
 from service.database.timeouts import without_timeouts
-from service.database.transaction import Transaction
+from service.database.transaction import Transaction, is_taken
 from service.gallery import kept_outcomes, queries
 from service.gallery.errors import CollectionExists, FaceNotFound, NameInvalid, SubjectExists
 from service.gallery.names import canonical_name, is_name
@@ -45,6 +45,26 @@ def create_collection(
     except sa.exc.IntegrityError:
         raise CollectionExists(name) from None
     return queries.collection(transaction.connection, name)
+
+
+def create_subject(transaction: Transaction[IndexChange], collection: str, name: str) -> Subject:
+    """Make a subject that has no face yet.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+        SubjectExists: The name is taken.
+        NameInvalid: The name cannot be given.
+    """
+    row = queries.collection_row(transaction.connection, collection)
+    at, canonical = now(), check_name("subject", name)
+    values = {"id": new_id(), "collection_row": row, "name": canonical, "metadata": {}}
+    try:
+        transaction.connection.execute(sa.insert(subjects).values(created_at=at, updated_at=at, **values))
+    except sa.exc.IntegrityError as error:
+        if not is_taken(error):  # the collection is just being erased
+            raise
+        raise SubjectExists(collection, canonical) from None
+    return queries.subject(transaction.connection, collection, canonical)
 
 
 def update_subject(
@@ -106,6 +126,21 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
     transaction.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
     kept_outcomes.erase(transaction.connection, [str(subject_id)])
     return write_receipt(transaction, "subject", str(subject_id), lost, removed, collection)
+
+
+def delete_subjects(transaction: Transaction[IndexChange], collection: str) -> tuple[Receipt, int]:
+    """Erase all subjects of a collection, which stays; returns also how many these were.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    row = queries.collection_row(transaction.connection, collection, lock=True)
+    with without_timeouts(transaction.connection):
+        kept_outcomes.erase(transaction.connection, sa.select(subjects.c.id).where(subjects.c.collection_row == row))
+        removed = remove_templates(transaction, templates.c.collection_row == row)
+        lost = transaction.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
+        gone = transaction.connection.execute(sa.delete(subjects).where(subjects.c.collection_row == row)).rowcount
+    return write_receipt(transaction, "subjects", collection, lost, removed, collection), gone
 
 
 def delete_face(transaction: Transaction[IndexChange], collection: str, face_id: str) -> Receipt:

@@ -22,7 +22,7 @@ from service.database.schema import crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.template_seal import STORED
 from service.database.transaction import Transaction
-from service.gallery import changes, kept_outcomes, queries
+from service.gallery import changes, kept_outcomes, merging, queries
 from service.gallery.counts import Counts
 from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
@@ -155,6 +155,36 @@ class Gallery:
 
         return self._page(read, cursor, limit)
 
+    def has_subject(self, collection: str, name: str) -> bool:
+        """Say whether a collection has a subject of that name.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        return self._read(partial(queries.has_subject, collection=collection, name=name))
+
+    def create_subject(self, collection: str, name: str) -> Subject:
+        """Make a subject that has no face yet.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectExists: The name is taken.
+            NameInvalid: The name cannot be given.
+        """
+        return self._change(partial(changes.create_subject, collection=collection, name=name))
+
+    def merge_subjects(self, collection: str, name: str, into: str) -> Subject:
+        """Give all faces of one subject to another; the first is no more.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+            SubjectNotFound: The collection has no subject of one of the names.
+            TemplateDamaged: One of the templates is damaged, and nothing was changed.
+        """
+        return self._change(
+            partial(merging.merge_subjects, reader=self._reader, collection=collection, name=name, into=into)
+        )
+
     def update_subject(
         self, collection: str, name: str, new_name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Subject:
@@ -179,6 +209,34 @@ class Gallery:
         """
         return self._erase(partial(changes.delete_subject, collection=collection, name=name))
 
+    def delete_subjects(self, collection: str) -> tuple[Receipt, int]:
+        """Erase all subjects of a collection, which stays; returns also how many these were.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        erased = self._change(partial(changes.delete_subjects, collection=collection))
+        self.erase_traces()
+        return erased
+
+    def numbered_page(
+        self, collection: str, number: int, size: int, subject: str | None = None
+    ) -> tuple[list[Face], int]:
+        """Return the faces on a page of so many, oldest first, and how many there are on all pages.
+
+        Args:
+            collection: Must exist.
+            number: Of the page, from 0.
+            size: Faces on a page, at least 1.
+            subject: Only faces of this subject; of one that does not exist there are none.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        return self._read(
+            partial(queries.numbered_faces, collection=collection, subject=subject, number=number, size=size)
+        )
+
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
         """Return faces of a subject, oldest first.
 
@@ -201,6 +259,14 @@ class Gallery:
             FaceNotFound: The collection has no face of that id.
         """
         return self._read(partial(queries.face, collection=collection, face_id=face_id))
+
+    def faces_of(self, collection: str, face_ids: Sequence[str]) -> list[Face]:
+        """Return those faces of a collection that have one of these ids, oldest first.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        return self._read(partial(queries.faces_of, collection=collection, face_ids=face_ids))
 
     def crop(self, collection: str, face_id: str) -> bytes | None:
         """Return the crop kept of a face, None when its collection keeps none.
@@ -339,8 +405,18 @@ class Gallery:
 
         return self._read(read, "search")
 
-    def compare(self, collection: str, subject: str, digest: str, probe: Vector, scoring: Scoring | None = None) -> Hit:
+    def compare(
+        self,
+        collection: str,
+        subject: str,
+        digest: str,
+        probe: Vector,
+        scoring: Scoring | None = None,
+        face_id: str | None = None,
+    ) -> Hit:
         """Compare one (D,) unit probe with a subject's faces; returns the best, by cosine or as `scoring` says.
+
+        With `face_id` only that face of the subject is compared.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
@@ -360,6 +436,8 @@ class Gallery:
                 .where(faces.c.subject_row == row, templates.c.subject_row == row, models.c.digest == digest)
                 .order_by(templates.c.row)
             )
+            if face_id is not None:
+                query = query.where(faces.c.id == face_id)
             entries = connection.execute(query).all()
             if not entries:
                 own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))

@@ -158,6 +158,45 @@ def list_faces(
     return _faces(connection, _FACES.where(faces.c.subject_row == row, faces.c.row > after).limit(limit))
 
 
+def has_subject(connection: sa.Connection, collection: str, name: str) -> bool:
+    """Say whether a collection has a subject of that name.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    in_collection = collection_row(connection, collection)
+    return connection.scalar(_SUBJECT_ROW, {"collection_row": in_collection, "name": name}) is not None
+
+
+def faces_of(connection: sa.Connection, collection: str, face_ids: Sequence[str]) -> list[Face]:
+    """Return those faces of a collection that have one of these ids, oldest first.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    in_collection = collection_row(connection, collection)
+    query = _FACES.where(faces.c.collection_row == in_collection, faces.c.id.in_(face_ids))
+    return [face for _, face in _faces(connection, query)]
+
+
+def numbered_faces(
+    connection: sa.Connection, collection: str, subject: str | None, number: int, size: int
+) -> tuple[list[Face], int]:
+    """Return the faces on a page of so many, oldest first, and how many there are on all pages.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    in_collection = collection_row(connection, collection)
+    condition = faces.c.collection_row == in_collection
+    if subject is not None:
+        row = connection.scalar(_SUBJECT_ROW, {"collection_row": in_collection, "name": subject})
+        condition &= faces.c.subject_row == (-1 if row is None else row)
+    total = connection.scalar(sa.select(sa.func.count()).select_from(faces).where(condition))
+    page = _faces(connection, _FACES.where(condition).offset(number * size).limit(size))
+    return [face for _, face in page], int(total or 0)
+
+
 def hits(
     connection: sa.Connection, results: Sequence[CandidateList], scores: Sequence[Score], reader: TemplateReader
 ) -> tuple[list[list[Hit]], list[int]]:

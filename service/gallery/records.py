@@ -91,7 +91,7 @@ class Receipt:
 
     id: str
     kind: str
-    """collection, subject or face."""
+    """collection, subject, face, or subjects: all of a collection."""
     target: str
     faces: int
     templates: int

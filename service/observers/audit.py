@@ -11,7 +11,15 @@ from service.database.audit_log import AuditEntry
 from service.decision import Outcome
 from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
 from service.gallery.records import Hit, KeptReply
-from service.observation import Access, DecisionEvent, Erasure, GroundTruth, RolesChange, TemplatesChange
+from service.observation import (
+    Access,
+    BroughtTemplates,
+    DecisionEvent,
+    Erasure,
+    GroundTruth,
+    RolesChange,
+    TemplatesChange,
+)
 
 CHEAP = frozenset({"key_required", "key_invalid", "key_in_query", "too_many_guesses", "rate_limited", "overloaded"})
 """Refusals that cost a caller nothing: they could fill the disk."""
@@ -93,6 +101,10 @@ def _entries(event: DecisionEvent) -> Iterator[AuditEntry]:
             yield _entry(event, "enroll", "repeated", target)
         case Detection(scene=scene):
             yield _entry(event, "detect", f"{len(scene.faces)} faces")
+        case BroughtTemplates(action, model, threshold, outcomes):
+            for each in outcomes:
+                basis = model.manifest.identity, threshold.value
+                yield _entry(event, f"{action}_template", each.outcome, each.target, *basis)
         case Embedding(scene=scene, model=model):
             yield _entry(event, "embed", f"{len(scene.faces)} faces", None, model.manifest.identity)
         case _:

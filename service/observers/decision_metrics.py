@@ -10,7 +10,7 @@ from service.engine import Detection, Embedding, EnrolmentOutcome, Identificatio
 from service.face.errors import NoFace
 from service.face.quality import Quality
 from service.metrics import CollectionLabels
-from service.observation import DecisionEvent
+from service.observation import BroughtTemplates, DecisionEvent
 from service.pipeline import FaceFound
 
 FACES = (0, 1, 2, 3, 5, 10, 20, 50)
@@ -88,6 +88,10 @@ class DecisionMetrics:
                     one = () if image.face is None else (image.face,)
                     self._count_faces("enroll", len(one), one)
                 self._acquire(result.model.manifest.identity, collection, enrolled)
+            case BroughtTemplates(action, embedder, _, outcomes):
+                for outcome in outcomes:
+                    identity = embedder.manifest.identity
+                    self.count_decision(action, identity, collection, outcome.outcome, outcome.score)
             case Detection(scene=scene):
                 self._count_faces("detect", len(scene.faces), scene.faces)
             case Embedding(scene=scene):

@@ -35,6 +35,8 @@ class SampledDecision:
     """Candidates that the champion's answer could have."""
     decisions: tuple[ModelDecision, ...]
     """The champion's: one for a verification, one for each face identified."""
+    face: str | None = None
+    """Id of the only face of the subject that was compared, where it was one."""
 
 
 def sample_verification(request_id: str, principal: str, result: Verification) -> SampledDecision:
@@ -61,6 +63,7 @@ def sample_verification(request_id: str, principal: str, result: Verification) -
         crops=_crops(faces),
         depth=1,
         decisions=(decision,),
+        face=claim.face if claim else None,
     )
 
 

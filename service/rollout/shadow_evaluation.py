@@ -45,7 +45,7 @@ class ShadowEvaluation:
         subjects: tuple[str, ...] = ()
         pictures = 1
         if sampled.collection is not None and sampled.subject is not None:
-            reach = self._engine.references.of(model, sampled.collection, sampled.subject)
+            reach = self._engine.references.of(model, sampled.collection, sampled.subject, sampled.face)
             pictures = reach.pictures()
             threshold = self._threshold(sampled, reach.thresholds, pictures)
             (probe,), seconds = _embed(model, sampled.crops, wait)

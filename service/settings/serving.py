@@ -49,6 +49,24 @@ class Access(Group):
     )
 
 
+class CompreFace(Group):
+    """CompreFace: the API at `/api/v1` for clients of CompreFace ([moving from it](compreface.md))."""
+
+    model_config = SettingsConfigDict(env_prefix="FACET_COMPREFACE_")
+
+    collection: str = Field(
+        "default",
+        min_length=1,
+        max_length=200,
+        description="Collection of keys that are not limited to one; a key that is serves its own.",
+    )
+    quality: Annotated[Literal["enforce", "report"], AnyCase] = Field(
+        "report",
+        description="`enforce` refuses to add a face that is unfit for comparison; `report` adds it, as CompreFace "
+        "does.",
+    )
+
+
 class Logs(Group):
     """Logs: the lines on standard error."""
 

@@ -15,7 +15,7 @@ from service.errors import FacetError
 from service.settings.decisions import Decisions, Inference, Rollout
 from service.settings.group import DOTENV, PREFIX, Group, text_of
 from service.settings.limits import Limits
-from service.settings.serving import Access, Logs, Server
+from service.settings.serving import Access, CompreFace, Logs, Server
 from service.settings.storage import Database, Index, Milvus, Storage
 
 BUNDLED = Path(__file__).parents[1] / "starter"
@@ -51,6 +51,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
     limits: Limits
     access: Access
     rollout: Rollout
+    compreface: CompreFace
     logs: Logs
 
     @classmethod

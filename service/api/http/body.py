@@ -53,10 +53,14 @@ BLANKS = b" \t\r\n"
 
 
 class Request(BaseModel):
-    """What may be sent to a route. A body may have `max_text` bytes, and `max_images` of the largest images."""
+    """What may be sent to a route.
+
+    A body may have `max_text` bytes, and `max_images` of the largest images; as JSON `max_values` values.
+    """
 
     max_text: ClassVar[int] = 16 * KIB
     max_images: ClassVar[int] = 0
+    max_values: ClassVar[int] = MAX_VALUES
 
 
 M = TypeVar("M", bound=Request)
@@ -192,11 +196,11 @@ def _words(found: Any) -> str:
 
 
 def _parse(schema: type[M], text: bytes) -> M:
-    bound_json(text)
+    bound_json(text, schema.max_values)
     return _checked(lambda: schema.model_validate_json(text, strict=True))
 
 
-def bound_json(text: bytes) -> None:
+def bound_json(text: bytes, max_values: int = MAX_VALUES) -> None:
     """Refuse JSON that would take long to read, before it is read. Raises: BodyMalformed."""
     marks = escapes = 0
     for start in range(0, len(text), PIECE):
@@ -205,13 +209,13 @@ def bound_json(text: bytes) -> None:
         escapes += text.count(b"\\", start, end)
         if marks > MAX_MARKS or escapes > MAX_ESCAPES:
             raise BodyMalformed("the body has more values than any request")
-    if marks > MAX_VALUES:
+    if marks > max_values:
         try:
             value = from_json(text, allow_inf_nan=False)
         except ValueError:
             return  # what is wrong with it is said by who reads it next
-        if _count(value, MAX_VALUES) > MAX_VALUES:
-            raise BodyMalformed(f"the body has more than {MAX_VALUES} values, and no request has as many")
+        if _count(value, max_values) > max_values:
+            raise BodyMalformed(f"the body has more than {max_values} values, and no request has as many")
 
 
 def _count(value: object, enough: int) -> int:
