@@ -17,6 +17,7 @@ COMMANDS = {
     "verify-pairs": Place("service.commands.verify_pairs:verify_pairs", "Verify a list of pairs, with error rates."),
     "models": Place("service.commands.models:app", "List, inspect, check, add and download models."),
     "gallery": Place("service.commands.gallery:app", "Move, check, compact and measure what is enrolled."),
+    "import": Place("service.commands.imports:app", "Bring people from other services."),
     "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),
     "report": Place("service.commands.report:report", "Report on a model as an auditor asks, as one page."),
     "comparison": Place("service.commands.rollout:app", "What champion and challenger decided on live requests."),

@@ -33,7 +33,7 @@ from service.enrolment_report import (
 from service.errors import FacetError
 from service.face.cross_model import Thresholds
 from service.face.decoding.image import encode_png
-from service.face.detection.search import Seek
+from service.face.detection.search import RIVAL_SHARE, Seek
 from service.face.embed import Embedder, Templates
 from service.face.errors import FaceError, FaceUnfit, ImageError
 from service.face.quality import Reason
@@ -328,9 +328,9 @@ class Engine:
         stages: Stages,
         faces: FaceChoice = "single",
     ) -> tuple[Verification, ...]:
-        """Decide for each face of an image, the most prominent first, whether it is the person of the reference.
+        """Decide for each face that an image may be of, the prominent one first, whether it is the reference's person.
 
-        `faces` chooses the face of a reference image.
+        Faces much smaller than the prominent one are passers-by. `faces` chooses the face of a reference image.
 
         Raises:
             ImageError, FaceError, ModelError, GalleryError.
@@ -345,7 +345,7 @@ class Engine:
             with _naming("reference"):
                 others = [_choose(self._perception.look(reference, stages, Seek(faces), 1), faces, "report")]
         with _naming("probe"):
-            scene = self._look_thoroughly(image, stages)
+            scene = self._perception.look(image, stages, Seek.SINGLE, self.limits.max_faces, RIVAL_SHARE)
             scene.prominent()
         made = self._embed(embedder, [*scene.faces, *others], stages)
         judged = _recognise(embedder, [*scene.faces, *others], made)

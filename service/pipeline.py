@@ -75,10 +75,13 @@ class Perception:
     least_score: float = 0.0
     """What the detector scores less is no face; below its own least score this asks for nothing."""
 
-    def look(self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None) -> Scene:
+    def look(
+        self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None, share: float = 0.0
+    ) -> Scene:
         """Find the faces of one photograph, and cut out the `limit` most prominent ones, or each.
 
-        A face that has too few pixels in a JPEG decoded at reduced size is cut from a larger decode.
+        Only those are cut out that have this `share` of the first one's area. A face that has too few pixels in a JPEG
+        decoded at reduced size is cut from a larger decode.
 
         Raises: ImageError, InferenceFailed, Abandoned.
         """
@@ -90,7 +93,7 @@ class Perception:
                 found = [face for face in seen if _has_shape(face) and face.score >= self.least_score]
             if found or photo.scale == 1:
                 break
-        chosen = found[:limit]
+        chosen = [face for face in found if face.area >= share * found[0].area][:limit]
         full = photo
         if photo.scale < 1 and any(_eye_distance(face) < ENOUGH_EYE_DISTANCE for face in chosen):
             enlargement = ENOUGH_EYE_DISTANCE / min(map(_eye_distance, chosen))
@@ -120,7 +123,9 @@ class Perception:
 class WholePicture(Perception):
     """Takes each picture for a face that was cut out before: it is the canonical crop, whatever its size."""
 
-    def look(self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None) -> Scene:
+    def look(
+        self, data: bytes, stages: Stages, seek: Seek = Seek.ALL, limit: int | None = None, share: float = 0.0
+    ) -> Scene:
         """Decode the picture, and bring it to the size of a crop; its face is all of it.
 
         Raises: ImageError, Abandoned.

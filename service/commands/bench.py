@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.bench.batches import SIZES, measure_batches
+from service.bench.compreface import measure_wire_cost
 from service.bench.hostile import measure_harm
 from service.bench.images import measure_images
 from service.bench.memory import Memory, measure_memory
@@ -35,6 +36,7 @@ START_TARGET = 3.0
 ROWS_TARGET = 16  # MiB; besides whole pictures some rows are held
 SHADOW_TARGET = 0.05
 BULK_TARGET = 3.0
+WIRE_TARGET = 0.05
 MIB = 1024 * 1024
 
 app = command_group(
@@ -148,6 +150,27 @@ def enroll(
         console.print(f"{found.enrolled} of {sent} photographs are enrolled, the others were refused")
         met = found.ratio >= BULK_TARGET
         _judge(console, f"facet enroll / loop, median of turns: {found.ratio:.2f}", f">= {BULK_TARGET:.0f}", met)
+
+
+@app.command()
+def compreface(
+    photos: Photos = None,
+    turns: Annotated[int, typer.Option(min=1, help="Times that each address is asked.")] = 12,
+    requests: Annotated[int, typer.Option(min=1, help="Requests to each in a turn.")] = 40,
+) -> None:
+    """CPU time of one comparison of two photographs, at /v1/verify and as CompreFace's clients ask for it."""
+    with _measuring() as (console, folder):
+        found = measure_wire_cost(read_photos(photos), folder, turns, requests, console.log)
+        table = Table(title="CPU ms of the server for a comparison")
+        for heading in ("turn", "/v1/verify", "the same, faces=single", "/api/v1/verification/verify"):
+            table.add_column(heading, justify="right")
+        for number, turn in enumerate(found.turns, 1):
+            times = (turn.prominent, turn.single, turn.compreface)
+            table.add_row(str(number), *(f"{1000 * seconds:.1f}" for seconds in times))
+        console.print(table)
+        console.print(f"CompreFace's / our own by default, median of turns: {found.ratio_to_default:.3f}")
+        said = f"CompreFace's / our own with faces=single, median of turns: {found.ratio:.3f}"
+        _judge(console, said, f"<= {1 + WIRE_TARGET}", found.ratio <= 1 + WIRE_TARGET)
 
 
 @app.command()

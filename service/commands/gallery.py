@@ -38,7 +38,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_o
 @app.command()
 def verify(data: DataOption = None) -> None:
     """Compare every index with the database, and the database with itself. The service must be stopped."""
-    with _opened(settings_of_store(data)) as gallery:
+    with opened(settings_of_store(data)) as gallery:
         report = gallery.verify()
     for problem in report.problems:
         typer.echo(problem, err=True)
@@ -53,7 +53,7 @@ def verify(data: DataOption = None) -> None:
 @app.command()
 def compact(as_json: JsonOption = False, data: DataOption = None) -> None:
     """Bring templates into compressed segments, drop removed ones from the files. The service must be stopped."""
-    with _opened(settings_of_store(data)) as gallery:
+    with opened(settings_of_store(data)) as gallery:
         gallery.compact()
         sizes = gallery.counts.sizes()
     rows = [(size.collection, size.model[:12], size.templates, size.memory / 2**20) for size in sizes]
@@ -69,7 +69,7 @@ def reseal_(data: DataOption = None) -> None:
     The service must be stopped. With `none` in the first place everything is stored in the clear again.
     """
     settings = settings_of_store(data)
-    with _opened(settings) as gallery, Console(stderr=True).status("") as status:
+    with opened(settings) as gallery, Console(stderr=True).status("") as status:
         done = reseal(gallery, settings.storage.keyring, lambda count: status.update(f"{count} values"))
         note(gallery.database.engine, "reseal", f"{done} values")
     typer.echo(f"{done} values sealed again")
@@ -114,7 +114,7 @@ def import_(
     """
     settings = settings_for(data)
     keyring, keys = settings.storage.keyring, settings.storage.signing_keys
-    with _opened(settings) as gallery, _counting() as report:
+    with opened(settings) as gallery, _counting() as report:
         moved = imports.restore(gallery.database, file, conflict, report, keyring=keyring, keys=keys)
         gallery.erase_traces()  # of those who were replaced
         note(gallery.database.engine, "import", f"{moved.subjects} subjects", file.name[:255])
@@ -129,7 +129,8 @@ def inspect(file: FileArgument) -> None:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Gallery]:
+def opened(settings: Settings) -> Iterator[Gallery]:
+    """The gallery of some settings, with a bar of how far its index is loaded."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     tasks: dict[tuple[str, str], Any] = {}

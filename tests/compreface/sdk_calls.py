@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from compreface import CompreFace  # type: ignore[import-not-found]
 
@@ -18,8 +19,7 @@ def call_everything(domain: str, port: str, key: str, one: str, other: str) -> d
     recognition, verification = sdk.init_face_recognition(key), sdk.init_face_verification(key)
     detection = sdk.init_face_detection(key)
     faces, subjects = recognition.get_face_collection(), recognition.get_subjects()
-    with open(one, "rb") as file:
-        as_bytes = file.read()
+    as_bytes = Path(one).read_bytes()
     said: dict[str, object] = {}
     said["subjects.add"] = subjects.add("Eileen")
     said["face_collection.add"] = added = faces.add(one, "Eileen")

@@ -56,9 +56,7 @@ def test_double_take_trains_recognises_and_removes(house: House, astronaut_jpeg:
 
 
 @pytest.mark.parametrize("options", ["&limit=0&det_prob_threshold=0.8&prediction_count=1&status=False"])
-def test_viseron_trains_and_recognises(
-    house: House, astronaut_jpeg: bytes, admiral_jpeg: bytes, options: str
-) -> None:
+def test_viseron_trains_and_recognises(house: House, astronaut_jpeg: bytes, admiral_jpeg: bytes, options: str) -> None:
     door = house.door("viseron")
 
     def post(path: str, image: bytes) -> dict[str, object]:

@@ -1,0 +1,124 @@
+"""People of CompreFace come over with their pictures, from its API and from a dump, and nothing is left unsaid."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.cli import app
+from service.commands.compreface.dump_source import DumpSource
+from service.commands.compreface.source import SourceInvalid
+from service.gallery_factory import open_gallery
+from service.settings import read_settings
+from tests.commands.compreface.conftest import KEY, Face, compreface, write_dump
+from tests.conftest import encode
+
+OTHER_KEY = "00000000-0000-0000-0000-000000000003"
+
+
+@pytest.fixture
+def faces(astronaut: object, admiral: object, cat: object) -> list[Face]:
+    """Two people with a picture, one without, and a cat."""
+    return [
+        ("face-1", "Eileen Collins", encode(astronaut)),  # type: ignore[arg-type]
+        ("face-2", "Grace\\Hopper", encode(admiral)),  # type: ignore[arg-type]
+        ("face-3", "Grace Hopper", encode(admiral)),  # type: ignore[arg-type]
+        ("face-4", "Grace Hopper", None),
+        ("face-5", "a cat", encode(cat)),  # type: ignore[arg-type]
+    ]
+
+
+SUBJECTS = ["Eileen Collins", "Grace Hopper", "Grace\\Hopper", "a cat", "nobody yet"]
+EXPECTED = "5 subjects, 5 faces: 2 imported, 0 were there already, 1 without a picture, 2 refused"
+
+
+def run(folder: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
+    monkeypatch.setenv("FACET_MODEL_DIRS", str(model_dirs[0]))
+    monkeypatch.chdir(folder)
+    command = ["import", "compreface", *arguments, "--collection", "visitors", "--data", str(folder / "data")]
+    return CliRunner().invoke(app, command)
+
+
+def enrolled(folder: Path) -> dict[str, int]:
+    """The subjects imported, with the number of their faces."""
+    gallery = open_gallery(read_settings(env_file=None, data=folder / "data"))
+    try:
+        assert gallery.verify().sound
+        assert gallery.collection("visitors").keep_crops
+        return {subject.name: subject.faces for subject in gallery.subjects("visitors").items}
+    finally:
+        gallery.close()
+
+
+def test_people_come_over_from_a_running_instance(
+    tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch, faces: list[Face]
+) -> None:
+    monkeypatch.setattr("service.commands.compreface.api_source.PAGE", 2)
+    monkeypatch.setenv("COMPREFACE_API_KEY", KEY)
+    with compreface(SUBJECTS, faces) as address:
+        first = run(tmp_path, model_dirs, monkeypatch, address, "--report", "report.json")
+        again = run(tmp_path, model_dirs, monkeypatch, address)
+    assert first.exit_code == 0, first.output
+    assert EXPECTED in first.output
+    assert "face-4 of Grace Hopper: no picture was kept" in first.output
+    assert "5 faces: 0 imported, 2 were there already" in again.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["without_image"] == [{"image_id": "face-4", "subject": "Grace Hopper"}]
+    assert [(each["image_id"], each["code"]) for each in report["refused"]] == [
+        ("face-2", "name_invalid"),
+        ("face-5", "no_face"),
+    ]
+    assert report["names_refused"] == ["Grace\\Hopper"]
+    assert enrolled(tmp_path) == {"Eileen Collins": 1, "Grace Hopper": 1, "a cat": 0, "nobody yet": 0}
+
+
+def test_people_come_over_from_a_dump(
+    tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch, faces: list[Face]
+) -> None:
+    dump = write_dump(tmp_path / "dump.sql", {"door": (KEY, SUBJECTS, faces), "other": (OTHER_KEY, ["x"], [])})
+    unnamed = run(tmp_path, model_dirs, monkeypatch, str(dump))
+    assert unnamed.exit_code != 0
+    assert "has the services door, other: name one with --service" in unnamed.output
+    done = run(tmp_path, model_dirs, monkeypatch, str(dump), "--service", "door")
+    assert done.exit_code == 0, done.output
+    assert EXPECTED in done.output
+    assert enrolled(tmp_path) == {"Eileen Collins": 1, "Grace Hopper": 1, "a cat": 0, "nobody yet": 0}
+
+
+def test_a_service_is_found_by_its_key_and_its_pictures_are_read_as_they_are(tmp_path: Path) -> None:
+    picture = bytes(range(256))
+    dump = write_dump(tmp_path / "dump.sql", {"door": (KEY, ["a\tb\\c"], [("1", "a\tb\\c", picture)])})
+    source = DumpSource(dump, KEY)
+    assert source.subjects() == ["a\tb\\c"]
+    (example,) = source.examples()
+    assert (example.image_id, example.subject, example.image) == ("1", "a\tb\\c", picture)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("PGDMP\x00", "no table 'subject' written by COPY"),
+        ("COPY public.subject (id, api_key, subject_name) FROM stdin;\n1\tk\tname\n", "was cut short"),
+        ("COPY public.subject (id, api_key, subject_name) FROM stdin;\n1\tk\n\\.\n", "has 2 columns"),
+        ("COPY public.subject (id, api_key, subject_name) FROM stdin;\n\\.\n", "has no"),
+    ],
+)
+def test_what_is_no_dump_of_compreface_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "dump.sql").write_text(text)
+    with pytest.raises(SourceInvalid, match=said):
+        DumpSource(tmp_path / "dump.sql")
+
+
+def test_an_instance_that_refuses_says_why(
+    tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_key = run(tmp_path, model_dirs, monkeypatch, "http://127.0.0.1:9")
+    assert "needs the service's key" in without_key.output
+    monkeypatch.setenv("COMPREFACE_API_KEY", "wrong")
+    with compreface([], []) as address:
+        refused = run(tmp_path, model_dirs, monkeypatch, address)
+    assert "answered 404: RECOGNITION service with API Key" in refused.output
+    assert refused.exit_code != 0
