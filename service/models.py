@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -63,10 +63,12 @@ class Models:
         detector: str | None = None,
         embedders: Sequence[str] = (),
         default: str | None = None,
-        runtime: Runtime | None = None,
+        runtime: Callable[[Manifest], Runtime] | None = None,
         limits: DetectionLimits | None = None,
     ) -> Self:
         """Verify and load models by name; unset names take the registry's first detector and all its embedders.
+
+        `runtime` says what each runs on.
 
         Raises:
             ModelError.
@@ -77,8 +79,10 @@ class Models:
                 raise ModelNotFound("no detector found: name a model directory that holds one")
             detector = detectors[0].manifest.identity
         folders = registry.folders("embedder")
+        choose = runtime or (lambda _: Runtime())
         loaded = [
-            registry.embedder(name, runtime) for name in embedders or [folder.manifest.identity for folder in folders]
+            registry.embedder(name, choose(registry.find(name).manifest))
+            for name in embedders or [folder.manifest.identity for folder in folders]
         ]
         known = [folder.manifest for folder in folders]
         scores = {manifest.sha256: manifest.computed_score for manifest in known}
@@ -92,7 +96,7 @@ class Models:
             for folder in folders
             if (normalisation := folder.normalisation()) is not None
         }
-        found = registry.detector(detector, runtime, limits)
+        found = registry.detector(detector, choose(registry.find(detector).manifest), limits)
         return cls(found, loaded, default, known, pairs, normalisations)
 
     def embedder(self, name: str | None) -> Embedder:
@@ -145,6 +149,15 @@ class Models:
         info = Gauge("facet_model_info", "Models loaded; always 1.", labels, registry=registry)
         for model in (self.detector.manifest, *(embedder.manifest for embedder in self.embedders)):
             info.labels(model.name, model.version, model.task, model.sha256, model.licence.id).set(1)
+        labels = ("name", "version", "provider")
+        runs = Gauge("facet_model_provider", "What each loaded model runs on; always 1.", labels, registry=registry)
+        for each in (self.detector, *self.embedders):
+            runs.labels(each.manifest.name, each.manifest.version, each.provider).set(1)
+
+    def provider_of(self, digest: str) -> str | None:
+        """The execution provider that a model runs on, by its short name; None where it is not loaded."""
+        loaded = (self.detector, *self.embedders)
+        return next((each.provider for each in loaded if each.manifest.sha256 == digest), None)
 
     def exercise(self) -> None:
         """Run every loaded model once on a grey picture.
@@ -173,9 +186,20 @@ def digests_of_space(model: Manifest, known: Iterable[Manifest]) -> tuple[str, .
 
 
 def load_models(registry: Registry, inference: Inference) -> Models:
-    """Verify and load the models that the settings name. Raises: ModelError."""
+    """Verify and load the models that the settings name, on the providers that they name. Raises: ModelError."""
+    default, own = inference.provider_names
+    for name in own:
+        registry.find(name)  # a misspelt name would be a model that silently runs on something else
+
+    def runtime(manifest: Manifest) -> Runtime:
+        return Runtime.on(own.get(manifest.identity, own.get(manifest.name, default)))
+
     return Models.load(
-        registry, detector=inference.detector, embedders=inference.models, default=inference.default_model
+        registry,
+        detector=inference.detector,
+        embedders=inference.models,
+        default=inference.default_model,
+        runtime=runtime,
     )
 
 

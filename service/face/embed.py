@@ -65,6 +65,7 @@ class Embedder:
         self.cut = manifest.recognisability.cut if manifest.recognisability is not None else None
         self._recognisability = recognisability
         self._session = session
+        self.provider = session.provider
         self._one_by_one = declared[0] == 1
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

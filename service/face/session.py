@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,15 @@ from numpy.typing import NDArray
 from service.face.errors import InferenceFailed, ModelInvalid
 
 CPU = "CPUExecutionProvider"
+PROVIDERS = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "dml": "DmlExecutionProvider",
+}
+"""What models run on, by short names, as ONNX Runtime calls it."""
 LARGE = 3 * 640 * 640  # values; inputs above this are rare and their memory is given back after the run
 
 
@@ -27,11 +37,28 @@ class Runtime:
 
     `threads`: threads inside one inference. 1 suits a server, whose parallelism comes from requests; more
     suits a lone caller with large batches. `providers`: ONNX Runtime execution providers in order of
-    preference; one that is not available refuses to load rather than silently falling back to the CPU.
+    preference; one that is not available, or that a session ends up without, refuses to load rather than silently
+    falling back to the CPU.
     """
 
     threads: int = 1
     providers: tuple[str, ...] = (CPU,)
+
+    @classmethod
+    def on(cls, provider: str) -> Self:
+        """Run on one of `PROVIDERS`, by its short name."""
+        return cls(providers=(PROVIDERS[provider],))
+
+
+def short_name(provider: str) -> str:
+    """The short name of an execution provider, or ONNX Runtime's where it has none."""
+    return next((short for short, name in PROVIDERS.items() if name == provider), provider)
+
+
+def installed_providers() -> tuple[str, ...]:
+    """Short names of the execution providers of this build of ONNX Runtime, of those in `PROVIDERS`."""
+    available = ort.get_available_providers()
+    return tuple(short for short, name in PROVIDERS.items() if name in available)
 
 
 class ModelSession:
@@ -42,7 +69,10 @@ class ModelSession:
         runtime = runtime or Runtime()
         missing = set(runtime.providers) - set(ort.get_available_providers())
         if missing:
-            raise ModelInvalid(f"execution provider not available here: {', '.join(sorted(missing))}")
+            raise ModelInvalid(
+                f"execution provider not available here: {', '.join(sorted(map(short_name, missing)))}; this build of "
+                f"ONNX Runtime has {', '.join(installed_providers())}"
+            )
         options = ort.SessionOptions()
         options.intra_op_num_threads = runtime.threads
         options.inter_op_num_threads = 1
@@ -59,6 +89,14 @@ class ModelSession:
             self._session = ort.InferenceSession(str(path), options, providers=list(runtime.providers))
         except Exception as error:  # onnxruntime raises many unrelated classes, all meaning this
             raise ModelInvalid(f"{path.name}: not a graph that can be run: {_first_line(error)}") from error
+        lost = [name for name in runtime.providers if name not in self._session.get_providers()]
+        if lost:
+            raise ModelInvalid(
+                f"{path.name}: ONNX Runtime has the execution provider {', '.join(map(short_name, lost))}, and could "
+                "not start it: its libraries or its device are missing"
+            )
+        self._session.disable_fallback()  # a device that fails later is an error, and no slower answer
+        self.provider = short_name(self._session.get_providers()[0])
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ModelInvalid(f"{path.name}: the graph has {len(inputs)} inputs; exactly one is expected")

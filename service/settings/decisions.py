@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from service.settings.group import Group, Names, Paths
+
+PROVIDER_NAMES = ("cpu", "cuda", "tensorrt", "openvino", "coreml", "dml")
 
 
 class Inference(Group):
@@ -28,11 +30,35 @@ class Inference(Group):
     default_model: str | None = Field(
         None, description="Embedder that answers when a request names none. Unset: the first loaded one."
     )
+    providers: Names = Field(
+        ("cpu",),
+        description="What models run on, as ONNX Runtime has it: `cpu`, `cuda`, `tensorrt`, `openvino`, `coreml` or "
+        "`dml`. `cuda, facet-detector=cpu` runs one model on something else. What cannot be had refuses to start; nothing "
+        "falls back to the CPU.",
+    )
     workers: int = Field(
         0,
         ge=0,
         description="Threads that decode and run models; 0 is one per core. More than cores only adds waiting.",
     )
+
+    @field_validator("providers")
+    @classmethod
+    def _providers_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            provider = entry.rpartition("=")[2].strip()
+            if provider not in PROVIDER_NAMES:
+                raise ValueError(f"{provider!r} is no execution provider; there are {', '.join(PROVIDER_NAMES)}")
+        if len([entry for entry in value if "=" not in entry]) > 1:
+            raise ValueError("name one execution provider for all models, and others as `model=provider`")
+        return value
+
+    @property
+    def provider_names(self) -> tuple[str, dict[str, str]]:
+        """The provider of all models, and those of models that have their own, by the model's name."""
+        pairs = [tuple(part.strip() for part in entry.rpartition("=")[::2]) for entry in self.providers]
+        default = next((provider for model, provider in pairs if not model), "cpu")
+        return default, {model: provider for model, provider in pairs if model}
 
     @property
     def worker_count(self) -> int:

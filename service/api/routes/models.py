@@ -50,6 +50,7 @@ def _described(services: Services, folder: ModelFolder) -> replies.Model:
         loaded=embedder is not None or models.detector.manifest.sha256 == manifest.sha256,
         default=manifest.sha256 == services.roles.current().champion,
         supported_fmr=[row.fmr for row in manifest.thresholds],
+        provider=models.provider_of(manifest.sha256),
         score=manifest.computed_score,
         manifest=manifest,
     )

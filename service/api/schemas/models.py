@@ -29,6 +29,10 @@ class Model(Reply):
     loaded: bool = Field(description="Whether it answers requests.")
     default: bool = Field(description="Whether it answers requests that name no model.")
     supported_fmr: list[float] = Field(description="False match rates its calibration supports, highest first.")
+    provider: str | None = Field(
+        description="What it runs on: `cpu`, `cuda`, `tensorrt`, `openvino`, `coreml` or `dml`; null where it is not "
+        "loaded."
+    )
     score: str = Field(
         description="What its scores are: `cosine`, whose rate holds for faces like those it was calibrated on, or "
         "`as-norm:...`, normalised by the kind of face."

@@ -19,6 +19,7 @@ class Detector:
         """Raises: ModelInvalid when the graph lacks the heads of this layout."""
         self.manifest = manifest
         self.network = DetectorNetwork(manifest, session)
+        self.provider = session.provider
         self.limits = limits or DetectionLimits()
 
     def detect(self, pixels: NDArray[np.uint8], seek: Seek = Seek.PROMINENT) -> list[Detection]:
