@@ -149,14 +149,15 @@ class Models:
         info = Gauge("facet_model_info", "Models loaded; always 1.", labels, registry=registry)
         for model in (self.detector.manifest, *(embedder.manifest for embedder in self.embedders)):
             info.labels(model.name, model.version, model.task, model.sha256, model.licence.id).set(1)
-        labels = ("name", "version", "provider")
-        runs = Gauge("facet_model_provider", "What each loaded model runs on; always 1.", labels, registry=registry)
-        for each in (self.detector, *self.embedders):
+        on = ("name", "version", "provider")
+        runs = Gauge("facet_model_provider", "What each loaded model runs on; always 1.", on, registry=registry)
+        loaded: list[Detector | Embedder] = [self.detector, *self.embedders]
+        for each in loaded:
             runs.labels(each.manifest.name, each.manifest.version, each.provider).set(1)
 
     def provider_of(self, digest: str) -> str | None:
         """The execution provider that a model runs on, by its short name; None where it is not loaded."""
-        loaded = (self.detector, *self.embedders)
+        loaded: list[Detector | Embedder] = [self.detector, *self.embedders]
         return next((each.provider for each in loaded if each.manifest.sha256 == digest), None)
 
     def exercise(self) -> None:

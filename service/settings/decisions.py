@@ -33,8 +33,8 @@ class Inference(Group):
     providers: Names = Field(
         ("cpu",),
         description="What models run on, as ONNX Runtime has it: `cpu`, `cuda`, `tensorrt`, `openvino`, `coreml` or "
-        "`dml`. `cuda, facet-detector=cpu` runs one model on something else. What cannot be had refuses to start; nothing "
-        "falls back to the CPU.",
+        "`dml`. `cuda, facet-detector=cpu` runs one model on something else. What cannot be had refuses to start; "
+        "nothing falls back to the CPU.",
     )
     workers: int = Field(
         0,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.database.audit_log import AuditQuery, read_audit
+from service.rollout.decision_log import LogQuery
 from tests.api.conftest import b64
 from tests.compreface.conftest import House
 from tests.conftest import encode
@@ -287,6 +288,27 @@ def test_decisions_are_audited_and_counted(house: House, astronaut_jpeg: bytes, 
         assert found == count
     refused = {"model": model, "collection": "noted", "outcome": "no_face"}
     assert house.services.series.get_sample_value("facet_acquisitions_total", refused) == 1.0
+
+
+def test_a_challenger_decides_the_same_in_the_shadow(house: House, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
+    services = house.services
+    champion, challenger = (embedder.manifest.identity for embedder in services.engine.models.embedders[:2])
+    door = house.door("shadowed")
+    door.add("one person", astronaut_jpeg)
+    other = door.add("one person", admiral_jpeg)
+    before = services.roles.current()
+    services.roles.assign("test", champion, challenger, 1.0)
+    try:
+        door.send(f"/recognition/faces/{other}/verify", astronaut_jpeg)
+        door.send(FILE, astronaut_jpeg)
+        query = LogQuery(*(services.registry.find(name).manifest.sha256 for name in (champion, challenger)))
+        while len(compared := services.decision_log.all(replace(query, collections=frozenset({"shadowed"})))) < 2:
+            services.gallery.database.write(lambda connection: None)  # what was deferred travels along
+    finally:
+        services.roles.assign("test", champion, None, before.sample)
+    decided = {case.route: (case.champion.decision, case.challenger and case.challenger.decision) for case in compared}
+    assert decided["verify"] == ("no_match", "no_match"), "both compared the one face that was asked for"
+    assert decided["identify"] == ("match", "match")
 
 
 def test_a_face_unfit_for_comparison_is_added_unless_a_setting_says_no(
