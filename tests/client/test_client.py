@@ -136,6 +136,19 @@ def test_nobody_listens() -> None:
     assert len(pauses) == 4
 
 
+@pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1", "ftp://host", "http://", ""])
+def test_an_address_that_is_none_is_told_at_once(address: str) -> None:
+    for kind in (Facet, AsyncFacet):
+        with pytest.raises(ValueError, match=r"the address is like http://127\.0\.0\.1:8000"):
+            kind(address)
+
+
+def test_a_path_after_the_address_is_kept(shared_server: Server) -> None:
+    with Facet(f"{shared_server.address}/faces/", shared_server.key) as facet, pytest.raises(errors.NotFound) as away:
+        facet.key()
+    assert away.value.code == "route_not_found"
+
+
 def test_every_call_is_awaited_too(
     shared_server: Server, people: str, ann: bytes, ann_later: bytes, both: bytes
 ) -> None:

@@ -12,7 +12,7 @@ import httpx
 from facet_client import calls
 from facet_client.calls import Call, Listing
 from facet_client.errors import FacetError, Unreachable
-from facet_client.exchange import answer_of, arguments_of, headers_of, named_after
+from facet_client.exchange import answer_of, arguments_of, base_of, headers_of, named_after
 from facet_client.retries import Retries
 
 P = ParamSpec("P")
@@ -59,8 +59,11 @@ class Facet:
             retries: How often to ask again; see `Retries`.
             sleep: Waits between attempts.
             http: A client of your own, for proxies or certificates; it is not closed here.
+
+        Raises:
+            ValueError: The address does not say http or https and a host.
         """
-        self._address = address.rstrip("/")
+        self._address = base_of(address)
         self._headers = headers_of(key)
         self._retries = retries or Retries()
         self._sleep = sleep
