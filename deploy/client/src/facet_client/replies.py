@@ -248,13 +248,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that the service knows; the manifest as it stands in its folder."""
+    """A model that the service knows: the manifest as it stands in its folder, and what it runs on while loaded."""
 
     loaded: bool
     default: bool
     supported_fmr: tuple[float, ...]
     score: str
     manifest: dict[str, Any]
+    provider: str | None = None
 
     @property
     def name(self) -> str:
