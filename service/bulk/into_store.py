@@ -50,7 +50,7 @@ class StoreEnroller:
                 duplicate=DuplicatePolicy(self._choices.duplicate),
                 idempotency=Idempotency(self._principal, batch.key, batch.key, request_id),
                 faces=self._choices.faces,
-                quality=self._choices.quality or "enforce",
+                quality=self._choices.quality,
             )
         except EnrolmentRefused as refused:
             return [_refused(image.error) for image in refused.images if image.error is not None]

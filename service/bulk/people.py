@@ -10,7 +10,10 @@ from pathlib import Path
 from service.bulk.errors import ListInvalid
 from service.gallery.names import canonical_name
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif"}
+)
+"""Of files that somebody means to enrol; whether the service reads their format is for the service to say."""
 COLUMNS = ("subject", "image")
 
 

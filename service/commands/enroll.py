@@ -22,7 +22,7 @@ from service.commands.bars import counting_bar, resumable
 from service.commands.choices import DuplicateChoice, FaceChoice, QualityChoice
 from service.commands.listing import print_table
 from service.commands.outputs import check_file
-from service.commands.server import AT_ONCE, KeyOption, ServerOption
+from service.commands.server import KeyOption, ServerOption, count_at_once
 from service.commands.settings import DataOption, settings_of_store
 from service.gallery.names import canonical_name
 
@@ -59,7 +59,7 @@ def enroll(
     ] = DuplicateChoice.ALLOW,
     model: Annotated[str | None, typer.Option(help="Model that judges faces. Default: the one that answers.")] = None,
     parallel: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Requests at once. Default: 8, or twice the cores for a store.")
+        int | None, typer.Option(min=1, max=64, help="Requests at once. Default: twice the cores of this machine.")
     ] = None,
     record: Annotated[
         Path | None,
@@ -112,14 +112,14 @@ def _enroller(
     server: str | None, key: str | None, data: Path | None, choices: Choices, parallel: int | None
 ) -> Iterator[tuple[Enroller, int]]:
     """Open where people are enrolled, and say how many batches it takes at once."""
+    at_once = parallel or count_at_once()
     if server is not None:
-        with Server(server, key, parallel or AT_ONCE) as running:
+        with Server(server, key, at_once) as running:
             running.check()
-            yield ServerEnroller(running, choices), parallel or AT_ONCE
+            yield ServerEnroller(running, choices), at_once
         return
-    settings = settings_of_store(data)
-    with _store(settings, choices) as enroller:
-        yield enroller, parallel or 2 * settings.inference.worker_count
+    with _store(settings_of_store(data), choices) as enroller:
+        yield enroller, at_once
 
 
 @contextmanager

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
-AT_ONCE = 8
-"""Requests at once where nobody says how many."""
+LEAST_AT_ONCE = 4
+
+
+def count_at_once() -> int:
+    """Count the requests to have at once where nobody says how many: two for each core of this machine.
+
+    One is worked on and one is on its way; more would only wait, and take turns at the service's interpreter.
+    """
+    return max(LEAST_AT_ONCE, 2 * len(os.sched_getaffinity(0)))
+
 
 ServerOption = Annotated[
     str | None,

@@ -16,7 +16,7 @@ from service.bulk.verification import PairVerifier, Rates, Wishes, verify_all
 from service.commands.bars import counting_bar, resumable
 from service.commands.choices import FaceChoice, QualityChoice
 from service.commands.outputs import check_file
-from service.commands.server import AT_ONCE, KeyOption, ServerOption
+from service.commands.server import KeyOption, ServerOption, count_at_once
 from service.gallery.names import canonical_name
 
 UNDECIDED = 3
@@ -58,7 +58,9 @@ def verify_pairs(
         QualityChoice, typer.Option(help="`enforce` refuses unfit faces, `report` decides.")
     ] = QualityChoice.REPORT,
     collection: Annotated[str | None, typer.Option(help="Collection of the subjects. Default: default.")] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = AT_ONCE,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Requests at once. Default: twice the cores of this machine.")
+    ] = None,
     retry_undecided: Annotated[
         bool, typer.Option("--retry-undecided", help="Ask again what an earlier run saw refused.")
     ] = False,
@@ -79,12 +81,13 @@ def verify_pairs(
     results = Results(place, [Row.of(pair, str(wishes)) for pair in pairs])
     if retry_undecided:
         results.forget_undecided()
-    with Server(server, key, parallel) as running, counting_bar() as bar:
+    at_once = parallel or count_at_once()
+    with Server(server, key, at_once) as running, counting_bar() as bar:
         running.check()
         task = bar.add_task("pairs", total=len(pairs))
         with results, resumable(place):
             verifier = PairVerifier(running, file.parent, wishes)
-            verify_all(pairs, verifier, results, parallel, lambda count: bar.advance(task, count))
+            verify_all(pairs, verifier, results, at_once, lambda count: bar.advance(task, count))
     rates = Rates.of(list(results.rows.values()))
     typer.echo(json.dumps(rates.document(), indent=2) if as_json else "\n".join(rates.lines()))
     if rates.undecided:

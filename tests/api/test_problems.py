@@ -22,7 +22,7 @@ from tests.api.conftest import Running
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 ROW = re.compile(r"^\| `([a-z_]+)` \| (\d{3}) \| (.+?) \| (.+) \|$", re.MULTILINE)
-OUTSIDE_THE_SERVER = ("service.bench", "service.bulk", "service.commands", "service.rollout.offline")
+OUTSIDE_THE_SERVER = ("service.bench", "service.bulk", "service.commands", "service.report", "service.rollout.offline")
 """Packages whose errors only a command line ever sees."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,27 @@ def test_crops_are_fetched_where_they_are_kept(facet: Facet, ann: bytes, people:
     assert facet.crop(image.face_id, collection=kept.name).startswith(b"\x89PNG")
     assert facet.collection(kept.name) in list(facet.collections())
     assert facet.delete_collection(kept.name).faces == 1
+
+
+def test_people_are_merged_faces_moved_and_dates_set(
+    facet: Facet, people: str, ann: bytes, ann_later: bytes, grace: bytes
+) -> None:
+    facet.enroll("ann", ann, collection=people)
+    facet.enroll("anna", [ann_later], collection=people)
+    (stray,) = facet.enroll("grace", grace, collection=people).images
+    merged = facet.merge_subjects("ann", "anna", collection=people)
+    assert (merged.subject.name, merged.subject.faces, merged.faces) == ("ann", 2, 1)
+    assert stray.face_id is not None
+    assert facet.move_face(stray.face_id, "Grace H", collection=people).subject == "Grace H"
+    changed = facet.update_collection(people, keep_crops=True, quality="report")
+    assert (changed.keep_crops, changed.quality, changed.faces) == (True, "report", 3)
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    assert facet.update_subject("ann", expires_at=later, collection=people).expires_at == later
+    assert facet.update_subject("ann", metadata={"badge": 7}, collection=people).expires_at == later
+    assert facet.update_subject("ann", expires_at=None, collection=people).expires_at is None
+    assert facet.enroll("visitor", grace, expires_at=later, collection=people).subject.expires_at == later
+    beside = facet.verify(ann, ann_later, reference_faces="single", reference_quality="enforce")
+    assert beside.matched
 
 
 def test_lists_go_on_over_pages(facet: Facet, people: str, ann: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +156,19 @@ def test_nobody_listens() -> None:
     with Facet(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as away, pytest.raises(Unreachable):
         away.alive()
     assert len(pauses) == 4
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1", "ftp://host", "http://", ""])
+def test_an_address_that_is_none_is_told_at_once(address: str) -> None:
+    for kind in (Facet, AsyncFacet):
+        with pytest.raises(ValueError, match=r"the address is like http://127\.0\.0\.1:8000"):
+            kind(address)
+
+
+def test_a_path_after_the_address_is_kept(shared_server: Server) -> None:
+    with Facet(f"{shared_server.address}/faces/", shared_server.key) as facet, pytest.raises(errors.NotFound) as away:
+        facet.key()
+    assert away.value.code == "route_not_found"
 
 
 def test_every_call_is_awaited_too(

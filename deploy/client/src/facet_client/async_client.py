@@ -13,7 +13,7 @@ from facet_client import calls
 from facet_client.calls import Call, Listing
 from facet_client.client import SECONDS
 from facet_client.errors import FacetError, Unreachable
-from facet_client.exchange import answer_of, arguments_of, headers_of, named_after
+from facet_client.exchange import answer_of, arguments_of, base_of, headers_of, named_after
 from facet_client.retries import Retries
 
 P = ParamSpec("P")
@@ -59,8 +59,11 @@ class AsyncFacet:
             retries: How often to ask again; see `Retries`.
             sleep: Waits between attempts.
             http: A client of your own, for proxies or certificates; it is not closed here.
+
+        Raises:
+            ValueError: The address does not say http or https and a host.
         """
-        self._address = address.rstrip("/")
+        self._address = base_of(address)
         self._headers = headers_of(key)
         self._retries = retries or Retries()
         self._sleep = sleep
@@ -127,14 +130,17 @@ class AsyncFacet:
     collections = _walks(calls.collections)
     create_collection = _asks(calls.create_collection)
     collection = _asks(calls.collection)
+    update_collection = _asks(calls.update_collection)
     delete_collection = _asks(calls.delete_collection)
     subjects = _walks(calls.subjects)
     subject = _asks(calls.subject)
     update_subject = _asks(calls.update_subject)
+    merge_subjects = _asks(calls.merge_subjects)
     delete_subject = _asks(calls.delete_subject)
     faces = _walks(calls.faces)
     face = _asks(calls.face)
     crop = _asks(calls.crop)
+    move_face = _asks(calls.move_face)
     delete_face = _asks(calls.delete_face)
     receipts = _walks(calls.receipts)
     models = _asks(calls.models)

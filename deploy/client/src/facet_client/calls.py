@@ -6,7 +6,8 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from facet_client.photographs import Photograph, bytes_of
@@ -19,6 +20,7 @@ from facet_client.replies import (
     Enrollment,
     Health,
     Identification,
+    MergedSubject,
     Model,
     ModelList,
     Page,
@@ -32,6 +34,8 @@ T_co = TypeVar("T_co", covariant=True)
 Metadata: TypeAlias = Mapping[str, str | float | bool | None]
 DEFAULT = "default"
 PAGE = 100
+KEEP: Final = "keep"
+"""A date of expiry that stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ def verify(
     model: str | None = None,
     faces: Literal["prominent", "single"] | None = None,
     quality: Literal["enforce", "report"] | None = None,
+    reference_faces: Literal["prominent", "single"] | None = None,
+    reference_quality: Literal["enforce", "report"] | None = None,
 ) -> Call[Verification]:
     """Decide whether a probe shows the person of a reference photograph, or of a stored subject.
 
@@ -100,8 +106,16 @@ def verify(
         model: Model that embeds the faces.
         faces: `prominent` takes the largest, most central face, `single` refuses photographs with several.
         quality: `enforce` refuses unfit faces, `report` names the reasons.
+        reference_faces: `faces` for the reference, an identity card beside a selfie say.
+        reference_quality: `quality` for the reference.
     """
-    form = {"subject": subject, "collection": collection, **_decided(fmr, threshold, model, faces, quality)}
+    form = {
+        "subject": subject,
+        "collection": collection,
+        "reference_faces": reference_faces,
+        "reference_quality": reference_quality,
+        **_decided(fmr, threshold, model, faces, quality),
+    }
     other = () if reference is None else (("reference", bytes_of(reference)),)
     files = (("probe", bytes_of(probe)), *other)
     return Call("POST", "/v1/verify", _as(Verification), form=form, files=files)
@@ -140,6 +154,7 @@ def enroll(
     *,
     collection: str = DEFAULT,
     metadata: Metadata | None = None,
+    expires_at: datetime | None = None,
     duplicate: Literal["allow", "warn", "reject"] | None = None,
     fmr: float | None = None,
     threshold: float | None = None,
@@ -155,12 +170,13 @@ def enroll(
         images: One photograph or several, at most 20. Fit ones are enrolled, the others are reported.
         collection: Collection to enrol in.
         metadata: Facts to keep with the subject; replaces earlier ones.
+        expires_at: When the person is erased by itself, with a receipt; a time with a zone.
         duplicate: What to do when a face belongs to another subject: `allow`, `warn`, `reject`.
         fmr: Rate at which duplicates are looked for; or else
         threshold: Score from which on a face is a duplicate.
         model: Model by which duplicates are looked for.
         faces: As for `verify`; by default `single`.
-        quality: As for `verify`; by default `enforce`.
+        quality: As for `verify`; by default what the collection says, or `enforce`.
         idempotency_key: Names this enrolment: a repetition within a day enrols nothing. One is made when none is given,
             so that an enrolment whose answer was lost is asked for again without harm.
     """
@@ -170,6 +186,7 @@ def enroll(
         "subject": subject,
         "collection": collection,
         "metadata": None if metadata is None else json.dumps(dict(metadata)),
+        "expires_at": None if expires_at is None else expires_at.isoformat(),
         "duplicate": duplicate,
         **_decided(fmr, threshold, model, faces, quality),
     }
@@ -193,15 +210,38 @@ def collections() -> Listing[Collection]:
     return Listing(lambda cursor: Call("GET", "/v1/collections", _as(Page[Collection]), query=_page(cursor)))
 
 
-def create_collection(name: str, *, keep_crops: bool = False, metadata: Metadata | None = None) -> Call[Collection]:
-    """Make an empty collection; with `keep_crops` the aligned face of every enrolment is kept."""
-    document = {"name": name, "keep_crops": keep_crops, "metadata": dict(metadata or {})}
+def create_collection(
+    name: str,
+    *,
+    keep_crops: bool = False,
+    quality: Literal["enforce", "report"] | None = None,
+    metadata: Metadata | None = None,
+) -> Call[Collection]:
+    """Make an empty collection; with `keep_crops` the aligned face of every enrolment is kept.
+
+    `quality` says how enrolments into it treat unfit faces where they do not say.
+    """
+    document = {"name": name, "keep_crops": keep_crops, "quality": quality, "metadata": dict(metadata or {})}
     return Call("POST", "/v1/collections", _as(Collection), repeatable=False, document=document)
 
 
 def collection(name: str) -> Call[Collection]:
     """Read a collection."""
     return Call("GET", "/v1/collections/{collection}", _as(Collection), places={"collection": name})
+
+
+def update_collection(
+    name: str,
+    *,
+    keep_crops: bool | None = None,
+    quality: Literal["enforce", "report"] | None = None,
+    metadata: Metadata | None = None,
+) -> Call[Collection]:
+    """Change whether crops are kept, how unfit faces are treated, the metadata, or several of them."""
+    changes = {"keep_crops": keep_crops, "quality": quality, "metadata": None if metadata is None else dict(metadata)}
+    document = {what: value for what, value in changes.items() if value is not None}
+    places = {"collection": name}
+    return Call("PATCH", "/v1/collections/{collection}", _as(Collection), places=places, document=document)
 
 
 def delete_collection(name: str) -> Call[Receipt]:
@@ -228,11 +268,18 @@ def subject(name: str, *, collection: str = DEFAULT) -> Call[Subject]:
 
 
 def update_subject(
-    subject: str, *, collection: str = DEFAULT, name: str | None = None, metadata: Metadata | None = None
+    subject: str,
+    *,
+    collection: str = DEFAULT,
+    name: str | None = None,
+    metadata: Metadata | None = None,
+    expires_at: datetime | Literal["keep"] | None = KEEP,
 ) -> Call[Subject]:
-    """Give a subject a new name, new metadata, or both."""
+    """Give a subject a new name, new metadata, a date at which it is erased by itself (None: never), or several."""
     changes = {"name": name, "metadata": None if metadata is None else dict(metadata)}
-    document = {what: value for what, value in changes.items() if value is not None}
+    document: dict[str, Any] = {what: value for what, value in changes.items() if value is not None}
+    if expires_at != KEEP:
+        document["expires_at"] = None if expires_at is None else expires_at.isoformat()
     places = {"collection": collection, "subject": subject}
     return Call("PATCH", SUBJECT, _as(Subject), repeatable=name is None, places=places, document=document)
 
@@ -241,6 +288,20 @@ def delete_subject(name: str, *, collection: str = DEFAULT) -> Call[Receipt]:
     """Erase a subject with all faces and templates."""
     places = {"collection": collection, "subject": name}
     return Call("DELETE", SUBJECT, _as(Receipt), repeatable=False, places=places)
+
+
+def merge_subjects(
+    subject: str, other: str, *, collection: str = DEFAULT, idempotency_key: str | None = None
+) -> Call[MergedSubject]:
+    """Give all faces of the other person to this one, and drop the other's record, in one step."""
+    return Call(
+        "POST",
+        f"{SUBJECT}/merge",
+        _as(MergedSubject),
+        places={"collection": collection, "subject": subject},
+        document={"other": other},
+        headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())},
+    )
 
 
 def faces(subject: str, *, collection: str = DEFAULT) -> Listing[StoredFace]:
@@ -257,6 +318,12 @@ def face(face_id: str, *, collection: str = DEFAULT) -> Call[StoredFace]:
 def crop(face_id: str, *, collection: str = DEFAULT) -> Call[bytes]:
     """Fetch the aligned face as it was kept at enrolment: a PNG of 128 by 128 pixels."""
     return Call("GET", f"{FACE}/crop", bytes, places={"collection": collection, "face_id": face_id})
+
+
+def move_face(face_id: str, subject: str, *, collection: str = DEFAULT) -> Call[StoredFace]:
+    """Give a face to another person of the collection, who is made when new."""
+    places = {"collection": collection, "face_id": face_id}
+    return Call("PATCH", FACE, _as(StoredFace), places=places, document={"subject": subject})
 
 
 def delete_face(face_id: str, *, collection: str = DEFAULT) -> Call[Receipt]:

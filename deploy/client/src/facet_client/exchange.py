@@ -25,6 +25,18 @@ def named_after(describe: Callable[..., Any], method: F) -> F:
     return method
 
 
+def base_of(address: str) -> str:
+    """The address of a service as routes are put after it.
+
+    Raises:
+        ValueError: It does not say http or https and a host.
+    """
+    url = httpx.URL(address)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"the address is like http://127.0.0.1:8000, not {address!r}")
+    return address.rstrip("/")
+
+
 def headers_of(key: str | None) -> dict[str, str]:
     """The headers of every request."""
     return {} if key is None else {"Authorization": f"Bearer {key}"}

@@ -168,6 +168,17 @@ class Subject:
     created_at: datetime
     updated_at: datetime
     faces: int
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MergedSubject:
+    """The person who stays, and what became of the other: the id, and how many faces changed hands."""
+
+    subject: Subject
+    merged_id: str
+    faces: int
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +222,15 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A named set of subjects, searched as one gallery."""
+    """A named set of subjects, searched as one gallery; how many are in it, and how it treats unfit faces."""
 
     name: str
     created_at: datetime
     keep_crops: bool
+    quality: Literal["enforce", "report"] | None
     metadata: dict[str, Any]
+    subjects: int
+    faces: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +262,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that the service knows; the manifest as it stands in its folder."""
+    """A model that the service knows: the manifest as it stands in its folder, and what it runs on while loaded."""
 
     loaded: bool
     default: bool
     supported_fmr: tuple[float, ...]
     score: str
     manifest: dict[str, Any]
+    provider: str | None = None
 
     @property
     def name(self) -> str:
