@@ -33,7 +33,7 @@ from service.report.limits import list_limits
 from service.report.study import Study
 
 LOOSEST_SERVED = 1e-2
-LOOSEST_DRAWN = 0.32
+LOOSEST_DRAWN = 0.1
 POINTS_A_DECADE = 8
 SHARES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 WORST = 20
