@@ -59,6 +59,16 @@ class Plan:
     seed: int = 0
 
 
+def check_rates(table: ThresholdTable, plan: Plan) -> None:
+    """Check, before any work, that a model can decide at the rates of a plan.
+
+    Raises:
+        ThresholdUnsupported: Its calibration does not reach one, or it has none.
+    """
+    for fmr in (*plan.fmrs, *plan.fpirs):
+        table.at(fmr)
+
+
 def measure(
     study: Study,
     acquired: Acquired,
