@@ -30,7 +30,7 @@ from service.report.figures import draw_all
 from service.report.findings import Findings, Served, Subject
 from service.report.html import number
 from service.report.live import measure_decisions
-from service.report.measure import Plan, measure
+from service.report.measure import Plan, check_rates, measure
 from service.report.opening import VERDICTS
 from service.report.pdf import find_browser, print_pdf
 from service.report.render import render
@@ -74,7 +74,9 @@ def report(
     json: Annotated[
         Path | None, typer.Option("--json", callback=check_file, help="File to write every number to.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Embedder. Default: the one that answers.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Embedder. Default: FACET_DEFAULT_MODEL, or the first; live: the champion.")
+    ] = None,
     detector: Annotated[str | None, typer.Option(help="Face detector. Default: FACET_DETECTOR.")] = None,
     attributes: Annotated[
         Path | None,
@@ -126,10 +128,12 @@ def _report_study(study: Study, settings: Settings, model: str | None, detector:
     """Measure photographs, with progress on standard error."""
     registry = Registry.scan(settings.model_directories)
     inference = settings.inference
-    chosen = model or inference.default_model or next(iter(inference.models), None)
-    chosen = chosen or registry.folders("embedder")[0].manifest.identity
-    loaded = Models.load(registry, detector or inference.detector, [chosen])
+    known = (*inference.models, *(folder.manifest.identity for folder in registry.folders("embedder")))
+    chosen = model or inference.default_model or next(iter(known), None)
+    loaded = Models.load(registry, detector or inference.detector, [chosen] if chosen else [])
     embedder = loaded.default
+    table = loaded.thresholds(embedder)
+    check_rates(table, plan)
     limits = ImageLimits(max_bytes=settings.limits.max_image_bytes, max_pixels=settings.limits.max_image_pixels)
     manifest = embedder.manifest
     subject = Subject(
@@ -159,7 +163,7 @@ def _report_study(study: Study, settings: Settings, model: str | None, detector:
 
         acquired = acquire(study, Perception(loaded.detector, limits, QualityLimits()), embedder, tell)
         subject = replace(subject, digest=acquired.digest)
-        return measure(study, acquired, loaded.thresholds(embedder), embedder.cut, subject, plan, tell)
+        return measure(study, acquired, table, embedder.cut, subject, plan, tell)
 
 
 def _report_live(

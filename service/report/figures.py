@@ -72,7 +72,7 @@ def draw_det(findings: Findings) -> str:
                     _rate(each.asked), (each.fmr.value, max(floor, each.fnmr.value)), (5, 4), textcoords="offset points"
                 )
         axes.set(xscale="log", yscale="log", xlabel="FMR observed", ylabel="FNMR")
-        axes.set_xlim(min(rates) * 0.8, 1)
+        axes.set_xlim(min(rates) * 0.8, max(rates) * 1.25)
         axes.set_ylim(floor, 1)
         return finish("DET curve: FNMR against FMR")
 

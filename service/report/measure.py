@@ -33,7 +33,7 @@ from service.report.limits import list_limits
 from service.report.study import Study
 
 LOOSEST_SERVED = 1e-2
-LOOSEST_DRAWN = 0.32
+LOOSEST_DRAWN = 0.1
 POINTS_A_DECADE = 8
 SHARES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 WORST = 20
@@ -57,6 +57,16 @@ class Plan:
     most: int = 5000
     rounds: int = 300
     seed: int = 0
+
+
+def check_rates(table: ThresholdTable, plan: Plan) -> None:
+    """Check, before any work, that a model can decide at the rates of a plan.
+
+    Raises:
+        ThresholdUnsupported: Its calibration does not reach one, or it has none.
+    """
+    for fmr in (*plan.fmrs, *plan.fpirs):
+        table.at(fmr)
 
 
 def measure(
