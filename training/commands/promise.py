@@ -42,8 +42,11 @@ def cohort(
         PLAN.nearest
     ),
     strength: Annotated[
-        float, typer.Option(help="How much of its likeness to strangers is taken off.")
-    ] = PLAN.strength,
+        float | None,
+        typer.Option(
+            help="How much of its likeness to strangers is taken off. Default: as little as keeps every kind's rate."
+        ),
+    ] = None,
     centres: Annotated[int, typer.Option(help="How many centres are kept of the cohort.")] = PLAN.centres,
     share: Annotated[float, typer.Option(help="Share of good pictures that the gate may turn away.")] = GATE.share,
     data: Data = DATA,
@@ -64,6 +67,11 @@ def cohort(
     print(f"{made.manifest.identity}: {len(made.cohort.centres)} centres of {made.cohort.faces} faces")
     for name, count in made.cohort.kinds.items():
         print(f"  {count:5} {name}")
+    print(
+        f"strength {made.cohort.strength.value:g}; observed / asked of faces outside the cohort, at FMR {plan.fmr:g}:"
+    )
+    for name, multiple in made.cohort.strength.kinds.items():
+        print(f"  {multiple:6.2f} {name}")
     print(f"unrecognisable below {made.gate.cut:.3f}; of good pictures that turns away:")
     for name, refused in made.gate.refused.items():
         print(f"  {refused:6.2%} {name}")
