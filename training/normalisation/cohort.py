@@ -4,7 +4,7 @@ A kind that is missing is not protected, so a cohort is gathered by kind: every 
 good ones and damaged ones. Where sets of tight crops tell the kinds, the sets of ordinary photographs say how such
 faces look in those: each kind's faces are taken once more, moved to where a set lies, and ordinary faces get no centres
 of their own. What is kept are the centres of clusters (spherical k-means), each the mean direction of at least five
-faces: nobody's template is among them. Half of the people stay out of the cohort, and tell how strong it has to be.
+faces: nobody's template is among them. A third of the people stay out of the cohort, and tell how strong it has to be.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Vectors = NDArray[np.float32]
 class CohortPlan:
     """How a cohort is gathered and how much it counts.
 
-    `most` faces of a kind at most, and as many again to choose the strength; `damaged` faces of each kind of damage;
-    `centres` clusters, those of fewer than `least` faces dropped; `nearest` and `strength` as in
+    `most` faces of a kind at most, of which those of every third person choose the strength; `damaged` faces of each
+    kind of damage; `centres` clusters, those of fewer than `least` faces dropped; `nearest` and `strength` as in
     `service.face.normalisation`, a `strength` of None being the least at which no kind has over `kept` times the rate
     `fmr`, or `USUAL` where the sets tell no kinds apart; `ordinary` is the share of ordinary faces that keep their
     score. `tight` names sets of tight crops.
     """
 
-    most: int = 350
+    most: int = 1000
     damaged: int = 300
     centres: int = 1024
     least: int = 5
@@ -81,7 +81,7 @@ def gather_cohort(model: Embeds, sets: Sequence[CropSet], plan: CohortPlan, *, p
     places: dict[str, Vectors] = {}
     for crops in sets:
         mine = _Faces()
-        for kind in find_kinds(crops, "train", 2 * plan.most, plan.seed):
+        for kind in find_kinds(crops, "train", plan.most, plan.seed):
             mine.add(f"{crops.name}: {kind.name}", kind, embed(model, crops.crops[kind.rows], progress=progress))
         if crops.name in plan.tight:
             tight = tight | mine
@@ -136,16 +136,16 @@ def nearest_mean(vectors: Vectors, centres: Vectors, nearest: int) -> NDArray[np
 
 
 class _Faces:
-    """Faces by kind, one half of the people for the cohort, the other held out."""
+    """Faces by kind, two thirds of the people for the cohort, the others held out."""
 
     def __init__(self) -> None:
         self.cohort: dict[str, Vectors] = {}
         self.held: dict[str, tuple[Vectors, tuple[str, ...]]] = {}
 
     def add(self, name: str, kind: Kind, vectors: Vectors) -> None:
-        """Every second person's faces are held out; of the others, one each goes into the cohort."""
+        """Every third person's faces are held out; of the others, one each goes into the cohort."""
         person = np.unique(kind.people, return_inverse=True)[1]
-        held = person % 2 == 1
+        held = person % 3 == 2
         first = np.zeros(len(person), bool)
         first[np.unique(person, return_index=True)[1]] = True
         self.cohort[name] = vectors[first & ~held]

@@ -31,11 +31,11 @@ Vectors = NDArray[np.float32]
 class GatePlan:
     """How a gate is made.
 
-    `most` pictures of a kind, `damaged` of each kind of damage, the network's `width` and `steps`, and the `share` of
-    good pictures that the cut may turn away.
+    `most` pictures of a kind, half of them to choose the cut, `damaged` of each kind of damage, the network's `width` and
+    `steps`, and the `share` of good pictures that the cut may turn away.
     """
 
-    most: int = 350
+    most: int = 700
     damaged: int = 300
     width: int = 64
     steps: int = 1500
@@ -79,7 +79,7 @@ def choose_gate(model: Once, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
     good: dict[str, Vectors] = {}
     told: dict[str, NDArray[np.float32]] = {}
     for crops in sets:
-        for kind in find_kinds(crops, "train", 2 * plan.most, plan.seed):
+        for kind in find_kinds(crops, "train", plan.most, plan.seed):
             name = f"{crops.name}: {kind.name}"
             good[name], confidence = model.run(crops.crops[kind.rows])
             if confidence is not None:
