@@ -1,4 +1,4 @@
-"""`cohort` and `promise`: what makes a model's rates hold for every kind of face, and whether they do."""
+"""`cohort`, `promise` and `expect`: what makes a model's rates hold, whether they do, and what to expect of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from training.data.prepare import Preparation, describe, prepare
 from training.errors import ProtocolInvalid
 from training.evaluation.promise import Plan, measure_promise
 from training.evaluation.promise_report import describe_promise, plot_promise
-from training.evaluation.vectors import open_detector, open_model
+from training.evaluation.several import ExpectPlan, describe_expectation, expect
+from training.evaluation.vectors import embed, open_detector, open_model
 from training.export.amend import write_thresholds
 from training.export.equip import equip, equip_all
 from training.export.release import calibrate_on
@@ -25,7 +26,7 @@ from training.normalisation.cohort import CohortPlan
 from training.normalisation.recognisability import GatePlan
 from training.recipe import Roots
 
-PLAN, GATE, ASKED = CohortPlan(), GatePlan(), Plan()
+PLAN, GATE, ASKED, EXPECTED = CohortPlan(), GatePlan(), Plan(), ExpectPlan()
 Sources = Annotated[
     list[str], typer.Argument(help="Prepared sets, or folders or archives of photographs, which are prepared first.")
 ]
@@ -42,8 +43,11 @@ def cohort(
         PLAN.nearest
     ),
     strength: Annotated[
-        float, typer.Option(help="How much of its likeness to strangers is taken off.")
-    ] = PLAN.strength,
+        float | None,
+        typer.Option(
+            help="How much of its likeness to strangers is taken off. Default: as little as keeps every kind's rate."
+        ),
+    ] = None,
     centres: Annotated[int, typer.Option(help="How many centres are kept of the cohort.")] = PLAN.centres,
     share: Annotated[float, typer.Option(help="Share of good pictures that the gate may turn away.")] = GATE.share,
     data: Data = DATA,
@@ -64,6 +68,11 @@ def cohort(
     print(f"{made.manifest.identity}: {len(made.cohort.centres)} centres of {made.cohort.faces} faces")
     for name, count in made.cohort.kinds.items():
         print(f"  {count:5} {name}")
+    print(
+        f"strength {made.cohort.strength.value:g}; observed / asked of faces outside the cohort, at FMR {plan.fmr:g}:"
+    )
+    for name, multiple in made.cohort.strength.kinds.items():
+        print(f"  {multiple:6.2f} {name}")
     print(f"unrecognisable below {made.gate.cut:.3f}; of good pictures that turns away:")
     for name, refused in made.gate.refused.items():
         print(f"  {refused:6.2%} {name}")
@@ -106,6 +115,33 @@ def promise(
             print(path)
     if found.broken():
         raise typer.Exit(1)
+
+
+def expectation(
+    model: Annotated[str, typer.Argument(help="Model folder or registered name, with thresholds.")],
+    people: Annotated[str, typer.Argument(help="Labelled prepared set of people with several photographs.")],
+    photographs: Annotated[list[int] | None, typer.Option(help="Photographs of a person; repeatable.")] = None,
+    fmr: Annotated[list[float] | None, typer.Option(help="Rates asked of claims; repeatable.")] = None,
+    fpir: Annotated[float, typer.Option(help="Rate asked of searches.")] = EXPECTED.fpir,
+    out: Annotated[Path | None, typer.Option(help="File for all of it as JSON.")] = None,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Tell what a second and a third photograph are worth, in claims of identity and in galleries up to a million."""
+    roots = Roots(data, models, runs)
+    embedder = open_model(model, roots).embeds
+    if not isinstance(embedder, Embedder):
+        raise ProtocolInvalid(f"{model} is not a published model: only those have thresholds")
+    crops = open_set(roots.data / people)
+    plan = ExpectPlan(
+        tuple(sorted(photographs or EXPECTED.photographs)), tuple(fmr or EXPECTED.fmrs), fpir, draws=EXPECTED.draws
+    )
+    found = expect(embedder, embed(embedder, crops.crops), crops.identities, plan)
+    print(f"{found.model}: {found.people} people of {people} with more than {max(plan.photographs)} photographs\n")
+    print(describe_expectation(found), end="")
+    if out is not None:
+        write_json(out, found.as_json())
 
 
 def open_sources(sources: Sequence[str], roots: Roots, test: float) -> tuple[CropSet, ...]:

@@ -21,6 +21,7 @@ from training.export.amend import amend, with_thresholds, write_thresholds
 from training.export.release import calibrate_on
 from training.normalisation.cohort import Cohort, CohortPlan, gather_cohort
 from training.normalisation.graphs import write_normalisation, write_perceptron
+from training.normalisation.once import Once
 from training.normalisation.recognisability import Gate, GatePlan, choose_gate
 from training.recipe import Roots
 
@@ -45,11 +46,13 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
         SetInvalid: The sets are too small.
     """
     model = _embedder(open_model(str(folder), roots))
-    cohort = gather_cohort(model, sets, plan)
-    found = choose_gate(model, sets, gate)
+    once = Once(model)
+    cohort = gather_cohort(once, sets, plan)
+    found = choose_gate(once, sets, gate)
+    strength = cohort.strength.value
 
     def change(draft: Path, manifest: Manifest) -> Manifest:
-        write_normalisation(draft / NORMALISATION, cohort.centres, plan.nearest, plan.strength, cohort.ordinary)
+        write_normalisation(draft / NORMALISATION, cohort.centres, plan.nearest, strength, cohort.ordinary)
         if found.layers:
             write_perceptron(draft / RECOGNISABILITY, found.layers)
         else:
@@ -58,7 +61,7 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
             "normalisation": NormalisationSpec(
                 sha256=digest_file(draft / NORMALISATION),
                 nearest=plan.nearest,
-                strength=plan.strength,
+                strength=strength,
                 cohort=len(cohort.centres),
                 data=cohort.data,
             ),
@@ -99,11 +102,24 @@ def describe_cohort(cohort: Cohort, plan: CohortPlan) -> str:
     kinds = "\n".join(f"| {name} | {count} |" for name, count in cohort.kinds.items())
     return (
         "A score is the cosine of two templates, shifted by what each scores with strangers like it:\n"
-        f"`-{plan.strength:g} / 2` times the mean score with the {plan.nearest} nearest of {len(cohort.centres)}"
-        f" centres\nbeyond {cohort.ordinary:.4f}. Each centre is the mean direction of at least"
+        f"`-{cohort.strength.value:g} / 2` times the mean score with the {plan.nearest} nearest of"
+        f" {len(cohort.centres)} centres\nbeyond {cohort.ordinary:.4f}. Each centre is the mean direction of at least"
         f" {plan.least} of {cohort.faces} faces; no face's\nown template is in the file. Made of"
         f" {', '.join(cohort.data)}:\n\n"
-        f"| kind | faces |\n|---|---|\n{kinds}\n\nA kind that is not among these is not protected."
+        f"| kind | faces |\n|---|---|\n{kinds}\n\n{describe_strength(cohort, plan)}\n\n"
+        "A kind that is not among these is not protected."
+    )
+
+
+def describe_strength(cohort: Cohort, plan: CohortPlan) -> str:
+    """How the strength was chosen, with the kinds that it was chosen on."""
+    if not cohort.strength.kinds:
+        return f"The strength, {cohort.strength.value:g}, was given."
+    kinds = "\n".join(f"| {name} | {multiple:.2f} |" for name, multiple in cohort.strength.kinds.items())
+    return (
+        f"{cohort.strength.value:g} is the least strength at which no kind of faces outside the cohort matches over"
+        f" {plan.kept:g} times\nas often as asked, at FMR {plan.fmr:g}:\n\n| kind | observed / asked |\n"
+        f"|---|---|\n{kinds}"
     )
 
 

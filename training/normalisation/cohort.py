@@ -1,8 +1,10 @@
 """The cohort: strangers of every kind, against whom a template is measured before its scores are trusted.
 
 A kind that is missing is not protected, so a cohort is gathered by kind: every kind gives as many faces as every other,
-faces of ordinary photographs and of tight crops, good ones and damaged ones. What is kept of them are the centres of
-clusters (spherical k-means), each the mean direction of at least five faces: nobody's template is among them.
+good ones and damaged ones. Where sets of tight crops tell the kinds, the sets of ordinary photographs say how such
+faces look in those: each kind's faces are taken once more, moved to where a set lies, and ordinary faces get no centres
+of their own. What is kept are the centres of clusters (spherical k-means), each the mean direction of at least five
+faces: nobody's template is among them. A third of the people stay out of the cohort, and tell how strong it has to be.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from service.face.embed import normalise
 from training.data.crops import CropSet
 from training.data.embeds import Embeds
 from training.errors import SetInvalid
-from training.evaluation.damage import COMMON, spoil
+from training.evaluation.damage import COMMON
 from training.evaluation.kinds import Kind, find_kinds
 from training.evaluation.vectors import embed
+from training.normalisation.once import damaged, draw_pictures
+from training.normalisation.strength import Held, Strength, choose_strength
 
 Vectors = NDArray[np.float32]
 
@@ -29,32 +33,39 @@ Vectors = NDArray[np.float32]
 class CohortPlan:
     """How a cohort is gathered and how much it counts.
 
-    `most` faces of a kind at most; `damaged` faces of each kind of damage; `centres` clusters, those of fewer than
-    `least` faces dropped; `nearest` and `strength` as in `service.face.normalisation`; `ordinary` is the share of faces
-    of ordinary photographs that keep their score. `tight` names sets of tight
-    crops, whose faces are taken once more as they would look in ordinary photographs.
+    `most` faces of a kind at most, of which those of every third person choose the strength; `damaged` faces of each
+    kind of damage; `centres` clusters, those of fewer than `least` faces dropped; `nearest` and `strength` as in
+    `service.face.normalisation`, a `strength` of None being the least at which no kind has over `kept` times the rate
+    `fmr`, or `USUAL` where the sets tell no kinds apart; `ordinary` is the share of ordinary faces that keep their
+    score. `tight` names sets of tight crops.
     """
 
-    most: int = 700
+    most: int = 1000
     damaged: int = 300
     centres: int = 1024
     least: int = 5
     nearest: int = 4
-    strength: float = 1.3
-    ordinary: float = 0.1
+    strength: float | None = None
+    kept: float = 1.5
+    fmr: float = 1e-3
+    ordinary: float = 0.25
     tight: tuple[str, ...] = ("utkface",)
     seed: int = 0
+
+
+USUAL = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Centres, float32 (K, D) of unit length, from `faces` faces of the sets `data`.
 
-    `ordinary` is a(x) up to which a face keeps its score.
+    `ordinary` is a(x) up to which a face keeps its score, `strength` how much counts of what is beyond it.
     """
 
     centres: Vectors
     ordinary: float
+    strength: Strength
     faces: int
     kinds: Mapping[str, int]
     data: tuple[str, ...]
@@ -66,37 +77,33 @@ def gather_cohort(model: Embeds, sets: Sequence[CropSet], plan: CohortPlan, *, p
     Raises:
         SetInvalid: There are too few faces.
     """
-    rng = np.random.default_rng(plan.seed)
-    clean: dict[str, Vectors] = {}
-    kinds: dict[str, list[Kind]] = {}
+    tight, ordinary = _Faces(), _Faces()
+    places: dict[str, Vectors] = {}
     for crops in sets:
-        kinds[crops.name] = list(find_kinds(crops, "train", plan.most, plan.seed))
-        for kind in kinds[crops.name]:
-            rows = kind.rows[_first_of_each(kind.people)]
-            clean[f"{crops.name}: {kind.name}"] = embed(model, crops.crops[rows], progress=progress)
-    ordinary = [f"{c.name}: {k.name}" for c in sets if c.name not in plan.tight for k in kinds[c.name]]
-    parts = dict(clean)
-    for crops in sets:
-        if crops.name in plan.tight and ordinary:
-            mine = {name: clean[name] for name in (f"{crops.name}: {kind.name}" for kind in kinds[crops.name])}
-            for other in sets:
-                if other.name not in plan.tight:
-                    ordinary_ones = [clean[f"{other.name}: {kind.name}"] for kind in kinds[other.name]]
-                    parts |= _as_ordinary(mine, other.name, np.concatenate(ordinary_ones))
-    pictures = np.concatenate(
-        [crops.crops[np.sort(rng.permutation(crops.rows("train"))[: plan.damaged * 4])] for crops in sets]
-    )
-    for name, damage in COMMON.items():
-        chosen = pictures[rng.permutation(len(pictures))[: plan.damaged]]
-        parts[name] = embed(model, spoil(chosen, damage, rng), progress=progress)
+        mine = _Faces()
+        for kind in find_kinds(crops, "train", plan.most, plan.seed):
+            mine.add(f"{crops.name}: {kind.name}", kind, embed(model, crops.crops[kind.rows], progress=progress))
+        if crops.name in plan.tight:
+            tight = tight | mine
+        else:
+            ordinary = ordinary | mine
+            places[crops.name] = np.concatenate(list(mine.cohort.values()))
+    parts = dict(tight.cohort or ordinary.cohort)
+    if tight.cohort:
+        for place, vectors in places.items():
+            parts |= _as_ordinary(tight.cohort, place, vectors)
+    for name, pictures in damaged(draw_pictures(sets, plan.damaged, plan.seed), COMMON, plan.seed):
+        parts[name] = embed(model, pictures, progress=progress)
     vectors = np.concatenate(list(parts.values()))
     if len(vectors) < plan.least * plan.nearest * 2:
         raise SetInvalid(f"{len(vectors)} faces are too few for a cohort: {plan.least * plan.nearest * 2} are needed")
     centres = find_centres(vectors, plan)
-    typical = np.concatenate([clean[name] for name in ordinary or clean])
+    typical = np.concatenate(list((ordinary.cohort or tight.cohort).values()))
+    level = float(np.quantile(nearest_mean(typical, centres, plan.nearest), plan.ordinary))
     return Cohort(
         centres,
-        float(np.quantile(nearest_mean(typical, centres, plan.nearest), plan.ordinary)),
+        level,
+        _strength(tight, ordinary, centres, level, plan),
         len(vectors),
         {name: len(part) for name, part in parts.items()},
         tuple(f"{crops.name} (digest {crops.digest[:12]})" for crops in sets),
@@ -128,17 +135,53 @@ def nearest_mean(vectors: Vectors, centres: Vectors, nearest: int) -> NDArray[np
     return np.asarray(np.partition(scores, scores.shape[1] - count, axis=1)[:, -count:].mean(axis=1), np.float32)
 
 
+class _Faces:
+    """Faces by kind, two thirds of the people for the cohort, the others held out."""
+
+    def __init__(self) -> None:
+        self.cohort: dict[str, Vectors] = {}
+        self.held: dict[str, tuple[Vectors, tuple[str, ...]]] = {}
+
+    def add(self, name: str, kind: Kind, vectors: Vectors) -> None:
+        """Every third person's faces are held out; of the others, one each goes into the cohort."""
+        person = np.unique(kind.people, return_inverse=True)[1]
+        held = person % 3 == 2
+        first = np.zeros(len(person), bool)
+        first[np.unique(person, return_index=True)[1]] = True
+        self.cohort[name] = vectors[first & ~held]
+        self.held[name] = vectors[held], tuple(np.array(kind.people)[held].tolist())
+
+    def __or__(self, other: _Faces) -> _Faces:
+        both = _Faces()
+        both.cohort, both.held = self.cohort | other.cohort, self.held | other.held
+        return both
+
+
+def _strength(tight: _Faces, ordinary: _Faces, centres: Vectors, level: float, plan: CohortPlan) -> Strength:
+    """The plan's strength, or the least that keeps the kinds of tight crops at the rate of ordinary faces."""
+    if plan.strength is not None or not tight.held or not ordinary.held:
+        return Strength(USUAL if plan.strength is None else plan.strength, {})
+
+    def measured(faces: _Faces) -> dict[str, Held]:
+        return {
+            name: Held(vectors, people, nearest_mean(vectors, centres, plan.nearest) - np.float32(level))
+            for name, (vectors, people) in faces.held.items()
+            if len(set(people)) > 1
+        }
+
+    return choose_strength(measured(ordinary), measured(tight), plan.fmr, plan.kept)
+
+
 def _as_ordinary(tight: Mapping[str, Vectors], place: str, ordinary: Vectors) -> dict[str, Vectors]:
     """Tight crops' vectors moved to where the ordinary photographs of a set lie, by the difference of the means.
 
-    The difference is taken from the kind that lies nearest to them: that of another kind would take its kind away, too.
+    The difference is taken from the kind that lies nearest to them, whose own faces stay where they are: that of
+    another kind would take its kind away, too.
     """
     middle = ordinary.mean(axis=0)
     means = {name: vectors.mean(axis=0) for name, vectors in tight.items()}
-    nearest = min(means.values(), key=lambda mean: float(np.linalg.norm(mean - middle)))
-    return {f"{name}, moved to {place}": normalise(vectors + (middle - nearest)) for name, vectors in tight.items()}
-
-
-def _first_of_each(people: Sequence[str]) -> NDArray[np.int64]:
-    """The first row of every person."""
-    return np.sort(np.unique(np.array(people, dtype=np.str_), return_index=True)[1]).astype(np.int64)
+    nearest = min(means, key=lambda name: float(np.linalg.norm(means[name] - middle)))
+    shift = middle - means[nearest]
+    return {
+        f"{name}, moved to {place}": normalise(vectors + shift) for name, vectors in tight.items() if name != nearest
+    }

@@ -18,25 +18,25 @@ from scipy.special import expit
 from torch import nn
 
 from service.face.align import CROP
-from service.face.embed import Embedder, normalise
+from service.face.embed import normalise
 from training.data.crops import CropSet
-from training.evaluation.damage import COMMON, Damage, spoil
+from training.evaluation.damage import COMMON, Damage
 from training.evaluation.kinds import find_kinds
+from training.normalisation.once import Once, damaged, draw_pictures
 
 Vectors = NDArray[np.float32]
-CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class GatePlan:
     """How a gate is made.
 
-    `most` pictures of a kind, `damaged` of each kind of damage, the network's `width` and `steps`, and the `share` of
-    good pictures that the cut may turn away.
+    `most` pictures of a kind, half of them to choose the cut, `damaged` of each kind of damage, the network's `width` and
+    `steps`, and the `share` of good pictures that the cut may turn away.
     """
 
-    most: int = 400
-    damaged: int = 400
+    most: int = 700
+    damaged: int = 300
     width: int = 64
     steps: int = 1500
     batch: int = 512
@@ -71,55 +71,35 @@ def texture(crop: NDArray[np.uint8], strength: float, rng: np.random.Generator) 
 NO_FACE: Mapping[str, Damage] = {"scrambled": scramble, "texture": texture}
 
 
-def choose_gate(model: Embedder, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
+def choose_gate(model: Once, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
     """Fit the network on one half of the sets' pictures and choose the cut on the other.
 
     A model whose own graph tells its confidence needs the cut only: `layers` is empty then.
     """
-    good: dict[str, Measured] = {}
+    good: dict[str, Vectors] = {}
+    told: dict[str, NDArray[np.float32]] = {}
     for crops in sets:
-        for kind in find_kinds(crops, "train", 2 * plan.most, plan.seed):
-            good[f"{crops.name}: {kind.name}"] = measure(model, crops.crops[kind.rows])
-    told = all(each.confidence is not None for each in good.values())
-    layers = () if told else _fit_layers(model, sets, {name: each.raw[::2] for name, each in good.items()}, plan)
-    held = {
-        name: apply(layers, each.raw[1::2]) if each.confidence is None else each.confidence[1::2]
-        for name, each in good.items()
-    }
+        for kind in find_kinds(crops, "train", plan.most, plan.seed):
+            name = f"{crops.name}: {kind.name}"
+            good[name], confidence = model.run(crops.crops[kind.rows])
+            if confidence is not None:
+                told[name] = confidence
+    layers = () if len(told) == len(good) else _fit_layers(model, sets, {n: raw[::2] for n, raw in good.items()}, plan)
+    held = {name: apply(layers, raw[1::2]) if layers else told[name][1::2] for name, raw in good.items()}
     cut = choose_cut(held, plan.share)
     return Gate(layers, cut, {name: float((values < cut).mean()) for name, values in held.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Vectors (N, D) before they are normalised, and the graph's own confidence (N,), if it gives one."""
-
-    raw: Vectors
-    confidence: NDArray[np.float32] | None
-
-
-def measure(model: Embedder, crops: NDArray[np.uint8]) -> Measured:
-    """Run many crops (N, 128, 128, 3), some at a time."""
-    parts = [model.run(np.ascontiguousarray(crops[start : start + CHUNK])) for start in range(0, len(crops), CHUNK)]
-    known = [confidence for _, confidence in parts if confidence is not None]
-    return Measured(
-        np.concatenate([raw for raw, _ in parts]), np.concatenate(known) if len(known) == len(parts) else None
-    )
-
-
 def _fit_layers(
-    model: Embedder, sets: Sequence[CropSet], good: Mapping[str, Vectors], plan: GatePlan
+    model: Once, sets: Sequence[CropSet], good: Mapping[str, Vectors], plan: GatePlan
 ) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
     """Good pictures' vectors on one side, damaged ones' and those of no face on the other, both counting alike."""
-    rng = np.random.default_rng(plan.seed)
-    pictures = np.concatenate(
-        [crops.crops[np.sort(rng.permutation(crops.rows("train"))[: plan.damaged * 4])] for crops in sets]
-    )
+    pictures = draw_pictures(sets, plan.damaged, plan.seed)
+    clean = normalise(model.run(pictures)[0])
     inputs, wanted = list(good.values()), [np.ones(len(raw)) for raw in good.values()]
-    for name, damage in {**COMMON, **NO_FACE}.items():
-        chosen = pictures[rng.permutation(len(pictures))[: plan.damaged]]
-        raw = measure(model, spoil(chosen, damage, rng)).raw
-        likeness = (normalise(raw) * normalise(measure(model, chosen).raw)).sum(axis=1)
+    for name, spoiled in damaged(pictures, {**COMMON, **NO_FACE}, plan.seed):
+        raw = model.run(spoiled)[0]
+        likeness = (normalise(raw) * clean).sum(axis=1)
         inputs.append(raw)
         wanted.append(np.zeros(len(raw)) if name in NO_FACE else np.clip(likeness, 0, 1))
     bad = len(COMMON) + len(NO_FACE)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.face.registry import Registry
 from tests.training.conftest import MakeSet
+from training.normalisation.once import Once
 from training.normalisation.recognisability import GatePlan, apply, choose_cut, choose_gate, scramble
 
 
@@ -40,7 +41,7 @@ def test_a_fitted_gate_tells_faces_from_what_is_none(
 ) -> None:
     folder = next(each for each in Registry.scan(model_dirs).folders("embedder") if _has_no_confidence(each.manifest))
     model = folder.embedder()
-    gate = choose_gate(model, [make_set(tmp_path / "six", each=8)], GatePlan(damaged=40, steps=150, batch=64))
+    gate = choose_gate(Once(model), [make_set(tmp_path / "six", each=8)], GatePlan(damaged=40, steps=150, batch=64))
     rng = np.random.default_rng(1)
     good, _ = model.run(faces)
     bad, _ = model.run(np.stack([scramble(face, 0.5, rng) for face in faces]))
