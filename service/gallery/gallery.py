@@ -163,24 +163,6 @@ class Gallery:
 
         return self._page(read, cursor, limit)
 
-    def has_subject(self, collection: str, name: str) -> bool:
-        """Say whether a collection has a subject of that name.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-        """
-        return self._read(partial(queries.has_subject, collection=collection, name=name))
-
-    def create_subject(self, collection: str, name: str) -> Subject:
-        """Make a subject that has no face yet.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-            SubjectExists: The name is taken.
-            NameInvalid: The name cannot be given.
-        """
-        return self._change(partial(changes.create_subject, collection=collection, name=name))
-
     def update_subject(
         self,
         collection: str,
@@ -227,24 +209,6 @@ class Gallery:
         self.erase_traces()
         return erased
 
-    def numbered_page(
-        self, collection: str, number: int, size: int, subject: str | None = None
-    ) -> tuple[list[Face], int]:
-        """Return the faces on a page of so many, oldest first, and how many there are on all pages.
-
-        Args:
-            collection: Must exist.
-            number: Of the page, from 0.
-            size: Faces on a page, at least 1.
-            subject: Only faces of this subject; of one that does not exist there are none.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-        """
-        return self._read(
-            partial(queries.numbered_faces, collection=collection, subject=subject, number=number, size=size)
-        )
-
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
         """Return faces of a subject, oldest first.
 
@@ -267,14 +231,6 @@ class Gallery:
             FaceNotFound: The collection has no face of that id.
         """
         return self._read(partial(queries.face, collection=collection, face_id=face_id))
-
-    def faces_of(self, collection: str, face_ids: Sequence[str]) -> list[Face]:
-        """Return those faces of a collection that have one of these ids, oldest first.
-
-        Raises:
-            CollectionNotFound: There is no collection of that name.
-        """
-        return self._read(partial(queries.faces_of, collection=collection, face_ids=face_ids))
 
     def crop(self, collection: str, face_id: str) -> bytes | None:
         """Return the crop kept of a face, None when its collection keeps none.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +15,7 @@ from service.decision import OperatingPoint
 from service.engine import Engine, EnrolmentRefused
 from service.errors import FacetError
 from service.face.embed import Embedder
+from service.gallery import changes
 from service.gallery.errors import NameInvalid, SubjectExists
 from service.runtime.timing import Stages
 
@@ -90,7 +92,9 @@ class Importer:
     def _make(self, name: str) -> bool:
         """Make a subject, if it is not there; says whether it can have its name."""
         try:
-            self._engine.gallery.create_subject(self._collection, NAME.validate_python(name))
+            self._engine.gallery.database.change(
+                partial(changes.create_subject, collection=self._collection, name=NAME.validate_python(name))
+            )
         except SubjectExists:
             return True
         except (ValidationError, NameInvalid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
@@ -14,6 +15,7 @@ from service.compreface.requests import MAX_PAGE, FaceIdsRequest, FileRequest, O
 from service.compreface.route import Service, router_of, serves
 from service.decision import OperatingPoint
 from service.engine import EnrolmentOutcome
+from service.gallery import queries
 from service.keys import Scope
 from service.observation import Erasure
 from service.runtime.timing import Stages
@@ -61,7 +63,9 @@ def list_faces(
     subject: Annotated[str, Query(max_length=200)] = "",
 ) -> replies.FacePage:
     """A page of faces, oldest first: of all subjects, or of one."""
-    faces, total = services.gallery.numbered_page(service.collection, page, size, subject or None)
+    faces, total = services.gallery.database.read(
+        partial(queries.numbered_faces, collection=service.collection, subject=subject or None, number=page, size=size)
+    )
     return replies.FacePage.of(faces, total, page, size)
 
 
@@ -81,7 +85,7 @@ def delete_faces(
     gallery, collection = services.gallery, service.collection
     if not subject:
         receipt, _ = gallery.delete_subjects(collection)
-    elif gallery.has_subject(collection, subject):
+    elif gallery.database.read(partial(queries.has_subject, collection=collection, name=subject)):
         receipt = gallery.delete_subject(collection, subject)
     else:
         return replies.Deleted(deleted=0)
@@ -107,7 +111,9 @@ def delete_several_faces(
 ) -> list[replies.StoredFace]:
     """Erase faces by their ids; ids that are not there are overlooked."""
     erased = []
-    for face in services.gallery.faces_of(service.collection, fields.ids):
+    for face in services.gallery.database.read(
+        partial(queries.faces_of, collection=service.collection, face_ids=fields.ids)
+    ):
         receipt = services.gallery.delete_face(service.collection, face.id)
         services.publish(request, Erasure(receipt), service.collection)
         erased.append(replies.StoredFace(image_id=face.id, subject=face.subject))

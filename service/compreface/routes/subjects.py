@@ -13,6 +13,7 @@ from service.api.services import ServicesDep
 from service.compreface import replies
 from service.compreface.requests import SubjectRequest
 from service.compreface.route import Service, router_of, serves
+from service.gallery import changes, queries
 from service.gallery.reassignment import merge_subjects
 from service.keys import Scope
 from service.observation import Erasure, Reassignment
@@ -31,7 +32,9 @@ def create_subject(
     request: Request, services: ServicesDep, service: Enroller, fields: SubjectBody
 ) -> replies.SubjectName:
     """Make a subject without a face."""
-    made = services.gallery.create_subject(service.collection, fields.subject)
+    made = services.gallery.database.change(
+        partial(changes.create_subject, collection=service.collection, name=fields.subject)
+    )
     trace_of(request.scope).target = made.id
     return replies.SubjectName(subject=made.name)
 
@@ -58,7 +61,7 @@ def rename_subject(
     gallery, collection = services.gallery, service.collection
     if fields.subject == subject:
         return replies.Updated(updated=False)
-    if gallery.has_subject(collection, fields.subject):
+    if gallery.database.read(partial(queries.has_subject, collection=collection, name=fields.subject)):
         keyring = services.settings.storage.keyring
         merger = gallery.database.change(
             partial(merge_subjects, keyring=keyring, collection=collection, subject=fields.subject, other=subject)
