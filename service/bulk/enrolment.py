@@ -184,5 +184,6 @@ def _sort_out(
 def _key_of(person: Person, images: Sequence[bytes], target: str, choices: Choices) -> str:
     """The idempotency key: another request has another one."""
     digests = [hashlib.sha256(image).hexdigest() for image in images]
-    text = json.dumps([target, person.name, dict(person.metadata), digests, choices.fields()], sort_keys=True)
+    expiry = None if person.expires_at is None else person.expires_at.isoformat()
+    text = json.dumps([target, person.name, dict(person.metadata), expiry, digests, choices.fields()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

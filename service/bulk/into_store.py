@@ -47,6 +47,7 @@ class StoreEnroller:
                 OperatingPoint(None, None),
                 Stages(),
                 metadata=batch.person.metadata or None,
+                expires_at=batch.person.expires_at,
                 duplicate=DuplicatePolicy(self._choices.duplicate),
                 idempotency=Idempotency(self._principal, batch.key, batch.key, request_id),
                 faces=self._choices.faces,

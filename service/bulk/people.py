@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from service.bulk.errors import ListInvalid
@@ -15,22 +16,25 @@ SUFFIXES = frozenset(
 )
 """Of files that somebody means to enrol; whether the service reads their format is for the service to say."""
 COLUMNS = ("subject", "image")
+EXPIRY = "expires_at"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody to enrol: the name, the photographs in their order, and facts to keep."""
+    """Somebody to enrol: the name, the photographs in their order, facts to keep, and when to be erased again."""
 
     name: str
     photographs: tuple[Path, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
 
 
 def read_people(source: Path) -> list[Person]:
     """Read people from a folder that holds a folder for each, or from a CSV file with a row for each photograph.
 
-    A folder's name is the person's. A row has the columns `subject` and `image`, a file relative to the list; all
-    other columns are kept as facts about the person, empty cells left out. Hidden files are passed over.
+    A folder's name is the person's. A row has the columns `subject` and `image`, a file relative to the list, and
+    perhaps `expires_at`, a time with a zone; all other columns are kept as facts about the person, empty cells left
+    out. Hidden files are passed over.
 
     Raises:
         ListInvalid: There is nobody in it, or it is not laid out so.
@@ -79,4 +83,24 @@ def _of_list(path: Path) -> list[Person]:
         if own and own != known:
             raise ListInvalid(f"{path}:{reader.line_num}: another row says other facts about {name}")
         files.setdefault(name, []).append(path.parent / image)
-    return [Person(name, tuple(dict.fromkeys(own)), facts[name]) for name, own in files.items()]
+    return [_person(path, name, own, facts[name]) for name, own in files.items()]
+
+
+def _person(path: Path, name: str, files: list[Path], facts: Mapping[str, str]) -> Person:
+    kept = {fact: value for fact, value in facts.items() if fact != EXPIRY}
+    expiry = None
+    if EXPIRY in facts:
+        try:
+            expiry = _moment(facts[EXPIRY])
+        except (ValueError, OverflowError) as error:
+            raise ListInvalid(
+                f"{path}: {EXPIRY} of {name} is {facts[EXPIRY]!r}, and no time with a zone as 2030-01-31T12:00:00Z"
+            ) from error
+    return Person(name, tuple(dict.fromkeys(files)), kept, expiry)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("there is no zone")
+    return moment.astimezone(UTC)

@@ -32,6 +32,8 @@ class ServerEnroller:
         fields: dict[str, Any] = {"subject": batch.person.name, **self._fields}
         if batch.person.metadata:
             fields["metadata"] = json.dumps(dict(batch.person.metadata), ensure_ascii=False)
+        if batch.person.expires_at is not None:
+            fields["expires_at"] = batch.person.expires_at.isoformat()
         try:
             reply = self._server.post("/v1/enroll", fields, [("images", image) for image in batch.images], batch.key)
         except Refusal as refusal:

@@ -40,7 +40,7 @@ def enroll(
             metavar="FOLDER|CSV",
             exists=True,
             help="Folder with a folder for each person; or CSV with the columns subject and image (a file relative to "
-            "the list), all others being facts to keep.",
+            "the list), perhaps expires_at, all others being facts to keep.",
         ),
     ],
     collection: Annotated[str, typer.Option(help="Collection to enrol in.")] = "default",

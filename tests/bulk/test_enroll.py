@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -92,8 +94,8 @@ def test_people_of_a_list_are_enrolled_with_their_facts(
     facet: Run, folder: Path, collection: str, client: Facet
 ) -> None:
     people = folder / "people.csv"
-    lines = ["\ufeffsubject,image,badge", "Ånn,ann/1.jpg,7", "Ånn,ann/2.jpg,", "Grace,grace/1.jpg,"]
-    lines += [f"Grace,{unreadable}," for unreadable in ("lost.jpg", "/dev/zero", "film.jpg")]
+    lines = ["\ufeffsubject,image,badge,expires_at", "Ånn,ann/1.jpg,7,2100-01-31T12:00:00Z", "Ånn,ann/2.jpg,,"]
+    lines += ["Grace,grace/1.jpg,,", *(f"Grace,{unreadable},," for unreadable in ("lost.jpg", "/dev/zero", "film.jpg"))]
     people.write_text("\n".join(lines))
     with (folder / "film.jpg").open("wb") as film:
         film.truncate(LARGEST + 1)
@@ -102,6 +104,8 @@ def test_people_of_a_list_are_enrolled_with_their_facts(
     assert result.exit_code == KEPT_OUT
     assert client.subject("Ånn", collection=collection).metadata == {"badge": "7"}
     assert client.subject("Ånn", collection=collection).faces == 2
+    assert client.subject("Ånn", collection=collection).expires_at == datetime(2100, 1, 31, 12, tzinfo=UTC)
+    assert client.subject("Grace", collection=collection).expires_at is None
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [(row["person"], row["state"], row["code"]) for row in rows] == [
         ("Ånn", "enrolled", ""),
@@ -221,6 +225,8 @@ def test_a_record_of_other_work_is_refused(facet: Run, folder: Path, collection:
         ("name,image\nann,x.jpg\n", "lacks subject"),
         ("subject,image\nann\n", "2: a row needs a subject"),
         ("subject,image\n", "nobody to enrol"),
+        ("subject,image,expires_at\nann,a.jpg,2100-01-31\n", "expires_at of ann is '2100-01-31'"),
+        ("subject,image,expires_at\nann,a.jpg,soon\n", "expires_at of ann is 'soon'"),
         ("subject,image,badge\nann,a.jpg,7\nann,b.jpg,8\n", "3: another row says other facts about ann"),
     ],
 )
@@ -265,13 +271,22 @@ def test_people_are_enrolled_into_a_stopped_store(store: Path, folder: Path) -> 
     Path("people.enrolled.jsonl").unlink()
     repeated = report_of(run("enroll", folder, "--data", store, "--json"))
     assert repeated["enrolled"] == 4, "said again, and not done again"
-    gallery = open_embedded(store)
-    assert {each.name: each.faces for each in gallery.subjects("default").items} == {"ann": 3, "grace": 1}
-    gallery.close()
+    with closing(open_embedded(store)) as gallery:
+        assert {each.name: each.faces for each in gallery.subjects("default").items} == {"ann": 3, "grace": 1}
     audit = [json.loads(line) for line in run("audit", "--data", store, "--json").stdout.splitlines()]
     noted = [entry for entry in audit if entry["action"] == "enroll"]
     assert sorted(entry["outcome"] for entry in noted) == ["1 of 2", "3 of 4", "repeated", "repeated"]
     assert {entry["principal"].partition(":")[0] for entry in noted} == {"command"}
+
+
+def test_people_of_a_list_are_enrolled_into_a_store_until_their_date(store: Path, folder: Path) -> None:
+    people = folder / "people.csv"
+    people.write_text("subject,image,badge,expires_at\nann,ann/1.jpg,7,2100-01-31T14:00:00+02:00\n")
+    assert run("enroll", people, "--data", store).exit_code == 0
+    with closing(open_embedded(store)) as gallery:
+        (ann,) = gallery.subjects("default").items
+    assert (ann.name, dict(ann.metadata)) == ("ann", {"badge": "7"})
+    assert ann.expires_at == datetime(2100, 1, 31, 12, tzinfo=UTC)
 
 
 def test_a_store_is_not_made_and_not_taken_from_a_running_service(
