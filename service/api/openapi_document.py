@@ -93,7 +93,9 @@ def document(app: FastAPI, bodies: Bodies = Bodies.ALL) -> dict[str, Any]:
     description["components"]["schemas"] = {names[name]: schema for name, schema in sorted(schemas.items())}
     if bodies is Bodies.FORMS:
         _leave_forms(description)
-    return _plainly(description, {REF.format(model=old): REF.format(model=new) for old, new in names.items()})  # type: ignore[no-any-return]
+    new_names = {REF.format(model=old): REF.format(model=new) for old, new in names.items()}
+    plain: dict[str, Any] = _plainly(description, new_names)
+    return plain
 
 
 class DocumentText:

@@ -131,6 +131,13 @@ def test_files_that_are_not_photographs_say_so() -> None:
         decode(encode(ramp(4, 4), "PNG"), LIMITS)
 
 
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_kinds_whose_headers_cannot_be_held_to_are_named(brand: bytes) -> None:
+    box = struct.pack(">I4s4sI4s", 20, b"ftyp", brand, 0, brand)
+    with pytest.raises(ImageUnsupported, match="HEIC and AVIF are not read: send it as JPEG"):
+        decode(box + bytes(200), LIMITS)
+
+
 def test_a_polyglot_is_read_as_the_image_it_starts_with() -> None:
     data = encode(ramp(), "PNG") + b"PK\x03\x04<script>alert(1)</script>"
     assert np.array_equal(decode(data, LIMITS).pixels, ramp())

@@ -15,6 +15,7 @@ from service.face.decoding.pixels import is_dim, rgb_of, upright
 from service.face.errors import ImageCorrupt, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 SMALLEST_SIDE = 8
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 START_OF_SCAN = b"\xff\xda"
@@ -101,7 +102,8 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise ImageUnsupported("not a JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
+        what = "HEIC and AVIF are not read: send it as" if _is_heif(data) else "not a"
+        raise ImageUnsupported(f"{what} JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
         raise ImageCorrupt("the image header is damaged") from error
     width, height = image.size
@@ -120,6 +122,15 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
             f"is {limits.max_pixels}"
         )
     return image
+
+
+def _is_heif(data: bytes) -> bool:
+    """Whether a file is of the family of HEIC and AVIF (ISO/IEC 23008-12).
+
+    They are not decoded: the size in the header of such a file is not that of the stream within, for which the decoder
+    takes memory before the two are compared, so no limit on pixels would hold.
+    """
+    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
 
 
 def _read(data: bytes, limits: ImageLimits, max_side: int | None) -> tuple[NDArray[np.uint8], tuple[int, int], int]:
