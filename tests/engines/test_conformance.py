@@ -90,7 +90,7 @@ def test_a_face_that_changes_hands_is_found_as_the_other_person(gallery: Gallery
     assert (hit.subject, hit.face_id) == ("bea", wrong.id)
     gallery.database.change(partial(move, subject="cy"))
     assert names(gallery, VECTORS[5], 1) == ["cy"]
-    assert gallery.people("main", [A]) == 3
+    assert gallery.counts.people("main", [A]) == 3
     assert gallery.verify().problems == ()
 
 

@@ -75,13 +75,13 @@ def test_a_moved_face_is_found_as_the_other_person(gallery: Gallery) -> None:
     assert gallery.crop("main", "wrong") == b"crop"
     assert gallery.verify().problems == ()
     assert not move(gallery, "wrong", "bea").moved
-    assert gallery.count("main", A) == 3
+    assert gallery.counts.templates("main", A) == 3
 
 
 def test_a_face_may_move_to_somebody_new(gallery: Gallery) -> None:
     gallery.enroll("main", "ann", [face(VECTORS[0]), face(VECTORS[3], "wrong")])
     assert move(gallery, "wrong", "bea").face.subject == "bea"
-    assert gallery.people("main", [A]) == 2
+    assert gallery.counts.people("main", [A]) == 2
     with pytest.raises(errors.FaceNotFound):
         move(gallery, "nowhere", "ann")
     with pytest.raises(errors.NameInvalid):
@@ -118,7 +118,7 @@ def test_two_people_become_one(gallery: Gallery) -> None:
     assert best(gallery, VECTORS[2]) == ("ann", "third")
     with pytest.raises(errors.SubjectNotFound):
         gallery.subject("main", "anne")
-    assert gallery.people("main", [A]) == 1
+    assert gallery.counts.people("main", [A]) == 1
     assert gallery.verify().problems == ()
 
 
