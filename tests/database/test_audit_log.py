@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from service.database.schema import audit
 from service.database.sqlite.engine import open_engine
 from service.database.sqlite.writer import Writer
 from service.database.transaction import Transaction
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -48,8 +50,13 @@ def test_entries_that_gather_are_one_statement_in_their_order(engine: sa.Engine)
     sa.event.listen(engine, "before_cursor_execute", watch)
     writer = Writer(engine, lambda _: None, patience=0.05)
     log = AuditLog(writer.defer, nowhere)
+    gate = threading.Event()
+    held = threading.Thread(target=lambda: writer.submit(lambda _: gate.wait(PATIENCE)))
+    held.start()  # so that they gather, however slowly they come
     for number in range(50):
         log.append(entry(number))
+    gate.set()
+    held.join()
     writer.close()
     assert kept(engine) == [f"request-{number}" for number in range(50)]
     assert len(inserts) < 10, "as many statements as there were pauses between commits"
