@@ -47,7 +47,8 @@ def amend(
             card = put_section(card, title, text)
         (draft / CARD).write_text(card, encoding="utf-8")
         try:
-            ModelFolder(load_manifest(draft / MANIFEST), draft).embedder()
+            whole = ModelFolder(load_manifest(draft / MANIFEST), draft)
+            whole.detector() if whole.manifest.task == "detector" else whole.embedder()
         except ModelError as error:
             raise PublishRefused(f"{folder}: {error}") from error
     return changed
