@@ -47,8 +47,7 @@ def amend(
             card = put_section(card, title, text)
         (draft / CARD).write_text(card, encoding="utf-8")
         try:
-            whole = ModelFolder(load_manifest(draft / MANIFEST), draft)
-            whole.detector() if whole.manifest.task == "detector" else whole.embedder()
+            ModelFolder(load_manifest(draft / MANIFEST), draft).embedder()
         except ModelError as error:
             raise PublishRefused(f"{folder}: {error}") from error
     return changed

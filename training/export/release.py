@@ -30,7 +30,7 @@ from training.export.cost import race, yardstick
 from training.export.export import export
 from training.export.publish import Publication, publish
 from training.export.record import FORMS, DetectorExport, DetectorGraph, Form, write_export
-from training.export.search_results import write_search_results
+from training.export.search_results import report_search
 from training.recipe import Roots
 from training.tasks.detection.evaluate import DetectionReport, Question, Share, compare, time_ratio, views
 from training.tasks.detection.export import export_detector
@@ -134,11 +134,11 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
     ]
     spoiled = survive(session, teacher, views(held.held_portraits), served)
     reports.append(_survival(what.name, graph.sha256, spoiled))
+    bare = publish(folder, what, target, replace=True)
+    reports.append(report_search(bare, teacher, held.held_scenes, read_names(UNPEOPLED)))
     written = [report.as_json() for report in reports]
     write_json(folder / "report.json", written)
-    published = publish(folder, what, target, reports=written, replace=True)
-    write_search_results(published, teacher, held.held_scenes, read_names(UNPEOPLED))
-    return published
+    return publish(folder, what, target, reports=written, replace=True)
 
 
 def calibrate_on(

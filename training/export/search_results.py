@@ -1,64 +1,38 @@
-"""What a published detector gains from the search that is served with it: recall, alarms, and what a score means."""
+"""The served search with a published detector, as rows of its card: recall, alarms, and what a score means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.face.detection.search import Seek
-from service.face.manifest import Manifest, Result, load_manifest
+from service.face.manifest import Result, load_manifest
 from service.face.quality import QualityLimits
 from service.face.registry import MANIFEST, ModelFolder
 from service.face.session import ModelSession
 from service.measures.intervals import wilson
-from training.export.amend import amend
-from training.tasks.detection.evaluate import Share
-from training.tasks.detection.search_report import SearchReport, report_scenes
+from training.evaluation.report import Report
+from training.tasks.detection.search_report import report_scenes
 
 PROTOCOL = "held-out scenes through the served search, all faces sought"
 
 
-def write_search_results(
-    folder: Path, teacher: ModelSession, scenes: Sequence[Path], unpeopled: frozenset[str]
-) -> Manifest:
-    """Search scenes with the detector of a model folder; add what was counted to its manifest and card.
+def report_search(folder: Path, teacher: ModelSession, scenes: Sequence[Path], unpeopled: frozenset[str]) -> Report:
+    """Search scenes with the detector of a model folder.
 
-    Raises:
-        PublishRefused: The folder is not a model's.
+    Of what scores within a band, the share that is a face is an upper bound: where a scene shows people, every find is
+    believed.
     """
-    detector = ModelFolder(load_manifest(folder / MANIFEST), folder).detector()
-    report = report_scenes(detector, teacher, scenes, unpeopled, QualityLimits().min_detection_score)
-    rows = tuple(_rows(report))
-
-    def change(_: Path, manifest: Manifest) -> Manifest:
-        kept = tuple(row for row in manifest.results if row.protocol != PROTOCOL)
-        return manifest.model_copy(update={"results": kept + rows})
-
-    return amend(folder, change, lambda _: {"What a score means": describe_scores(report.precision)})
-
-
-def describe_scores(precision: Mapping[str, Share]) -> str:
-    """A Markdown table: of the finds within a band of scores, the share that is a face."""
-    lines = [
-        "Of what the served search finds in held-out scenes, the share that is a face. Where a scene shows people, "
-        "every find is believed, so that this is an upper bound. Below 0.85 a face is `doubtful`.",
-        "",
-        "| score | faces | finds |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {band} | {share.value:.3f} | {share.trials} |" for band, share in precision.items() if share.trials]
-    return "\n".join(lines)
-
-
-def _rows(report: SearchReport) -> list[Result]:
-    found, alarms, sure = (each[Seek.ALL] for each in (report.recall, report.alarms, report.sure_alarms))
-    named = {
-        "share found of faces of 32 px and more that the teacher finds at 0.8": found,
-        "share of scenes without people that alarm": alarms,
-        "the same, not doubtful": sure,
+    manifest = load_manifest(folder / MANIFEST)
+    doubt = QualityLimits().min_detection_score
+    found = report_scenes(ModelFolder(manifest, folder).detector(), teacher, scenes, unpeopled, doubt)
+    shares = {
+        "share found of faces of 32 px and more that the teacher finds at 0.8": found.recall[Seek.ALL],
+        "share of scenes without people that alarm": found.alarms[Seek.ALL],
+        f"the same, at score {doubt:g}: below it a face is doubtful": found.sure_alarms[Seek.ALL],
     }
-    named |= {f"share of finds that are faces, score {band}": share for band, share in report.precision.items()}
-    return [
+    shares |= {f"share of finds that are faces, score {band}": share for band, share in found.precision.items()}
+    rows = tuple(
         Result(
             protocol=PROTOCOL,
             metric=metric,
@@ -66,6 +40,7 @@ def _rows(report: SearchReport) -> list[Result]:
             ci95=wilson(share.hits, share.trials),
             trials=share.trials,
         )
-        for metric, share in named.items()
+        for metric, share in shares.items()
         if share.trials
-    ]
+    )
+    return Report(manifest.name, manifest.sha256, PROTOCOL, rows)
