@@ -40,6 +40,9 @@ COMMANDS = {
     "detector-evaluate": Place(
         "training.tasks.detection.commands:evaluate_detector", "Compare a detector with its teacher."
     ),
+    "detector-quantise": Place(
+        "training.commands.measure:quantise_detector", "Write a detector with 8-bit arithmetic and time it."
+    ),
     "detector-search": Place(
         "training.tasks.detection.commands:evaluate_search", "Measure the search for faces that is served."
     ),

@@ -162,11 +162,21 @@ class RecognisabilitySpec(_Part):
     cut: float = Field(gt=0, lt=1)
 
 
+class LandmarksSpec(_Part):
+    """The digest of `landmarks.onnx`, a second graph of a detector's layout that gives box and landmarks of each face
+    seen from close by, and the detector (`name@version`) that it was published as.
+    """
+
+    sha256: Sha256
+    source: str
+
+
 class Manifest(_Part):
     """One model. `space` is the digest of the model whose embedding space it shares: a teacher's, or its own.
 
     `score` says of which score the thresholds are: the plain cosine, or that of the `normalisation`. `tail` goes on
-    where `thresholds` end. These and `recognisability` may be left out: a model without them is served as it is.
+    where `thresholds` end. These, `recognisability` and a detector's `landmarks` may be left out: a model without
+    them is served as it is.
     """
 
     schema_: Literal[1] = Field(alias="schema")
@@ -186,6 +196,7 @@ class Manifest(_Part):
     tail: tuple[TailThreshold, ...] = ()
     normalisation: NormalisationSpec | None = None
     recognisability: RecognisabilitySpec | None = None
+    landmarks: LandmarksSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -194,6 +205,8 @@ class Manifest(_Part):
                 raise ValueError("an embedder needs output, space and an aligned input")
         elif self.space is not None or self.thresholds or self.normalisation or self.recognisability:
             raise ValueError("only an embedder has a space, thresholds, a normalisation and a recognisability")
+        if self.landmarks is not None and self.task != "detector":
+            raise ValueError("only a detector has landmarks")
         if self.thresholds and self.score != self.computed_score:
             raise ValueError(
                 f"the thresholds are of the score {self.score!r}, the model computes {self.computed_score!r}: "

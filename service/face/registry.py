@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from service.face.detection.detect import Detector
+from service.face.detection.detect import LANDMARKS, Detector
 from service.face.detection.search import DetectionLimits
 from service.face.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelError, ModelInvalid, ModelNotFound
@@ -52,6 +52,9 @@ class ModelFolder:
         if self.manifest.recognisability is not None and self.manifest.recognisability.sha256 is not None:
             self._verify(RECOGNISABILITY, self.manifest.recognisability.sha256)
             require_whole(self.path / RECOGNISABILITY)
+        if self.manifest.landmarks is not None:
+            self._verify(LANDMARKS, self.manifest.landmarks.sha256)
+            require_whole(self.path / LANDMARKS)
 
     def embedder(self, runtime: Runtime | None = None) -> Embedder:
         """Verify and load an embedder with what stands beside it. Raises: ModelError."""
@@ -63,6 +66,12 @@ class ModelFolder:
             recognisability = Recognisability(ModelSession(self.path / RECOGNISABILITY), dim)
         session = ModelSession(self.model_path, runtime)
         return Embedder(manifest, session, self.normalisation(), recognisability)
+
+    def detector(self, runtime: Runtime | None = None, limits: DetectionLimits | None = None) -> Detector:
+        """Verify and load a detector with what stands beside it. Raises: ModelError."""
+        self.verify()
+        placer = ModelSession(self.path / LANDMARKS, runtime) if self.manifest.landmarks is not None else None
+        return Detector(self.manifest, ModelSession(self.model_path, runtime), limits, placer)
 
     def normalisation(self) -> Normalisation | None:
         """Verify and load what is added to the model's scores; None where there is nothing. Raises: ModelError."""
@@ -131,9 +140,7 @@ class Registry:
 
     def detector(self, name: str, runtime: Runtime | None = None, limits: DetectionLimits | None = None) -> Detector:
         """Verify and load a detector. Raises: ModelError."""
-        folder = self._of_task(name, "detector")
-        folder.verify()
-        return Detector(folder.manifest, ModelSession(folder.model_path, runtime), limits)
+        return self._of_task(name, "detector").detector(runtime, limits)
 
     def _of_task(self, name: str, task: Task) -> ModelFolder:
         folder = self.find(name)

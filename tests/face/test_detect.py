@@ -81,7 +81,7 @@ def test_decoding_agrees_with_opencv(model_dirs: tuple[Path, ...], astronaut: np
     """OpenCV's FaceDetectorYN reads the same file and must find the same numbers."""
     registry = Registry.scan(model_dirs)
     folder = registry.folders("detector")[0]
-    ours = registry.detector(folder.manifest.identity).network.see(astronaut, 0.5)
+    ours = registry.detector(folder.manifest.identity).finder.see(astronaut, 0.5)
     reference = cv2.FaceDetectorYN.create(str(folder.model_path), "", (512, 512), 0.5, 0.3)
     _, theirs = reference.detect(cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
     assert len(ours) == len(theirs) > 0

@@ -75,7 +75,7 @@ def test_the_largest_central_face_is_the_prominent_one(perception: Perception, a
 
 def test_a_doubtful_face_says_so_and_is_no_rival(perception: Perception, astronaut: np.ndarray) -> None:
     """A face that the detector is not sure of keeps its reason, and does not make a portrait one of several people."""
-    beside = np.hstack([astronaut, cv2.GaussianBlur(astronaut, (0, 0), 8)])
+    beside = np.hstack([astronaut, cv2.GaussianBlur(astronaut, (0, 0), 7)])
     scene = perception.look(encode(beside, "PNG"), Stages(), Seek.ALL)
     sure, doubtful = sorted(scene.faces, key=lambda face: face.detection.score, reverse=True)
     limit = QualityLimits().min_detection_score

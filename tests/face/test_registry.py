@@ -13,14 +13,15 @@ from pathlib import Path
 import onnx
 import pytest
 
+from service.face.detection.detect import LANDMARKS
 from service.face.download import download
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
 from service.face.external_weights import external_files
-from service.face.manifest import COSINE, Manifest, dump_manifest, parse_manifest
+from service.face.manifest import COSINE, LandmarksSpec, Manifest, dump_manifest, parse_manifest
 from service.face.model_import import ModelSpec, add_model, known_specs, parse_spec, read_spec
-from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry
+from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry, sha256_of
 
-OPTIONAL = ("score", "tail", "normalisation", "recognisability")
+OPTIONAL = ("score", "tail", "normalisation", "recognisability", "landmarks")
 
 
 @pytest.fixture
@@ -73,6 +74,32 @@ def test_thresholds_of_another_score_do_not_load(folder: ModelFolder) -> None:
     assert parse_manifest(json.dumps(plain | {"normalisation": parts, "score": named}), "m").computed_score == named
     with pytest.raises(ModelInvalid, match="calibrate it again"):
         parse_manifest(json.dumps(plain | {"score": named}), "m")
+
+
+def test_a_detectors_second_graph_is_checked_like_the_first(model_dirs: tuple[Path, ...], tmp_path: Path) -> None:
+    source = Registry.scan(model_dirs).folders("detector")[0]
+    target = tmp_path / "models" / "copy"
+    shutil.copytree(source.path, target)
+    shutil.copyfile(target / MODEL, target / LANDMARKS)
+    spec = LandmarksSpec(sha256=sha256_of(target / LANDMARKS), source="itself@1.0.0")
+    manifest = source.manifest.model_copy(update={"landmarks": spec})
+    assert parse_manifest(dump_manifest(manifest), "m") == manifest
+    folder = ModelFolder(manifest, target)
+    detector = folder.detector()
+    assert detector.placer is not detector.finder
+    assert detector.digests == (manifest.sha256, spec.sha256)
+    (target / LANDMARKS).write_bytes(b"damaged")
+    with pytest.raises(ModelDigestMismatch, match=LANDMARKS):
+        folder.verify()
+    (target / LANDMARKS).unlink()
+    with pytest.raises(ModelInvalid, match="missing"):
+        folder.detector()
+
+
+def test_only_a_detector_has_landmarks(folder: ModelFolder) -> None:
+    written = json.loads(dump_manifest(folder.manifest))
+    with pytest.raises(ModelInvalid, match="only a detector"):
+        parse_manifest(json.dumps(written | {"landmarks": {"sha256": "ab" * 32, "source": "a@1.0.0"}}), "m")
 
 
 def test_a_tail_goes_on_from_the_thresholds(folder: ModelFolder) -> None:

@@ -83,6 +83,20 @@ def test_a_portrait_is_found_in_a_small_view(
     assert max(seen) > 700
 
 
+def test_one_network_finds_and_another_places(registry: Registry, admiral: np.ndarray) -> None:
+    """Scores are the finding network's, landmarks those that the placing one gives by itself."""
+    folder = registry.folders("detector")[0]
+    both = folder.detector()
+    assert both.placer is not both.finder
+    alone = [Detector(folder.manifest, network.session) for network in (both.finder, both.placer)]
+    (face,), (found,), (placed,) = (each.detect(admiral) for each in (both, *alone))
+    eyes = np.linalg.norm(placed.landmarks[1] - placed.landmarks[0])
+    away = [np.linalg.norm(face.landmarks - other.landmarks, axis=1).mean() / eyes for other in (found, placed)]
+    assert face.score == pytest.approx(found.score, abs=0.02)
+    assert away[1] < away[0]
+    assert away[1] < 0.03
+
+
 def test_a_second_face_counts_from_a_fifth_of_the_first(detector: Detector, astronaut: np.ndarray) -> None:
     """Asked whether a face is the only one, a search sees all that are not much smaller."""
     for scale in (0.5, 0.7, 1.0):

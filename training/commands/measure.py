@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from service.face.errors import ModelNotFound
 from service.face.registry import MODEL
+from service.face.session import ModelSession
 from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
@@ -24,8 +27,11 @@ from training.evaluation.subgroups import evaluate_groups
 from training.evaluation.vectors import open_detector, open_model
 from training.export.amend import write_thresholds
 from training.export.cost import race, yardstick
+from training.export.graphs import write_int8
 from training.export.release import calibrate_on
 from training.recipe import Roots
+from training.tasks.detection.evaluate import time_ratio
+from training.tasks.detection.tiles import open_tiles
 
 
 def evaluate(
@@ -117,6 +123,22 @@ def calibrate_model(
         print(out)
     if write:
         print(f"{write_thresholds(Path(model), opened, written).identity} in {model}")
+
+
+def quantise_detector(
+    graph: Annotated[Path, typer.Argument(help="A detector's graph in single precision.")],
+    tiles: Annotated[str, typer.Argument(help="Tile set whose first tiles tell the ranges of activations.")],
+    out: Annotated[Path, typer.Argument(help="The 8-bit graph.")],
+    count: Annotated[int, typer.Option(help="Tiles used.")] = 96,
+    data: Data = DATA,
+) -> None:
+    """Write a detector with 8-bit arithmetic, for `detector-evaluate`; print how its time compares."""
+    seen = open_tiles(data / tiles).tiles[:count]
+    write_int8(graph, out, np.ascontiguousarray(seen.transpose(0, 3, 1, 2), np.float32))
+    single, eight = ModelSession(graph), ModelSession(out)
+    for height, width in ((480, 640), (160, 160)):
+        speed = time_ratio(eight, single, size=(height, width))
+        print(f"{width}x{height}, one thread, 8-bit over single precision: {json.dumps(speed)}")
 
 
 def _print_calibration(what: str, calibration: Calibration) -> None:

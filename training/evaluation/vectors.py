@@ -118,7 +118,7 @@ def cut_crops(
     A picture without a face still gets a crop, its middle, and its name goes into `missed`. Crops are cached by the
     detector's digest and the pictures' names and bytes.
     """
-    mark = hashlib.sha256((detector.manifest.sha256 if detector else "aligned").encode())
+    mark = hashlib.sha256(("".join(detector.digests) if detector else "aligned").encode())
     blobs = [picture.data() for picture in pictures]
     for picture, data in zip(pictures, blobs, strict=True):
         mark.update(picture.name.encode() + hashlib.sha256(data).digest())

@@ -24,7 +24,7 @@ from training.export.release import Evidence, read_publication, release_detector
 from training.recipe import Roots
 from training.tasks.confidence import CROPS, fit_confidence
 from training.tasks.confidence import FILE as CONFIDENCE
-from training.tasks.detection.prepare import TILES_COUNT, prepare_tiles, split_photographs
+from training.tasks.detection.prepare import UNPEOPLED, prepare_tiles, read_names, split_photographs
 from training.tasks.detection.teacher import open_detector as open_detecting_teacher
 from training.tasks.registry import kind_of, read_recipe
 
@@ -38,7 +38,9 @@ TEACHERS = {
 }
 PAIR, WEIGHTS = "facet-pair", {"omz-0095": 0.45, "sface": 0.55}
 """The ensemble that teaches the students, and the weights of its members' cosines."""
-TILES = "detector-tiles"
+TILES, TILES_SEED, TILES_OF_BUNDLE = "detector-second-tiles", 12, 6_000
+TILED = ("masks", "masks", *["fairface540"] * 4, "ffhq", "ffhq", "pins")
+"""Crops that the detector's tiles are composed of: small sets more than once."""
 PEOPLE = "lfw-view1"
 SERVED = "facet-detector"
 RELEASES = ("detector", "facet-m", "facet-s")
@@ -79,7 +81,7 @@ def make_starter(
     if trained:
         roots = starter_roots(work)
     else:
-        roots = prepare_starter(shared, work, rehearsal.tiles if rehearsal else TILES_COUNT)
+        roots = prepare_starter(shared, work, rehearsal.tiles if rehearsal else TILES_OF_BUNDLE)
     evidence = Evidence(
         view1=work / "raw" / "lfw_view1",
         scenes=work / "raw" / "flickr_scenes",
@@ -119,7 +121,7 @@ def _fit_all(recipes: tuple[str, ...], roots: Roots, rehearsal: Rehearsal | None
     return run
 
 
-def prepare_starter(shared: Path, work: Path, tiles: int = TILES_COUNT) -> Roots:
+def prepare_starter(shared: Path, work: Path, tiles: int = TILES_OF_BUNDLE) -> Roots:
     """Everything before the first step of training: archives, teachers, their ensemble, sets. Each once.
 
     Raises:
@@ -168,7 +170,7 @@ def join(models: Path) -> None:
         make_ensemble(PAIR, WEIGHTS, registry, models, projection=projection)
 
 
-def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_COUNT) -> None:
+def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_OF_BUNDLE) -> None:
     """Prepare the sets of crops, the people of LFW's development view, and the detector's tiles, each once."""
     for name in FACES:
         if not (roots.data / name).is_dir():
@@ -178,6 +180,9 @@ def prepare_sets(archives: Path, raw: Path, roots: Roots, tiles: int = TILES_COU
         how = Preparation(which="centre", validation=0.0, test=1.0)
         prepare(raw / "lfw_view1", roots.data / PEOPLE, how, open_detector(SERVED, roots))
     if not (roots.data / TILES).is_dir():
-        photographs = split_photographs(raw / "flickr_scenes", raw / "lfw_view1")
+        photographs = split_photographs(raw / "flickr_scenes")  # nobody of LFW: they are to be tested on
         session = open_detecting_teacher(Registry.scan([roots.models]), "yunet").session
-        prepare_tiles(roots.data / TILES, photographs, [raw / name for name in FACES], session, count=tiles)
+        crops, unpeopled = [raw / name for name in TILED], read_names(UNPEOPLED)
+        prepare_tiles(
+            roots.data / TILES, photographs, crops, session, seed=TILES_SEED, count=tiles, unpeopled=unpeopled
+        )

@@ -10,11 +10,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from service.face.detection.detect import LANDMARKS
 from service.face.errors import ModelError
 from service.face.manifest import (
     COSINE,
     CalibratedThreshold,
     Cost,
+    LandmarksSpec,
     Licence,
     Manifest,
     OutputSpec,
@@ -31,6 +33,7 @@ from training.backbones.weights import RECIPE, WEIGHTS, write_weights
 from training.engine.checkpoint import FILE, Checkpoint, load_checkpoint
 from training.errors import PublishRefused
 from training.export.record import DetectorGraph, EmbedderExport, EmbedderGraph, Export, read_export
+from training.tasks.detection.task import kept_graph
 from training.tasks.embedding_space import teacher_space
 from training.tasks.registry import read_stored
 
@@ -40,6 +43,7 @@ class Publication:
     """What a person decides about a model: its name and version, its terms, what it is for and where it fails.
 
     `form` is the exported graph to publish; `recipes` are fitted in this order, and the last one's run is published.
+    `landmarks` names a detector's second graph: where it is kept below `training/weights`, and its `name@version`.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Publication:
     limits: str
     form: str = "fp32"
     recipes: tuple[str, ...] = ()
+    landmarks: tuple[str, str] | None = None
 
 
 def publish(
@@ -111,8 +116,13 @@ def publish(
         thresholds=tuple(CalibratedThreshold.model_validate(row) for row in (calibration or {}).get("thresholds", ())),
         score=(calibration or {}).get("score", COSINE),
         tail=tuple(TailThreshold.model_validate(row) for row in (calibration or {}).get("tail", ())),
+        landmarks=None
+        if what.landmarks is None
+        else LandmarksSpec(sha256=digest_file(kept_graph(what.landmarks[0])), source=what.landmarks[1]),
     )
     with whole_folder(folder) as draft:
+        if what.landmarks is not None:
+            shutil.copyfile(kept_graph(what.landmarks[0]), draft / LANDMARKS)
         shutil.copyfile(run / "export" / graph.file, draft / MODEL)
         (draft / MANIFEST).write_text(dump_manifest(manifest), encoding="utf-8")
         kept = _keep_weights(run, checkpoint, draft) if isinstance(exported, EmbedderExport) else "not kept"

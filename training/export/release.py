@@ -30,10 +30,11 @@ from training.export.cost import race, yardstick
 from training.export.export import export
 from training.export.publish import Publication, publish
 from training.export.record import FORMS, DetectorExport, DetectorGraph, Form, write_export
+from training.export.search_results import report_search
 from training.recipe import Roots
 from training.tasks.detection.evaluate import DetectionReport, Question, Share, compare, time_ratio, views
 from training.tasks.detection.export import export_detector
-from training.tasks.detection.prepare import split_photographs
+from training.tasks.detection.prepare import UNPEOPLED, read_names, split_photographs
 from training.tasks.detection.robustness import survive
 from training.tasks.detection.task import DETECTOR, DetectorRecipe
 from training.tasks.detection.teacher import open_detector as open_detecting_teacher
@@ -70,7 +71,9 @@ def read_publication(path: Path) -> Publication:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         licence = Licence.model_validate(values["licence"])
-        return Publication(**values | {"licence": licence, "recipes": tuple(values.get("recipes", ()))})
+        landmarks = tuple(values["landmarks"]) if "landmarks" in values else None
+        given = {"licence": licence, "recipes": tuple(values.get("recipes", ())), "landmarks": landmarks}
+        return Publication(**values | given)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise PublishRefused(f"{path}: {error}") from error
 
@@ -131,6 +134,8 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
     ]
     spoiled = survive(session, teacher, views(held.held_portraits), served)
     reports.append(_survival(what.name, graph.sha256, spoiled))
+    bare = publish(folder, what, target, replace=True)
+    reports.append(report_search(bare, teacher, held.held_scenes, read_names(UNPEOPLED)))
     written = [report.as_json() for report in reports]
     write_json(folder / "report.json", written)
     return publish(folder, what, target, reports=written, replace=True)

@@ -11,15 +11,28 @@ from service.face.detection.search import DetectionLimits, Search, Seek
 from service.face.manifest import Manifest
 from service.face.session import ModelSession
 
+LANDMARKS = "landmarks.onnx"
+
 
 class Detector:
     """Finds faces. Safe to call from many threads at once."""
 
-    def __init__(self, manifest: Manifest, session: ModelSession, limits: DetectionLimits | None = None) -> None:
-        """Raises: ModelInvalid when the graph lacks the heads of this layout."""
+    def __init__(
+        self,
+        manifest: Manifest,
+        session: ModelSession,
+        limits: DetectionLimits | None = None,
+        placer: ModelSession | None = None,
+    ) -> None:
+        """`placer` runs a second graph of the same layout that gives box and landmarks of a face seen from close by.
+
+        Raises: ModelInvalid when a graph lacks the heads of this layout.
+        """
         self.manifest = manifest
-        self.network = DetectorNetwork(manifest, session)
         self.provider = session.provider
+        self.finder = DetectorNetwork(manifest, session)
+        self.placer = DetectorNetwork(manifest, placer) if placer is not None else self.finder
+        self.digests = (manifest.sha256, *((manifest.landmarks.sha256,) if manifest.landmarks is not None else ()))
         self.limits = limits or DetectionLimits()
 
     def detect(self, pixels: NDArray[np.uint8], seek: Seek = Seek.PROMINENT) -> list[Detection]:
@@ -30,4 +43,4 @@ class Detector:
 
         Raises: InferenceFailed.
         """
-        return Search(self.network, self.limits, pixels, seek).find()
+        return Search(self.finder, self.placer, self.limits, pixels, seek).find()

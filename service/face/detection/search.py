@@ -1,8 +1,9 @@
 """A search from coarse to fine: faces are found small, then looked at closely one by one.
 
 A view of half the size costs a quarter. So a photograph is seen at halved sizes, the smallest first, and at larger ones
-only for what could still be there; and each face that matters gets its box, its landmarks and its score from one look
-at a cut-out of a fixed size round it, held upright whichever way the head is turned.
+only for what could still be there; and each face that matters gets its box and its landmarks from one look at a cut-out
+of a fixed size round it, held upright whichever way the head is turned. Two networks may share the work: one finds
+faces and scores them, the other places boxes and landmarks in the close look.
 """
 
 from __future__ import annotations
@@ -39,21 +40,23 @@ class Seek(StrEnum):
 class DetectionLimits:
     """How faces are looked for. Scores are the detector's; sides and sizes are the longer ones, in pixels.
 
-    `min_score`: what scores less both in the view and from close by is dropped. `glimpse_score`: what scores so much in
-    a view is looked at closely. `upright_score`: no head on its side or upside down scores so much, so that it needs no
-    other look. `turned_score`: what shows only so turned has to score so much, and smaller faces than `turned_size` are
-    not looked at from other sides. `smallest_side`: of the first view. `usual_side`: the largest view is about so
-    large, where a face was found. `largest_side`: the same where none was, or all are sought; larger photographs are
-    seen at half their size at least. `turned_side`: of the largest view that is also seen turned. `certain_size`: faces
-    of this size in a view are seen there for certain. `close_side`, `close_size`: of the cut-out for the close look and
-    of the face in it; small faces are enlarged `most_enlarged` times at most. `most_tilt`: degrees by which a head may
-    seem tilted there. `tile_side`: larger views are seen in tiles.
+    `min_score`: what scores less both in the view and from close by is dropped. `glimpse_score`: what scores so
+    much in a view is looked at closely. `upright_score`: no head on its side or upside down scores so much, so that
+    it needs no other look. `placed_score`: what a placing network scores so much it places, and it is a face.
+    `turned_score`: what shows only so turned has to score so much, and smaller faces than `turned_size` are not
+    looked at from other sides. `smallest_side`: of the first view. `usual_side`: the largest view is about so
+    large, where a face was found. `largest_side`: the same where none was, or all are sought; larger photographs
+    are seen at half their size at least. `turned_side`: of the largest view that is also seen turned.
+    `certain_size`: faces of this size in a view are seen there for certain. `close_side`, `close_size`: of the
+    cut-out for the close look and of the face in it; small faces are enlarged `most_enlarged` times at most.
+    `most_tilt`: degrees by which a head may seem tilted there. `tile_side`: larger views are seen in tiles.
     """
 
     min_score: float = 0.75
     glimpse_score: float = 0.5
     upright_score: float = 0.905
     turned_score: float = 0.85
+    placed_score: float = 0.7
     turned_size: float = 28.0
     smallest_side: int = 256
     usual_side: int = 640
@@ -71,9 +74,14 @@ class Search:
     """The search of one photograph, RGB uint8 (H, W, 3)."""
 
     def __init__(
-        self, network: DetectorNetwork, limits: DetectionLimits, pixels: NDArray[np.uint8], seek: Seek
+        self,
+        finder: DetectorNetwork,
+        placer: DetectorNetwork,
+        limits: DetectionLimits,
+        pixels: NDArray[np.uint8],
+        seek: Seek,
     ) -> None:
-        self._network, self._limits, self._seek = network, limits, seek
+        self._finder, self._placer, self._limits, self._seek = finder, placer, limits, seek
         self._views = halvings(pixels, limits.smallest_side)
         self._height, self._width = pixels.shape[:2]
         self._faces: list[Detection] = []
@@ -124,7 +132,7 @@ class Search:
 
     def _inspect(self, view: View, roll: float = 0.0) -> None:
         """Add the faces of one view, which heads rolled by `roll` degrees stand upright in."""
-        glimpses = [view.place(seen) for seen in self._network.see(view.pixels, self._limits.glimpse_score)]
+        glimpses = [view.place(seen) for seen in self._finder.see(view.pixels, self._limits.glimpse_score)]
         for glimpse in sorted(glimpses, key=self._prominence, reverse=True):
             if _is_among(glimpse, self._faces):
                 continue
@@ -138,42 +146,65 @@ class Search:
     def _look(self, glimpse: Detection, roll: float) -> Detection | None:
         """The face that was glimpsed, from close by and held upright; None when it is none.
 
+        Of a face that is in doubt, from the side for example, both networks are heard: what the finding one glimpses
+        and the placing one affirms is a face, though a doubtful one.
+        """
+        face, roll = self._judge(glimpse, roll)
+        if face is None and glimpse.score < self._limits.turned_score:
+            return None
+        placed, roll = self._place(face or glimpse, roll)
+        score = max(glimpse.score, face.score if face else 0.0)
+        if score < self._limits.upright_score and (again := self._look_closely(self._finder, placed, roll)):
+            score = max(score, again.score)
+        if self._placer is not self._finder and placed.score >= self._limits.placed_score:
+            score = max(score, self._limits.min_score)
+        return replace(placed, score=score) if score >= self._limits.min_score else None
+
+    def _judge(self, glimpse: Detection, roll: float) -> tuple[Detection | None, float]:
+        """What is seen of a glimpse from close by, if it is in doubt, and the roll of the head.
+
         A head that stands on end is found as well, its landmarks in the wrong order, but never scores as an upright one
         does. So what is in doubt is seen from other sides, until it does.
         """
-        face, start = self._look_closely(glimpse, roll), roll
+        if glimpse.score >= self._limits.upright_score:
+            return glimpse, roll
+        face, start = self._look_closely(self._finder, glimpse, roll), roll
         for turn in OTHER_TURNS if glimpse.size >= self._limits.turned_size else ():
             if face is not None and face.score >= self._limits.upright_score:
                 break
-            other = self._look_closely(glimpse, start + turn)
+            other = self._look_closely(self._finder, glimpse, start + turn)
             if other is not None and other.score >= max(self._limits.turned_score, face.score if face else 0.0):
                 face, roll = other, start + turn
-        if face is not None:
-            face = self._straighten(face, roll)
-        if face is None and glimpse.score < self._limits.turned_score:
-            return None
-        best = max(glimpse.score, face.score if face else 0.0)
-        return replace(face or glimpse, score=best) if best >= self._limits.min_score else None
+        return face, roll
 
-    def _straighten(self, face: Detection, roll: float) -> Detection:
-        """A face seen as if rolled by `roll`, looked at again until it stands upright.
+    def _place(self, face: Detection, roll: float) -> tuple[Detection, float]:
+        """A face seen as if rolled by `roll`, and how far it is: its box as the first look shows it, its landmarks as
+        the last one does, with the head held upright.
 
         Landmarks lean towards the upright order: one look at a tilted head tells less than half of its tilt.
         """
+        first = face = self._locate(face, roll)
         for _ in range(MOST_LOOKS):
             tilt = (face.roll - roll + 180.0) % 360.0 - 180.0
             if abs(tilt) <= self._limits.most_tilt:
                 break
             roll += LEAN * tilt
-            face = self._look_closely(face, roll) or face
-        return face
+            face = self._locate(face, roll)
+        return replace(face, box=first.box), roll
 
-    def _look_closely(self, glimpse: Detection, roll: float) -> Detection | None:
+    def _locate(self, face: Detection, roll: float) -> Detection:
+        """A face as the placing network shows it; as the finding one does, where the other is in doubt."""
+        placed = self._look_closely(self._placer, face, roll)
+        if self._placer is self._finder or (placed is not None and placed.score >= self._limits.placed_score):
+            return placed or face
+        return self._look_closely(self._finder, face, roll) or placed or face
+
+    def _look_closely(self, network: DetectorNetwork, glimpse: Detection, roll: float) -> Detection | None:
         """What a cut-out round a glimpse shows of it, held so that a head rolled by `roll` degrees stands upright."""
         side = self._limits.close_side
         reach = max(glimpse.size * side / self._limits.close_size, side / self._limits.most_enlarged)
         view = cut_out(self._views, glimpse.centre, reach, side, roll)
-        for seen in self._network.see(view.pixels, self._limits.glimpse_score):
+        for seen in network.see(view.pixels, self._limits.glimpse_score):
             face = view.place(seen)
             if overlap(np.array(glimpse.box), np.array([face.box]))[0] > IOU:
                 return face

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,8 +22,12 @@ class DetectionWeights:
     min_score: float = 0.2
 
 
-def distil_rows(student: Tensor, teacher: Tensor, weights: DetectionWeights) -> dict[str, Tensor]:
+def distil_rows(
+    student: Tensor, teacher: Tensor, weights: DetectionWeights, stress: Tensor | None = None
+) -> dict[str, Tensor]:
     """Distance of the student's rows from the teacher's, both (N, P, 16): weighted scalars by name.
+
+    `stress` (N,) says how much the cells of each picture count in `obj`; once where it is None.
 
     With t the teacher's probabilities, q = sqrt(t_cls t_obj) its score and the sums over all cells of the batch:
 
@@ -35,7 +40,8 @@ def distil_rows(student: Tensor, teacher: Tensor, weights: DetectionWeights) -> 
     """
     seen = teacher[..., OBJ]
     mass = seen.sum().clamp_min(1.0)
-    obj = _bernoulli_kl(student[..., OBJ], seen).sum() / mass
+    factor = torch.ones_like(seen) if stress is None else stress[:, None, None]
+    obj = (factor * _bernoulli_kl(student[..., OBJ], seen)).sum() / mass
     cls = (seen * _bernoulli_kl(student[..., CLS], teacher[..., CLS])).sum() / mass
 
     score = (seen * teacher[..., CLS]).clamp_min(0).sqrt().squeeze(-1)

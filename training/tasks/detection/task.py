@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from service.face.registry import Registry
 from training.backbones.initialise import Random
+from training.backbones.weights import KEPT
 from training.engine.task import Exported, Task, TaskKind
-from training.errors import CheckpointInvalid
+from training.errors import CheckpointInvalid, SetMissing
 from training.recipe import Part, Recipe, Roots
 from training.tasks.detection.export import NAMES, Detects, SplitHeads
 from training.tasks.detection.loss import DetectionWeights, distil_rows
@@ -57,6 +59,13 @@ class Continued(Part):
     model: str
 
 
+class Kept(Part):
+    """Weights of an earlier detector of the same student, `<weights>.onnx` below `training/weights`."""
+
+    kind: Literal["weights"]
+    weights: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+
+
 StudentSpec = Annotated[SeparableSpec | TaperedSpec, Field(discriminator="kind")]
 
 
@@ -74,7 +83,8 @@ class DetectorRecipe(Recipe):
     """`tiles` is a prepared tile set, `teacher` a registered detector, `crop` the side of what is cut from a tile.
 
     `degrade` is the share of cuts that the student sees in bad light, blurred or compressed, and its teacher as they
-    are; `cover` the share in which the student sees the faces masked.
+    are; `cover` the share in which the student sees the faces masked; `bare` what alarms weigh where there
+    is nobody.
     """
 
     tiles: str
@@ -82,8 +92,9 @@ class DetectorRecipe(Recipe):
     crop: int = 224
     degrade: float = Field(default=0.0, ge=0, le=1)
     cover: float = Field(default=0.0, ge=0, le=1)
+    bare: float = Field(default=1.0, gt=0)
     student: StudentSpec = SeparableSpec(kind="separable")
-    init: Annotated[Random | Inherited | Continued, Field(discriminator="kind")] = Random(kind="random")
+    init: Annotated[Random | Inherited | Continued | Kept, Field(discriminator="kind")] = Random(kind="random")
     distance: DistanceSpec = DistanceSpec()
 
     @model_validator(mode="after")
@@ -101,18 +112,22 @@ class DetectorTask(Task):
         super().__init__()
         teacher = open_detector(Registry.scan([roots.models]), recipe.teacher)
         tiles = open_tiles(roots.data / recipe.tiles)
-        self.source = TileSource(tiles, DenseTeacher(teacher.session), recipe.crop, recipe.degrade, recipe.cover)
+        self.source = TileSource(
+            tiles, DenseTeacher(teacher.session), recipe.crop, recipe.degrade, recipe.cover, recipe.bare
+        )
         self.student = _build(recipe.student)
         if recipe.init.kind == "teacher" and isinstance(self.student, TaperedStudent):
             inherit(self.student, teacher.path, _pixels(tiles))
         if recipe.init.kind == "model" and isinstance(self.student, TaperedStudent):
             resume(self.student, open_detector(Registry.scan(roots.model_folders), recipe.init.model).path)
+        if recipe.init.kind == "weights" and isinstance(self.student, TaperedStudent):
+            resume(self.student, kept_graph(recipe.init.weights))
         self._weights = DetectionWeights(**recipe.distance.model_dump())
         self.facts = {"teachers": {recipe.teacher: teacher.digest}, "data": {tiles.name: tiles.digest}}
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The four weighted parts of the dense distance."""
-        return distil_rows(self.student(batch["x"]).float(), batch["rows"], self._weights)
+        return distil_rows(self.student(batch["x"]).float(), batch["rows"], self._weights, batch["stress"])
 
 
 def restore(recipe: DetectorRecipe, state: Mapping[str, Tensor]) -> Exported:
@@ -124,6 +139,14 @@ def restore(recipe: DetectorRecipe, state: Mapping[str, Tensor]) -> Exported:
     except RuntimeError as error:
         raise CheckpointInvalid(f"the checkpoint does not fit its recipe's student: {error}") from error
     return Exported(SplitHeads(student).eval(), torch.zeros(1, 3, 256, 320), NAMES)
+
+
+def kept_graph(name: str) -> Path:
+    """The graph `<name>.onnx` below `training/weights`. Raises: SetMissing."""
+    path = KEPT / f"{name}.onnx"
+    if not path.is_file():
+        raise SetMissing(f"{path} is not there: name a graph below {KEPT}")
+    return path
 
 
 def _build(spec: SeparableSpec | TaperedSpec) -> Detects:

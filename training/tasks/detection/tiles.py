@@ -103,6 +103,8 @@ def open_tiles(folder: Path) -> TileSet:
 class TileSource:
     """Batches of `x`, float32 (N, 3, C, C) BGR 0-255, and `rows`, what the teacher answers to these pixels.
 
+    `stress` (N,) float32 is `bare` for bare tiles, and 1 for others.
+
     Each time a tile is shown it is cut, mirrored and re-lit anew. With probability `degrade` the student then sees
     it worse than its teacher: what a face is stays known when light or camera hide it from the teacher as well. With
     probability `cover` the faces are masked for the student alone. In bare tiles there is no face, whatever the
@@ -110,14 +112,20 @@ class TileSource:
     """
 
     def __init__(
-        self, tiles: TileSet, teacher: DenseTeacher, crop: int, degrade: float = 0.0, cover: float = 0.0
+        self,
+        tiles: TileSet,
+        teacher: DenseTeacher,
+        crop: int,
+        degrade: float = 0.0,
+        cover: float = 0.0,
+        bare: float = 1.0,
     ) -> None:
         """Raises: RecipeInvalid when tiles cannot be cut to `crop`."""
         side = tiles.tiles.shape[1]
         if crop % 32 or not 32 <= crop <= side:
             raise RecipeInvalid(f"crop: {crop} px must be a multiple of 32 and at most the tiles' {side}")
         self._tiles, self._bare, self._teacher, self._crop = tiles.tiles, tiles.bare, teacher, crop
-        self._degrade, self._cover = degrade, cover
+        self._degrade, self._cover, self._stress = degrade, cover, bare
 
     def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
         """A shuffled epoch."""
@@ -134,7 +142,11 @@ class TileSource:
             for cut, own, hidden in zip(cuts, rows, covers, strict=True)
         ]
         seen = [spoil(cut, rng) if rng.random() < self._degrade else cut for cut in seen]
-        return {"x": np.ascontiguousarray(np.stack(seen).transpose(0, 3, 1, 2), np.float32), "rows": rows}
+        return {
+            "x": np.ascontiguousarray(np.stack(seen).transpose(0, 3, 1, 2), np.float32),
+            "rows": rows,
+            "stress": np.where(self._bare[indices], self._stress, 1.0).astype(np.float32),
+        }
 
     def _faces(self, rows: NDArray[np.float32]) -> list[Detection]:
         return suppress(decode(split_rows(rows, self._crop), self._crop, self._crop, SURE), NMS_IOU)

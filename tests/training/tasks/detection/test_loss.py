@@ -76,6 +76,16 @@ def test_a_perfect_copy_costs_nothing_and_any_change_costs() -> None:
         assert changed == {name}
 
 
+def test_stress_multiplies_the_objects_of_one_picture() -> None:
+    student, teacher = (torch.from_numpy(array) for array in rows(5))
+    plain = distil_rows(student, teacher, DetectionWeights())
+    ones = torch.ones(len(student), dtype=student.dtype)
+    assert distil_rows(student, teacher, DetectionWeights(), ones) == plain
+    stressed = distil_rows(student, teacher, DetectionWeights(), 3 * ones)
+    assert stressed["obj"].item() == pytest.approx(3 * plain["obj"].item())
+    assert {name: stressed[name] for name in ("cls", "box", "kps")} == {n: plain[n] for n in ("cls", "box", "kps")}
+
+
 def test_an_empty_tile_has_finite_losses() -> None:
     """No face anywhere: nothing to divide by, and certain zeros in the teacher."""
     student = torch.randn(1, 6, 16, requires_grad=True)

@@ -40,13 +40,13 @@ def test_scenes_are_counted_by_whether_they_show_people(
 ) -> None:
     """The detector is its own teacher; an astronaut said to be nobody is an alarm."""
     scenes = [files["one/a"], files["two/a"], files["none/cat"]]
-    honest = report_scenes(detector, detector.network.session, scenes, frozenset({"cat.png"}), 0.85)
+    honest = report_scenes(detector, detector.finder.session, scenes, frozenset({"cat.png"}), 0.85)
     for seek in Seek:
         assert (honest.recall[seek].hits, honest.recall[seek].trials) == (2, 2)
         assert (honest.alarms[seek].hits, honest.alarms[seek].trials) == (0, 1)
     assert sum(share.trials for share in honest.precision.values()) == 2
     assert all(share.hits == share.trials for share in honest.precision.values())
-    wrong = report_scenes(detector, detector.network.session, [files["one/b"]], frozenset({"b.png"}), 0.85)
+    wrong = report_scenes(detector, detector.finder.session, [files["one/b"]], frozenset({"b.png"}), 0.85)
     assert wrong.alarms[Seek.ALL].hits == wrong.sure_alarms[Seek.ALL].hits == 1
     assert sum(share.hits for share in wrong.precision.values()) == 0
     assert any("recall" in line for line in honest.lines())

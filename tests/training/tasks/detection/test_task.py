@@ -8,6 +8,7 @@ import torch
 from service.face.errors import ModelNotFound
 from service.face.model_import import add_model, read_spec
 from service.face.registry import Registry
+from service.face.session import ModelSession
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
 from training.errors import CheckpointInvalid, InitialisationFailed, RecipeInvalid, SetMissing, TeacherMismatch
@@ -15,7 +16,7 @@ from training.recipe import Roots, read_mapping, validate
 from training.tasks.detection.composites import Sources
 from training.tasks.detection.export import NAMES
 from training.tasks.detection.networks.student import DetectorStudent
-from training.tasks.detection.task import DETECTOR, DetectorRecipe, DetectorTask
+from training.tasks.detection.task import DETECTOR, DetectorRecipe, DetectorTask, kept_graph
 from training.tasks.detection.teacher import open_detector
 from training.tasks.detection.tiles import write_tiles
 
@@ -91,6 +92,7 @@ def test_a_checkpoint_of_another_network(roots: Roots) -> None:
         ({"tiles": "missing"}, SetMissing, "missing"),
         ({"crop": 65}, RecipeInvalid, "multiple of 32"),
         ({"student": {"kind": "tapered"}, "init": {"kind": "teacher"}}, InitialisationFailed, "no YuNet-n"),
+        ({"student": {"kind": "tapered"}, "init": {"kind": "weights", "weights": "no/such"}}, SetMissing, "such.onnx"),
     ],
 )
 def test_what_a_recipe_may_get_wrong(roots: Roots, changes: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -117,7 +119,23 @@ def test_an_unknown_key_is_named() -> None:
         recipe(colour="red")
 
 
-def test_the_published_recipe_is_valid() -> None:
-    path = Path(__file__).parents[4] / "training" / "recipes" / "detector.yaml"
+def test_a_detector_goes_on_from_kept_weights(roots: Roots) -> None:
+    """Without a step it is the kept graph."""
+    chosen = recipe(
+        student={"kind": "tapered", "waist": 32, "extra": [1, 2, 1]},
+        init={"kind": "weights", "weights": "facet-detector/first"},
+    )
+    module = DETECTOR.restore(chosen, DetectorTask(chosen, roots).state_dict()).module
+    view = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 96)).astype(np.float32)
+    with torch.no_grad():
+        mine = dict(zip(NAMES, module(torch.from_numpy(view)), strict=True))
+    kept = ModelSession(kept_graph("facet-detector/first")).run(view)
+    assert all(np.allclose(mine[name].numpy(), kept[name], atol=1e-3) for name in NAMES)
+
+
+@pytest.mark.parametrize("name", ["detector", "detector-second", "detector-third", "detector-fourth"])
+def test_the_published_recipes_are_valid(name: str) -> None:
+    path = Path(__file__).parents[4] / "training" / "recipes" / f"{name}.yaml"
     published = validate(DetectorRecipe, read_mapping(path), str(path))
     assert published.task == "detector"
+    assert published.init.kind != "weights" or kept_graph(published.init.weights).is_file()

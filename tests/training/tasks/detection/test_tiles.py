@@ -107,6 +107,9 @@ def test_alarming_scenes_are_labelled_as_showing_no_face(
     write_tiles(tmp_path / "set", alarming, seed=5, count=24, size=64)
     opened = open_tiles(tmp_path / "set")
     assert 0 < opened.bare.sum() < 12
-    rows = TileSource(opened, DenseTeacher(random_session), 64).batch(np.arange(24), np.random.default_rng(1))["rows"]
+    source = TileSource(opened, DenseTeacher(random_session), 64, bare=4.0)
+    batch = source.batch(np.arange(24), np.random.default_rng(1))
+    assert batch["stress"].tolist() == np.where(opened.bare, 4.0, 1.0).tolist()
+    rows = batch["rows"]
     assert not rows[opened.bare, :, :2].any()
     assert rows[~opened.bare, :, :2].all()
