@@ -38,7 +38,8 @@ def on(tmp_path: Path, faces: NDArray[np.uint8]) -> Development:
     with writing_set(tmp_path / "kinds") as writer:
         for i in range(20):
             split = "test" if i < 12 else "train"
-            writer.add(np.roll(faces[i % 6], i, axis=0), Entry(f"30_0_{i % 2}_{20170101000000 + i * 10**6}.png", "", split))  # fmt: skip
+            name = f"30_0_{i % 2}_{20170101000000 + i * 10**6}.png"
+            writer.add(np.roll(faces[i % 6], i, axis=0), Entry(name, "", split))
     return Development(*(open_set(tmp_path / name) for name in ("people", "others", "kinds")))
 
 
@@ -49,7 +50,9 @@ def test_every_comparison_of_the_sets_is_counted(on: Development) -> None:
     assert all(rows[f"people, {name}", "FNMR at FMR 0.001"].trials == 6 for name in DAMAGE)
     assert rows["others", "FMR at the threshold of FMR 0.001"].trials == 60
     assert rows["others", "FMR at the threshold of FMR 0.001"].value == 0, "the same people, at their own threshold"
-    assert rows["kinds: White men", "FMR at people's 0.001"].trials == 15, "six held-out strangers"
+    assert rows["kinds: White men", "FMR at people's FMR 0.001"].trials == 15, "six held-out strangers"
+    assert rows["kinds: White men", "FMR at people's FNMR 0.02"].trials == 15
+    assert rows["people", "FMR at FNMR 0.02"].trials == 60
     assert not any("least sure" in metric for _, metric in rows), "it tells no confidence"
     table = describe_students([report])
     assert "| pictures | measure, % | pixels |" in table
