@@ -30,6 +30,8 @@ from training.tasks.registry import kind_of, read_recipe
 
 HERE = Path(__file__).parents[1]
 FACES = ("utkface", "celeba", "pins", "masks", "ffhq", "fairface540")
+COHORT = ("utkface", "celeba", "ffhq", "fairface540")
+"""Of which the scores' normalisation is made: faces of every age and ancestry, and as ordinary photographs show them."""
 ARCHIVES = (*FACES, "lfw_view1", "flickr_scenes")
 TEACHERS = {
     "yunet": "yunet_n_dynamic.onnx",
@@ -98,7 +100,7 @@ def make_starter(
             fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
         folders.append(release(run.name, what, roots, evidence, target))
-    equip_all(target, roots, evidence.ranges, PEOPLE)
+    equip_all(target, roots, COHORT, PEOPLE)
     return folders
 
 
