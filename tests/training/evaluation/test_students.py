@@ -87,4 +87,5 @@ def test_bundled_students_tell_what_their_confidence_is_worth(
     done = CliRunner().invoke(app, ["students", "facet-s", *sets, *options])
     assert done.exit_code == 0, done.output
     assert "| pictures | measure, % | facet-s@" in done.stdout
+    assert "| people, damaged | FNMR without the least sure 50% |" in done.stdout
     assert (tmp_path / "out" / "students.md").read_text().startswith("| pictures |")
