@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import matplotlib.cbook
 import numpy as np
+import onnx
 import pytest
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.face.manifest import dump_manifest
 from service.face.model_import import add_model, read_spec
+from service.face.registry import MANIFEST, MODEL, Registry, sha256_of
 
 if TYPE_CHECKING:
     from tests.api.server import Server
@@ -66,6 +69,25 @@ def admiral() -> NDArray[np.uint8]:
 def cat() -> NDArray[np.uint8]:
     """A cat: RGB, no human face."""
     return np.asarray(skimage.data.chelsea(), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def silent_dirs(model_dirs: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """A real embedder whose graph tells no confidence, as most people's do not."""
+    source = Registry.scan(model_dirs).folders("embedder")[0]
+    target = tmp_path_factory.mktemp("silent") / "embedder"
+    shutil.copytree(source.path, target)
+    graph, output = onnx.load(target / MODEL), source.manifest.output
+    assert output is not None
+    del graph.graph.output[1:]
+    onnx.save(graph, target / MODEL)
+    changes = {
+        "sha256": sha256_of(target / MODEL),
+        "output": output.model_copy(update={"confidence": None}),
+        "recognisability": None,
+    }
+    (target / MANIFEST).write_text(dump_manifest(source.manifest.model_copy(update=changes)))
+    return (target.parent,)
 
 
 @pytest.fixture(scope="session")

@@ -95,12 +95,13 @@ def test_a_perceptron_is_what_it_says(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def equipped(model_dirs: tuple[Path, ...], tmp_path: Path, centres: NDArray[np.float32]) -> ModelFolder:
+def equipped(silent_dirs: tuple[Path, ...], tmp_path: Path, centres: NDArray[np.float32]) -> ModelFolder:
     """A copy of a real embedder with a normalisation and a gate."""
-    source = Registry.scan(model_dirs).folders("embedder")[0]
+    source = Registry.scan(silent_dirs).folders("embedder")[0]
     target = tmp_path / "models" / "copy"
     shutil.copytree(source.path, target)
-    dim = source.manifest.output.dim if source.manifest.output is not None else 0
+    assert source.manifest.output is not None
+    dim = source.manifest.output.dim
     write_normalisation(target / NORMALISATION, unit(40, 7, dim), nearest=3, strength=1.2, ordinary=-1.0)
     write_perceptron(target / RECOGNISABILITY, [(np.zeros((1, dim), np.float32), np.array([2.0], np.float32))])
     changes = {

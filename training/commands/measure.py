@@ -1,4 +1,4 @@
-"""`evaluate`, `calibrate` and `cost`: how good a model is, where its thresholds lie, and how fast it is."""
+"""`evaluate`, `students`, `calibrate`, `cost`: how good a model is, where its thresholds lie, how fast it is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from training.evaluation.openset import evaluate_openset
 from training.evaluation.plots import plot
 from training.evaluation.protocols import find_templates, read_lfw_view1, read_lfw_view2, read_pack
 from training.evaluation.report import Report, table
+from training.evaluation.students import Development, describe_students, measure_student
 from training.evaluation.subgroups import evaluate_groups
 from training.evaluation.vectors import open_detector, open_model
 from training.export.amend import write_thresholds
@@ -86,6 +87,31 @@ def evaluate(
         write_json(out / "report.json", [report.as_json() for report in reports])
         for path in plot(reports, out):
             print(path)
+
+
+def students(
+    model: Annotated[list[str], typer.Argument(help="Model folders or registered names; students and teachers.")],
+    people: Annotated[str, typer.Option(help="Labelled prepared set that gives the thresholds.")] = "lfw-view1",
+    others: Annotated[str | None, typer.Option(help="Labelled prepared set of other people.")] = "pins",
+    kinds: Annotated[str | None, typer.Option(help="Prepared set with UTKFace's names.")] = "utkface",
+    out: Annotated[Path | None, typer.Option(help="Folder for students.json and the table.")] = None,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Put students beside their teachers on the development sets, by plain cosine: one table."""
+    roots = Roots(data, models, runs)
+    on = Development(
+        open_set(data / people),
+        open_set(data / others) if others is not None else None,
+        open_set(data / kinds) if kinds is not None else None,
+    )
+    reports = [measure_student(open_model(name, roots), on) for name in model]
+    text = describe_students(reports)
+    print(text)
+    if out is not None:
+        write_json(out / "students.json", [report.as_json() for report in reports])
+        (out / "students.md").write_text(text + "\n", encoding="utf-8")
 
 
 def calibrate_model(

@@ -57,13 +57,13 @@ def cohort(
     """Make a model's cohort and gate, and measure its thresholds anew: one command, also for your own photographs."""
     roots = Roots(data, models, runs)
     sets = open_sources(sources, roots, test=0.0)
+    plan = CohortPlan(centres=centres, nearest=nearest, strength=strength, tight=tuple(tight or PLAN.tight))
     if not (model / MANIFEST).is_file():
         if people is None:
             raise ProtocolInvalid(f"{model} holds several models, or none: their thresholds need --people")
-        for manifest in equip_all(model, roots, [each.name for each in sets], people):
+        for manifest in equip_all(model, roots, [each.name for each in sets], people, plan):
             print(f"{manifest.identity}: {manifest.score}")
         return
-    plan = CohortPlan(centres=centres, nearest=nearest, strength=strength, tight=tuple(tight or PLAN.tight))
     made = equip(model, sets, roots, plan, GatePlan(share=share))
     print(f"{made.manifest.identity}: {len(made.cohort.centres)} centres of {made.cohort.faces} faces")
     for name, count in made.cohort.kinds.items():

@@ -76,7 +76,9 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
     return Equipment(cohort, found, amend(folder, change, lambda _: sections | {"Thresholds": "None yet."}))
 
 
-def equip_all(models: Path, roots: Roots, sets: Sequence[str], people: str) -> list[Manifest]:
+def equip_all(
+    models: Path, roots: Roots, sets: Sequence[str], people: str, plan: CohortPlan | None = None
+) -> list[Manifest]:
     """Equip every embedder in a folder of models, and measure its thresholds and those of every two of one space.
 
     Args:
@@ -84,13 +86,14 @@ def equip_all(models: Path, roots: Roots, sets: Sequence[str], people: str) -> l
         roots: Where the prepared sets lie.
         sets: Of which the cohorts are made.
         people: The prepared set of other people that gives the thresholds.
+        plan: How the cohorts are made; None chooses each model's strength by rule.
 
     Raises:
         TrainingError, ModelError: A set or a model is not there, or too small.
     """
     manifests = []
     for folder in Registry.scan([models]).folders("embedder"):
-        equip(folder.path, open_sets(roots.data, sets), roots, CohortPlan(), GatePlan())
+        equip(folder.path, open_sets(roots.data, sets), roots, plan or CohortPlan(), GatePlan())
         opened = open_model(str(folder.path), roots)
         manifests.append(write_thresholds(folder.path, opened, calibrate_on(opened, roots, people)[1]))
     calibrate_all(models, roots, people)

@@ -32,9 +32,10 @@ def test_the_published_nets_cost_what_is_published() -> None:
     assert count(STUDENTS["iresnet"](depths=(3, 4, 14, 3)), face).multiply_adds == pytest.approx(6.3e9, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["facet-m-1.0.1", "facet-s-1.1.0"])
+@pytest.mark.parametrize("name", ["facet-m", "facet-s"])
 def test_the_bundled_models_cost_what_their_manifests_say(name: str) -> None:
-    manifest = load_manifest(STARTER / name / "manifest.json")
+    (path,) = STARTER.glob(f"{name}-*/manifest.json")
+    manifest = load_manifest(path)
     recipe = read_recipe(HERE / "recipes" / f"{manifest.name}.yaml")
     assert isinstance(recipe, EmbeddingRecipe)
     cost = count(build_student(recipe.student, recipe.input), example(recipe.input))

@@ -37,10 +37,9 @@ def test_every_kind_counts_alike_however_many_pictures_it_has() -> None:
 
 
 def test_a_fitted_gate_tells_faces_from_what_is_none(
-    model_dirs: tuple[Path, ...], tmp_path: Path, make_set: MakeSet, faces: NDArray[np.uint8]
+    silent_dirs: tuple[Path, ...], tmp_path: Path, make_set: MakeSet, faces: NDArray[np.uint8]
 ) -> None:
-    folder = next(each for each in Registry.scan(model_dirs).folders("embedder") if _has_no_confidence(each.manifest))
-    model = folder.embedder()
+    model = Registry.scan(silent_dirs).folders("embedder")[0].embedder()
     gate = choose_gate(Once(model), [make_set(tmp_path / "six", each=8)], GatePlan(damaged=40, steps=150, batch=64))
     rng = np.random.default_rng(1)
     good, _ = model.run(faces)
@@ -50,6 +49,10 @@ def test_a_fitted_gate_tells_faces_from_what_is_none(
     assert set(gate.refused) == {"six: six"}
 
 
-def _has_no_confidence(manifest: object) -> bool:
-    output = getattr(manifest, "output", None)
-    return getattr(output, "confidence", None) is None
+def test_a_graph_that_tells_its_confidence_gains_the_cut_only(
+    model_dirs: tuple[Path, ...], tmp_path: Path, make_set: MakeSet
+) -> None:
+    model = Registry.scan(model_dirs).embedder("facet-s")
+    gate = choose_gate(Once(model), [make_set(tmp_path / "six", each=4)], GatePlan())
+    assert gate.layers == ()
+    assert 0 < gate.cut < 1

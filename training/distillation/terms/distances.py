@@ -49,6 +49,22 @@ class Cosine(_Distance):
         return (1 - cosine).clamp(min=0).pow(self.power).mean()
 
 
+class Relations(_Distance):
+    """Mean squared difference of the cosines between every two samples of the batch (Tung and Mori, ICCV 2019).
+
+    A student that is unsure gives what faces of a kind have in common, and strangers of that kind come out too much
+    alike: this is what it pays for it.
+    """
+
+    kind: Literal["relations"]
+
+    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+        """Average the distance over the pairs of the batch; zero where there is one sample."""
+        u, v = F.normalize(given.flatten(1)), F.normalize(wanted.detach().flatten(1))
+        wrong = (u @ u.T - v @ v.T).square()  # the diagonal is zero
+        return wrong.sum() / max(1, len(u) * (len(u) - 1))
+
+
 class Divergence(_Distance):
     """`T^2 * KL(softmax(v/T) || softmax(u/T))` of logits (Hinton et al., 2015)."""
 
@@ -134,7 +150,8 @@ class Landmarks(_Distance):
 
 
 Distance = Annotated[
-    SquaredError | Cosine | Divergence | GroupedDivergence | Triplet | Landmarks, Field(discriminator="kind")
+    SquaredError | Cosine | Relations | Divergence | GroupedDivergence | Triplet | Landmarks,
+    Field(discriminator="kind"),
 ]
 
 

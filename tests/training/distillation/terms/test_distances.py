@@ -31,11 +31,12 @@ EVERY = [
     distance("mse", normalise=True),
     distance("cosine"),
     distance("cosine", power=2),
+    distance("relations"),
     distance("kl", temperature=3.0),
     distance("grouped_kl", mass=0.7, temperature=2.0),
     distance("landmarks"),
 ]
-NAMES = ["mse", "unit mse", "cosine", "angular", "kl", "grouped kl", "landmarks"]
+NAMES = ["mse", "unit mse", "cosine", "angular", "relations", "kl", "grouped kl", "landmarks"]
 
 
 @pytest.mark.parametrize("loss", EVERY, ids=NAMES)
@@ -71,6 +72,15 @@ def test_angular_by_hand_and_scale_invariant() -> None:
     expected = ((1 - math.sqrt(0.5)) ** 2 + 4) / 2
     assert value(loss.measure(u, v, NO_LABELS)) == pytest.approx(expected, abs=1e-6)
     assert value(loss.measure(100 * u, 0.01 * v, NO_LABELS)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_relations_by_hand() -> None:
+    """Two at right angles that should be alike: one pair, seen from both sides. Turning all of them costs nothing."""
+    loss = distance("relations")
+    u, v = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 1.0], [0.0, 3.0]])
+    assert value(loss.measure(u, v, NO_LABELS)) == pytest.approx(1)
+    assert value(loss.measure(u, -u.flip(1), NO_LABELS)) == pytest.approx(0)
+    assert value(loss.measure(u[:1], v[:1], NO_LABELS)) == 0
 
 
 def test_unit_mse_is_one_minus_cosine() -> None:
