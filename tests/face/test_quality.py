@@ -43,6 +43,17 @@ def test_each_fault_gives_its_reason(perception: Perception, astronaut: np.ndarr
     assert Reason.CUT_BY_BORDER in reasons(perception, np.ascontiguousarray(astronaut[:, 222:]))
 
 
+def test_damage_that_no_threshold_mends_has_its_reasons(perception: Perception, astronaut: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    noisy = np.clip(astronaut * 0.5 + rng.normal(0, 14, astronaut.shape), 0, 255).astype(np.uint8)
+    assert reasons(perception, noisy) == {Reason.NOISY}
+    assert Reason.NEGATIVE in reasons(perception, 255 - astronaut)
+    kernel = np.zeros((15, 15), np.float32)
+    kernel[7] = 1 / 15
+    assert Reason.MOTION_BLURRED in reasons(perception, cv2.filter2D(astronaut, -1, kernel))
+    assert reasons(perception, cv2.cvtColor(cv2.cvtColor(astronaut, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)) == set()
+
+
 def test_sharpness_falls_with_blur_and_not_with_light(perception: Perception, astronaut: np.ndarray) -> None:
     def sharpness(pixels: np.ndarray) -> float:
         return perception.look(encode(pixels, "PNG"), Stages()).prominent().quality.sharpness

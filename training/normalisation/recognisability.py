@@ -31,8 +31,8 @@ Vectors = NDArray[np.float32]
 class GatePlan:
     """How a gate is made.
 
-    `most` pictures of a kind, half of them to choose the cut, `damaged` of each kind of damage, the network's `width` and
-    `steps`, and the `share` of good pictures that the cut may turn away.
+    `most` pictures of a kind, half of them to choose the cut, `damaged` of each kind of damage, the network's `width`
+    and `steps`, and the `share` of good pictures that the cut may turn away.
     """
 
     most: int = 700
