@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from service.face.align import CROP, MARGIN
@@ -62,7 +63,8 @@ def _median(values: NDArray[np.uint8]) -> float:
     return float(np.searchsorted(counts, counts[-1] / 2))
 
 
-def _held_by_largest_tenth(values: NDArray[np.uint8]) -> float:
+def _held_by_largest_tenth(differences: MatLike) -> float:
+    values = np.asarray(differences, np.uint8)
     counts = np.bincount(values.ravel(), minlength=256)
     sums = counts * np.arange(256)
     rest = np.minimum(counts[::-1].cumsum(), values.size // 10)  # of the largest values, how many are in the tenth

@@ -51,7 +51,7 @@ class QualityLimits:
 
     Set on the LFW development view: of its photographs about 2 % fail, nearly all by `turn`; blurred by a
     Gaussian of 3 pixels (8 % of the eye distance) most do. Those of noise, blocks, motion and inverted colours refuse
-    none of its photographs, and of no kind of UTKFace's faces a hundredth.
+    none of its photographs, and of no kind of UTKFace's faces more than a hundredth.
     """
 
     min_eye_distance: float = 14.0
