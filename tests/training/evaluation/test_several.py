@@ -23,7 +23,7 @@ def people(count: int, each: int) -> tuple[NDArray[np.float32], list[str]]:
     """Unit vectors whose genuine pairs score about 0.35 and whose impostor pairs about 0."""
     rng = np.random.default_rng(0)
     names = np.repeat(np.arange(count), each)
-    vectors = rng.normal(size=(count, 256))[names] + 1.5 * rng.normal(size=(count * each, 256))
+    vectors = rng.normal(size=(count, 256))[names] + 1.35 * rng.normal(size=(count * each, 256))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), [f"p{i}" for i in names]
 
 
