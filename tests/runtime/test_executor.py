@@ -205,11 +205,11 @@ def test_a_job_that_rests_lets_the_next_one_start() -> None:
     def enrol(turn: Turn) -> str:
         turn.rest()
         turn.rest()
-        assert on_disk.wait(60)
+        assert on_disk.wait(PATIENCE)
         return "enrolled"
 
     def verify(_: Turn) -> str:
-        assert busy.wait(60)
+        assert busy.wait(PATIENCE)
         return "verified"
 
     async def scenario() -> None:
