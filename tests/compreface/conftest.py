@@ -20,7 +20,7 @@ from service.keys import Scope
 from tests.api.conftest import calibrated, settings_for
 from tests.conftest import encode
 
-EVERYTHING = [scope for scope in Scope if scope is not Scope.ADMIN]
+EVERYTHING: list[Scope] = [scope for scope in Scope if scope is not Scope.ADMIN]
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,8 @@ def test_a_challenger_decides_the_same_in_the_shadow(house: House, astronaut_jpe
     try:
         door.send(f"/recognition/faces/{other}/verify", astronaut_jpeg)
         door.send(FILE, astronaut_jpeg)
-        query = LogQuery(*(services.registry.find(name).manifest.sha256 for name in (champion, challenger)))
+        digests = [services.registry.find(name).manifest.sha256 for name in (champion, challenger)]
+        query = LogQuery(digests[0], digests[1])
         while len(compared := services.decision_log.all(replace(query, collections=frozenset({"shadowed"})))) < 2:
             services.gallery.database.write(lambda connection: None)  # what was deferred travels along
     finally:

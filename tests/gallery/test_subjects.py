@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 import pytest
 
-from service.gallery import errors
+from service.gallery import changes, errors, queries
 from service.gallery.gallery import Gallery
+from service.gallery.records import Face, Subject
 from tests.gallery.test_gallery import VECTORS, A, face, gallery
 
 __all__ = ["gallery"]
+T = TypeVar("T")
+
+
+def make(gallery: Gallery, collection: str, name: str) -> Subject:
+    return gallery.database.change(partial(changes.create_subject, collection=collection, name=name))
+
+
+def read(gallery: Gallery, query: Callable[..., T], **given: object) -> T:
+    return gallery.database.read(partial(query, **given))
+
+
+def page_of(gallery: Gallery, number: int, size: int, subject: str | None = None) -> tuple[list[Face], int]:
+    return read(gallery, queries.numbered_faces, collection="main", subject=subject, number=number, size=size)
 
 
 def test_a_subject_is_made_without_a_face(gallery: Gallery) -> None:
-    made = gallery.create_subject("main", "Ann")
+    made = make(gallery, "main", "Ann")
     assert (made.name, made.faces) == ("Ann", 0)
-    assert gallery.has_subject("main", "Ann")
+    assert read(gallery, queries.has_subject, collection="main", name="Ann")
     with pytest.raises(errors.SubjectExists):
-        gallery.create_subject("main", "Ann")
+        make(gallery, "main", "Ann")
     with pytest.raises(errors.NameInvalid):
-        gallery.create_subject("main", " ")
+        make(gallery, "main", " ")
     with pytest.raises(errors.CollectionNotFound):
-        gallery.create_subject("none", "Ann")
+        make(gallery, "none", "Ann")
     gallery.enroll("main", "Ann", [face(VECTORS[0])])
     assert gallery.subject("main", "Ann").id == made.id
 
 
 def test_all_subjects_are_erased_and_the_collection_stays(gallery: Gallery) -> None:
     gallery.enroll("main", "Ann", [face(VECTORS[0])])
-    gallery.create_subject("main", "Bob")
+    make(gallery, "main", "Bob")
     gallery.create_collection("other")
     gallery.enroll("other", "Cid", [face(VECTORS[1])])
     receipt, gone = gallery.delete_subjects("main")
@@ -41,10 +59,11 @@ def test_faces_are_listed_by_numbered_pages(gallery: Gallery) -> None:
     ids = [f"f{number}" for number in range(5)]
     for number, id_ in enumerate(ids):
         gallery.enroll("main", "Ann" if number < 3 else "Bob", [face(VECTORS[number], id_=id_)])
-    pages = [gallery.numbered_page("main", number, 2) for number in range(4)]
+    pages = [page_of(gallery, number, 2) for number in range(4)]
     assert [[each.id for each in page] for page, _ in pages] == [ids[:2], ids[2:4], ids[4:], []]
     assert {total for _, total in pages} == {5}
-    of_bob, total = gallery.numbered_page("main", 0, 10, "Bob")
+    of_bob, total = page_of(gallery, 0, 10, "Bob")
     assert ([each.id for each in of_bob], total) == (ids[3:], 2)
-    assert gallery.numbered_page("main", 0, 10, "nobody") == ([], 0)
-    assert [each.id for each in gallery.faces_of("main", ["f4", "f0", "none"])] == ["f0", "f4"]
+    assert page_of(gallery, 0, 10, "nobody") == ([], 0)
+    some = read(gallery, queries.faces_of, collection="main", face_ids=["f4", "f0", "none"])
+    assert [each.id for each in some] == ["f0", "f4"]
