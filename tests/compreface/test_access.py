@@ -51,7 +51,7 @@ def test_a_route_asks_for_a_key_and_its_scope(house: House, method: str, path: s
     wrong = Door(house.client, "facet_0000000000_" + "0" * 48).ask(method, place)
     assert (wrong.status_code, wrong.json()["code"]) == (404, 10)
     assert "0" * 48 not in wrong.text
-    others = [other for other in Scope if other not in (scope, Scope.ADMIN)]
+    others: list[Scope] = [other for other in Scope if other not in (scope, Scope.ADMIN)]
     lacking = Door(house.client, house.key(others)).ask(method, place)
     assert (lacking.status_code, lacking.json()["code"]) == (403, 10)
     assert Door(house.client, house.key([scope])).ask(method, place).status_code != 403
