@@ -129,7 +129,9 @@ def test_an_archive_crosses_from_sealed_to_sealed_under_another_key(tmp_path: Pa
     target.close()
 
 
-@pytest.mark.parametrize("text", ["x", "a:", "a:AAAA", ":" + OLD, OLD + "," + OLD, "a b:" + OLD[4:], "none:" + OLD[4:]])
+@pytest.mark.parametrize(
+    "text", ["x", "a:", "a:AAAA", ":" + OLD, OLD + "," + OLD, "a b:" + OLD[4:], "none:" + OLD[4:]], ids=range(7)
+)
 def test_keys_that_cannot_be_used_are_named_by_number_only(text: str) -> None:
     with pytest.raises(ValueError, match=r"template key [12]") as refused:
         Keyring.parse(text)

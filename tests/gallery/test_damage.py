@@ -153,7 +153,7 @@ def test_persons_swapped_under_their_faces_are_found(folder: Path, keys: str) ->
         assert len([problem for problem in gallery.verify().problems if "left out" in problem]) == 8
 
 
-@pytest.mark.parametrize("keys", [KEYS["sealed"]])
+@pytest.mark.parametrize("keys", [KEYS["sealed"]], ids=["sealed"])
 def test_a_sealed_template_opens_nowhere_else_whatever_its_checksum_says(folder: Path, keys: str) -> None:
     def move(connection: sa.Connection) -> None:
         victim = connection.scalar(sa.select(subjects.c.row).where(subjects.c.name == "p1"))
