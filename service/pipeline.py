@@ -90,7 +90,7 @@ class Perception:
                 photo = decode(data, self.images, side)
             with stages.stage("detect"):
                 seen = self.detector.detect(photo.pixels, seek)
-                found = [face for face in seen if _has_shape(face) and face.score >= self.least_score]
+                found = [face for face in seen if _has_shape(face) and face.as_sure_as(self.least_score)]
             if found or photo.scale == 1:
                 break
         chosen = [face for face in found if face.area >= share * found[0].area][:limit]

@@ -62,7 +62,7 @@ class QualityLimits:
     max_turn: float = 0.70
     max_cut: float = 0.25
     min_detection_score: float = 0.85
-    max_noise: float = 0.08
+    max_noise: float = 0.12
     max_blocks: float = 0.60
     max_block_noise: float = 0.002
     min_direction: float = 0.48

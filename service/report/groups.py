@@ -9,6 +9,7 @@ import numpy as np
 
 from service.measures.bootstrap import CI95
 from service.measures.demographics import worst_over_geometric_mean
+from service.measures.matching import matches
 from service.measures.resampling import Resampled, rates_at, resample_rates
 from service.measures.thresholds import Scores
 from service.report.comparisons import Compared, Rows
@@ -70,6 +71,6 @@ def _across(compared: Compared, rows: dict[str, Rows], threshold: float) -> dict
             scores = compared.probes[rows[first]] @ compared.references[rows[second]].T
             strangers = compared.person[rows[first]][:, None] != compared.person[rows[second]][None, :]
             trials = int(strangers.sum())
-            rate = float(((scores >= threshold) & strangers).sum() / trials) if trials else None
+            rate = float((matches(scores, threshold) & strangers).sum() / trials) if trials else None
             table[first][second] = table[second][first] = rate
     return table

@@ -14,6 +14,7 @@ from service.measures.curves import equal_error
 from service.measures.discard import error_versus_discard
 from service.measures.identification import gallery_sizes, measure_galleries
 from service.measures.intervals import Estimate
+from service.measures.matching import matches
 from service.measures.resampling import RULE_OF_3, Resampled, det, rates_at
 from service.report.advice import advise
 from service.report.collect import Acquired
@@ -222,7 +223,7 @@ def _discard(
         DiscardCurve(
             name,
             fmr,
-            error_versus_discard(values[mine], first, second, scores < threshold, SHARES),
+            error_versus_discard(values[mine], first, second, ~matches(scores, threshold), SHARES),
             cut if name == "recognisability" else None,
         )
         for fmr, threshold in points.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +95,7 @@ def test_a_folder_is_watched(
         told.append(json.loads(watcher.stdout.readline()))
         (folder / "3.png").write_bytes(b"no image")
         told.append(json.loads(watcher.stdout.readline()))
-        watcher.send_signal(signal.SIGINT)
+        watcher.terminate()
     assert watcher.returncode == 0
     assert told[0] == {"file": "1.jpg", "faces": [{"decision": "match", "subject": "Ann"}]}
     assert sorted((face["decision"], face["subject"]) for face in told[1]["faces"]) == [

@@ -55,7 +55,6 @@ def test_trying_out_decides_at_the_first_press(console: Console, photos: dict[st
 
 def test_trying_out_enrols_and_identifies_at_the_first_press(console: Console, photos: dict[str, Path]) -> None:
     block = opened(console, "enroll")
-    block.locator("button", has_text="Add string item").or_(block.locator(".json-schema-form-item-add")).click()
     block.locator("input[type=file]").first.set_input_files(photos["admiral.jpg"])
     assert executed(block) == "201"
     block = opened(console, "identify")

@@ -1,4 +1,4 @@
-"""Identify whoever is on the photographs that arrive in a folder, until interrupted.
+"""Identify whoever is on the photographs that arrive in a folder, until interrupted or stopped.
 
     FACET_KEY=facet_... python watch_folder.py arrivals --done arrivals/done
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--done", type=Path, help="folder to move photographs to once they were asked about")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two looks")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop by whoever started this, as Ctrl-C
     if given.done is not None:
         given.done.mkdir(parents=True, exist_ok=True)
     with Facet(given.address, os.environ.get("FACET_KEY")) as facet:

@@ -48,6 +48,10 @@ class Detection:
         """By how many degrees the head is turned clockwise in the picture's plane, -180..180; 0 is upright."""
         return roll_of(self.landmarks.tolist())
 
+    def as_sure_as(self, least: float) -> bool:
+        """Whether the detector gives it a score of `least`, 0..1, or more."""
+        return self.score >= least
+
 
 def roll_of(landmarks: Sequence[Sequence[float]]) -> float:
     """Degrees by which the line through the first two landmarks, the eyes, is turned clockwise, -180..180."""
