@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan2, degrees
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -90,14 +91,8 @@ def suppress(faces: Sequence[Detection], iou: float) -> list[Detection]:
     """Greedy non-maximum suppression: keep the best, drop what overlaps it by more than `iou`, repeat."""
     if len(faces) < 2:
         return list(faces)
-    boxes = np.array([face.box for face in faces])
-    order = np.argsort([-face.score for face in faces], kind="stable")
-    kept: list[Detection] = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(faces[best])
-        order = rest[overlap(boxes[best], boxes[rest]) <= iou] if len(rest) else rest
-    return kept
+    boxes, scores = [face.box for face in faces], [face.score for face in faces]
+    return [faces[at] for at in cv2.dnn.NMSBoxes(boxes, scores, score_threshold=0.0, nms_threshold=iou)]
 
 
 def overlap(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[np.float64]:
