@@ -46,7 +46,7 @@ def test_the_floor_compares_on_every_core(settings: Settings) -> None:
     assert all(floor.milliseconds[stage] > 0 for stage in STAGES)
     assert 0 < floor.cores <= floor.processes + 0.1
     busy = sum(floor.milliseconds.values()) / 1000 * 2 * floor.rate
-    assert busy == pytest.approx(floor.processes, rel=0.2)  # nothing is left out of the stages
+    assert busy == pytest.approx(floor.cores, rel=0.2)  # nothing is left out of the stages
 
 
 @pytest.mark.engines
