@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from service.commands.database import connected
-from service.commands.listing import print_table
-from service.commands.settings import DataOption, settings_of_store
+from service.commands.terminal.database import connected
+from service.commands.terminal.listing import print_table
+from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.audit_log import AuditQuery, LoggedEntry, read_audit
 
 PAGE = 1000

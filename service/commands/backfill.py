@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from service.commands.database import connected, writing
-from service.commands.group import command_group
-from service.commands.listing import JsonOption, print_list
-from service.commands.settings import DataOption, settings_of_store
+from service.commands.terminal.database import connected, writing
+from service.commands.terminal.group import command_group
+from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.transaction import storage_errors
 from service.face.registry import Registry
 from service.gallery import template_coverage as covering

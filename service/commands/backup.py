@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from service.commands.database import connected
-from service.commands.settings import DataOption, settings_of_store
+from service.commands.terminal.database import connected
+from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.audit_log import note
 from service.database.errors import BackupInvalid
 from service.database.sqlite.backup import BackupContent, back_up

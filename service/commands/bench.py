@@ -22,7 +22,7 @@ from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
-from service.commands.group import command_group
+from service.commands.terminal.group import command_group
 from service.settings import read_settings
 from service.version import VERSION
 

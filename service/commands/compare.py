@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.commands.listing import print_table
-from service.commands.outputs import MarkdownOption, PlotsOption, check_file
-from service.commands.settings import DataOption, settings_for
+from service.commands.terminal.listing import print_table
+from service.commands.terminal.outputs import MarkdownOption, PlotsOption, check_file
+from service.commands.terminal.settings import DataOption, settings_for
 from service.face.decoding.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry

@@ -6,8 +6,8 @@ import json
 
 import typer
 
-from service.commands.listing import JsonOption
-from service.commands.settings import DataOption, settings_for
+from service.commands.terminal.listing import JsonOption
+from service.commands.terminal.settings import DataOption, settings_for
 from service.settings import Settings
 
 

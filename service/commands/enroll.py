@@ -18,12 +18,12 @@ from service.bulk.record import Record
 from service.bulk.report import KEPT_OUT, Report
 from service.bulk.server import Server
 from service.bulk.through_server import ServerEnroller
-from service.commands.bars import counting_bar, resumable
-from service.commands.choices import DuplicateChoice, FaceChoice, QualityChoice
-from service.commands.listing import print_table
-from service.commands.outputs import check_file
-from service.commands.server import KeyOption, ServerOption, count_at_once
-from service.commands.settings import DataOption, settings_of_store
+from service.commands.terminal.bars import counting_bar, resumable
+from service.commands.terminal.choices import DuplicateChoice, FaceChoice, QualityChoice
+from service.commands.terminal.listing import print_table
+from service.commands.terminal.outputs import check_file
+from service.commands.terminal.server import KeyOption, ServerOption, count_at_once
+from service.commands.terminal.settings import DataOption, settings_of_store
 from service.gallery.names import canonical_name
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.commands import gallery_bench
-from service.commands.database import connected
-from service.commands.group import command_group
-from service.commands.listing import JsonOption, print_list
-from service.commands.outputs import check_new_file
-from service.commands.settings import DataOption, settings_for, settings_of_store
+from service.commands.terminal.database import connected
+from service.commands.terminal.group import command_group
+from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.outputs import check_new_file
+from service.commands.terminal.settings import DataOption, settings_for, settings_of_store
 from service.database.audit_log import note
 from service.gallery.archive import exports, imports
 from service.gallery.archive.format import signer

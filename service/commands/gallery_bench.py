@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from service.commands.listing import print_table
-from service.commands.settings import DataOption, settings_for
+from service.commands.terminal.listing import print_table
+from service.commands.terminal.settings import DataOption, settings_for
 from service.database.key_text import KEY_SIZE
 from service.gallery_factory import open_gallery
 from service.runtime.malloc import bound_heap

@@ -15,9 +15,9 @@ from service.commands.compreface.dump_source import DumpSource
 from service.commands.compreface.importing import Importer, ImportReport
 from service.commands.compreface.source import Source, SourceInvalid
 from service.commands.gallery import opened
-from service.commands.group import command_group
-from service.commands.outputs import check_file
-from service.commands.settings import DataOption, settings_for
+from service.commands.terminal.group import command_group
+from service.commands.terminal.outputs import check_file
+from service.commands.terminal.settings import DataOption, settings_for
 from service.database.audit_log import note
 from service.engine import Engine, EngineLimits
 from service.face.decoding.image import ImageLimits

@@ -10,10 +10,10 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from service.commands.database import connected
-from service.commands.group import command_group
-from service.commands.listing import JsonOption, print_list
-from service.commands.settings import DataOption, settings_of_store
+from service.commands.terminal.database import connected
+from service.commands.terminal.group import command_group
+from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.audit_log import note
 from service.database.schema import collections as collections_table
 from service.database.transaction import storage_errors

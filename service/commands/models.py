@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from service.commands.group import command_group
-from service.commands.listing import JsonOption, print_list
-from service.commands.settings import DataOption, settings_for
+from service.commands.terminal.group import command_group
+from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.settings import DataOption, settings_for
 from service.face.download import download
 from service.face.errors import ModelError, ModelInvalid
 from service.face.manifest import Manifest

@@ -15,10 +15,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.commands.database import connected
-from service.commands.listing import print_table
-from service.commands.outputs import check_file
-from service.commands.settings import DataOption, settings_for, settings_of_store
+from service.commands.terminal.database import connected
+from service.commands.terminal.listing import print_table
+from service.commands.terminal.outputs import check_file
+from service.commands.terminal.settings import DataOption, settings_for, settings_of_store
 from service.face.decoding.image import ImageLimits
 from service.face.manifest import Manifest
 from service.face.quality import QualityLimits

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from service.commands.backup import FileArgument, own_folder, tell
-from service.commands.database import connected
-from service.commands.settings import DataOption, settings_for
+from service.commands.terminal.database import connected
+from service.commands.terminal.settings import DataOption, settings_for
 from service.database.audit_log import note
 from service.database.sqlite.backup import restore
 

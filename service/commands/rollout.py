@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from service.commands.database import connected
-from service.commands.group import command_group
-from service.commands.outputs import MarkdownOption, PlotsOption, check_file
-from service.commands.settings import DataOption, settings_of_store
+from service.commands.terminal.database import connected
+from service.commands.terminal.group import command_group
+from service.commands.terminal.outputs import MarkdownOption, PlotsOption, check_file
+from service.commands.terminal.settings import DataOption, settings_of_store
 from service.face.registry import Registry
 from service.rollout.decision_log import LogQuery, flat_fields, read_decisions
 from service.rollout.errors import ChallengerMissing

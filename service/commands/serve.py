@@ -15,7 +15,7 @@ import uvicorn
 from service import logs
 from service.api.http.connection import Connection, HeadLimits
 from service.app import create_app
-from service.commands.settings import DataOption
+from service.commands.terminal.settings import DataOption
 from service.errors import FacetError
 from service.runtime.descriptors import allow_connections
 from service.runtime.malloc import bound_heap

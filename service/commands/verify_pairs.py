@@ -13,10 +13,10 @@ from service.bulk.pairs import read_list
 from service.bulk.results import Results, Row
 from service.bulk.server import Server
 from service.bulk.verification import PairVerifier, Rates, Wishes, verify_all
-from service.commands.bars import counting_bar, resumable
-from service.commands.choices import FaceChoice, QualityChoice
-from service.commands.outputs import check_file
-from service.commands.server import KeyOption, ServerOption, count_at_once
+from service.commands.terminal.bars import counting_bar, resumable
+from service.commands.terminal.choices import FaceChoice, QualityChoice
+from service.commands.terminal.outputs import check_file
+from service.commands.terminal.server import KeyOption, ServerOption, count_at_once
 from service.gallery.names import canonical_name
 
 UNDECIDED = 3
