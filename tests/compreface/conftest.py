@@ -67,9 +67,9 @@ class House:
         return Door(self.client, self.key(collections=[collection]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def house(model_dirs: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One service for all tests; each test uses collections of its own."""
+    """One service for the tests of a file; each test uses collections of its own."""
     folder = tmp_path_factory.mktemp("compreface")
     app = create_app(settings_for(folder / "data", calibrated(model_dirs, folder / "models"), workers=1), print)
     with TestClient(app, raise_server_exceptions=False) as client:

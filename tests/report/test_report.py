@@ -139,7 +139,7 @@ def test_a_folder_of_people(small: Path) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", subject["digest"])
     assert subject["score"].startswith("as-norm:")
     assert (subject["seed"], subject["rounds"]) == (0, 40)
-    assert subject["command"].startswith("facet ")
+    assert subject["command"].split()[0] == "facet"
     for word in (subject["digest"], subject["model_sha256"], subject["detector_sha256"], "ann/0.jpg", "rule of 30"):
         assert word in page.text
 

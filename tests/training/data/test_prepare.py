@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.face.align import TEMPLATE, align
+from service.face.align import CROP, TEMPLATE, align
 from service.face.detection.detect import Detector
 from service.face.decoding.image import ImageLimits, decode
 from service.face.registry import Registry
@@ -151,7 +151,7 @@ def test_aligned_crops_get_landmarks_on_request(
 ) -> None:
     found = find_landmarks(faces[0], detector)
     assert found is not None
-    assert np.abs(found - TEMPLATE).max() < 6
+    assert np.abs(found - TEMPLATE).max() < CROP / 16
     assert find_landmarks(np.ascontiguousarray(cat[100:228, 100:228]), detector) is None
     with pytest.raises(ValueError, match="100x100"):
         from_aligned(np.zeros((100, 100, 3), np.uint8))
