@@ -98,6 +98,41 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationRule:
+    """What every face of a probe is decided by: the reference, the model's thresholds and the threshold in force."""
+
+    model: Embedder
+    point: OperatingPoint
+    claim: SubjectRef | None
+    reach: Reach | None
+    thresholds: Thresholds
+    pictures: int
+    threshold: Threshold
+
+    def apply(
+        self, probe: FaceFound, reference: FaceFound | Hit, score: float, probe_faces: int, stages: Stages
+    ) -> Verification:
+        """Decide by a score; where a face is unrecognisable, the threshold is outside of what was calibrated."""
+        known = all(_is_recognisable(each) for each in (probe, reference) if isinstance(each, FaceFound))
+        threshold = self.threshold if known else self.threshold.outside()
+        return Verification(
+            matched=decide(score, threshold) == Outcome.MATCH,
+            score=score,
+            threshold=threshold,
+            model=self.model,
+            point=self.point,
+            claim=self.claim,
+            reach=self.reach,
+            thresholds=self.thresholds,
+            probe=probe,
+            reference=reference,
+            pictures=self.pictures,
+            probe_faces=probe_faces,
+            seconds=stages.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FaceIdentification:
     """The open-set decision for one probe face; `candidates` holds each subject once, best first."""
 
@@ -282,11 +317,8 @@ class Engine:
         Raises:
             ImageError, FaceError, ModelError, GalleryError.
         """
-        claim = reference if isinstance(reference, SubjectRef) else None
-        reach = None if claim is None else self._reach_of(embedder, claim)
-        table = self.models.thresholds(embedder) if reach is None else reach.thresholds
-        pictures = 1 if reach is None else reach.pictures()
-        threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
+        rule = self._rule_for(reference, embedder, point)
+        reach = rule.reach
         with _naming("probe"):
             scene = self._perception.look(probe, stages, Seek(faces), 1)
             face = _choose(scene, faces, quality)
@@ -297,8 +329,6 @@ class Engine:
             with stages.stage("compare"):
                 other = reach.compare(made.vectors[0])
             score = other.score
-            if not _is_recognisable(face):
-                threshold = threshold.outside()
         else:
             assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
             chosen, gate = reference_faces or faces, reference_quality or quality
@@ -309,23 +339,7 @@ class Engine:
             _require_recognisable(face, quality, "probe")
             _require_recognisable(other, gate, "reference")
             score = normalised(made.vectors[0], made.vectors[1], made.offsets[0], made.offsets[1])
-            if not (_is_recognisable(face) and _is_recognisable(other)):
-                threshold = threshold.outside()
-        return Verification(
-            matched=decide(score, threshold) == Outcome.MATCH,
-            score=score,
-            threshold=threshold,
-            model=embedder,
-            point=point,
-            claim=claim,
-            reach=reach,
-            thresholds=table,
-            probe=face,
-            reference=other,
-            pictures=pictures,
-            probe_faces=scene.total,
-            seconds=stages.seconds,
-        )
+        return rule.apply(face, other, score, scene.total, stages)
 
     def verify_each(
         self,
@@ -343,11 +357,8 @@ class Engine:
         Raises:
             ImageError, FaceError, ModelError, GalleryError.
         """
-        claim = reference if isinstance(reference, SubjectRef) else None
-        reach = None if claim is None else self._reach_of(embedder, claim)
-        table = self.models.thresholds(embedder) if reach is None else reach.thresholds
-        pictures = 1 if reach is None else reach.pictures()
-        threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
+        rule = self._rule_for(reference, embedder, point)
+        reach = rule.reach
         others: list[FaceFound] = []
         if isinstance(reference, bytes):
             with _naming("reference"):
@@ -368,28 +379,10 @@ class Engine:
             with stages.stage("compare"):
                 hits = [reach.compare(vector) for vector in made.vectors]
             compared = [(hit.score, hit) for hit in hits]
-        decided = []
-        for face, (score, with_what) in zip(probes, compared, strict=True):
-            known = all(_is_recognisable(each) for each in (face, with_what) if isinstance(each, FaceFound))
-            limit = threshold if known else threshold.outside()
-            decided.append(
-                Verification(
-                    matched=decide(score, limit) == Outcome.MATCH,
-                    score=score,
-                    threshold=limit,
-                    model=embedder,
-                    point=point,
-                    claim=claim,
-                    reach=reach,
-                    thresholds=table,
-                    probe=face,
-                    reference=with_what,
-                    pictures=pictures,
-                    probe_faces=scene.total,
-                    seconds=stages.seconds,
-                )
-            )
-        return tuple(decided)
+        return tuple(
+            rule.apply(face, with_what, score, scene.total, stages)
+            for face, (score, with_what) in zip(probes, compared, strict=True)
+        )
 
     def identify(
         self,
@@ -548,6 +541,14 @@ class Engine:
                 report=None if idempotency is None else dump_report(report),
             )
         return _repetition(enrolment) if enrolment.replayed else EnrolmentOutcome(enrolment, report, outcomes, embedder)
+
+    def _rule_for(self, reference: bytes | SubjectRef, embedder: Embedder, point: OperatingPoint) -> VerificationRule:
+        claim = reference if isinstance(reference, SubjectRef) else None
+        reach = None if claim is None else self._reach_of(embedder, claim)
+        table = self.models.thresholds(embedder) if reach is None else reach.thresholds
+        pictures = 1 if reach is None else reach.pictures()
+        threshold = threshold_for(point, table, self.limits.default_fmr, pictures)
+        return VerificationRule(embedder, point, claim, reach, table, pictures, threshold)
 
     def _reach_of(self, embedder: Embedder, claim: SubjectRef) -> Reach:
         return self.references.of(embedder, claim.collection, claim.subject, claim.face)

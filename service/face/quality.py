@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.align import CROP, MARGIN, similarity
-from service.face.damage import Damage, measure_damage
+from service.face.align import similarity
+from service.face.damage import INNER, Damage, measure_damage
 from service.face.detection.detection import Detection
 
-INNER = slice(MARGIN, CROP - MARGIN)
 GRID: NDArray[np.float64] = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.linspace(8, 120, 29)), axis=-1).reshape(
     -1, 2
 )
