@@ -81,9 +81,9 @@ def models(model_dirs: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def running(models: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One service for all tests; each test uses collections of its own."""
+    """One service for all tests; each test uses collections of its own, which all have series in the metrics."""
     keys: list[str] = []
-    app = create_app(settings_for(tmp_path_factory.mktemp("data"), models), keys.append)
+    app = create_app(settings_for(tmp_path_factory.mktemp("data"), models, metric_collections=10_000), keys.append)
     with TestClient(app, raise_server_exceptions=False) as client:
         client.headers["Authorization"] = f"Bearer {keys[0]}"
         yield Running(app, client, keys[0])
