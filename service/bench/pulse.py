@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from service.bench.sockets import exchange, status_of
 
@@ -57,18 +58,17 @@ class Pulse:
 def pulse(address: str) -> Iterator[Pulse]:
     """Ask for /livez on new connections, again and again while the block runs."""
     found = Pulse()
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.NamedTemporaryFile("w") as output:
+        answers = Path(output.name)  # read on its own: a shared handle would move the place where the other writes
         command = [sys.executable, "-m", __name__, address]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)  # noqa: S603 - a module of ours
         try:
-            while len(output.readlines()) < FIRST and process.poll() is None:
+            while len(answers.read_text().splitlines()) < FIRST and process.poll() is None:
                 time.sleep(EVERY_SECONDS)
-                output.seek(0)
             yield found
         finally:
             process.communicate()  # the end of its input ends it after the answer that it waits for
-            output.seek(0)
-            for line in output:
+            for line in answers.read_text().splitlines():
                 status, seconds, late = line.split()
                 found.late = max(found.late, float(late))
                 found.seconds.append(float(seconds))
