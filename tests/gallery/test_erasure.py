@@ -109,6 +109,19 @@ def test_what_is_written_later_does_not_bring_it_back(tmp_path: Path) -> None:
         assert traces(tmp_path) == set()
 
 
+def test_segments_sealed_anew_after_an_erasure_do_not_bring_it_back(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.compact()
+        gallery.delete_subject("main", NAME)
+        gallery.index.reseal()  # type: ignore[attr-defined]
+        assert traces(tmp_path) == set()
+        for index in gallery.index.indexes():  # type: ignore[attr-defined]
+            index.write_missing(lambda: False)
+        assert list(tmp_path.rglob("*.segment"))
+        assert traces(tmp_path) == set()
+
+
 def test_an_erasure_beside_a_rebuild_waits_for_it(tmp_path: Path) -> None:
     with closing(opened(tmp_path)) as gallery:
         fill(gallery)

@@ -321,13 +321,16 @@ class TieredIndex:
         ]
 
     def rewrite(self) -> None:
-        """Write every segment to a new file and delete the old one."""
+        """Write every segment to a new file and delete the old one; none is written that holds a dead vector.
+
+        A segment with dead vectors only loses its file: `write_missing` builds it again without them.
+        """
         with self._compacting:
             if self._files is None or self._gone:
                 return
             for number, segment in enumerate(self._view.segments.members):
-                renewed = replace(segment, file=self._files.write(segment))
-                if not self._swap(number, number + 1, renewed, False):
+                file = self._files.write(segment) if segment.alive.all() else None
+                if not self._swap(number, number + 1, replace(segment, file=file), False):
                     self._clear_files()
                     return
                 if segment.file is not None:
@@ -371,8 +374,9 @@ class TieredIndex:
                 if with_fresh:
                     present.append(fresh.rows[: fresh.length][fresh.alive[: fresh.length]])
                 still = find(new.rows, new.alive, np.concatenate(present))
-                new.alive[:] = False
-                new.alive[still] = True
+                alive = np.zeros(len(new.rows), np.bool_)  # flags of its own: searches may be reading the old ones
+                alive[still] = True
+                new = replace(new, alive=alive)
             segments[first:last] = [] if new is None else [new]
             if with_fresh:
                 fresh = fresh.without(new.rows if new is not None else np.empty(0, np.int64))

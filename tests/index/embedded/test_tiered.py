@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from service.database.encryption import Keyring
 from service.index.base import Matrix, Rows
 from service.index.embedded.segment import WORTH_SHARING, BuildStopped, SegmentSet
+from service.index.embedded.segment_folder import SegmentFolder
 from service.index.embedded.tiered import TieredIndex, Tiers
 from tests.gallery.vectors import exact, hard_probes, people, unit
 from tests.waiting import PATIENCE
@@ -184,6 +187,23 @@ def test_searches_beside_changes_and_rebuilds_never_see_the_removed_nor_miss_the
             thread.join()
     assert failures == []
     assert len(index) == 1000 + 4500 - 900
+
+
+@pytest.mark.parametrize("change", [TieredIndex.rewrite, TieredIndex.erase], ids=["sealed anew", "erased"])
+def test_a_changed_file_writes_nothing_that_a_search_may_be_reading(
+    tmp_path: Path, change: Callable[[TieredIndex], None]
+) -> None:
+    folder = SegmentFolder(tmp_path, "store", "digest", DIM, Keyring.empty())
+    index = TieredIndex(DIM, Tiers(exact=100, fresh=50), files=folder)
+    vectors = people(100, 5, DIM)
+    index.add(np.arange(500), np.arange(500), vectors)
+    assert index.compact()
+    index.remove(np.array([3]))
+    (segment,) = index._view.segments.members
+    segment.alive.flags.writeable = False
+    change(index)
+    assert index.search(vectors[[77]], 1)[0].rows.tolist() == [77]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stopped_rebuild_leaves_the_index_as_it_was() -> None:
