@@ -13,15 +13,21 @@ COMMANDS = {
     "serve": Place("service.commands.serve:serve", "Run the service until it is asked to stop."),
     "config": Place("service.commands.config:config", "Print the settings in force."),
     "keys": Place("service.commands.keys:app", "Make, list and revoke keys; a running service follows at once."),
-    "enroll": Place("service.commands.enroll:enroll", "Enrol many people, from folders or a list."),
-    "verify-pairs": Place("service.commands.verify_pairs:verify_pairs", "Verify a list of pairs, with error rates."),
+    "enroll": Place("service.commands.bulk.enroll:enroll", "Enrol many people, from folders or a list."),
+    "verify-pairs": Place(
+        "service.commands.bulk.verify_pairs:verify_pairs", "Verify a list of pairs, with error rates."
+    ),
     "models": Place("service.commands.models:app", "List, inspect, check, add and download models."),
     "gallery": Place("service.commands.gallery:app", "Move, check, compact and measure what is enrolled."),
     "import": Place("service.commands.imports:app", "Bring people from other services."),
-    "compare": Place("service.commands.compare:compare", "Measure models side by side on photographs."),
+    "compare": Place("service.commands.rollout.compare:compare", "Measure models side by side on photographs."),
     "report": Place("service.commands.report:report", "Report on a model as an auditor asks, as one page."),
-    "comparison": Place("service.commands.rollout:app", "What champion and challenger decided on live requests."),
-    "reembed": Place("service.commands.backfill:app", "A new model's templates for people who are enrolled already."),
+    "comparison": Place(
+        "service.commands.rollout.comparison:app", "What champion and challenger decided on live requests."
+    ),
+    "reembed": Place(
+        "service.commands.rollout.backfill:app", "A new model's templates for people who are enrolled already."
+    ),
     "audit": Place("service.commands.audit:list_audit", "Who asked what of whom."),
     "backup": Place("service.commands.backup:backup", "Copy the database to a file, beside a running service."),
     "restore": Place("service.commands.restore:restore_", "Put a backup into the data folder."),

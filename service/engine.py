@@ -35,7 +35,7 @@ from service.errors import FacetError
 from service.face.cross_model import Thresholds
 from service.face.decoding.image import encode_png
 from service.face.detection.search import RIVAL_SHARE, Seek
-from service.face.embed import Embedder, Templates
+from service.face.embedding.embed import Embedder, Templates
 from service.face.errors import FaceError, FaceUnfit, ImageError
 from service.face.quality import Reason
 from service.face.score import Threshold, normalised

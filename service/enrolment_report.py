@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 
 from service.errors import FacetError
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.errors import FaceUnfit
 from service.face.quality import Quality
 from service.pipeline import FaceFound

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.cross_model import Calibration, Thresholds
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
+from service.face.embedding.normalisation import Offsets
 from service.face.errors import SpaceMismatch
 from service.face.manifest import Manifest
-from service.face.normalisation import Offsets
 from service.gallery.errors import TemplateMissing
 from service.gallery.gallery import Gallery
 from service.gallery.records import Hit

@@ -12,10 +12,10 @@ from service.face.align import CROP
 from service.face.cross_model import Calibration, Strictest, Thresholds, read_pairs
 from service.face.detection.detect import Detector
 from service.face.detection.search import DetectionLimits
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
+from service.face.embedding.normalisation import Normalisation, Offsets
 from service.face.errors import ModelNotFound, ThresholdUnsupported
 from service.face.manifest import Manifest
-from service.face.normalisation import Normalisation, Offsets
 from service.face.registry import Registry
 from service.face.score import ThresholdTable
 from service.face.session import Runtime

@@ -14,7 +14,7 @@ from typing import Protocol
 from service.decision import Outcome
 from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
 from service.errors import FacetError
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.score import Threshold
 from service.gallery.records import KeptReply, Receipt
 

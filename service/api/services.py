@@ -23,7 +23,7 @@ from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.engine import Engine
 from service.errors import FacetError
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.registry import Registry
 from service.gallery.gallery import Gallery
 from service.keys import Keys

@@ -21,7 +21,7 @@ from service.face.align import align
 from service.face.decoding.image import ImageLimits, decode
 from service.face.detection.detect import Detector
 from service.face.detection.search import Seek
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.registry import Registry
 from service.face.score import cosine
 from service.models import load_models

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.bulk.record import Outcome
-from service.spreadsheets import comma_separated
+from service.bulk.spreadsheets import comma_separated
 
 KEPT_OUT = 3
 """The exit status when everything was done, and some photographs are not enrolled."""

@@ -13,7 +13,7 @@ from typing import Self
 
 from service.bulk.errors import RecordForeign
 from service.bulk.pairs import Pair
-from service.spreadsheets import as_text, comma_separated
+from service.bulk.spreadsheets import as_text, comma_separated
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from service.bench.batches import SIZES, measure_batches
 from service.bench.compreface import measure_wire_cost
-from service.bench.hostile import measure_harm
+from service.bench.hostile.hostile import measure_harm
 from service.bench.images import measure_images
 from service.bench.memory import Memory, measure_memory
 from service.bench.photos import read_photos

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.compreface.similarity import similarity_of
 from service.decision import OperatingPoint, Outcome, decide, decide_open_set, threshold_for
 from service.engine import Engine, SubjectRef
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.score import normalised
 from service.gallery.records import Hit
 from service.index.errors import VectorInvalid

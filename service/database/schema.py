@@ -162,7 +162,7 @@ replies = sa.Table(
     sa.Column("subject_id", sa.String(64), nullable=True, index=True),
 )
 """Outcomes kept for repeated requests, as JSON, and whom they are of. `reply` is the answer's text where a version
-before outcomes kept it, and empty otherwise. `service.gallery.kept_outcomes`.
+before outcomes kept it, and empty otherwise. `service.gallery.changes.kept_outcomes`.
 """
 
 receipts = sa.Table(

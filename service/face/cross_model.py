@@ -26,15 +26,20 @@ class Thresholds(Protocol):
     """Scores for false match rates: of one model, of a pair, or the strictest of several."""
 
     @property
-    def rates(self) -> tuple[float, ...]: ...
+    def rates(self) -> tuple[float, ...]:
+        """The false match rates that have a threshold."""
 
-    def at(self, fmr: float) -> Threshold: ...
+    def at(self, fmr: float) -> Threshold:
+        """Return the threshold at which `fmr` of the comparisons between strangers match."""
 
-    def for_gallery(self, fpir: float, comparisons: int) -> Threshold: ...
+    def for_gallery(self, fpir: float, comparisons: int) -> Threshold:
+        """Return the threshold at which `fpir` of the strangers match any of `comparisons` templates."""
 
-    def fmr_of(self, value: float) -> float | None: ...
+    def fmr_of(self, value: float) -> float | None:
+        """Return the false match rate at a score, or None outside the calibrated range."""
 
-    def rate_of(self, value: float) -> float: ...
+    def rate_of(self, value: float) -> float:
+        """Estimate the false match rate of one comparison at any score, 0..1."""
 
 
 class PairThresholds(BaseModel):

@@ -24,18 +24,26 @@ class ImageError(FacetError):
 
 
 class ImageTooLarge(ImageError):
+    """The bytes are more than are taken."""
+
     code = "image_too_large"
 
 
 class ImageTooManyPixels(ImageError):
+    """The photograph has more pixels than are decoded."""
+
     code = "image_too_many_pixels"
 
 
 class ImageUnsupported(ImageError):
+    """The bytes are of no format that is read."""
+
     code = "image_unsupported"
 
 
 class ImageCorrupt(ImageError):
+    """The format is read, but the bytes end early or are damaged."""
+
     code = "image_corrupt"
 
 
@@ -47,10 +55,14 @@ class FaceError(FacetError):
 
 
 class NoFace(FaceError):
+    """No face was found."""
+
     code = "no_face"
 
 
 class SeveralFaces(FaceError):
+    """Several faces were found where there must be one."""
+
     code = "several_faces"
 
 
@@ -71,18 +83,26 @@ class ModelError(FacetError):
 
 
 class ModelNotFound(ModelError):
+    """No model has that name, version or digest."""
+
     code = "model_not_found"
 
 
 class ModelInvalid(ModelError):
+    """A model's files are missing, or are not what its manifest says."""
+
     code = "model_invalid"
 
 
 class ModelDigestMismatch(ModelError):
+    """A file is not the one that the manifest names."""
+
     code = "model_digest_mismatch"
 
 
 class ModelExists(ModelError):
+    """A model of that name and version is there already."""
+
     code = "model_exists"
 
 
@@ -103,4 +123,6 @@ class ThresholdUnsupported(ModelError):
 
 
 class InferenceFailed(ModelError):
+    """A graph failed, or gave no finite number."""
+
     code = "inference_failed"

@@ -61,8 +61,10 @@ class InputSpec(_Part):
 
 
 class OutputSpec(_Part):
-    """The embedding's length, whether the graph itself normalises it, and which further output tells how recognisable
-    the face is (float32 (N,) or (N, 1), 0..1; see `recognisability`), if there is one.
+    """The embedding's length, and whether the graph itself normalises it.
+
+    `confidence` names the further output that tells how recognisable the face is (float32 (N,) or (N, 1), 0..1; see
+    `recognisability`), if there is one.
     """
 
     dim: int = Field(gt=0, le=4096)
@@ -137,8 +139,10 @@ class TailThreshold(_Part):
 
 
 class NormalisationSpec(_Part):
-    """The digest of `normalisation.onnx`, and how it was made: `nearest` faces of a cohort of `cohort` faces, from
-    prepared sets (`data`), taken off a score with `strength` (see `normalisation`).
+    """The digest of `normalisation.onnx`, and how it was made.
+
+    The `nearest` faces of a cohort of `cohort` faces, from prepared sets (`data`), are taken off a score with
+    `strength` (see `normalisation`).
     """
 
     sha256: Sha256
@@ -154,8 +158,9 @@ class NormalisationSpec(_Part):
 
 
 class RecognisabilitySpec(_Part):
-    """Faces below `cut` are unrecognisable. `sha256` is that of `recognisability.onnx`; null where the model's own
-    graph has the output `confidence`.
+    """Faces below `cut` are unrecognisable.
+
+    `sha256` is that of `recognisability.onnx`; null where the model's own graph has the output `confidence`.
     """
 
     sha256: Sha256 | None
@@ -163,8 +168,9 @@ class RecognisabilitySpec(_Part):
 
 
 class LandmarksSpec(_Part):
-    """The digest of `landmarks.onnx`, a second graph of a detector's layout that gives box and landmarks of each face
-    seen from close by, and the detector (`name@version`) that it was published as.
+    """The digest of `landmarks.onnx`, and the detector (`name@version`) that it was published as.
+
+    It is a second graph of a detector's layout: it gives box and landmarks of each face seen from close by.
     """
 
     sha256: Sha256

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.face.align import CROP
 from service.face.detection.detect import Detector
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
 from service.face.external_weights import require_whole
 from service.face.manifest import (

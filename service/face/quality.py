@@ -45,8 +45,9 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """Bounds of fitness; the units are those of `Quality`. What the detector scores less than `min_detection_score` may
-    be no face.
+    """Bounds of fitness; the units are those of `Quality`.
+
+    What the detector scores less than `min_detection_score` may be no face.
 
     Set on the LFW development view: of its photographs about 2 % fail, nearly all by `turn`; blurred by a
     Gaussian of 3 pixels (8 % of the eye distance) most do. Those of noise, blocks, motion and inverted colours refuse

@@ -10,12 +10,12 @@ from typing import Self
 
 from service.face.detection.detect import LANDMARKS, Detector
 from service.face.detection.search import DetectionLimits
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
+from service.face.embedding.normalisation import NORMALISATION, Normalisation
+from service.face.embedding.recognisability import RECOGNISABILITY, Recognisability
 from service.face.errors import ModelDigestMismatch, ModelError, ModelInvalid, ModelNotFound
 from service.face.external_weights import require_whole
 from service.face.manifest import Manifest, Task, load_manifest
-from service.face.normalisation import NORMALISATION, Normalisation
-from service.face.recognisability import RECOGNISABILITY, Recognisability
 from service.face.session import ModelSession, Runtime
 
 MODEL, MANIFEST, CARD = "model.onnx", "manifest.json", "MODEL_CARD.md"
@@ -30,6 +30,7 @@ class ModelFolder:
 
     @property
     def model_path(self) -> Path:
+        """Where the graph lies."""
         return self.path / MODEL
 
     def card(self) -> str:

@@ -22,9 +22,10 @@ from service.database.schema import crops, faces, models, templates
 from service.database.schema import store as facts
 from service.database.template_seal import STORED
 from service.database.transaction import Transaction
-from service.gallery import changes, kept_outcomes, queries
+from service.gallery import queries
+from service.gallery.changes import collections, kept_outcomes, subjects
+from service.gallery.changes.enrolment import Enroll
 from service.gallery.counts import Counts
-from service.gallery.enrolment import Enroll
 from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
     Collection,
@@ -109,7 +110,11 @@ class Gallery:
         """
         return self._change(
             partial(
-                changes.create_collection, name=name, keep_crops=keep_crops, metadata=metadata or {}, quality=quality
+                collections.create_collection,
+                name=name,
+                keep_crops=keep_crops,
+                metadata=metadata or {},
+                quality=quality,
             )
         )
 
@@ -137,7 +142,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        return self._erase(partial(changes.delete_collection, name=name))
+        return self._erase(partial(collections.delete_collection, name=name))
 
     # ---- subjects and faces
 
@@ -181,7 +186,7 @@ class Gallery:
         """
         return self._change(
             partial(
-                changes.update_subject,
+                subjects.update_subject,
                 collection=collection,
                 name=name,
                 new_name=new_name,
@@ -197,7 +202,7 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             SubjectNotFound: The collection has no subject of that name.
         """
-        return self._erase(partial(changes.delete_subject, collection=collection, name=name))
+        return self._erase(partial(subjects.delete_subject, collection=collection, name=name))
 
     def delete_subjects(self, collection: str) -> tuple[Receipt, int]:
         """Erase all subjects of a collection, which stays; returns also how many these were.
@@ -205,7 +210,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        erased = self._change(partial(changes.delete_subjects, collection=collection))
+        erased = self._change(partial(subjects.delete_subjects, collection=collection))
         self.erase_traces()
         return erased
 
@@ -256,7 +261,7 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             FaceNotFound: The collection has no face of that id.
         """
-        return self._erase(partial(changes.delete_face, collection=collection, face_id=face_id))
+        return self._erase(partial(subjects.delete_face, collection=collection, face_id=face_id))
 
     def receipts(
         self, cursor: str | None = None, limit: int = 100, reachable: frozenset[str] | None = None

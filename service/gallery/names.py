@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from service.gallery.errors import NameInvalid
+
 LONGEST = 255
 JOINERS = frozenset("\u200c\u200d")
 """Zero-width non-joiner and joiner: they are part of the spelling in Persian and Devanagari, and of many emoji."""
@@ -22,6 +24,18 @@ def is_name(text: str) -> bool:
         and not {text[0], text[-1]} & JOINERS
         and all(character.isprintable() or character in JOINERS or _is_blank(character) for character in text)
     )
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return `name` in its canonical spelling, if a collection or subject may have it.
+
+    Raises:
+        NameInvalid: Empty, longer than 255, with control characters or space at an end.
+    """
+    canonical = canonical_name(name)
+    if not is_name(canonical):
+        raise NameInvalid(kind)
+    return canonical
 
 
 def _is_blank(character: str) -> bool:

@@ -1,9 +1,9 @@
 """Searches by normalised scores on an index of cosines: candidates by cosine, ranked by the score that decides.
 
-A normalised score is a cosine, lowered by what belongs to each of its two templates (`service.face.normalisation`). It
-is never above the cosine, so whoever reaches a score reaches it by the cosine as well: a search goes down the index's
-list until nobody who is further down could be among the best or above what matters. That holds on every engine, and a
-model's new normalisation needs no index made anew.
+A normalised score is a cosine, lowered by what belongs to each of its two templates (see
+`service.face.embedding.normalisation`). It is never above the cosine, so whoever reaches a score reaches it by the
+cosine as well: a search goes down the index's list until nobody who is further down could be among the best or above
+what matters. That holds on every engine, and a model's new normalisation needs no index made anew.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.detection.search import Seek
-from service.face.embed import Embedder, Templates
+from service.face.embedding.embed import Embedder, Templates
 from service.face.errors import FaceError, ImageError
 from service.face.quality import Quality, Reason
 from service.pipeline import FaceFound, Perception

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.normalisation import as_probes, as_references
+from service.face.embedding.normalisation import as_probes, as_references
 from service.measures.all_pairs import AllPairs, Vectors, compare_all, score_pairs
 from service.measures.extremes import Comparison, find_extremes
 from service.measures.resampling import Resampled

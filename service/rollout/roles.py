@@ -20,7 +20,7 @@ from service.database.base import Database
 from service.database.paging import Page
 from service.database.schema import now
 from service.database.schema import roles as table
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.gallery import template_coverage
 from service.models import Models
 from service.rollout.errors import (

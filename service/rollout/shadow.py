@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from service.engine import Identification, Verification
 from service.errors import FacetError
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.observation import DecisionEvent
 from service.rollout.decision_log import DecisionLog
 from service.rollout.metrics import RolloutMetrics

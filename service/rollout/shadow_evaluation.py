@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.decision import OperatingPoint, decide, decide_open_set, expected_fpir, threshold_for
 from service.engine import Engine
 from service.face.cross_model import Thresholds
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.errors import ThresholdUnsupported
 from service.face.score import Threshold, normalised
 from service.rollout.model_decision import VERIFY, ModelDecision

@@ -17,8 +17,8 @@ import httpx2 as httpx
 import pytest
 
 from service.api.http.connections import Connections, address_of
-from service.bench.pulse import pulse
-from service.bench.sockets import connect, exchange, rest, status_of
+from service.bench.hostile.pulse import pulse
+from service.bench.hostile.sockets import connect, exchange, rest, status_of
 from tests.api.growth import connections, resident
 from tests.api.server import Server, environment, serving
 from tests.waiting import await_that

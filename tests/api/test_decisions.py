@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.database.schema import audit
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.gallery.gallery import Gallery
 from service.keys import Scope
 from tests.api.conftest import Running, b64

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.bench.pulse import pulse
-from service.bench.sockets import exchange
+from service.bench.hostile.pulse import pulse
+from service.bench.hostile.sockets import exchange
 from tests.api.growth import connections, descriptors, resident, threads
 from tests.api.hostile import Attack, attacks
 from tests.api.raw import raw_attacks

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.bench.pulse import pulse
-from service.bench.sockets import connect, exchange, status_of
+from service.bench.hostile.pulse import pulse
+from service.bench.hostile.sockets import connect, exchange, status_of
 from service.cli import app
 from tests.api.growth import resident
 from tests.api.server import Server, serving

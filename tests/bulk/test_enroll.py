@@ -194,7 +194,7 @@ def test_a_service_that_goes_away_ends_the_work_and_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("service.commands.enroll.Server", partial(BulkServer, sleep=pauses.append))
+    monkeypatch.setattr("service.commands.bulk.enroll.Server", partial(BulkServer, sleep=pauses.append))
     words = ("enroll", folder, "--collection", collection, "--parallel", "1", "--key", shared_server.key or "")
     address = ("--server", unsteady.address)
     unsteady.faults += [None, None, *["later"] * 99]

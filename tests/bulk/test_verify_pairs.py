@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from facet_client import Facet
 
-from service.commands.verify_pairs import UNDECIDED
+from service.commands.bulk.verify_pairs import UNDECIDED
 from tests.api.server import Server
 from tests.bulk.conftest import Run, run
 from tests.client.flaky import flaky

@@ -15,7 +15,8 @@ import pytest
 from service.database.encryption import Keyring
 from service.database.errors import CursorInvalid
 from service.database.schema import new_id, now
-from service.gallery import errors, reassignment
+from service.gallery import errors
+from service.gallery.changes import reassignment
 from service.gallery.gallery import Gallery
 from service.gallery.maintenance.expiry import Expiry
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace, Receipt

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from service.database.encryption import Keyring
 from service.database.schema import new_id
-from service.gallery import template_coverage, template_update
+from service.gallery import template_coverage
+from service.gallery.changes import template_update
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
 from service.rollout.backfill.errors import ReembeddingRunning

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.face.embed import Templates
+from service.face.embedding.embed import Templates
 from service.face.errors import ThresholdUnsupported
 from service.face.manifest import CalibratedThreshold
 from service.face.score import ThresholdTable

@@ -20,7 +20,7 @@ from service.database.schema import decision_results, decisions, new_id, now
 from service.decision import OperatingPoint
 from service.engine import Engine, EngineLimits
 from service.face.decoding.image import ImageLimits
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded

@@ -16,8 +16,6 @@ from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
 from training.errors import ProtocolInvalid
-from training.evaluation.calibrate import Calibration
-from training.evaluation.cross_model import calibrate_pair, write_pair
 from training.evaluation.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
 from training.evaluation.openset import evaluate_openset
 from training.evaluation.plots import plot
@@ -25,6 +23,8 @@ from training.evaluation.protocols import find_templates, read_lfw_view1, read_l
 from training.evaluation.report import Report, table
 from training.evaluation.students import Development, describe_students, measure_student
 from training.evaluation.subgroups import evaluate_groups
+from training.evaluation.thresholds.calibrate import Calibration
+from training.evaluation.thresholds.cross_model import calibrate_pair, write_pair
 from training.evaluation.vectors import open_detector, open_model
 from training.export.amend import write_thresholds
 from training.export.cost import race, yardstick

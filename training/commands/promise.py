@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.registry import MANIFEST
 from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import CropSet, open_set
 from training.data.prepare import Preparation, describe, prepare
 from training.errors import ProtocolInvalid
-from training.evaluation.promise import Plan, measure_promise
-from training.evaluation.promise_report import describe_promise, plot_promise
-from training.evaluation.several import ExpectPlan, describe_expectation, expect
+from training.evaluation.promise.promise import Plan, measure_promise
+from training.evaluation.promise.report import describe_promise, plot_promise
+from training.evaluation.promise.several import ExpectPlan, describe_expectation, expect
 from training.evaluation.vectors import embed, open_detector, open_model
 from training.export.amend import write_thresholds
 from training.export.equip import equip, equip_all

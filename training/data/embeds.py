@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Embeds(Protocol):
-    """Something that embeds crops; `service.face.embed.Embedder` is one."""
+    """Something that embeds crops; `service.face.embedding.embed.Embedder` is one."""
 
     @property
     def dim(self) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
+from service.face.embedding.preprocess import to_tensor
 from training.data.augment import Augment, augment, move_points
 from training.data.crops import CropSet
 from training.errors import SetInvalid

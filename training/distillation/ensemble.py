@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import InputSpec, Licence, OutputSpec, Provenance
 from service.face.model_import import ModelSpec, add_model
-from service.face.preprocess import to_tensor
 from service.face.registry import ModelFolder, Registry
 from service.face.session import ModelSession
 from training.data.crops import CropSet

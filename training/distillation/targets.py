@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from training.atomic_folder import digest_text, write_json
 from training.data.crops import CropSet
 from training.data.embeds import Embeds

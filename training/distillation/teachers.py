@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
+from service.face.embedding.preprocess import to_tensor
 from service.face.errors import ModelError
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from training.atomic_folder import digest_file
 from training.backbones.backbone import Student

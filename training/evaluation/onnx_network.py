@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.embed import normalise
+from service.face.embedding.embed import normalise
+from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
 from service.face.session import ModelSession, Runtime
 from training.atomic_folder import digest_file
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.normalisation import as_probes, as_references
+from service.face.embedding.normalisation import as_probes, as_references
 from service.measures.intervals import Estimate, wilson
 from service.measures.thresholds import threshold_at
 from training.data.crops import CropSet

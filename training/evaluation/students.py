@@ -17,15 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.manifest import Result
 from service.measures.all_pairs import AllPairs, compare_all, score_pairs
 from service.measures.intervals import Estimate
 from service.measures.thresholds import false_match_rate, false_non_match_rate, threshold_at
 from training.data.crops import CropSet
 from training.errors import SetInvalid
-from training.evaluation.damage import COMMON, RARE, spoil
-from training.evaluation.kinds import find_kinds
+from training.evaluation.promise.damage import COMMON, RARE, spoil
+from training.evaluation.promise.kinds import find_kinds
 from training.evaluation.report import Report, row
 from training.evaluation.vectors import Model, embed
 

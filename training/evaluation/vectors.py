@@ -15,7 +15,7 @@ from service.face.align import CROP
 from service.face.detection.detect import Detector
 from service.face.detection.detection import Detection
 from service.face.detection.search import Seek
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.manifest import COSINE, Manifest, load_manifest
 from service.face.registry import MANIFEST, ModelFolder, Registry
 from service.face.session import Runtime

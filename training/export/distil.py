@@ -22,8 +22,8 @@ from training.data.crops import CropSet, open_set
 from training.data.prepare import Preparation, prepare
 from training.engine.fit import fit
 from training.errors import RateUnsupported, TeacherMismatch
-from training.evaluation.cross_model import calibrate_pair, write_pair
 from training.evaluation.held_out import evaluate_held_out, hold_out
+from training.evaluation.thresholds.cross_model import calibrate_pair, write_pair
 from training.evaluation.vectors import open_detector, open_model
 from training.export.beginning import Beginning, find_beginning
 from training.export.export import export

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
+from service.face.embedding.normalisation import NORMALISATION
+from service.face.embedding.recognisability import RECOGNISABILITY
 from service.face.manifest import Manifest, NormalisationSpec, RecognisabilitySpec
-from service.face.normalisation import NORMALISATION
-from service.face.recognisability import RECOGNISABILITY
 from service.face.registry import Registry
 from training.atomic_folder import digest_file
 from training.data.crops import CropSet, open_sets
 from training.errors import PublishRefused
-from training.evaluation.cross_model import calibrate_all
+from training.evaluation.thresholds.cross_model import calibrate_all
 from training.evaluation.vectors import Model, open_model
 from training.export.amend import amend, with_thresholds, write_thresholds
 from training.export.release import calibrate_on

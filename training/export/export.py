@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.face.embed import normalise
+from service.face.embedding.embed import normalise
+from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
 from training.atomic_folder import whole_folder
 from training.backbones.backbone import Student
 from training.backbones.confidence import Confidence, Confident

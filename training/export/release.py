@@ -20,11 +20,11 @@ from training.atomic_folder import digest_file, whole_folder, write_json
 from training.data.crops import open_set, open_sets
 from training.engine.checkpoint import load_checkpoint
 from training.errors import PublishRefused
-from training.evaluation.calibrate import Calibration, calibrate
 from training.evaluation.evaluate import Bench, evaluate_view1
 from training.evaluation.protocols import read_lfw_view1
 from training.evaluation.report import Report
 from training.evaluation.subgroups import evaluate_groups
+from training.evaluation.thresholds.calibrate import Calibration, calibrate
 from training.evaluation.vectors import Model, embed, offsets_of, open_detector, open_model
 from training.export.cost import race, yardstick
 from training.export.export import export

@@ -16,12 +16,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.embed import normalise
+from service.face.embedding.embed import normalise
 from training.data.crops import CropSet
 from training.data.embeds import Embeds
 from training.errors import SetInvalid
-from training.evaluation.damage import COMMON
-from training.evaluation.kinds import Kind, find_kinds
+from training.evaluation.promise.damage import COMMON
+from training.evaluation.promise.kinds import Kind, find_kinds
 from training.evaluation.vectors import embed
 from training.normalisation.once import damaged, draw_pictures
 from training.normalisation.strength import Held, Strength, choose_strength
@@ -35,9 +35,9 @@ class CohortPlan:
 
     `most` faces of a kind at most, of which those of every third person choose the strength; `damaged` faces of each
     kind of damage; `centres` clusters, those of fewer than `least` faces dropped; `nearest` and `strength` as in
-    `service.face.normalisation`, a `strength` of None being the least at which no kind has over `kept` times the rate
-    `fmr`, or `USUAL` where the sets tell no kinds apart; `ordinary` is the share of ordinary faces that keep their
-    score. `tight` names sets of tight crops.
+    `service.face.embedding.normalisation`, a `strength` of None being the least at which no kind has over `kept` times
+    the rate `fmr`, or `USUAL` where the sets tell no kinds apart; `ordinary` is the share of ordinary faces that keep
+    their score. `tight` names sets of tight crops.
     """
 
     most: int = 1000

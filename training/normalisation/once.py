@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.embed import Embedder, normalise
+from service.face.embedding.embed import Embedder, normalise
 from training.data.crops import CropSet
-from training.evaluation.damage import Damage, spoil
+from training.evaluation.promise.damage import Damage, spoil
 
 CHUNK = 64
 Given = tuple[NDArray[np.float32], NDArray[np.float32] | None]

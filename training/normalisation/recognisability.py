@@ -18,10 +18,10 @@ from scipy.special import expit
 from torch import nn
 
 from service.face.align import CROP
-from service.face.embed import normalise
+from service.face.embedding.embed import normalise
 from training.data.crops import CropSet
-from training.evaluation.damage import COMMON, Damage
-from training.evaluation.kinds import find_kinds
+from training.evaluation.promise.damage import COMMON, Damage
+from training.evaluation.promise.kinds import find_kinds
 from training.normalisation.once import Once, damaged, draw_pictures
 
 Vectors = NDArray[np.float32]

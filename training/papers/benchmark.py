@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.detection.detect import Detector
-from service.face.preprocess import to_tensor
+from service.face.embedding.preprocess import to_tensor
 from service.measures.all_pairs import score_pairs
 from service.measures.thresholds import best_threshold
 from training.data.augment import Augment, augment, move_points

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.face.preprocess import to_tensor
+from service.face.embedding.preprocess import to_tensor
 from training.atomic_folder import whole_file, write_json
 from training.backbones.confidence import Confidence, gather_features
 from training.backbones.network import restore_student

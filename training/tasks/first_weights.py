@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from training.backbones import WEIGHTS
 from training.backbones.backbone import Student

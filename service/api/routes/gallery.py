@@ -23,9 +23,9 @@ from service.api.services import Services, ServicesDep
 from service.database import errors as database
 from service.database.schema import now
 from service.errors import FacetError
-from service.gallery import collection_changes, reassignment
 from service.gallery import errors as gallery
-from service.gallery.collection_changes import Members, members_of
+from service.gallery.changes import collections, reassignment
+from service.gallery.changes.collections import Members, members_of
 from service.gallery.gallery import KEEP_REPLY
 from service.gallery.records import Collection, Idempotency
 from service.keys import Scope
@@ -105,7 +105,7 @@ def update_collection(
     Who is enrolled already stays as they are: crops that are kept are kept, and those that are not cannot be made.
     """
     trace_of(request.scope).target = caller.require(collection)
-    work = partial(collection_changes.update_collection, name=collection, values=fields.values)
+    work = partial(collections.update_collection, name=collection, values=fields.values)
     return _counted(services, services.gallery.database.change(work))
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.api.schemas.reply import Reply
 from service.gallery import records
-from service.gallery.collection_changes import Members
+from service.gallery.changes.collections import Members
 
 
 class Subject(Reply):

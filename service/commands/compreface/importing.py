@@ -14,8 +14,8 @@ from service.commands.compreface.source import Example, Source
 from service.decision import OperatingPoint
 from service.engine import Engine, EnrolmentRefused
 from service.errors import FacetError
-from service.face.embed import Embedder
-from service.gallery import changes
+from service.face.embedding.embed import Embedder
+from service.gallery.changes import subjects
 from service.gallery.errors import NameInvalid, SubjectExists
 from service.runtime.timing import Stages
 
@@ -93,7 +93,7 @@ class Importer:
         """Make a subject, if it is not there; says whether it can have its name."""
         try:
             self._engine.gallery.database.change(
-                partial(changes.create_subject, collection=self._collection, name=NAME.validate_python(name))
+                partial(subjects.create_subject, collection=self._collection, name=NAME.validate_python(name))
             )
         except SubjectExists:
             return True

@@ -16,7 +16,7 @@ from service.compreface.route import Service, router_of, serves
 from service.compreface.similarity import similarity_of
 from service.decision import OperatingPoint
 from service.engine import Identification, SubjectRef, Verification
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.errors import NoFace
 from service.gallery.records import Hit, Vector
 from service.keys import Scope

@@ -13,8 +13,9 @@ from service.api.services import ServicesDep
 from service.compreface import replies
 from service.compreface.requests import SubjectRequest
 from service.compreface.route import Service, router_of, serves
-from service.gallery import changes, queries
-from service.gallery.reassignment import merge_subjects
+from service.gallery import queries
+from service.gallery.changes import subjects
+from service.gallery.changes.reassignment import merge_subjects
 from service.keys import Scope
 from service.observation import Erasure, Reassignment
 
@@ -33,7 +34,7 @@ def create_subject(
 ) -> replies.SubjectName:
     """Make a subject without a face."""
     made = services.gallery.database.change(
-        partial(changes.create_subject, collection=service.collection, name=fields.subject)
+        partial(subjects.create_subject, collection=service.collection, name=fields.subject)
     )
     trace_of(request.scope).target = made.id
     return replies.SubjectName(subject=made.name)

@@ -22,9 +22,11 @@ CLEARLY_LESS = 0.999  # than 1, so that rounding cannot lose a cell
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face: `box` (x, y, width, height) and `landmarks` (5, 2) float32, in pixels of the photograph, and
-    `score` 0..1. Landmark order, with the face held upright: the eyes from left to right, the tip of the nose, and
-    the corners of the mouth from left to right.
+    """One face that was found.
+
+    `box` (x, y, width, height) and `landmarks` (5, 2) float32 are in pixels of the photograph, `score` is 0..1.
+    Landmark order, with the face held upright: the eyes from left to right, the tip of the nose, and the corners of the
+    mouth from left to right.
     """
 
     box: tuple[float, float, float, float]
@@ -33,6 +35,7 @@ class Detection:
 
     @property
     def area(self) -> float:
+        """Width times height of the box, in square pixels."""
         return self.box[2] * self.box[3]
 
     @property
@@ -42,6 +45,7 @@ class Detection:
 
     @property
     def centre(self) -> tuple[float, float]:
+        """The middle of the box, x before y."""
         return self.box[0] + self.box[2] / 2, self.box[1] + self.box[3] / 2
 
     @property

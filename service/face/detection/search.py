@@ -178,10 +178,10 @@ class Search:
         return face, roll
 
     def _place(self, face: Detection, roll: float) -> tuple[Detection, float]:
-        """A face seen as if rolled by `roll`, and how far it is: its box as the first look shows it, its landmarks as
-        the last one does, with the head held upright.
+        """Place a face seen as if rolled by `roll`; return it, and how far it is rolled.
 
-        Landmarks lean towards the upright order: one look at a tilted head tells less than half of its tilt.
+        Its box is as the first look shows it, its landmarks as the last one does, with the head held upright. Landmarks
+        lean towards the upright order: one look at a tilted head tells less than half of its tilt.
         """
         first = face = self._locate(face, roll)
         for _ in range(MOST_LOOKS):

@@ -19,13 +19,15 @@ from service.database.errors import StorageBusy
 from service.database.schema import collections, crops, faces, models, store, subjects, templates
 from service.database.template_seal import TemplatePlace, seal_template
 from service.database.transaction import Transaction
-from service.gallery import changes, queries
+from service.gallery import queries
 from service.gallery.archive.blocks import template_of
 from service.gallery.archive.exports import Moved, ReportProgress, inspect
 from service.gallery.archive.format import NO_KEYS, Block, read_blocks
 from service.gallery.archive.signature import SigningKeys
+from service.gallery.changes.collections import create_collection
+from service.gallery.changes.subjects import delete_face, delete_subject
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
-from service.gallery.names import canonical_name
+from service.gallery.names import canonical_name, check_name
 from service.index import vectors
 from service.index.base import Vector
 from service.index.changes import Added, IndexChange
@@ -101,9 +103,7 @@ def _restore_block(
     if block["kind"] == "collection":
         row = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
         if row is None:
-            changes.create_collection(
-                transaction, block["name"], block["keep_crops"], block["metadata"], block.get("quality")
-            )
+            create_collection(transaction, block["name"], block["keep_crops"], block["metadata"], block.get("quality"))
             at = _moment(block["created_at"])
             transaction.connection.execute(
                 sa.update(collections).where(collections.c.name == block["name"]).values(created_at=at)
@@ -163,14 +163,14 @@ def _restore_subjects(
             known[person["id"]] = (into.row, into.collection_row)
         else:
             for entry in matches.values():
-                changes.delete_subject(transaction, entry.collection, entry.name)
+                delete_subject(transaction, entry.collection, entry.name)
             new.append(person)
     if new:
         values = [
             {
                 "id": person["id"],
                 "collection_row": collection_row,
-                "name": changes.check_name("subject", person["name"]),
+                "name": check_name("subject", person["name"]),
                 "metadata": person["metadata"],
                 "created_at": _moment(person["created_at"]),
                 "updated_at": _moment(person["updated_at"]),
@@ -206,7 +206,7 @@ def _restore_faces(
         if rule == Rule.STOP:
             raise ArchiveConflict(f"Face {id_} is in collection '{name}' already; import with skip, merge or replace.")
         if rule == Rule.REPLACE:
-            changes.delete_face(transaction, name, id_)
+            delete_face(transaction, name, id_)
         else:
             part.skipped += 1
     new = [entry for entry in chosen if rule == Rule.REPLACE or entry[2]["id"] not in present]

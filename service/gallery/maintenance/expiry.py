@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from service.database.schema import collections, now, subjects
 from service.database.transaction import Transaction
-from service.gallery import changes
+from service.gallery.changes.subjects import delete_subject
 from service.gallery.gallery import Gallery
 from service.gallery.records import Receipt
 from service.index.changes import IndexChange
@@ -62,4 +62,4 @@ def _erase(transaction: Transaction[IndexChange], subject_id: str, at: datetime)
     found = transaction.connection.execute(query.with_for_update(of=subjects)).one_or_none()
     if found is None:
         return None
-    return changes.delete_subject(transaction, found.collection, found.name), found.collection
+    return delete_subject(transaction, found.collection, found.name), found.collection

@@ -23,7 +23,7 @@ from service.database.paging import Page
 from service.database.schema import new_id, now
 from service.database.schema import reembeddings as table
 from service.database.transaction import Transaction
-from service.gallery import template_update
+from service.gallery.changes import template_update
 from service.index.base import Vector
 from service.index.changes import IndexChange
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning

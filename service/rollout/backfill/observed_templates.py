@@ -25,7 +25,7 @@ from service.decision import OperatingPoint, Outcome, is_match, threshold_for
 from service.engine import Identification, Verification
 from service.errors import FacetError
 from service.face.errors import ThresholdUnsupported
-from service.gallery import template_update
+from service.gallery.changes import template_update
 from service.gallery.records import Hit
 from service.gallery_models import Reach
 from service.index.changes import IndexChange

@@ -12,8 +12,9 @@ from service.database.base import Database
 from service.database.paging import Page
 from service.database.transaction import Transaction
 from service.face.manifest import Manifest
-from service.gallery import template_coverage, template_update
-from service.gallery.changes import write_receipt
+from service.gallery import template_coverage
+from service.gallery.changes import template_update
+from service.gallery.changes.erasure import write_receipt
 from service.gallery.records import Receipt
 from service.gallery.template_coverage import Coverage
 from service.index.changes import IndexChange

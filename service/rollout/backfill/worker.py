@@ -24,11 +24,11 @@ from service.database.schema import new_id, now
 from service.errors import FacetError
 from service.face.align import CROP
 from service.face.decoding.image import ImageLimits, decode
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.errors import ImageCorrupt, ImageError, InferenceFailed
-from service.gallery import template_update
+from service.gallery.changes import template_update
+from service.gallery.changes.template_update import KeptCrop
 from service.gallery.errors import CollectionNotFound
-from service.gallery.template_update import KeptCrop
 from service.index.base import Vector
 from service.index.changes import IndexChange
 from service.models import Models

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from service.face.align import CROP
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.manifest import load_manifest
 from service.face.registry import MANIFEST, MODEL
 from service.face.session import ModelSession, Runtime

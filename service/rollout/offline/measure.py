@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.detection.search import Seek
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.errors import FaceError, ImageError
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
+from service.face.embedding.preprocess import to_tensor
 from tests.training.conftest import INPUT, MakeSet
 from training.data.augment import Augment
 from training.data.crops import CropSet, Entry, open_set, writing_set

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
 from tests.training.conftest import INPUT, MakeRecipe, MakeSet
 from tests.training.tasks.test_confidence import TERM
 from training.backbones.network import restore_student

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import Licence
-from service.face.preprocess import to_tensor
 from service.face.registry import Registry
 from tests.conftest import encode
 from tests.training.conftest import MakeRecipe, MakeSet

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.face.normalisation import NORMALISATION, Normalisation
+from service.face.embedding.normalisation import NORMALISATION, Normalisation
 from service.face.registry import sha256_of
 from service.face.session import ModelSession
 from tests.training.conftest import MakeSet
 from training.data.crops import CropSet
 from training.errors import SetInvalid
-from training.evaluation.damage import COMMON
+from training.evaluation.promise.damage import COMMON
 from training.normalisation.cohort import CohortPlan, find_centres, gather_cohort, nearest_mean
 from training.normalisation.graphs import write_normalisation
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from service.face.preprocess import to_tensor
+from service.face.embedding.preprocess import to_tensor
 from tests.training.conftest import MakeRecipe, MakeSet
 from training.backbones.confidence import Confident
 from training.backbones.network import restore_student

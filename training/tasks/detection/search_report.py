@@ -25,7 +25,7 @@ from service.face.align import align
 from service.face.detection.detect import Detector
 from service.face.detection.detection import Detection
 from service.face.detection.search import Seek
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.session import ModelSession
 from training.tasks.detection.evaluate import Share, find_faces, same_face
 from training.tasks.detection.scenes import read_bgr

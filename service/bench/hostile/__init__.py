@@ -1,0 +1,1 @@
+"""The most expensive things that a client can send, and whether others are served meanwhile."""

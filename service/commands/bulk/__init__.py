@@ -1,0 +1,1 @@
+"""Many photographs at once: people enrolled, pairs verified."""

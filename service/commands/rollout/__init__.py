@@ -1,0 +1,1 @@
+"""Which model answers: models compared, live decisions compared, templates made again."""

@@ -1,0 +1,1 @@
+"""What a model promises, beside what is observed: by kinds of faces, under damage, with several photographs."""
