@@ -31,7 +31,7 @@ from service.api.services import Services
 from service.compreface.routes import ROUTERS as COMPREFACE
 from service.database.audit_log import AuditEntry, AuditLog, prune_audit
 from service.database.audit_log import note as audit_note
-from service.engine import Engine, EngineLimits
+from service.engine.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.face.decoding.image import ImageLimits
 from service.face.quality import QualityLimits

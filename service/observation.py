@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from service.decision import Outcome
-from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
+from service.engine.results import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
 from service.errors import FacetError
 from service.face.embedding.embed import Embedder
 from service.face.score import Threshold

@@ -21,7 +21,7 @@ from service.api.http.limits import RateLimit
 from service.api.http.request_context import Trace, current_request_id, trace_of
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import FacetError
 from service.face.embedding.embed import Embedder
 from service.face.registry import Registry

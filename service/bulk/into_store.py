@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from service.bulk.enrolment import Batch, Choices, Verdict
 from service.decision import OperatingPoint
-from service.engine import Engine, EnrolmentOutcome, EnrolmentRefused, Repetition
-from service.enrolment_report import Refusal
+from service.engine.engine import Engine
+from service.engine.enrolment_report import Refusal
+from service.engine.results import EnrolmentOutcome, EnrolmentRefused, Repetition
 from service.errors import FacetError
 from service.gallery.errors import DuplicateSubject, EnrolmentErased, NameInvalid
 from service.gallery.records import DuplicatePolicy, Idempotency, KeptReply

@@ -19,7 +19,7 @@ from service.commands.terminal.group import command_group
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.settings import DataOption, settings_for
 from service.database.audit_log import note
-from service.engine import Engine, EngineLimits
+from service.engine.engine import Engine, EngineLimits
 from service.face.decoding.image import ImageLimits
 from service.face.quality import QualityLimits
 from service.face.registry import Registry

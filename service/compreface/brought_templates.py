@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from service.compreface.similarity import similarity_of
 from service.decision import OperatingPoint, Outcome, decide, decide_open_set, threshold_for
-from service.engine import Engine, SubjectRef
+from service.engine.engine import Engine
+from service.engine.results import SubjectRef
 from service.face.embedding.embed import Embedder
 from service.face.score import normalised
 from service.gallery.records import Hit

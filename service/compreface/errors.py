@@ -9,10 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from service import engine, keys
+from service import keys
 from service.api.http import errors as api
 from service.api.http import problems
 from service.api.http.request_context import trace_of
+from service.engine import results
 from service.errors import FacetError
 from service.face import errors as face
 from service.gallery import errors as gallery
@@ -74,7 +75,7 @@ def respond(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             faults = [api.Fault(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
             return respond(request, api.RequestInvalid(faults))
-        case engine.EnrolmentRefused(images=(engine.ImageOutcome(error=FacetError() as refusal),)):
+        case results.EnrolmentRefused(images=(results.ImageOutcome(error=FacetError() as refusal),)):
             return respond(request, refusal)
         case FacetError():
             return _expected(request, error)

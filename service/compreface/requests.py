@@ -12,7 +12,7 @@ from service.api.http import body
 from service.api.http.body import KIB, Image
 from service.api.http.errors import Fault, RequestInvalid
 from service.api.schemas.requests import MAX_TOP_K, Name
-from service.engine import Engine
+from service.engine.engine import Engine
 
 MAX_EMBEDDINGS = 64
 MAX_DIMENSIONS = 1024

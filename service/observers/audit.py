@@ -9,7 +9,7 @@ from typing import Protocol
 
 from service.database.audit_log import AuditEntry
 from service.decision import Outcome
-from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
+from service.engine.results import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
 from service.gallery.records import Hit, KeptReply
 from service.observation import (
     Access,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from service.engine import Detection, Embedding, EnrolmentOutcome, Identification, Verification
+from service.engine.results import Detection, Embedding, EnrolmentOutcome, Identification, Verification
 from service.face.errors import NoFace
 from service.face.quality import Quality
 from service.metrics import CollectionLabels

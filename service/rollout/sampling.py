@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.database.schema import now
 from service.decision import OperatingPoint, Outcome, expected_fpir
-from service.engine import Identification, Verification
+from service.engine.results import Identification, Verification
 from service.gallery.records import Hit
 from service.pipeline import FaceFound
 from service.rollout.model_decision import IDENTIFY, VERIFY, ModelDecision, Route

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from service.engine import Identification, Verification
+from service.engine.results import Identification, Verification
 from service.errors import FacetError
 from service.face.embedding.embed import Embedder
 from service.observation import DecisionEvent

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.decision import OperatingPoint, decide, decide_open_set, expected_fpir, threshold_for
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.face.cross_model import Thresholds
 from service.face.embedding.embed import Embedder
 from service.face.errors import ThresholdUnsupported

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.database.errors import StorageFull
 from service.database.schema import audit, replies
-from service.engine import Engine, EnrolmentOutcome, Identification, Repetition, Verification
+from service.engine.engine import Engine
+from service.engine.results import EnrolmentOutcome, Identification, Repetition, Verification
 from service.observation import DecisionEvent, Erasure, GroundTruth, RolesChange
 from tests.api.conftest import settings_for
 from tests.conftest import encode

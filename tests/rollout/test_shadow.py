@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from service.database.schema import decision_results, decisions, new_id, now
 from service.decision import OperatingPoint
-from service.engine import Engine, EngineLimits
+from service.engine.engine import Engine, EngineLimits
 from service.face.decoding.image import ImageLimits
 from service.face.embedding.embed import Embedder
 from service.face.quality import QualityLimits

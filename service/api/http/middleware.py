@@ -16,7 +16,7 @@ from service.api.http.errors import Fault, RequestInvalid
 from service.api.http.problems import respond
 from service.api.http.request_context import Trace, current_request_id, request_id_from
 from service.api.http.request_metrics import RequestMetrics
-from service.engine import EnrolmentRefused
+from service.engine.results import EnrolmentRefused
 from service.face.errors import FaceUnfit, ImageCorrupt, ImageUnsupported, NoFace, SeveralFaces
 from service.observers.decision_metrics import DecisionMetrics
 

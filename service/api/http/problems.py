@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service import engine, keys, settings
+from service import keys, settings
 from service.api.http import errors as api
 from service.api.http.request_context import trace_of
 from service.database import errors as database
+from service.engine import results
 from service.errors import FacetError
 from service.face import errors as face
 from service.gallery import errors as gallery
@@ -66,7 +67,7 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     face.NoFace: (422, "No face found"),
     face.SeveralFaces: (422, "Several faces found"),
     face.FaceUnfit: (422, "The face is unfit"),
-    engine.EnrolmentRefused: (422, "No image could be enrolled"),
+    results.EnrolmentRefused: (422, "No image could be enrolled"),
     # models
     face.ModelError: (500, "Model error"),
     face.ModelNotFound: (404, "No such model"),
@@ -163,7 +164,7 @@ def members(error: FacetError) -> dict[str, Any]:
             told = {"reasons": list(error.reasons)}
         case face.ThresholdUnsupported():
             told = {"supported_fmr": list(error.supported)}
-        case engine.EnrolmentRefused():
+        case results.EnrolmentRefused():
             told = {
                 "images": [
                     {"image": f"images[{number}]", **reason_of(image.error)}

@@ -13,7 +13,7 @@ from service.api.http.request_context import trace_of
 from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
 from service.api.schemas import decisions, requests
 from service.api.services import ServicesDep
-from service.engine import EnrolmentOutcome, EnrolmentRefused, Repetition, SubjectRef
+from service.engine.results import EnrolmentOutcome, EnrolmentRefused, Repetition, SubjectRef
 from service.face import errors as face
 from service.gallery import errors as gallery
 from service.gallery.records import Idempotency, KeptReply

@@ -6,13 +6,13 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
-from service import engine
 from service.api.schemas.faces import TOTAL, Face
 from service.api.schemas.gallery import Subject
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import STAGES, Reply, Timings, rounded
 from service.decision import expected_fpir
-from service.enrolment_report import FaceReport, ImageReport, Refusal
+from service.engine import results
+from service.engine.enrolment_report import FaceReport, ImageReport, Refusal
 from service.gallery.records import Hit
 
 
@@ -87,7 +87,7 @@ class Verification(Decided, Verdict):
     )
 
     @classmethod
-    def of(cls, result: engine.Verification, request_id: str) -> Self:
+    def of(cls, result: results.Verification, request_id: str) -> Self:
         """Render a verification."""
         reference = result.reference
         return cls(
@@ -114,7 +114,7 @@ class IdentifiedFace(Reply):
     face: Face
 
     @classmethod
-    def of(cls, result: engine.FaceIdentification) -> Self:
+    def of(cls, result: results.FaceIdentification) -> Self:
         """Render the decision for one face."""
         return cls(
             decision=result.outcome.value,
@@ -144,7 +144,7 @@ class Identification(Decided):
     truncated: bool = Field(description="With faces=all: whether `faces` lacks some, having the most prominent ones.")
 
     @classmethod
-    def of(cls, result: engine.Identification, request_id: str) -> Self:
+    def of(cls, result: results.Identification, request_id: str) -> Self:
         """Render an identification."""
         return cls(
             collection=result.collection,
@@ -210,7 +210,7 @@ class Enrollment(Reply):
     request_id: str
 
     @classmethod
-    def of(cls, outcome: engine.EnrolmentOutcome | engine.Repetition, request_id: str) -> Self:
+    def of(cls, outcome: results.EnrolmentOutcome | results.Repetition, request_id: str) -> Self:
         """Render an enrolment; a repetition is answered as its first request was."""
         result, report = outcome.enrolment, outcome.report
         return cls(
@@ -224,7 +224,7 @@ class Enrollment(Reply):
         )
 
 
-def _decided(result: engine.Verification | engine.Identification, request_id: str) -> dict[str, Any]:
+def _decided(result: results.Verification | results.Identification, request_id: str) -> dict[str, Any]:
     manifests = (result.model.manifest,) if result.reach is None else result.reach.models
     return {
         "threshold": result.threshold.value,

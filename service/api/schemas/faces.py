@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from service import engine
 from service.api.schemas.models import ModelRef
 from service.api.schemas.reply import STAGES, Reply, Timings, rounded
-from service.enrolment_report import FaceReport
+from service.engine import results
+from service.engine.enrolment_report import FaceReport
 from service.face.detection.detection import roll_of
 
 TOTAL = "Faces seen. Where not all are asked for, small ones may be missed."
@@ -82,7 +82,7 @@ class Detection(Reply):
     request_id: str
 
     @classmethod
-    def of(cls, result: engine.Detection, request_id: str) -> Self:
+    def of(cls, result: results.Detection, request_id: str) -> Self:
         """Render a detection."""
         return cls(
             width=result.scene.width,
@@ -108,7 +108,7 @@ class Embedding(Reply):
     request_id: str
 
     @classmethod
-    def of(cls, result: engine.Embedding, request_id: str) -> Self:
+    def of(cls, result: results.Embedding, request_id: str) -> Self:
         """Render the templates of an image."""
         rows = zip(result.scene.faces, result.vectors.tolist(), result.offsets.tolist(), strict=True)
         return cls(

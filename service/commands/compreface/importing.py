@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from service.api.schemas.requests import Name
 from service.commands.compreface.source import Example, Source
 from service.decision import OperatingPoint
-from service.engine import Engine, EnrolmentRefused
+from service.engine.engine import Engine
+from service.engine.results import EnrolmentRefused
 from service.errors import FacetError
 from service.face.embedding.embed import Embedder
 from service.gallery.changes import subjects

@@ -11,7 +11,7 @@ from service.api.services import ServicesDep
 from service.compreface import replies
 from service.compreface.requests import CALCULATOR, FileRequest, Options, options
 from service.compreface.route import Service, router_of, serves
-from service.engine import Detection, Embedding
+from service.engine.results import Detection, Embedding
 from service.keys import Scope
 from service.runtime.timing import Stages
 

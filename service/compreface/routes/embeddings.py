@@ -20,7 +20,7 @@ from service.compreface.brought_templates import (
 )
 from service.compreface.requests import EmbeddingPairsRequest, EmbeddingsRequest, prediction_count
 from service.compreface.route import Service, router_of, serves
-from service.engine import SubjectRef
+from service.engine.results import SubjectRef
 from service.keys import Scope
 from service.runtime.timing import Stages
 

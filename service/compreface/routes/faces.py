@@ -14,7 +14,7 @@ from service.compreface import replies
 from service.compreface.requests import MAX_PAGE, FaceIdsRequest, FileRequest, Options, options
 from service.compreface.route import Service, router_of, serves
 from service.decision import OperatingPoint
-from service.engine import EnrolmentOutcome
+from service.engine.results import EnrolmentOutcome
 from service.gallery import queries
 from service.keys import Scope
 from service.observation import Erasure

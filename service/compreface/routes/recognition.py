@@ -15,7 +15,7 @@ from service.compreface.requests import CALCULATOR, FileRequest, Options, option
 from service.compreface.route import Service, router_of, serves
 from service.compreface.similarity import similarity_of
 from service.decision import OperatingPoint
-from service.engine import Identification, SubjectRef, Verification
+from service.engine.results import Identification, SubjectRef, Verification
 from service.face.embedding.embed import Embedder
 from service.face.errors import NoFace
 from service.gallery.records import Hit, Vector

@@ -14,7 +14,7 @@ from service.compreface.route import Service, router_of, serves
 from service.compreface.routes.recognition import embeddings_of
 from service.compreface.similarity import similarity_of
 from service.decision import OperatingPoint
-from service.engine import FaceChoice
+from service.engine.faces import FaceChoice
 from service.keys import Scope
 from service.pipeline import FaceFound
 

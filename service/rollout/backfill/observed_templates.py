@@ -22,7 +22,7 @@ from service.database.audit_log import AuditEntry, AuditLog
 from service.database.base import Database
 from service.database.encryption import Keyring
 from service.decision import OperatingPoint, Outcome, is_match, threshold_for
-from service.engine import Identification, Verification
+from service.engine.results import Identification, Verification
 from service.errors import FacetError
 from service.face.errors import ThresholdUnsupported
 from service.gallery.changes import template_update

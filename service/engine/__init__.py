@@ -1,0 +1,1 @@
+"""Photographs in, decisions out, free of web and storage details."""
