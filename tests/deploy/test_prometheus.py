@@ -71,8 +71,9 @@ def prometheus(service: tuple[str, Use], tmp_path_factory: pytest.TempPathFactor
     with watching(copy_configuration(tmp_path_factory.mktemp("prometheus"), address)) as running:
         use()  # every series exists before the first scrape, so that the next use is an increase
         running.wait_for('count_over_time(up{job="facet"}[1m]) >= 3')
-        use()
+        use()  # a scrape may fall into the middle of it: what its last steps count is waited for as well
         running.wait_for('facet:match:ratio15m{route="verify"} > 0')
+        running.wait_for("facet:no_face:ratio15m > 0")
         yield running
 
 
