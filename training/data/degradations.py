@@ -24,3 +24,10 @@ def relight(image: Image, curves: NDArray[np.floating]) -> Image:
     """Send an image (H, W, 3) through tone curves, (256,) for all channels or (256, 3) for each, clipped to 0..255."""
     table = np.clip(curves, 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(image, table if table.ndim == 1 else table[:, None, :]), np.uint8)
+
+
+def pixelate(image: Image, side: int) -> Image:
+    """Make an image (H, W, 3) of blocks, `side` across and as many down."""
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)

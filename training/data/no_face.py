@@ -1,4 +1,4 @@
-"""Crops of what is no upright human face: faces turned over, textures, blanks, what a detector takes for a face.
+"""Crops of what is no upright human face: turned over, in inverted colours, textures, blanks, a detector's mistakes.
 
 Made of ordinary crops, so that their colours and grain are those of photographs and give nothing away.
 """
@@ -53,5 +53,10 @@ def blank(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
     return np.asarray(np.clip(plain + rng.normal(0, rng.uniform(0, 6), plain.shape), 0, 255), np.uint8)
 
 
-KINDS = (turn_over, turn_over, turn_aside, shuffle, enlarge, blank)
-"""What `make_no_face` draws from; a face turned over is what a detector lets through most often, so it stands twice."""
+def invert_colours(crop: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
+    """A negative: strangers on negatives resemble one another more than a person and its own negative."""
+    return np.asarray(255 - crop, np.uint8)
+
+
+KINDS = (turn_over, turn_over, turn_aside, invert_colours, invert_colours, shuffle, enlarge, blank)
+"""What `make_no_face` draws from; what detectors let through most often stands twice: faces turned over, negatives."""

@@ -2,7 +2,7 @@
 
 The network stays as it is: crops go through it once, and the head is fitted to what it gave. A crop's target is the
 cosine between the student's embedding of it, degraded as far as may be, and the teacher's of the clean crop; what is no
-upright face has the target 0. A tenth of the crops is kept to measure on.
+upright face, or a negative, has the target 0. A tenth of the crops is kept to measure on.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from training.backbones.confidence import Confidence, gather_features
 from training.backbones.network import restore_student
 from training.data.augment import Augment, augment
 from training.data.crops import open_sets
+from training.data.degradations import pixelate
 from training.data.no_face import make_no_face
 from training.data.samples import Pool, gather
 from training.distillation.targets import compute_targets
@@ -35,12 +36,14 @@ from training.tasks.embedding_space import find_regressed_teacher
 FILE, REPORT = "confidence.pt", "confidence.json"
 CROPS = 6000
 HARSH = Augment(
-    flip=0.5, shift=6, scale=0.12, rotate=10, roll=0.3, rolled=45, light=0.4, colour=0.1, grey=0.1, low_resolution=0.4,
-    smallest=12, blur=0.25, sigma=4, motion=0.25, length=20, noise=0.25, grain=40, dark=0.25, mask=0.15, occlusion=0.15,
-    jpeg=0.3, quality=10,
+    flip=0.5, shift=6, scale=0.12, rotate=10, roll=0.3, rolled=45, light=0.4, colour=0.1, grey=0.1, low_resolution=0.3,
+    smallest=12, blur=0.25, sigma=6, motion=0.25, length=20, noise=0.25, grain=40, dark=0.25, mask=0.15, occlusion=0.2,
+    largest=0.7, jpeg=0.3, quality=10,
 )  # fmt: skip
 """Worse than a recipe trains with, so that the head sees what the student cannot do."""
-NO_FACE, HARD = 0.2, 0.5
+BLOCKS, FEWEST, MOST = 0.1, 16, 48
+"""Of harsh crops so many are made of blocks instead, between so many across."""
+NO_FACE, HARD = 0.25, 0.45
 STEPS, RATE, DECAY, KEPT = 400, 3e-3, 1e-2, 0.1
 
 
@@ -132,7 +135,12 @@ def _spoil(
     clean = np.asarray(pool.take([part.crops for part in pool.sets], rows), np.uint8)
     chance = rng.random(len(rows))
     kind = np.where(chance < NO_FACE, 2, np.where(chance < NO_FACE + HARD, 1, 0))
-    seen = np.where((kind == 1)[:, None, None, None], augment(clean, HARSH, rng)[0], augment(clean, ordinary, rng)[0])
+    seen = clean.copy()
+    for which, how in ((0, ordinary), (1, HARSH)):
+        seen[kind == which] = augment(clean[kind == which], how, rng)[0]
+    for place in np.flatnonzero(kind == 1):
+        if rng.random() < BLOCKS:
+            seen[place] = pixelate(clean[place], int(rng.integers(FEWEST, MOST, endpoint=True)))
     for place in np.flatnonzero(kind == 2):
         seen[place] = make_no_face(clean[place], rng)
     return seen, kind

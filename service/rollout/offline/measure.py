@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from service.face.detection.search import Seek
 from service.face.embedding.embed import Embedder
 from service.face.errors import FaceError, ImageError
+from service.face.normalisation import as_probes, as_references
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds
 from service.pipeline import Perception
@@ -28,8 +29,8 @@ RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 TIMED_FACES = 200
 MOST_COMPARED = 4000
 """Photographs compared each with each; beyond it an even selection of them."""
-NO_FACE = -1.0
-"""The score of a pair in which a face was not found: it never matches."""
+NO_FACE = -10.0
+"""The score of a pair in which a face was not found, below every comparison's: it never matches."""
 
 Vectors = NDArray[np.float32]
 Rates = dict[float, tuple[Share, float]]
@@ -43,6 +44,8 @@ class Measured:
     name: str
     digest: str
     space: str
+    score: str
+    """What its scores are: `cosine`, or the normalised score that it serves."""
     bytes: int
     accuracy: Share
     rates: Rates
@@ -58,8 +61,8 @@ class Measured:
 class Agreement:
     """How two models agree.
 
-    Pairs decided alike, Pearson's correlation of their scores, and, where they share a space, the
-    rates of probes by `first` against templates by `second`.
+    Pairs decided alike, Pearson's correlation of their scores where both faces were found, and, where they share a
+    space, the rates of probes by `first` against templates by `second`.
     """
 
     first: str
@@ -106,24 +109,26 @@ def measure(
         stack = [crop for crop in crops if crop is not None]
         if not stack:
             raise PhotographsInvalid("no photograph shows a face")
-        vectors, speeds = [], []
+        templates, speeds = [], []
         for embedder in embedders:
             begun = time.perf_counter()
             made = pool.map(lambda crop, embedder=embedder: embedder.embed(crop[None])[0], stack)
             counting = _counting(embedder.manifest.identity, len(stack), progress)
             rows = np.stack([row for row, _ in zip(made, counting, strict=True)])
             speeds.append(len(stack) / (time.perf_counter() - begun))
-            vectors.append(_placed(rows, found))
+            templates.append(_Placed.of(rows, embedder, found))
     times = _time_in_turns(embedders, stack[:TIMED_FACES])
     genuine = np.array([pair.genuine for pair in photographs.pairs])
     every = _Comparisons(photographs, found)
-    scores = [score_photographs(each, photographs, found) for each in vectors]
+    scores = [score_photographs(each.probes, photographs, found, each.references) for each in templates]
+    shown = found[[[pair.first, pair.second] for pair in photographs.pairs]].all(axis=1)
     decided = [decide_by_folds(each, genuine, photographs.folds) for each in scores]
     models = tuple(
         Measured(
             embedder.manifest.identity,
             embedder.digest,
             embedder.space,
+            embedder.manifest.computed_score,
             embedder.manifest.cost.bytes,
             share_of(decisions.right),
             every.rates(own, own),
@@ -132,7 +137,7 @@ def measure(
             footprints[embedder.digest],
         )
         for embedder, own, decisions, milliseconds, speed in zip(
-            embedders, vectors, decided, times, speeds, strict=True
+            embedders, templates, decided, times, speeds, strict=True
         )
     )
     agreements = tuple(
@@ -140,8 +145,8 @@ def measure(
             models[a].name,
             models[b].name,
             share_of(decided[a].matches == decided[b].matches),
-            float(np.corrcoef(scores[a], scores[b])[0, 1]),
-            every.rates(vectors[a], vectors[b]) if models[a].space == models[b].space else None,
+            float(np.corrcoef(scores[a][shown], scores[b][shown])[0, 1]),
+            every.rates(templates[a], templates[b]) if models[a].space == models[b].space else None,
         )
         for a, b in itertools.permutations(range(len(models)), 2)
         if a < b or models[a].space == models[b].space
@@ -156,6 +161,26 @@ def measure(
         models=models,
         agreements=agreements,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """One model's templates at the places of their photographs, (N, D+2); zeros where no face was found.
+
+    The inner product of a probe and a reference is the score that the service decides by.
+    """
+
+    probes: Vectors
+    references: Vectors
+
+    @classmethod
+    def of(cls, vectors: Vectors, embedder: Embedder, found: NDArray[np.bool_]) -> _Placed:
+        offsets = embedder.offsets(vectors)
+        placed = []
+        for rows in (as_probes(vectors, offsets), as_references(vectors, offsets)):
+            placed.append(np.zeros((len(found), rows.shape[1]), dtype=np.float32))
+            placed[-1][found] = rows
+        return cls(*placed)
 
 
 class _Comparisons:
@@ -178,8 +203,9 @@ class _Comparisons:
             each = np.bincount(self._person)
             self.impostors = (int(each.sum()) ** 2 - int((each**2).sum())) // 2
 
-    def rates(self, probes: Vectors, references: Vectors) -> Rates:
-        """Compute the rates that the comparisons support, of (N, D) templates by one model against another's."""
+    def rates(self, first: _Placed, second: _Placed) -> Rates:
+        """Compute the rates that the comparisons support, of probes by one model against templates by another."""
+        probes, references = first.probes, second.references
         if self._person is None:
             scores = score_pairs(probes[self._left], references[self._right])
             genuine, impostor = scores[self._genuine], scores[~self._genuine]
@@ -197,18 +223,16 @@ def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
         return None
 
 
-def _placed(rows: Vectors, found: NDArray[np.bool_]) -> Vectors:
-    """Templates at the places of their photographs; zeros where no face was found."""
-    placed = np.zeros((len(found), rows.shape[1]), dtype=np.float32)
-    placed[found] = rows
-    return placed
+def score_photographs(
+    probes: Vectors, photographs: Photographs, found: NDArray[np.bool_], references: Vectors | None = None
+) -> Scores:
+    """Score the pairs by templates (N, D) of the photographs; `NO_FACE` where one of a pair has none.
 
-
-def score_photographs(vectors: Vectors, photographs: Photographs, found: NDArray[np.bool_]) -> Scores:
-    """Score the pairs by templates (N, D) of the photographs; `NO_FACE` where one of a pair has none."""
+    `references` are the same templates as those that are compared with; None where the score is their cosine.
+    """
     first = np.array([pair.first for pair in photographs.pairs])
     second = np.array([pair.second for pair in photographs.pairs])
-    scores = score_pairs(vectors[first], vectors[second])
+    scores = score_pairs(probes[first], (probes if references is None else references)[second])
     return np.where(found[first] & found[second], scores, NO_FACE)
 
 

@@ -13,13 +13,14 @@ Rows = Sequence[Sequence[str]]
 def model_rows(made: Measurement) -> Rows:
     """One row for each model, under a row of headings."""
     rates = [fmr for fmr in RATES if all(fmr in model.rates for model in made.models)]
-    head = ["model", "accuracy", *(f"TAR at FMR {fmr:g}" for fmr in rates)]
+    head = ["model", "score", "accuracy", *(f"TAR at FMR {fmr:g}" for fmr in rates)]
     head += ["ms per face, 1 thread", f"faces/s, {made.cores} cores", "memory, MB", "file, MB"]
     return [
         head,
         *(
             [
                 model.name,
+                model.score,
                 percent(model.accuracy),
                 *(percent(model.rates[fmr][0]) for fmr in rates),
                 f"{model.milliseconds:.2f}",
@@ -55,6 +56,7 @@ def measurement_markdown(made: Measurement) -> str:
         f"{made.photographs} photographs, {made.failures} without a face found; {made.genuine_pairs} genuine and "
         f"{made.impostor_pairs} impostor pairs, decided at thresholds chosen on the other nine tenths; TAR over all "
         f"comparisons of the photographs ({made.impostor_comparisons} of impostors) where they support the rate. "
+        "Scores are those that are served: cosines, or normalised where a model has a normalisation. "
         "In brackets 95 % Wilson intervals.",
         markdown(model_rows(made)),
     ]

@@ -12,10 +12,24 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.face.decoding.image import ImageLimits
+from service.face.detection.search import Seek
+from service.face.embed import Embedder
+from service.face.normalisation import NORMALISATION, Normalisation
+from service.face.quality import QualityLimits
+from service.face.registry import Registry
+from service.face.session import ModelSession
+from service.measures.thresholds import threshold_at
+from service.models import Models
+from service.pipeline import Perception
+from service.rollout.offline.measure import measure
+from service.rollout.offline.photographs import read_people
+from service.runtime.timing import Stages
 from tests.accuracy.lfw import unpack
 from tests.conftest import encode
 from tests.rollout.conftest import Start, enrol, identify
 from tests.rollout.test_shadow import cases_of
+from training.normalisation.graphs import write_normalisation
 
 RUNNER = CliRunner(env={"COLUMNS": "200"})
 
@@ -64,6 +78,35 @@ def test_models_side_by_side(
     assert "teacher@1.0.0" in result.output
 
 
+def test_scores_are_those_that_the_service_decides_by(
+    model_dirs: tuple[Path, ...], tmp_path: Path, astronaut: NDArray[np.uint8], admiral: NDArray[np.uint8]
+) -> None:
+    """A model with a normalisation is not measured by the plain cosines of its templates."""
+    shades = [round(0.5 + number / 40, 3) for number in range(18)]  # 324 impostors support one rate, 0.1
+    for person, pixels in (("ann", astronaut), ("bob", admiral)):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        for shade in shades:
+            (tmp_path / "people" / person / f"{shade}.jpg").write_bytes(encode((pixels * shade).astype(np.uint8)))
+    loaded = Models.load(Registry.scan(model_dirs), "facet-detector", ["facet-s"])
+    (model,) = loaded.embedders
+    perception = Perception(loaded.detector, ImageLimits(max_bytes=1 << 24, max_pixels=1 << 26), QualityLimits())
+    photographs = read_people(tmp_path / "people")
+    model.normalisation = strict_normalisation(model, tmp_path / NORMALISATION)
+    made = measure(photographs, perception, [model], {model.digest: 0})
+    crops = [
+        perception.look(file.read_bytes(), Stages(), Seek.PROMINENT, 1).prominent().crop for file in photographs.files
+    ]
+    templates = model.templates(np.stack(crops))
+    assert (templates.offsets < 0).all()
+    ann, bob = slice(0, len(shades)), slice(len(shades), None)
+    cosines = templates.vectors[ann] @ templates.vectors[bob].T
+    scores = cosines + templates.offsets[ann, None] + templates.offsets[bob]
+    _, threshold = made.models[0].rates[0.1]
+    assert threshold == pytest.approx(threshold_at(scores.ravel(), 0.1), abs=1e-3)
+    assert threshold < threshold_at(cosines.ravel(), 0.1) - 0.05
+    assert made.models[0].score == model.manifest.computed_score
+
+
 def test_the_live_comparison_as_files(
     environment: None, start: Start, tmp_path: Path, portrait: bytes, other_portrait: bytes
 ) -> None:
@@ -107,6 +150,13 @@ def test_on_the_lfw_development_view(environment: None, tmp_path: Path) -> None:
     assert share(teacher["accuracy"]) >= 97.0
     # Weights moved by two hundredths are no better than the weights they were moved from.
     assert share(teacher["TAR at FMR 0.001"]) > share(student["TAR at FMR 0.001"]) - 1
+
+
+def strict_normalisation(model: Embedder, path: Path) -> Normalisation:
+    """One that takes some tenths off every score."""
+    near = np.ones(model.dim, np.float32) / np.sqrt(model.dim, dtype=np.float32)
+    write_normalisation(path, near[None], nearest=1, strength=0.2, ordinary=-1.0)
+    return Normalisation(ModelSession(path), model.dim, "0" * 64)
 
 
 def assert_drawn(folder: Path, *names: str) -> None:

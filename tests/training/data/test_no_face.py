@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.data.no_face import KINDS, blank, enlarge, make_no_face, shuffle, turn_aside, turn_over
+from training.data.no_face import KINDS, blank, enlarge, invert_colours, make_no_face, shuffle, turn_aside, turn_over
 
 
-@pytest.mark.parametrize("kind", [turn_over, turn_aside, shuffle, enlarge, blank])
+@pytest.mark.parametrize("kind", [turn_over, turn_aside, invert_colours, shuffle, enlarge, blank])
 def test_every_kind_is_a_crop_that_is_no_longer_the_face(kind: object, faces: NDArray[np.uint8]) -> None:
     assert kind in KINDS
     made = kind(faces[0], np.random.default_rng(0))  # type: ignore[operator]

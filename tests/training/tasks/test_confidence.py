@@ -77,6 +77,12 @@ def test_it_is_low_for_what_is_no_face_and_exported_as_a_second_output(roots: Ro
     assert given[1][:6].mean() > given[1][6:].mean() + 0.2
     assert json.loads((run / "export" / "export.json").read_text())["confidence"] == "confidence"
 
+    # of 8-bit arithmetic, too, it falls below every ordinary crop's, those that gave the ranges among them
+    eight = onnxruntime.InferenceSession(run / "export" / "int8.onnx", providers=["CPUExecutionProvider"])
+    usual = np.asarray(open_set(roots.data / "six").crops)
+    lowest = eight.run(["confidence"], {"input": to_tensor(usual, pixels)})[0].min()
+    assert eight.run(["confidence"], {"input": x[6:]})[0].min() < lowest - 0.02
+
 
 def test_what_cannot_be_told_is_refused(roots: Roots, tmp_path: Path) -> None:
     with pytest.raises(RecipeInvalid, match="regresses no one teacher"):

@@ -72,10 +72,11 @@ def roll(crop: Crop, strength: float, rng: np.random.Generator) -> Crop:
     return np.asarray(cv2.warpAffine(crop, turn, (CROP, CROP), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def halve(crop: Crop, _: float, __: np.random.Generator) -> Crop:
-    """The right half of the picture covered in grey."""
+def halve(crop: Crop, _: float, rng: np.random.Generator) -> Crop:
+    """The left or the right half of the picture covered in one shade."""
     out = crop.copy()
-    out[:, CROP // 2 :] = 127
+    side = slice(CROP // 2, None) if rng.random() < 0.5 else slice(CROP // 2)
+    out[:, side] = rng.integers(0, 256)
     return out
 
 
@@ -84,6 +85,33 @@ def mask(crop: Crop, _: float, __: np.random.Generator) -> Crop:
     out = crop.copy()
     out[80:] = (200, 210, 215)
     return out
+
+
+def blindfold(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
+    """A dark band over both eyes, 16 to 36 pixels high."""
+    out = crop.copy()
+    half = round(8 + 10 * strength)
+    out[60 - half : 60 + half] = 20
+    return out
+
+
+def bleach(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
+    """Far too much light: 1.5 to 3.5 times as much, clipped as a sensor does."""
+    return np.clip(crop * (1.5 + 2 * strength), 0, 255).astype(np.uint8)
+
+
+def bar(crop: Crop, strength: float, rng: np.random.Generator) -> Crop:
+    """Upright bars of one shade every 20 pixels, 3 to 10 pixels wide."""
+    out = crop.copy()
+    width = round(3 + 7 * strength)
+    out[:, (np.arange(CROP) + rng.integers(20)) % 20 < width] = rng.integers(0, 256)
+    return out
+
+
+def flatten(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
+    """Few shades: 6 of each colour down to 2."""
+    shades = round(6 - 4 * strength)
+    return np.round(np.floor(crop / 256 * shades) * (255 / (shades - 1))).astype(np.uint8)
 
 
 def compress(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
@@ -104,10 +132,15 @@ COMMON: Mapping[str, Damage] = {
     "motion blur": shake,
     "dark and noisy": darken,
     "partly covered": cover,
+    "half covered": halve,
+    "eyes covered": blindfold,
+    "masked": mask,
+    "overexposed": bleach,
     "upside down": invert,
     "rolled": roll,
+    "negative": negate,
 }
-RARE: Mapping[str, Damage] = {"half covered": halve, "masked": mask, "compressed": compress, "negative": negate}
+RARE: Mapping[str, Damage] = {"compressed": compress, "few shades": flatten, "behind bars": bar}
 
 
 def spoil(crops: Crop, damage: Damage, rng: np.random.Generator, strength: float | None = None) -> Crop:
