@@ -32,8 +32,8 @@ class Schedule(Part):
 
     The learning rate rises linearly to `peak` over the `warmup` share of all steps, then falls along a cosine to
     `peak * final`. `batch` counts samples over all devices. `ema` is the decay of the averaged weights (null: none);
-    `clip` the largest gradient norm (null: none). `memory` that a step frees is kept for the next one, or returned to the
-    system.
+    `clip` the largest gradient norm (null: none). `memory` that a step frees is kept for the next one, or returned to
+    the system.
     """
 
     optimiser: Literal["adamw", "sgd"] = "adamw"

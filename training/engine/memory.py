@@ -23,9 +23,9 @@ def kept_memory() -> Iterator[bool]:
     if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield False  # musl, macOS: their allocators decide for themselves
         return
-    done = all([library.mallopt(option, value) for option, value in KEPT.items()])
+    done = [library.mallopt(option, value) for option, value in KEPT.items()]
     try:
-        yield done
+        yield all(done)
     finally:
         for option, value in USUAL.items():
             library.mallopt(option, value)
