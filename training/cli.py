@@ -34,6 +34,8 @@ COMMANDS = {
     "device-pack": Place("training.commands.device:device_pack", "Pack a recipe to be trained on another device."),
     "device-accept": Place("training.commands.device:device_accept", "Make what came back from a device a run."),
     "papers": Place("training.commands.papers:papers", "Run every method of the papers beside its control."),
+    "papers-row": Place("training.commands.papers:papers_row", "Train and measure one row of the papers."),
+    "papers-keep": Place("training.commands.papers:papers_keep", "Bring finished rows into the repository."),
     "papers-table": Place("training.commands.papers:papers_table", "Write the papers' page and plot again."),
     "detector-tiles": Place(
         "training.tasks.detection.commands:compose_tiles", "Compose the tiles that a detector learns from."

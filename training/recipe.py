@@ -6,7 +6,7 @@ Every task derives its own recipe from `Recipe` (see `training.tasks.registry`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -32,7 +32,8 @@ class Schedule(Part):
 
     The learning rate rises linearly to `peak` over the `warmup` share of all steps, then falls along a cosine to
     `peak * final`. `batch` counts samples over all devices. `ema` is the decay of the averaged weights (null: none);
-    `clip` the largest gradient norm (null: none).
+    `clip` the largest gradient norm (null: none). `memory` that a step frees is kept for the next one, or returned to
+    the system.
     """
 
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -50,6 +51,7 @@ class Schedule(Part):
     channels_last: bool = True
     checkpoint_every: int = Field(default=500, gt=0)
     workers: int = Field(default=1, gt=0)
+    memory: Literal["kept", "returned"] = "kept"
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -132,3 +134,22 @@ def validate(kind: type[R], values: Mapping[str, Any], source: str) -> R:
             f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}" for fault in error.errors()
         )
         raise RecipeInvalid(f"{source}: {faults}") from error
+
+
+def replace_values(recipe: R, kind: type[R], changes: Sequence[str]) -> R:
+    """The recipe with other values: each change names a key and a value as YAML, `schedule.batch=32`.
+
+    Raises:
+        RecipeInvalid: There is no such key, or it cannot have that value.
+    """
+    values = recipe.model_dump()
+    for change in changes:
+        path, _, text = change.partition("=")
+        *parents, key = path.split(".")
+        place: Any = values
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or key not in place:
+            raise RecipeInvalid(f"{recipe.name}: there is no {path!r} to change")
+        place[key] = yaml.safe_load(text)
+    return validate(kind, values, f"{recipe.name} with {', '.join(changes)}")

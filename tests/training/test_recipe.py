@@ -7,6 +7,8 @@ import yaml
 
 from tests.training.conftest import MakeRecipe
 from training.errors import RecipeInvalid
+from training.recipe import replace_values
+from training.tasks.embedding import EmbeddingRecipe
 from training.tasks.registry import TASKS, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").rglob("*.yaml"))
@@ -94,3 +96,13 @@ def test_a_recipe_of_before_a_key_was_added_is_the_same_recipe(values: dict[str,
     assert recipe.matches_text(json.dumps(before))
     assert not recipe.matches_text(json.dumps(before | {"seed": recipe.seed + 1}))
     assert not recipe.matches_text(json.dumps(before | {"a key that is gone": 1}))
+
+
+def test_values_are_replaced_by_their_path(make_recipe: MakeRecipe) -> None:
+    recipe = make_recipe()
+    changed = replace_values(recipe, EmbeddingRecipe, ["schedule.batch=3", "data.reduced=true"])
+    assert (changed.schedule.batch, changed.data.reduced) == (3, True)
+    assert changed.model_copy(update={"schedule": recipe.schedule, "data": recipe.data}) == recipe
+    for wrong in ("schedule.speed=3", "speed=3", "schedule.batch.of=3", "schedule.batch=-1"):
+        with pytest.raises(RecipeInvalid):
+            replace_values(recipe, EmbeddingRecipe, [wrong])

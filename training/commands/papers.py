@@ -1,4 +1,4 @@
-"""`papers` and `papers-table`: the methods of the papers under one budget, and the page that says what came of it."""
+"""`papers` and its parts: the methods of the papers under one budget, and the page that says what came of it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from training.errors import ProtocolInvalid, RecipeInvalid
 from training.evaluation.vectors import open_detector
 from training.export.cost import race
 from training.papers.benchmark import prepare_benchmark
-from training.papers.budget import BUDGETS, run_name
+from training.papers.budget import BUDGETS, Budget, run_name
+from training.papers.finished import KEPT, keep_rows
 from training.papers.page import write_page
 from training.papers.plot import draw_points
 from training.papers.results import assemble
-from training.papers.run import RowRun, describe_data, run_rows
+from training.papers.rows import ROWS
+from training.papers.run import RowRun, describe_data, run_row, run_rows
 from training.recipe import Roots
 
 DOCS = Path("docs")
@@ -41,12 +43,9 @@ def papers(
     runs: Runs = RUNS,
 ) -> None:
     """Run every method of the papers beside its control; write table and plot. Call it again to go on."""
-    if budget not in BUDGETS:
-        raise RecipeInvalid(f"no budget {budget!r}; known: {', '.join(BUDGETS)}")
-    chosen = BUDGETS[budget]
+    chosen = _budget(budget)
     chosen = replace(chosen, steps=steps or chosen.steps, seeds=seeds or chosen.seeds)
-    # another length is another comparison, in a folder of its own
-    roots = Roots(data, models, runs / f"papers-{chosen.steps}x{chosen.batch}")
+    roots = _rooted(chosen, data, models, runs)
     celeba = open_set(data / people)
     benchmark = prepare_benchmark(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
     row_runs: list[RowRun] = []
@@ -55,9 +54,42 @@ def papers(
         print(describe(row_run), flush=True)
     graphs = {s.net: s.graph for s in row_runs if s.graph is not None}
     times = {net: timing.best for net, timing in race(graphs, turns=chosen.turns).items()} if graphs else {}
-    results = assemble(chosen, describe_data(roots, benchmark), row_runs, times)
+    results = assemble(chosen, describe_data(row_runs, benchmark), row_runs, times)
     write_json(out / "papers.json", results)
     for path in (write_page(results, out), *draw_points(results, out)):
+        print(path)
+
+
+def papers_row(
+    row: Annotated[str, typer.Argument(help="A recipe of the papers: karlekar-kt, say.")],
+    view1: Annotated[Path, typer.Option(help="LFW with pairsDevTrain.txt and pairsDevTest.txt.")],
+    seed: Annotated[int, typer.Option(help="Its seed, from 0.")] = 0,
+    budget: Annotated[str, typer.Option(help="small (minutes) or real (the table).")] = "real",
+    people: Annotated[str, typer.Option(help="Prepared CelebA, with landmarks and attributes.")] = "celeba",
+    detector: Annotated[str | None, typer.Option(help="Detector for LFW; default: the bundled one.")] = None,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Train one row with one seed to its end and measure it, or go on. What it starts from comes before it."""
+    chosen = _budget(budget)
+    wanted = next((each for each in ROWS if each.recipe == row), None)
+    if wanted is None:
+        raise RecipeInvalid(f"no row {row!r}; known: {', '.join(each.recipe for each in ROWS)}")
+    roots = _rooted(chosen, data, models, runs)
+    celeba = open_set(data / people)
+    benchmark = prepare_benchmark(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
+    print(describe(run_row(wanted, seed, chosen, roots, celeba, benchmark)))
+
+
+def papers_keep(
+    runs: Runs = RUNS,
+    budget: Annotated[str, typer.Option(help="small or real.")] = "real",
+    into: Annotated[Path, typer.Option(help="Folder of kept rows.")] = KEPT,
+) -> None:
+    """Bring the records of rows that are finished into the repository, so that nobody runs them again."""
+    chosen = _budget(budget)
+    for path in keep_rows(chosen, _rooted(chosen, runs, runs, runs).runs, into):
         print(path)
 
 
@@ -80,3 +112,14 @@ def describe(row_run: RowRun) -> str:
     measures = row_run.measures or {}
     numbers = "  ".join(f"{name} {values[0]:.3f}" for name, values in measures.items())
     return f"{run_name(row_run.row.recipe, row_run.seed):28} {numbers or f'not run: {row_run.reason}'}"
+
+
+def _budget(name: str) -> Budget:
+    if name not in BUDGETS:
+        raise RecipeInvalid(f"no budget {name!r}; known: {', '.join(BUDGETS)}")
+    return BUDGETS[name]
+
+
+def _rooted(budget: Budget, data: Path, models: Path, runs: Path) -> Roots:
+    """Another length is another comparison, in a folder of its own."""
+    return Roots(data, models, runs / f"papers-{budget.steps}x{budget.batch}")

@@ -11,8 +11,8 @@ import typer
 from training.backbones.weights import KEPT, keep
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.engine.fit import fit
-from training.engine.throughput import measure_pace
-from training.recipe import Roots
+from training.engine.throughput import compare_paces, measure_pace
+from training.recipe import Roots, replace_values
 from training.tasks.confidence import fit_confidence
 from training.tasks.registry import kind_of, read_recipe
 
@@ -55,15 +55,28 @@ def pace(
     recipe: Annotated[Path, typer.Argument(help="What would be trained.")],
     steps: Annotated[int, typer.Option(help="Steps in a turn.")] = 20,
     turns: Annotated[int, typer.Option(help="How often both take their turn.")] = 5,
+    against: Annotated[
+        list[str] | None, typer.Option(help="A key of the recipe with another value, schedule.batch=32; repeatable.")
+    ] = None,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,
     accelerator: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Time the steps of a recipe beside the bare network's forward and backward pass, in turns. Keeps no run."""
-    parsed = read_recipe(recipe)
-    pace = measure_pace(
-        parsed, kind_of(parsed.task), Roots(data, models, runs), steps=steps, turns=turns, accelerator=accelerator
-    )
+    """Time the steps of a recipe beside the bare network's forward and backward pass, in turns. Keeps no run.
+
+    With `--against`, beside the steps of the same recipe with other values instead.
+    """
+    parsed, roots = read_recipe(recipe), Roots(data, models, runs)
+    kind = kind_of(parsed.task)
+    if against:
+        other = replace_values(parsed, kind.recipe, against)
+        faster = compare_paces(parsed, other, kind, roots, steps=steps, turns=turns, accelerator=accelerator)
+        print(
+            f"{faster.now:.1f} images a second of processor time, {faster.other:.1f} with {', '.join(against)}: "
+            f"{faster.ratio:.2f} times as fast"
+        )
+        return
+    pace = measure_pace(parsed, kind, roots, steps=steps, turns=turns, accelerator=accelerator)
     print(f"{pace.loop:.1f} images/s in the loop, {pace.bare:.1f} bare: {pace.ratio:.1%}")
     print(f"{pace.data_wait:.1%} of the loop's time spent waiting for data")

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from service.face.align import CROP
 from service.face.manifest import InputSpec
 from service.face.embedding.preprocess import to_tensor
-from training.data.augment import Augment, augment, move_points
+from training.data.augment import CENTRE, Augment, augment, draw_warps, move_points
 from training.data.crops import CropSet
-from training.errors import SetInvalid
+from training.data.reduced import ReducedCrops, draw_light, refuse_damage
+from training.errors import RecipeInvalid, SetInvalid
 from training.recipe import Part
 from training.data.embeds import Embeds
 from training.data.batch import Batch
@@ -32,7 +34,8 @@ class DataSpec(Part):
     `scarce` names sets whose files are called as UTKFace's are (age_gender_race_date): of these, a part of an epoch
     holds more of the kinds that the set holds few of, by one over the root of their share.
     `labelled` leaves out crops without identity. `per_identity` puts that many crops of one person next to each other
-    (for triplets); an epoch then holds only people with at least two.
+    (for triplets); an epoch then holds only people with at least two. `reduced` holds crops in memory near the size of
+    the input (`training.data.reduced`): for inputs of a few dozen pixels, and faces that are moved and lit, not damaged.
     """
 
     sets: dict[str, float] = Field(min_length=1)
@@ -40,6 +43,7 @@ class DataSpec(Part):
     scarce: tuple[str, ...] = ()
     labelled: bool = False
     per_identity: int | None = Field(default=None, ge=2)
+    reduced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,10 @@ class Pool:
             here = owners == number
             out[here] = array[rows[here]]
         return out
+
+    def crop(self, index: int) -> NDArray[np.uint8]:
+        """One crop, RGB uint8 (128, 128, 3)."""
+        return np.asarray(self.sets[int(self.owner[index])].crops[int(self.row[index])])
 
 
 def gather(sets: Sequence[CropSet], spec: DataSpec) -> Pool:
@@ -135,6 +143,7 @@ class CropSource:
         spec: Augment,
         *,
         per_identity: int | None = None,
+        reduced: bool = False,
         cached: Mapping[str, Sequence[NDArray[np.float32]]] | None = None,
         live: Mapping[str, Embeds] | None = None,
         views: Mapping[str, InputSpec] | None = None,
@@ -144,6 +153,13 @@ class CropSource:
         self._per_identity = per_identity
         self._cached, self._live, self._views = cached or {}, live or {}, views or {}
         self._points = _landmarks(pool) if points else None
+        self._reduced: dict[str, ReducedCrops] = {}
+        if reduced:
+            refuse_damage(spec)
+            if self._live:
+                raise RecipeInvalid("data.reduced: a teacher that embeds the augmented crop needs its whole size")
+            inputs = {"x": pixels} | {f"view.{name}": view for name, view in self._views.items()}
+            self._reduced = {name: ReducedCrops(pool.crop, len(pool), each) for name, each in inputs.items()}
 
     def order(self, epoch: int, seed: int) -> NDArray[np.int64]:
         """A shuffled epoch: every set as often as its weight says, or groups of one identity each."""
@@ -182,20 +198,29 @@ class CropSource:
     def batch(self, indices: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """The arrays of one batch."""
         pool = self._pool
-        clean = np.asarray(pool.take([crops.crops for crops in pool.sets], indices), np.uint8)
-        crops, warps = augment(clean, self._augment, rng)
-        out: Batch = {"x": to_tensor(crops, self._pixels), "label": pool.label[indices]}
+        out, warps = self._show(indices, rng)
+        out["label"] = pool.label[indices]
         for name, arrays in self._cached.items():
             out[f"target.{name}"] = pool.take(arrays, indices)
+        if self._points is not None:
+            moved = move_points(np.asarray(pool.take(self._points, indices), np.float32), warps)
+            out["points"] = ((moved - CENTRE) / CROP).reshape(len(indices), 10).astype(np.float32)
+        return out
+
+    def _show(self, indices: NDArray[np.int64], rng: np.random.Generator) -> tuple[Batch, NDArray[np.float64]]:
+        """What is made of the augmented crops, and the warps (N, 2, 3) that they went through."""
+        if self._reduced:
+            warps = draw_warps(len(indices), self._augment, rng)
+            light = draw_light(len(indices), self._augment, rng)
+            return {name: crops.look(indices, warps, light) for name, crops in self._reduced.items()}, warps
+        clean = np.asarray(self._pool.take([crops.crops for crops in self._pool.sets], indices), np.uint8)
+        crops, warps = augment(clean, self._augment, rng)
+        out: Batch = {"x": to_tensor(crops, self._pixels)}
         for name, teacher in self._live.items():
             out[f"target.{name}"] = teacher.embed(crops)
         for name, pixels in self._views.items():
             out[f"view.{name}"] = to_tensor(crops, pixels)
-        if self._points is not None:
-            size = crops.shape[1]
-            moved = move_points(np.asarray(pool.take(self._points, indices), np.float32), warps)
-            out["points"] = ((moved - (size - 1) / 2) / size).reshape(len(indices), 10).astype(np.float32)
-        return out
+        return out, warps
 
 
 def _landmarks(pool: Pool) -> list[NDArray[np.float32]]:

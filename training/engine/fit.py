@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from training.atomic_folder import write_json
 from training.data.batch import Batch
 from training.data.loader import Plan, batches
 from training.engine.checkpoint import FILE, Checkpoint, load_checkpoint, save_checkpoint
+from training.engine.memory import kept_memory
 from training.engine.optimise import Average, build_optimiser, rate
 from training.engine.progress import Meter
 from training.engine.task import Task, TaskKind, place
@@ -78,21 +80,23 @@ def fit(
     hidden = not progress or fabric.global_rank > 0
     bar = tqdm(total=total, initial=start, desc=recipe.name, unit="step", disable=hidden)
     module.train()
-    for step, batch in zip(range(start, stop), meter.watch(batches(plan, start, stop, schedule.workers)), strict=False):
-        torch.manual_seed((recipe.seed * 1_000_003 + step) * 4_099 + fabric.global_rank)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(step, total, schedule)
-        values = _step(fabric, module, optimiser, batch, schedule.clip)
-        done = step + 1
-        if average is not None:
-            average.update(task.state_dict(), step)
-        bar.update()
-        if done % LOG_EVERY == 0 or done == stop:
-            report = meter.report(values)
-            bar.set_postfix({"loss": f"{report['loss']:.4f}", "img/s": f"{report['images_per_second']:.0f}"})
-            fabric.log_dict({**report, "rate": rate(step, total, schedule)}, step=done)
-        if (done % schedule.checkpoint_every == 0 or done == stop) and fabric.global_rank == 0:
-            _save(folder, recipe, task, average, optimiser, done, total)
+    ready = meter.watch(batches(plan, start, stop, schedule.workers))
+    with kept_memory() if schedule.memory == "kept" else nullcontext():
+        for step, batch in zip(range(start, stop), ready, strict=False):
+            torch.manual_seed((recipe.seed * 1_000_003 + step) * 4_099 + fabric.global_rank)
+            for group in optimiser.param_groups:
+                group["lr"] = rate(step, total, schedule)
+            values = _step(fabric, module, optimiser, batch, schedule.clip)
+            done = step + 1
+            if average is not None:
+                average.update(task.state_dict(), step)
+            bar.update()
+            if done % LOG_EVERY == 0 or done == stop:
+                report = meter.report(values)
+                bar.set_postfix({"loss": f"{report['loss']:.4f}", "img/s": f"{report['images_per_second']:.0f}"})
+                fabric.log_dict({**report, "rate": rate(step, total, schedule)}, step=done)
+            if (done % schedule.checkpoint_every == 0 or done == stop) and fabric.global_rank == 0:
+                _save(folder, recipe, task, average, optimiser, done, total)
     bar.close()
     fabric.barrier()
     fabric.logger.finalize("success")

@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Images per second, and the share of time the loop waited for data."""
+    """Images per second, and per second of this process's own, and the share of time the loop waited for data."""
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._began = time.perf_counter()
-        self._first = 0.0
+        self._first = self._first_worked = 0.0
         self._waited = 0.0
         self._count = 0
         self._last: dict[str, float] = {}
@@ -33,17 +33,19 @@ class Meter:
             if self._count:
                 self._waited += now - began
             else:
-                self._first = now
+                self._first, self._first_worked = now, time.process_time()
             self._count += 1
             yield item
 
     def report(self, values: dict[str, float]) -> dict[str, float]:
         """The latest losses, their sum, and the speed so far."""
         spent = max(1e-9, time.perf_counter() - self._first)
+        worked = max(1e-9, time.process_time() - self._first_worked)
         self._last = {
             **values,
             "loss": sum(values.values()),
             "images_per_second": self._batch * self._count / spent,
+            "images_per_cpu_second": self._batch * self._count / worked,
             "data_wait": self._waited / spent,
         }
         return self._last

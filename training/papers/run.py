@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 from service.errors import FacetError
 from service.face.manifest import InputSpec
-from training.atomic_folder import digest_file, write_json
+from training.atomic_folder import digest_file
 from training.data.crops import CropSet
 from training.distillation.terms.targets import Concat
-from training.engine.checkpoint import FILE, load_checkpoint
+from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
 from training.errors import TrainingError
 from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count
 from training.export.graphs import write_fp32
 from training.papers.benchmark import Benchmark, measure_points, point, recognise
-from training.papers.budget import Budget, cut, run_name
+from training.papers.budget import Budget, cut
+from training.papers.finished import KEPT, REPORT, read_record, write_record
 from training.papers.rows import ROWS, TEACHER, Row
-from training.recipe import Recipe, Roots
+from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
 from training.tasks.landmarks import LandmarkRecipe
 from training.tasks.neuron_selection import choose_neurons
@@ -38,7 +39,9 @@ BALANCE = 0.01
 class RowRun:
     """One row with one seed. `reason` says why there is nothing to see; else the graph lies at `graph`.
 
-    `net` names the network and its input, so that rows that share one are timed once.
+    `net` names the network and its input, so that rows that share one are timed once; `recipe` is what was run, and
+    `facts` say of which sets (`data`, their digests), `crops` and `classes` it learnt, and for how many `steps`. A row
+    that was taken from what is kept has no graph.
     """
 
     row: Row
@@ -49,6 +52,8 @@ class RowRun:
     parameters: int = 0
     multiply_adds: int = 0
     measures: dict[str, NDArray[np.float64]] | None = None
+    recipe: EmbeddingRecipe | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_rows(
@@ -73,53 +78,67 @@ def run_rows(
                 yield RowRun(row, seed, row.costly)
                 continue
             try:
-                yield _run_row(row, seed, budget, roots, people, benchmark, train, progress)
+                yield run_row(row, seed, budget, roots, people, benchmark, train=train, progress=progress)
             except (TrainingError, FacetError) as error:
                 yield RowRun(row, seed, f"{error.code}: {error}")
 
 
-def _run_row(
+def run_row(
     row: Row,
     seed: int,
     budget: Budget,
     roots: Roots,
     people: CropSet,
     benchmark: Benchmark,
-    train: bool,
-    progress: bool,
+    *,
+    train: bool = True,
+    progress: bool = True,
 ) -> RowRun:
+    """Run one row with one seed, or take it from what was measured before or is kept.
+
+    Raises: what `fit` raises.
+    """
     recipe = cut(row.recipe, budget, seed)
     assert isinstance(recipe, EmbeddingRecipe)
     folder, kind = roots.runs / recipe.name, kind_of(recipe.task)
-    graph, report = folder / "fp32.onnx", folder / "measured.json"
-    record = _read(report, recipe, budget.rounds)
+    graph = folder / "fp32.onnx"
+    record = read_record(folder / REPORT, recipe, budget.rounds)
+    record = record or read_record(KEPT / f"{recipe.name}.json", recipe, budget.rounds)
     if record is None and not train:
         return RowRun(row, seed, "not reached in the time there was; the command goes on from here")
     if record is None:
         if any(isinstance(t.target, Concat) and not _listed(t.target, roots) for t in recipe.terms):
             choose_neurons(recipe, people, roots, BALANCE)
         fit(recipe, kind, roots, progress=progress)
-        exported = kind.restore(recipe, load_checkpoint(folder).best)
+        checkpoint = load_checkpoint(folder)
+        exported = kind.restore(recipe, checkpoint.best)
         write_fp32(exported, graph)
         aligns = isinstance(recipe, LandmarkRecipe)
         network = OnnxNet(graph, recipe.input, int(exported.module(exported.example).shape[1]))
         measures = point(network, benchmark) if aligns else recognise(network, benchmark)
         record = {
-            "recipe": recipe.model_dump_json(),
+            "recipe": json.loads(recipe.model_dump_json()),
             "rounds": budget.rounds,
             "digest": digest_file(graph),
+            "steps": checkpoint.step,
+            "data": dict(checkpoint.facts["data"]),
+            "teachers": dict(checkpoint.facts["teachers"]),
+            "crops": checkpoint.facts["crops"],
+            "classes": len(checkpoint.facts["classes"]),
             **asdict(count(exported.module, exported.example)),
-            "measures": {name: [round(float(v), 6) for v in values] for name, values in measures.items()},
+            "measures": {name: [round(float(v), 5) for v in values] for name, values in measures.items()},
         }
-        write_json(report, record)
+        write_record(folder / REPORT, record)
     return RowRun(
         row,
         seed,
-        graph=graph,
+        graph=graph if graph.is_file() else None,
         net=f"{recipe.task} {recipe.student.model_dump_json()} {_size(recipe.input)}",
         parameters=record["parameters"],
         multiply_adds=record["multiply_adds"],
         measures={name: np.array(values) for name, values in record["measures"].items()},
+        recipe=recipe,
+        facts={name: record[name] for name in ("data", "crops", "classes", "steps")},
     )
 
 
@@ -131,24 +150,17 @@ def _size(pixels: InputSpec) -> str:
     return f"{pixels.width}x{pixels.height}"
 
 
-def _read(report: Path, recipe: Recipe, rounds: int) -> dict[str, Any] | None:
-    """What was measured before, if it was with this very recipe and bootstrap."""
-    if not report.is_file():
-        return None
-    record: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return record if recipe.matches_text(record["recipe"]) and record["rounds"] == rounds else None
-
-
-def describe_data(roots: Roots, benchmark: Benchmark) -> dict[str, object]:
-    """What the teacher, and so every row, was trained on, and how much the benchmark holds.
+def describe_data(row_runs: Sequence[RowRun], benchmark: Benchmark) -> dict[str, object]:
+    """What the rows were trained on, the teacher's first, and how much the benchmark holds.
 
     `mean_shape` is what a network would score that always answered with the mean landmarks.
     """
+    facts = next((row_run.facts for row_run in row_runs if row_run.facts and row_run.facts["classes"]), None)
     known: dict[str, object] = {"sets": {}, "crops": 1, "classes": 0}
-    folder = roots.runs / run_name(TEACHER, 0)
-    if (folder / FILE).is_file():
-        facts = load_checkpoint(folder).facts
-        known = {"sets": facts["data"], "crops": facts["crops"], "classes": len(facts["classes"])}
+    if facts is not None:
+        # a row that begins with a published model names that among its data; what it was shown are the sets
+        sets = {name: digest for name, digest in facts["data"].items() if not name.startswith("that of ")}
+        known = {"sets": sets, "crops": facts["crops"], "classes": facts["classes"]}
     mean = np.broadcast_to(benchmark.points.mean(axis=0), benchmark.points.shape)
     return known | {
         "held_out_crops": len(benchmark.celeba.crops),

@@ -85,6 +85,7 @@ class EmbeddingTask(Task):
             recipe.input,
             recipe.augment,
             per_identity=recipe.data.per_identity,
+            reduced=recipe.data.reduced,
             cached=teaching.cached,
             live=teaching.live,
             views={name: network.input for name, network in self._networks.items()},
