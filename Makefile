@@ -60,9 +60,10 @@ lock: $(DEV)/.ready ## resolve requirements.lock again
 	{ sed -n '1,2p' requirements.lock; sed 's/+cpu$$//' requirements.lock.new; } > requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock && rm requirements.lock.new
 
-docs: $(DEV)/.ready ## write what is derived again: the tables of settings, the OpenAPI document
+docs: $(DEV)/.ready ## write what is derived again: the tables of settings, the OpenAPI document, the Postman collection
 	$(RUN) service.settings.table docs/operations.md
 	$(RUN) tests.api.openapi
+	$(DEV)/bin/python deploy/postman/collection.py docs/openapi.json deploy/postman/facet.json
 
 sbom: $(SERVE)/.ready ## sbom.json: the packages of the service, as CycloneDX lists them
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom

@@ -12,19 +12,26 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX = "FACET_"
 DOTENV = Path(".env")
 SECRETS = Path("/run/secrets")
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""The variable in which systemd names the folder of a unit's credentials."""
+
+
+def secret_folders() -> list[Path]:
+    """Folders whose files are secrets: those given to a container, and those that systemd loaded for the unit."""
+    named = os.environ.get(CREDENTIALS)
+    return [folder for folder in (SECRETS, Path(named) if named else None) if folder is not None and folder.is_dir()]
 
 
 class Group(BaseSettings):
     """Settings that belong together; the class docstring is their heading in the documents.
 
     A field is read from the variable `env_prefix` + its name in capitals, or from the one that its alias spells out,
-    then from the file `.env`, then from a file of that name among the container's secrets.
+    then from the file `.env`, then from a file of that name among the secrets of the container or the unit.
     """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        # Where containers are given secrets as files: facet_database_password and the like.
-        secrets_dir=SECRETS if SECRETS.is_dir() else None,
+        secrets_dir=secret_folders() or None,  # facet_database_password and the like
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,

@@ -43,6 +43,8 @@ def dashboard_queries() -> Iterator[Query]:
         for note in board["annotations"]["list"]:
             yield Query(f"{path.name}: annotation {note['name']}", _filled(note["expr"]))
         for variable in board["templating"]["list"]:
+            if variable["type"] == "datasource":
+                continue
             series = re.fullmatch(r"label_values\((.+), *\w+\)", variable["query"]["query"])
             assert series is not None
             yield Query(f"{path.name}: ${variable['name']}", series.group(1))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -68,13 +70,42 @@ def test_panels_are_told_apart_and_do_not_overlap(path: Path) -> None:
         assert apart or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
 
 
+def data_sources(value: Any) -> Iterator[dict[str, Any]]:
+    """Every reference to a data source, wherever it stands."""
+    if isinstance(value, dict):
+        if "datasource" in value:
+            yield value["datasource"]
+        for inner in value.values():
+            yield from data_sources(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from data_sources(inner)
+
+
 def test_dashboards_use_the_provisioned_source() -> None:
     provisioned = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())
     uid = provisioned["datasources"][0]["uid"]
     for path in DASHBOARDS:
+        variable = dashboard(path)["templating"]["list"][0]
+        assert (variable["type"], variable["query"], variable["current"]["value"]) == ("datasource", "prometheus", uid)
         for panel in dashboard(path)["panels"]:
-            assert all(target["datasource"]["uid"] == uid for target in panel.get("targets", []))
+            assert all(target["datasource"]["uid"] == f"${{{variable['name']}}}" for target in panel.get("targets", []))
     assert len({dashboard(path)["uid"] for path in DASHBOARDS}) == len(DASHBOARDS) == 4
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_dashboards_are_imported_into_any_grafana(path: Path) -> None:
+    """No number of another Grafana's database, no data source of its own, and an address that stays."""
+    board = dashboard(path)
+    assert "id" in board
+    assert board["id"] is None
+    assert board["uid"] == f"facet-{path.stem}"
+    sources = list(data_sources(board))
+    assert len(sources) > len(board["panels"])
+    assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    assert all("datasource" in panel for panel in panels)
+    assert path.stem in (DEPLOY.parent / "docs" / "deployment.md").read_text().partition("## Monitoring")[2]
 
 
 def test_alerts_say_what_is_wrong_and_how_bad_it_is() -> None:

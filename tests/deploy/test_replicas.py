@@ -90,6 +90,11 @@ def test_pods_have_no_privileges_and_set_what_there_is(kind: str) -> None:
     assert pod["terminationGracePeriodSeconds"] > int(grace)
 
 
+def test_the_budget_counts_the_pods_of_the_service_alone() -> None:
+    (budget,) = [found for found in manifests("postgres") if found["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": "facet"}}
+
+
 def test_milvus_patches_set_what_there_is() -> None:
     patch = yaml.safe_load((KUBERNETES / "milvus" / "index.yaml").read_text())
     (container,) = patch["spec"]["template"]["spec"]["containers"]
