@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from service.face.detection.search import Seek
 from service.face.embedding.embed import Embedder
+from service.face.embedding.normalisation import as_probes, as_references
 from service.face.errors import FaceError, ImageError
-from service.face.normalisation import as_probes, as_references
 from service.measures.all_pairs import compare_all, score_pairs
 from service.measures.thresholds import Scores, decide_by_folds
 from service.pipeline import Perception

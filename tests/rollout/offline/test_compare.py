@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.face.decoding.image import ImageLimits
 from service.face.detection.search import Seek
-from service.face.embed import Embedder
-from service.face.normalisation import NORMALISATION, Normalisation
+from service.face.embedding.embed import Embedder
+from service.face.embedding.normalisation import NORMALISATION, Normalisation
 from service.face.quality import QualityLimits
 from service.face.registry import Registry
 from service.face.session import ModelSession

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.face.manifest import InputSpec
-from service.face.preprocess import to_tensor
+from service.face.embedding.preprocess import to_tensor
 from tests.training.conftest import INPUT, MakeSet
 from training.data.augment import Augment, augment, draw_warps
 from training.data.crops import CropSet
