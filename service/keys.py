@@ -209,20 +209,21 @@ class Keys:
             KeyInvalid: The key is malformed, unknown, revoked or expired, or its secret is wrong.
             StorageError: The database cannot be used.
         """
-        shape = SHAPE.fullmatch(text)
-        row = self._read_row(shape.group(1)) if shape is not None and self.quick else None
-        if shape is not None and row is not None and (key := self._known(*shape.groups(), row)) is not None:
-            return key
+        row = None
+        if self.quick and (shape := SHAPE.fullmatch(text)) is not None:
+            row = self._read_row(shape.group(1))
+            if (key := self._known(shape.group(1), shape.group(2), row)) is not None:
+                return key
         shown = self._look_up(text)
         if not self._is_remembered(shown):
             return None
         self._verified[shown.key.id] = _Verified(shown.digest, shown.hash, shown.key, row)
         return shown.key
 
-    def _known(self, key_id: str, secret: str, row: tuple[object, ...]) -> Key | None:
+    def _known(self, key_id: str, secret: str, row: tuple[object, ...] | None) -> Key | None:
         """The live key with this id and secret, if it was verified and its row is still the same."""
         verified = self._verified.get(key_id)
-        if verified is None or verified.row != row or not self._is_live(verified.key):
+        if verified is None or row is None or verified.row != row or not self._is_live(verified.key):
             return None
         return verified.key if hmac.compare_digest(verified.digest, self._digest_of(secret)) else None
 
