@@ -169,6 +169,7 @@ class ObservedTemplates:
                 keyring=self._keyring,
                 digest=embedder.digest,
                 new_templates=new_templates,
+                owner=observation.subject_id,
             )
             self._metrics.count_templates(embedder.manifest.identity, "sight", self._database.change_alone(add))
             self._audit_log.append(
