@@ -22,6 +22,7 @@ from service.bench.server import Server, make_key
 
 CONNECTIONS = 8
 SETTLE_SECONDS = 2.0
+PATIENCE_SECONDS = 1800  # a soak goes on beside other work, and its figures are no times
 LONGEST_SIDE = 3000
 READ = (
     "/v1/models",
@@ -106,7 +107,9 @@ def measure_memory(
     with Server(data) as server:
         ready = Footprint.of(server)
         for before, after in pairwise((0, *counts)):
-            load = _none_failed(send(server.address, plan, CONNECTIONS, count=after - before))
+            load = _none_failed(
+                send(server.address, plan, CONNECTIONS, count=after - before, patience=PATIENCE_SECONDS)
+            )
             time.sleep(SETTLE_SECONDS)
             readings.append(Reading(after, Footprint.of(server), load))
             tell(readings[-1])
@@ -119,6 +122,7 @@ def mixed(photos: Sequence[bytes], side: int = LONGEST_SIDE) -> list[Shot]:
     No photograph's side is longer than `side`. Whoever is enrolled is erased at the end, so that the gallery does not
     grow.
     """
+    photos = [_shrunk(photo, side) for photo in photos]
     shots = []
     for number, (kind, size) in enumerate(VARIANTS):
         with Image.open(io.BytesIO(photos[number % len(photos)])) as picture:
@@ -145,6 +149,12 @@ def mixed(photos: Sequence[bytes], side: int = LONGEST_SIDE) -> list[Shot]:
         Shot("DELETE", "/v1/collections/default/subjects/bench"),
     ]
     return shots
+
+
+def _shrunk(photo: bytes, side: int) -> bytes:
+    """The same photograph, or where it is too large a JPEG of the largest size that it may have."""
+    with Image.open(io.BytesIO(photo)) as picture:
+        return photo if max(picture.size) <= side else encode(picture, size=_within(picture.size, side))
 
 
 def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
