@@ -269,7 +269,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        erased = self._change(partial(changes.delete_faces, collection=collection, face_ids=face_ids))
+        erased = self._change(partial(subjects.delete_faces, collection=collection, face_ids=face_ids))
         if erased:
             self.erase_traces()
         return erased

@@ -15,8 +15,8 @@ from service.database.encryption import Keyring
 from service.database.schema import new_id
 from service.gallery import template_coverage
 from service.gallery.changes import template_update
+from service.gallery.changes.reassignment import move_face
 from service.gallery.gallery import Gallery
-from service.gallery.reassignment import move_face
 from service.gallery.records import NewFace
 from service.rollout.backfill.errors import ReembeddingRunning
 from service.rollout.backfill.jobs import (
