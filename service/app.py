@@ -46,9 +46,10 @@ from service.index.base import Progress
 from service.keys import Keys
 from service.metrics import CollectionLabels, register_process
 from service.models import load_models, require_rate
-from service.observation import DecisionObserver, Observers
+from service.observation import DecisionContext, DecisionEvent, DecisionObserver, Erasure, Observers
 from service.observers.audit import Auditor
 from service.observers.decision_metrics import DecisionMetrics
+from service.observers.webhooks import WebhookSender
 from service.pipeline import Perception
 from service.rollout.backfill.metrics import BackfillMetrics, register_jobs
 from service.rollout.backfill.observed_templates import ObservedTemplates
@@ -194,8 +195,10 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         database = gallery.database
         audit_log = AuditLog(database.defer, database.write)
         forget = partial(prune_audit, days=settings.storage.audit_days)
-        expiry = Expiry(gallery, partial(_note_expiry, audit_log))
-        stack.enter_context(closing(Upkeep([gallery.prune, lambda: database.write(forget), expiry])))
+        webhooks = stack.enter_context(closing(WebhookSender(settings.webhooks, database, series.registry)))
+        expiry = Expiry(gallery, partial(_note_expiry, audit_log, webhooks))
+        tasks: list[Callable[[], object]] = [gallery.prune, lambda: database.write(forget), webhooks.prune, expiry]
+        stack.enter_context(closing(Upkeep(tasks)))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
@@ -274,6 +277,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
                     rollout_metrics,
                     shadow,
                     observed_templates,
+                    webhooks,
                     *observers,
                 ]
             ),
@@ -281,9 +285,10 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         )
 
 
-def _note_expiry(audit_log: AuditLog, receipt: Receipt, collection: str) -> None:
-    """Say in the audit log that nobody asked for this erasure: its date had come."""
+def _note_expiry(audit_log: AuditLog, webhooks: WebhookSender, receipt: Receipt, collection: str) -> None:
+    """Say in the audit log, and to receivers, that nobody asked for this erasure: its date had come."""
     audit_log.write([AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)])
+    webhooks.observe(DecisionEvent(DecisionContext("", "expiry", collection), Erasure(receipt)))
 
 
 def _telling() -> Callable[[Progress], None]:
