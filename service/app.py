@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
@@ -61,8 +62,12 @@ from service.rollout.roles import Roles
 from service.rollout.shadow import Budget, Shadow
 from service.rollout.shadow_evaluation import ShadowEvaluation
 from service.runtime.executor import Executor
+from service.runtime.spans import begin_none
 from service.settings import Settings
 from service.version import VERSION
+
+if TYPE_CHECKING:
+    from service.tracing import RequestTracing
 
 log = logging.getLogger("facet")
 
@@ -75,6 +80,15 @@ CROSS_ORIGIN: dict[str, Any] = {
     "max_age": 3600,
 }
 """What pages of other origins may send and read. Keys come in headers, so no credentials of the browser are needed."""
+
+UNTOLD: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""The framework's own telemetry would tell a collector the addresses of requests, and people's names with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ def create_app(
     settings: Settings,
     announce: Callable[[str], None] | None = None,
     observers: Sequence[DecisionObserver] = (),
+    tracing: RequestTracing | None = None,
 ) -> FastAPI:
     """Compose the ASGI application of one service.
 
@@ -105,7 +120,9 @@ def create_app(
         announce: Is given the text of the first admin key, when the store has never had a key; without it, none is
             made.
         observers: Are told of every decision, after those that the service brings along.
+        tracing: Traces requests; by default as the settings say.
     """
+    tracing = tracing or _tracing(settings)
     series = Series.register(settings.limits.metric_collections)
     connections = Connections(settings.limits.max_connections, settings.server.trusted_proxies)
     connections.register(series.registry)
@@ -114,6 +131,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         begun = time.perf_counter()
         with ExitStack() as stack:
+            if tracing is not None:
+                stack.callback(tracing.close)
             app.state.services = services = _start(stack, settings, series, observers)
             if settings.access.anonymous:
                 log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
@@ -128,6 +147,7 @@ def create_app(
             log.info("stopping: finishing what was admitted")
 
     app = FastAPI(
+        telemetry=UNTOLD,
         title="Facet",
         version=VERSION,
         lifespan=lifespan,
@@ -146,7 +166,8 @@ def create_app(
 
     if settings.server.path_prefix:
         app.add_middleware(PathPrefix, prefix=settings.server.path_prefix)
-    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note)
+    begin_span = begin_none if tracing is None else tracing.begin
+    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note, begin_span=begin_span)
     if settings.server.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **CROSS_ORIGIN)
     problems.install(app)
@@ -160,6 +181,15 @@ def create_app(
     app.openapi = lambda: openapi_document.document(app)  # type: ignore[method-assign]
     app.state.document = openapi_document.DocumentText(app)
     return app
+
+
+def _tracing(settings: Settings) -> RequestTracing | None:
+    """What traces requests, None where the settings name no collector; only then its packages are imported."""
+    if (endpoint := settings.tracing.endpoint) is None:
+        return None
+    from service.tracing import RequestTracing  # noqa: PLC0415 - as the docstring says
+
+    return RequestTracing.to_collector(settings.tracing, endpoint)
 
 
 def _start(stack: ExitStack, settings: Settings, series: Series, observers: Sequence[DecisionObserver]) -> Services:

@@ -17,6 +17,7 @@ from service.settings.group import DOTENV, PREFIX, Group, text_of
 from service.settings.limits import Limits
 from service.settings.serving import Access, CompreFace, Logs, Server
 from service.settings.storage import Database, Index, Milvus, Storage
+from service.settings.tracing import Tracing
 from service.settings.webhooks import Webhooks
 
 BUNDLED = Path(__file__).parents[1] / "starter"
@@ -54,6 +55,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
     rollout: Rollout
     compreface: CompreFace
     webhooks: Webhooks
+    tracing: Tracing
     logs: Logs
 
     @classmethod
