@@ -46,7 +46,7 @@ from service.gallery_factory import open_gallery
 from service.index.base import Progress
 from service.keys import Keys
 from service.metrics import CollectionLabels, register_process
-from service.models import load_models, require_rate
+from service.models import load_models, require_rate, runtime_for
 from service.observation import DecisionContext, DecisionEvent, DecisionObserver, Erasure, Observers
 from service.observers.audit import Auditor
 from service.observers.decision_metrics import DecisionMetrics
@@ -58,6 +58,7 @@ from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.decision_log import DecisionLog, Retention
 from service.rollout.metrics import RolloutMetrics, register_roles
+from service.rollout.model_loading import FOLLOW_SECONDS, ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.shadow import Budget, Shadow
 from service.rollout.shadow_evaluation import ShadowEvaluation
@@ -255,6 +256,16 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         readiness = Readiness(quick=check, thorough=models.exercise)
         readiness.register(series.registry)
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
+        model_loading = ModelLoading(
+            models,
+            registry,
+            roles,
+            database,
+            lambda: settings.model_directories,
+            partial(runtime_for, settings.inference),
+            engine.references.forget,
+        )
+        stack.enter_context(closing(Upkeep([model_loading.follow], FOLLOW_SECONDS)))
         decision_log = DecisionLog(
             database, Retention(rows=settings.rollout.comparison_rows, days=settings.rollout.comparison_days)
         )
@@ -285,6 +296,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             roles=roles,
             decision_log=decision_log,
             shadow=shadow,
+            model_loading=model_loading,
             reembeddings=reembeddings,
             reembedder=reembedder,
             observed_templates=observed_templates,

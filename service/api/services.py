@@ -32,6 +32,7 @@ from service.rollout.backfill.observed_templates import ObservedTemplates
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.decision_log import DecisionLog
+from service.rollout.model_loading import ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
 from service.runtime.executor import Executor, Turn
@@ -56,6 +57,7 @@ class Services:
     roles: Roles
     decision_log: DecisionLog
     shadow: Shadow
+    model_loading: ModelLoading
     reembeddings: Reembeddings
     reembedder: Reembedder
     observed_templates: ObservedTemplates

@@ -316,3 +316,18 @@ webhook_messages = sa.Table(
 """Messages that a receiver has still to be told, by ids. `id` is the event's, the same for every receiver; who takes a
 message moves `due_at` on for as long as a try may take. `service.webhooks.outbox`.
 """
+
+model_wishes = sa.Table(
+    "model_wishes",
+    metadata,
+    _row(),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("loaded", sa.Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Models, by digest, that every process is to load or to unload; the last row of each holds, before the settings.
+`service.rollout.wishes`.
+"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
@@ -14,16 +14,18 @@ from service.database.schema import new_id, now
 from service.decision import Outcome, is_match
 from service.engine.results import EnrolmentOutcome, Identification, Verification
 from service.errors import FacetError
-from service.face.embed import Embedder
+from service.face.embedding.embed import Embedder
 from service.face.score import Threshold
 from service.gallery.records import Hit
 from service.metrics import Sample
 from service.observation import BroughtTemplates, DecisionEvent, Erasure
 from service.settings.webhooks import Endpoint, Webhooks
 from service.webhooks import outbox
-from service.webhooks.delivery import Deliverer, Patience
 from service.webhooks.metrics import FULL, WebhookMetrics, register_waiting
 from service.webhooks.outbox import Message
+
+if TYPE_CHECKING:
+    from service.webhooks.delivery import Deliverer
 
 log = logging.getLogger("facet")
 
@@ -44,10 +46,7 @@ class WebhookSender:
         self._endpoints = settings.endpoints
         self._metrics = WebhookMetrics(registry, [endpoint.name for endpoint in self._endpoints])
         register_waiting(registry, self._waiting)
-        patience = Patience(settings.seconds, settings.tries, settings.retry_seconds)
-        self._deliverers = {
-            endpoint.name: Deliverer(endpoint, database, patience, self._metrics) for endpoint in self._endpoints
-        }
+        self._deliverers = _begin(settings, database, self._metrics) if self._endpoints else {}
 
     def observe(self, event: DecisionEvent) -> None:
         """Keep what an event is to the receivers; on return it survives a kill."""
@@ -91,6 +90,14 @@ class WebhookSender:
             return self._database.read(lambda connection: outbox.waiting(connection, name)).messages
 
         return [((endpoint.name,), read(endpoint.name)) for endpoint in self._endpoints]
+
+
+def _begin(settings: Webhooks, database: Database[Any], metrics: WebhookMetrics) -> dict[str, Deliverer]:
+    """Begin to deliver to each receiver; only then the HTTP client is imported, which takes time."""
+    from service.webhooks.delivery import Deliverer, Patience  # noqa: PLC0415 - as the docstring says
+
+    patience = Patience(settings.seconds, settings.tries, settings.retry_seconds)
+    return {endpoint.name: Deliverer(endpoint, database, patience, metrics) for endpoint in settings.endpoints}
 
 
 def messages_of(event: DecisionEvent) -> Iterator[Message]:
