@@ -21,8 +21,8 @@ from service.settings.tracing import Tracing
 from service.settings.webhooks import Webhooks
 
 BUNDLED = Path(__file__).parents[1] / "starter"
-OTHER_PROGRAMS = frozenset({"FACET_PUBLISH", "FACET_MEMORY", "FACET_VERSION"})
-"""Variables that docker-compose.yml reads; its `.env` may be ours."""
+OTHER_PROGRAMS = frozenset({"FACET_PUBLISH", "FACET_MEMORY", "FACET_VERSION", "FACET_WEBHOOK_SECRET"})
+"""Variables that docker-compose.yml reads, whose `.env` may be ours, and the bridge to MQTT."""
 COMMANDS = frozenset({"FACET_SERVER", "FACET_KEY"})
 """Variables that commands read which ask a running service; they are no settings of that service."""
 TRAINING = "FACET_TRAIN_"
