@@ -6,7 +6,7 @@
 #
 #   docker build --secret id=pip_conf,src=pip.conf --secret id=ca_bundle,src=ca.crt -t facet .
 #
-# EXTRAS names optional parts to install, by spaces: postgres, milvus.
+# EXTRAS names optional parts to install, by spaces: postgres, milvus, tracing.
 # BASE is any Debian or Ubuntu with a python3 of at least 3.11 and its venv module.
 ARG BASE=python:3.11-slim-bookworm
 
