@@ -20,6 +20,7 @@ from service.bench.hostile.hostile import measure_harm
 from service.bench.images import measure_images
 from service.bench.memory import LONGEST_SIDE, Memory, Reading, measure_memory
 from service.bench.photos import read_photos
+from service.bench.providers import Cost, measure_providers
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
 from service.commands.terminal.group import command_group
@@ -195,6 +196,36 @@ def batches(rounds: Annotated[int, typer.Option(min=1, help="Times that each siz
         for name, times in found.items():
             table.add_row(name, *(f"{times[size]:.2f}" for size in SIZES))
         console.print(table)
+
+
+@app.command()
+def providers(
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Execution provider, several times for several. Unset: all installed.")
+    ] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Times that each provider is measured in turn.")] = 9,
+    inferences: Annotated[int, typer.Option(min=1, help="Inferences of one measurement.")] = 20,
+) -> None:
+    """What an inference costs on the execution providers that are installed, beside ONNX Runtime's own on the CPU."""
+    with _measuring() as (console, _):
+        table = Table(title="one inference, one image")
+        for heading in ("model", "provider"):
+            table.add_column(heading)
+        for heading in ("load s", "CPU ms", "wall ms", "CPU time / cpu's", "outputs differ by"):
+            table.add_column(heading, justify="right")
+        own: dict[str, Cost] = {}
+        for cost in measure_providers(read_settings(), provider or [], turns, inferences):
+            own.setdefault(cost.model, cost)
+            table.add_row(cost.model, cost.provider, *_cost_cells(cost, own[cost.model]))
+        console.print(table)
+
+
+def _cost_cells(cost: Cost, own: Cost) -> tuple[str, ...]:
+    if cost.failure is not None:
+        return (cost.failure,)
+    cells = (f"{cost.load_seconds:.1f}", f"{1000 * cost.typical.cpu:.2f}", f"{1000 * cost.typical.wall:.2f}")
+    compared = own.failure is None
+    return (*cells, f"{cost.ratio_to(own):.2f}" if compared else "", f"{cost.difference:.1e}" if compared else "")
 
 
 @contextmanager
