@@ -60,7 +60,9 @@ def assemble(
 def _early_row(early: Mapping[str, Any], recipe: str) -> dict[str, Any]:
     """What a row showed before it was at its end, if it was run."""
     row = next((row for row in early["rows"] if row["recipe"] == recipe and not row["reason"]), None)
-    return {"reason": "", **{name: value for name, value in row.items() if name != "reason"}} if row else {}
+    return (
+        {"reason": "", **{name: value for name, value in row.items() if name != "reason"}, "end": False} if row else {}
+    )
 
 
 def _early_claim(
