@@ -49,8 +49,8 @@ class Bottleneck(nn.Module):
 def mobileface(input_size: int = 112, *, width: float = 1.0, dim: int = 128, trained_slopes: bool = True) -> Student:
     """MobileFaceNet for inputs of a multiple of 16 pixels; ``width`` scales every inner width.
 
-    Without ``trained_slopes`` every slope stays at a quarter, where PReLU begins: their gradients take more than a third
-    of a step on a CPU.
+    Without ``trained_slopes`` every slope stays at a quarter, where PReLU begins: their gradients take more than a
+    third of a step on a CPU.
     """
     channels = round(64 * width)
     stem = nn.Sequential(conv(3, channels, 3, stride=2), conv(channels, channels, 3, groups=channels))
