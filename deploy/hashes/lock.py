@@ -51,6 +51,8 @@ def lock(name: str, requirements: list[str], target: Path) -> None:
         subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 - this repository's own words
     finally:
         source.unlink()
+    lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
+    target.write_text("".join(line for line in lines if line.strip() and not line.startswith("#")), encoding="utf-8")
     print(f"{name}: {target.read_text(encoding='utf-8').count('==')} packages")
 
 
