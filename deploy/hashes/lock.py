@@ -1,7 +1,8 @@
 """Writes the requirements of the images with the SHA-256 of every file, for `pip install --require-hashes`.
 
 `make hashes` calls it. The versions are those of requirements.lock; a package that is added there is added here by the
-next call. One file for each part that an image may hold: `cpu` or `cuda`, and `postgres`, `milvus` and `tracing` beside it.
+next call. One file for each part that an image may hold: `cpu` or `cuda`, and beside it `postgres`,
+`milvus`, `tracing`.
 """
 
 from __future__ import annotations
