@@ -73,11 +73,9 @@ scan: $(DEV)/.ready ## known vulnerabilities of what is locked, or that no advis
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check pip-audit
 	$(DEV)/bin/python deploy/scan.py
 
-hashes: $(DEV)/.ready ## requirements.hashes: what the service needs, for pip install --require-hashes; minutes
+hashes: $(DEV)/.ready ## deploy/hashes: what the images install, with the SHA-256 of each file; minutes
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check pip-tools
-	$(RUN) piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
-	    --no-emit-index-url --no-emit-find-links --no-emit-options -c requirements.lock \
-	    --output-file requirements.hashes pyproject.toml
+	$(DEV)/bin/python deploy/hashes/lock.py
 
 format: $(DEV)/.ready ## put the code into its style
 	$(RUN) ruff check --fix .

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, Gauge
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
@@ -45,10 +46,11 @@ from service.gallery_factory import open_gallery
 from service.index.base import Progress
 from service.keys import Keys
 from service.metrics import CollectionLabels, register_process
-from service.models import load_models, require_rate
-from service.observation import DecisionObserver, Observers
+from service.models import load_models, require_rate, runtime_for
+from service.observation import DecisionContext, DecisionEvent, DecisionObserver, Erasure, Observers
 from service.observers.audit import Auditor
 from service.observers.decision_metrics import DecisionMetrics
+from service.observers.webhooks import WebhookSender
 from service.pipeline import Perception
 from service.rollout.backfill.metrics import BackfillMetrics, register_jobs
 from service.rollout.backfill.observed_templates import ObservedTemplates
@@ -56,12 +58,17 @@ from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.decision_log import DecisionLog, Retention
 from service.rollout.metrics import RolloutMetrics, register_roles
+from service.rollout.model_loading import FOLLOW_SECONDS, ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.shadow import Budget, Shadow
 from service.rollout.shadow_evaluation import ShadowEvaluation
 from service.runtime.executor import Executor
+from service.runtime.spans import begin_none
 from service.settings import Settings
 from service.version import VERSION
+
+if TYPE_CHECKING:
+    from service.tracing import RequestTracing
 
 log = logging.getLogger("facet")
 
@@ -74,6 +81,15 @@ CROSS_ORIGIN: dict[str, Any] = {
     "max_age": 3600,
 }
 """What pages of other origins may send and read. Keys come in headers, so no credentials of the browser are needed."""
+
+UNTOLD: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""The framework's own telemetry would tell a collector the addresses of requests, and people's names with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +112,7 @@ def create_app(
     settings: Settings,
     announce: Callable[[str], None] | None = None,
     observers: Sequence[DecisionObserver] = (),
+    tracing: RequestTracing | None = None,
 ) -> FastAPI:
     """Compose the ASGI application of one service.
 
@@ -104,7 +121,9 @@ def create_app(
         announce: Is given the text of the first admin key, when the store has never had a key; without it, none is
             made.
         observers: Are told of every decision, after those that the service brings along.
+        tracing: Traces requests; by default as the settings say.
     """
+    tracing = tracing or _tracing(settings)
     series = Series.register(settings.limits.metric_collections)
     connections = Connections(settings.limits.max_connections, settings.server.trusted_proxies)
     connections.register(series.registry)
@@ -113,6 +132,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         begun = time.perf_counter()
         with ExitStack() as stack:
+            if tracing is not None:
+                stack.callback(tracing.close)
             app.state.services = services = _start(stack, settings, series, observers)
             if settings.access.anonymous:
                 log.warning("FACET_ANONYMOUS is set: whoever reaches this port has every right")
@@ -127,6 +148,7 @@ def create_app(
             log.info("stopping: finishing what was admitted")
 
     app = FastAPI(
+        telemetry=UNTOLD,
         title="Facet",
         version=VERSION,
         lifespan=lifespan,
@@ -145,7 +167,8 @@ def create_app(
 
     if settings.server.path_prefix:
         app.add_middleware(PathPrefix, prefix=settings.server.path_prefix)
-    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note)
+    begin_span = begin_none if tracing is None else tracing.begin
+    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note, begin_span=begin_span)
     if settings.server.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **CROSS_ORIGIN)
     problems.install(app)
@@ -159,6 +182,15 @@ def create_app(
     app.openapi = lambda: openapi_document.document(app)  # type: ignore[method-assign]
     app.state.document = openapi_document.DocumentText(app)
     return app
+
+
+def _tracing(settings: Settings) -> RequestTracing | None:
+    """What traces requests, None where the settings name no collector; only then its packages are imported."""
+    if (endpoint := settings.tracing.endpoint) is None:
+        return None
+    from service.tracing import RequestTracing  # noqa: PLC0415 - as the docstring says
+
+    return RequestTracing.to_collector(settings.tracing, endpoint)
 
 
 def _start(stack: ExitStack, settings: Settings, series: Series, observers: Sequence[DecisionObserver]) -> Services:
@@ -194,8 +226,10 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         database = gallery.database
         audit_log = AuditLog(database.defer, database.write)
         forget = partial(prune_audit, days=settings.storage.audit_days)
-        expiry = Expiry(gallery, partial(_note_expiry, audit_log))
-        stack.enter_context(closing(Upkeep([gallery.prune, lambda: database.write(forget), expiry])))
+        webhooks = stack.enter_context(closing(WebhookSender(settings.webhooks, database, series.registry)))
+        expiry = Expiry(gallery, partial(_note_expiry, audit_log, webhooks))
+        tasks: list[Callable[[], object]] = [gallery.prune, lambda: database.write(forget), webhooks.prune, expiry]
+        stack.enter_context(closing(Upkeep(tasks)))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
                 gallery.create_collection(DEFAULT_COLLECTION)
@@ -222,6 +256,16 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         readiness = Readiness(quick=check, thorough=models.exercise)
         readiness.register(series.registry)
         engine = Engine(models, perception, gallery, engine_limits, roles.champion)
+        model_loading = ModelLoading(
+            models,
+            registry,
+            roles,
+            database,
+            lambda: settings.model_directories,
+            partial(runtime_for, settings.inference),
+            engine.references.forget,
+        )
+        stack.enter_context(closing(Upkeep([model_loading.follow], FOLLOW_SECONDS)))
         decision_log = DecisionLog(
             database, Retention(rows=settings.rollout.comparison_rows, days=settings.rollout.comparison_days)
         )
@@ -252,6 +296,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             roles=roles,
             decision_log=decision_log,
             shadow=shadow,
+            model_loading=model_loading,
             reembeddings=reembeddings,
             reembedder=reembedder,
             observed_templates=observed_templates,
@@ -274,6 +319,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
                     rollout_metrics,
                     shadow,
                     observed_templates,
+                    webhooks,
                     *observers,
                 ]
             ),
@@ -281,9 +327,10 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         )
 
 
-def _note_expiry(audit_log: AuditLog, receipt: Receipt, collection: str) -> None:
-    """Say in the audit log that nobody asked for this erasure: its date had come."""
+def _note_expiry(audit_log: AuditLog, webhooks: WebhookSender, receipt: Receipt, collection: str) -> None:
+    """Say in the audit log, and to receivers, that nobody asked for this erasure: its date had come."""
     audit_log.write([AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)])
+    webhooks.observe(DecisionEvent(DecisionContext("", "expiry", collection), Erasure(receipt)))
 
 
 def _telling() -> Callable[[Progress], None]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pythonjsonlogger.json import JsonFormatter
 
-from service.api.http.request_context import current_request_id
+from service.api.http.request_context import current_request_id, current_trace_id
 from service.keys import mask
 from service.settings import Settings
 
@@ -29,6 +29,8 @@ class LineFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Complete the record; every line passes."""
         record.request_id = current_request_id.get()
+        if trace_id := current_trace_id.get():
+            record.trace_id = trace_id
         record.name = NAMES.get(record.name, record.name)
         record.__dict__.pop("color_message", None)  # uvicorn's, with escape codes
         if not self._clients:
@@ -56,6 +58,8 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         """Write the line's text."""
         text = super().formatMessage(record)
+        if trace_id := getattr(record, "trace_id", ""):
+            text += f" trace {trace_id}"
         if not hasattr(record, "milliseconds"):
             return text
         code, key, client = (getattr(record, name, "") for name in ("code", "key", "client"))

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from service.face.align import CROP
-from service.face.cross_model import Calibration, Strictest, Thresholds, read_pairs
+from service.face.cross_model import Calibration, Strictest, Thresholds
 from service.face.detection.detect import Detector
 from service.face.detection.search import DetectionLimits
 from service.face.embedding.embed import Embedder
 from service.face.embedding.normalisation import Normalisation, Offsets
 from service.face.errors import ModelNotFound, ThresholdUnsupported
 from service.face.manifest import Manifest
-from service.face.registry import Registry
+from service.face.registry import ModelFolder, Registry
 from service.face.score import ThresholdTable
 from service.face.session import Runtime
+from service.metrics import LabelledGauge, Sample
+from service.model_set import ModelSet, normalisations_of, pairs_of
 from service.settings import SettingsInvalid
 from service.settings.decisions import Inference
 
 
 class Models:
-    """Loaded once at start; immutable afterwards."""
+    """The detector, loaded once at start, and embedders, of which some may come and go while requests go on.
+
+    A request that holds an embedder ends with it, whatever is unloaded meanwhile.
+    """
 
     def __init__(
         self,
@@ -46,14 +53,8 @@ class Models:
         if not embedders:
             raise ModelNotFound("no embedder is loaded: add one with `facet models add`, or name a model directory")
         self.detector = detector
-        self.embedders = tuple(embedders)
-        self.known = {manifest.sha256: manifest for manifest in (*known, *(each.manifest for each in embedders))}
-        loaded = {each.digest: each.normalisation for each in self.embedders if each.normalisation is not None}
-        self._normalisations = {**(normalisations or {}), **loaded}
-        self._tables = {
-            digest: ThresholdTable(manifest.thresholds, manifest.tail) for digest, manifest in self.known.items()
-        }
-        self._pairs = dict(pairs or {})
+        self._changing = threading.Lock()
+        self._set = ModelSet.of(embedders, known, normalisations or {}, pairs or {})
         self.default = self._named(default) if default else self.embedders[0]
 
     @classmethod
@@ -85,19 +86,33 @@ class Models:
             for name in embedders or [folder.manifest.identity for folder in folders]
         ]
         known = [folder.manifest for folder in folders]
-        scores = {manifest.sha256: manifest.computed_score for manifest in known}
-        pairs = {
-            (folder.manifest.sha256, reference): table
-            for folder in folders
-            for reference, table in read_pairs(folder.path, scores).items()
-        }
-        normalisations = {
-            folder.manifest.sha256: normalisation
-            for folder in folders
-            if (normalisation := folder.normalisation()) is not None
-        }
+        pairs, normalisations = pairs_of(folders, known), normalisations_of(folders)
         found = registry.detector(detector, choose(registry.find(detector).manifest), limits)
         return cls(found, loaded, default, known, pairs, normalisations)
+
+    @property
+    def embedders(self) -> tuple[Embedder, ...]:
+        """Those loaded at this moment."""
+        return self._set.embedders
+
+    @property
+    def known(self) -> Mapping[str, Manifest]:
+        """Manifests of embedders that need not be loaded, by digest."""
+        return self._set.known
+
+    def add(self, embedder: Embedder, folders: Sequence[ModelFolder] = ()) -> None:
+        """Let one more embedder answer from here on, and know what further folders hold.
+
+        Raises:
+            ModelError: a folder cannot be read; nothing has changed.
+        """
+        with self._changing:
+            self._set = self._set.with_(embedder, folders)
+
+    def remove(self, digest: str) -> None:
+        """Let an embedder answer no further requests."""
+        with self._changing:
+            self._set = self._set.without(digest)
 
     def embedder(self, name: str | None) -> Embedder:
         """The embedder of that name or `name@version`, or the default.
@@ -113,11 +128,11 @@ class Models:
 
     def thresholds(self, embedder: Embedder) -> ThresholdTable:
         """The calibrated thresholds of a loaded embedder."""
-        return self._tables[embedder.digest]
+        return self._set.tables[embedder.digest]
 
     def offsets(self, digest: str) -> Offsets | None:
         """What a known model's normalisation adds to the scores of its unit vectors; None where there is none."""
-        normalisation = self._normalisations.get(digest)
+        normalisation = self._set.normalisations.get(digest)
         return None if normalisation is None else normalisation.offsets
 
     def same_space(self, model: Manifest) -> tuple[str, ...]:
@@ -132,33 +147,36 @@ class Models:
         if tuple(references) == (probe.digest,):
             return self.thresholds(probe), "model"
         tables: list[ThresholdTable] = []
-        measured = True
+        measured, own = True, self._set
         for reference in references:
             if reference == probe.digest:
-                tables.append(self._tables[reference])
-            elif (pair := self._pairs.get((probe.digest, reference))) is not None:
+                tables.append(own.tables[reference])
+            elif (pair := own.pairs.get((probe.digest, reference))) is not None:
                 tables.append(pair)
             else:
-                tables += [self._tables[probe.digest], self._tables[reference]]
+                tables += [own.tables[probe.digest], own.tables[reference]]
                 measured = False
         return Strictest(tables), "pair" if measured else "cautious"
 
     def register(self, registry: CollectorRegistry) -> None:
-        """Register a series for each loaded model."""
+        """Register a series for each model that is loaded when somebody asks."""
+
+        def info() -> list[Sample]:
+            loaded = (each.manifest for each in self._loaded())
+            return [((each.name, each.version, each.task, each.sha256, each.licence.id), 1) for each in loaded]
+
+        def runs() -> list[Sample]:
+            return [((each.manifest.name, each.manifest.version, each.provider), 1) for each in self._loaded()]
+
         labels = ("name", "version", "task", "digest", "licence")
-        info = Gauge("facet_model_info", "Models loaded; always 1.", labels, registry=registry)
-        for model in (self.detector.manifest, *(embedder.manifest for embedder in self.embedders)):
-            info.labels(model.name, model.version, model.task, model.sha256, model.licence.id).set(1)
+        registry.register(LabelledGauge("facet_model_info", "Models loaded; always 1.", labels, info))
         on = ("name", "version", "provider")
-        runs = Gauge("facet_model_provider", "What each loaded model runs on; always 1.", on, registry=registry)
-        loaded: list[Detector | Embedder] = [self.detector, *self.embedders]
-        for each in loaded:
-            runs.labels(each.manifest.name, each.manifest.version, each.provider).set(1)
+        about = "What each loaded model runs on; always 1."
+        registry.register(LabelledGauge("facet_model_provider", about, on, runs))
 
     def provider_of(self, digest: str) -> str | None:
         """The execution provider that a model runs on, by its short name; None where it is not loaded."""
-        loaded: list[Detector | Embedder] = [self.detector, *self.embedders]
-        return next((each.provider for each in loaded if each.manifest.sha256 == digest), None)
+        return next((each.provider for each in self._loaded() if each.manifest.sha256 == digest), None)
 
     def exercise(self) -> None:
         """Run every loaded model once on a grey picture.
@@ -172,11 +190,15 @@ class Models:
         for embedder in self.embedders:
             embedder.embed(grey[None])
 
+    def _loaded(self) -> list[Detector | Embedder]:
+        return [self.detector, *self.embedders]
+
     def _named(self, name: str) -> Embedder:
-        for embedder in self.embedders:
+        embedders = self.embedders
+        for embedder in embedders:
             if name in (embedder.manifest.identity, embedder.manifest.name):
                 return embedder
-        known = ", ".join(embedder.manifest.identity for embedder in self.embedders)
+        known = ", ".join(embedder.manifest.identity for embedder in embedders)
         raise ModelNotFound(f"model {name!r} is not loaded; loaded: {known}")
 
 
@@ -188,20 +210,21 @@ def digests_of_space(model: Manifest, known: Iterable[Manifest]) -> tuple[str, .
 
 def load_models(registry: Registry, inference: Inference) -> Models:
     """Verify and load the models that the settings name, on the providers that they name. Raises: ModelError."""
-    default, own = inference.provider_names
-    for name in own:
+    for name in inference.provider_names[1]:
         registry.find(name)  # a misspelt name would be a model that silently runs on something else
-
-    def runtime(manifest: Manifest) -> Runtime:
-        return Runtime.on(own.get(manifest.identity, own.get(manifest.name, default)))
-
     return Models.load(
         registry,
         detector=inference.detector,
         embedders=inference.models,
         default=inference.default_model,
-        runtime=runtime,
+        runtime=partial(runtime_for, inference),
     )
+
+
+def runtime_for(inference: Inference, manifest: Manifest) -> Runtime:
+    """What a model runs on, as the settings say. Raises: ModelError."""
+    default, own = inference.provider_names
+    return Runtime.on(own.get(manifest.identity, own.get(manifest.name, default)))
 
 
 def require_rate(models: Models, variable: str, fmr: float) -> None:

@@ -47,6 +47,14 @@ class RolesChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelsChange:
+    """A model (its digest) was loaded or unloaded: `action` is load_model or unload_model."""
+
+    action: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class TemplatesChange:
     """Templates of a model (its digest) are to be made, or were dropped: `action` is reembed or drop_templates."""
 
@@ -117,6 +125,7 @@ Decision = (
     | Erasure
     | Reassignment
     | RolesChange
+    | ModelsChange
     | TemplatesChange
     | GroundTruth
     | BroughtTemplates

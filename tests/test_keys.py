@@ -90,6 +90,36 @@ def test_recalling_takes_no_hash_and_no_unknown_secret(engine: sa.Engine, monkey
         keys.recall(text)
 
 
+def test_what_another_process_does_to_a_key_counts_when_it_is_recalled(engine: sa.Engine, tmp_path: Path) -> None:
+    keys = Keys(engine)
+    made, text = keys.create("door", [Scope.READ])
+    keys.verify(text)
+    for _ in range(2):  # the second time by the row alone
+        assert keys.recall(text) == made
+    elsewhere = open_engine(tmp_path)
+    with elsewhere.begin() as connection:
+        connection.execute(sa.update(table).values(scopes=["verify"], collections=["staff"]))
+    changed = keys.recall(text)
+    assert changed is not None
+    assert (changed.scopes, changed.collections) == (frozenset({Scope.VERIFY}), frozenset({"staff"}))
+    assert keys.recall(text) == changed
+    Keys(elsewhere).revoke(made.id)
+    elsewhere.dispose()
+    with pytest.raises(KeyInvalid):
+        keys.recall(text)
+
+
+def test_a_key_that_expires_is_not_recalled(engine: sa.Engine) -> None:
+    clock = [datetime(2030, 1, 1, tzinfo=UTC)]
+    keys = Keys(engine, lambda: clock[0])
+    made, text = keys.create("door", [Scope.READ], lifetime=timedelta(days=1))
+    keys.verify(text)
+    assert [keys.recall(text) for _ in range(2)] == [made, made]
+    clock[0] += timedelta(days=1)
+    with pytest.raises(KeyInvalid):
+        keys.recall(text)
+
+
 def test_a_key_made_by_another_process_counts_at_once(engine: sa.Engine, tmp_path: Path) -> None:
     elsewhere = open_engine(tmp_path)
     _, text = Keys(elsewhere).create("door", [Scope.READ])

@@ -110,7 +110,7 @@ def test_a_misspelt_line_of_the_dotenv_file_is_refused_too(tmp_path: Path) -> No
 
 
 def test_variables_of_training_and_of_the_compose_file_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FACET_TRAIN_DATA", "FACET_PUBLISH", "FACET_MEMORY"):
+    for name in ("FACET_TRAIN_DATA", "FACET_PUBLISH", "FACET_MEMORY", "FACET_WEBHOOK_SECRET"):
         monkeypatch.setenv(name, "x")
     assert read_settings().server.port == 8000
 

@@ -75,6 +75,13 @@ def allow(scope: Scope | None, unknown_query: bool = False) -> Callable[..., Awa
     return check
 
 
+def everywhere(caller: Annotated[Caller, Depends(allow(Scope.ADMIN))]) -> Caller:
+    """An admin of all collections: models and their roles concern every one. Raises: CollectionForbidden."""
+    if caller.collections is not None:
+        raise CollectionForbidden("models and their roles concern every collection, and this key is limited to some")
+    return caller
+
+
 async def _identify(request: Request, services: Services, text: str | None) -> Caller:
     if text is not None:
         shape = SHAPE.fullmatch(text)

@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from service.api.http.body import BodyLimits, Intake
 from service.api.http.limits import RateLimit
-from service.api.http.request_context import Trace, current_request_id, trace_of
+from service.api.http.request_context import Trace, current_request_id, current_trace_id, trace_of
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.engine.engine import Engine
@@ -32,6 +32,7 @@ from service.rollout.backfill.observed_templates import ObservedTemplates
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
 from service.rollout.decision_log import DecisionLog
+from service.rollout.model_loading import ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
 from service.runtime.executor import Executor, Turn
@@ -56,6 +57,7 @@ class Services:
     roles: Roles
     decision_log: DecisionLog
     shadow: Shadow
+    model_loading: ModelLoading
     reembeddings: Reembeddings
     reembedder: Reembedder
     observed_templates: ObservedTemplates
@@ -90,11 +92,14 @@ class Services:
         Raises:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
+        span = trace_of(request.scope).span
 
         def job(stages: Stages) -> D:
-            decision = work(stages)
+            with span.part("decide"):
+                decision = work(stages)
             stages.rest()  # observers may wait for the disk
-            self.publish(request, decision, trace_of(request.scope).collection or None)
+            with span.part("publish"):
+                self.publish(request, decision, trace_of(request.scope).collection or None)
             return decision
 
         return await self.perform(request, job)
@@ -105,11 +110,14 @@ class Services:
         Raises:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
+        span = trace_of(request.scope).span
 
         def job(stages: Stages) -> Sequence[D]:
-            decisions = work(stages)
-            for decision in decisions:
-                self.publish(request, decision, trace_of(request.scope).collection or None)
+            with span.part("decide"):
+                decisions = work(stages)
+            with span.part("publish"):
+                for decision in decisions:
+                    self.publish(request, decision, trace_of(request.scope).collection or None)
             return decisions
 
         return await self.perform(request, job)
@@ -150,10 +158,13 @@ class Services:
 
         def job(turn: Turn) -> T:
             current_request_id.set(trace.request_id)
-            stages = Stages(turn, turn.rest)
-            stages.seconds["wait"] = time.perf_counter() - begun
+            current_trace_id.set(trace.span.trace_id)
+            stages = Stages(turn, turn.rest, trace.span.part)
+            stages.seconds["wait"] = waited = time.perf_counter() - begun
+            trace.span.note_past("wait", waited)
             try:
-                return work(stages)
+                with trace.span.active():
+                    return work(stages)
             finally:
                 self.request_metrics.time_stages(stages.seconds, trace.model)
 

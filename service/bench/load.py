@@ -13,6 +13,7 @@ from pathlib import Path
 
 from service.bench.errors import BenchError
 
+PATIENCE_SECONDS = 60
 SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
@@ -95,10 +96,12 @@ def send(
     seconds: float | None = None,
     count: int | None = None,
     pace: Pace | None = None,
+    patience: int = PATIENCE_SECONDS,
 ) -> Load:
     """Send a plan's requests over and over on open connections, for `seconds` or until `count` answers.
 
-    Without `pace` each connection sends its next request as soon as it has an answer.
+    Without `pace` each connection sends its next request as soon as it has an answer. One that has none after
+    `patience` seconds counts as lost.
 
     Raises: BenchError.
     """
@@ -106,8 +109,8 @@ def send(
     if wrk is None:
         raise BenchError("the load generator wrk is missing: `apt install wrk`, or your system's package of it")
     span = "24h" if seconds is None else f"{max(1, round(seconds))}s"
-    command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", span, "--timeout", "60s"]
-    command += ["--script", str(SCRIPT), address, "--", str(plan), str(count or 0)]
+    command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", span]
+    command += ["--timeout", f"{patience}s", "--script", str(SCRIPT), address, "--", str(plan), str(count or 0)]
     command += [] if pace is None else [str(1000 * pace.gap), str(pace.seed)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, own words

@@ -18,8 +18,9 @@ from service.bench.batches import SIZES, measure_batches
 from service.bench.compreface import measure_wire_cost
 from service.bench.hostile.hostile import measure_harm
 from service.bench.images import measure_images
-from service.bench.memory import Memory, measure_memory
+from service.bench.memory import LONGEST_SIDE, Memory, Reading, measure_memory
 from service.bench.photos import read_photos
+from service.bench.providers import Cost, measure_providers
 from service.bench.start import Start, measure_start
 from service.bench.throughput import Throughput, measure_throughput
 from service.commands.terminal.group import command_group
@@ -64,11 +65,22 @@ def throughput(photos: Photos = None, seconds: Seconds = 10.0, rounds: Rounds = 
 def memory(
     photos: Photos = None,
     few: Annotated[int, typer.Option(min=1, help="Requests before the first reading.")] = 500,
-    many: Annotated[int, typer.Option(min=2, help="Requests before the second reading.")] = 5000,
+    many: Annotated[int, typer.Option(min=2, help="Requests before the last reading.")] = 5000,
+    between: Annotated[
+        list[int] | None, typer.Option(help="Requests before a reading between them; repeatable.")
+    ] = None,
+    side: Annotated[int, typer.Option(min=160, help="Longest side of a photograph in pixels; less is less work.")] = (
+        LONGEST_SIDE
+    ),
 ) -> None:
     """Resident memory, descriptors and threads after few and after many mixed requests."""
     with _measuring() as (console, folder):
-        _print_memory(console, measure_memory(read_photos(photos), folder, few, many, console.log), few, many)
+        counts = [few, *sorted(count for count in set(between or ()) if few < count < many), many]
+
+        def tell(reading: Reading) -> None:
+            console.log(f"after {reading.requests} requests: {reading.held.memory / MIB:.1f} MiB")
+
+        _print_memory(console, measure_memory(read_photos(photos), folder, counts, side, tell))
 
 
 @app.command()
@@ -186,6 +198,36 @@ def batches(rounds: Annotated[int, typer.Option(min=1, help="Times that each siz
         console.print(table)
 
 
+@app.command()
+def providers(
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Execution provider, several times for several. Unset: all installed.")
+    ] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Times that each provider is measured in turn.")] = 9,
+    inferences: Annotated[int, typer.Option(min=1, help="Inferences of one measurement.")] = 20,
+) -> None:
+    """What an inference costs on the execution providers that are installed, beside ONNX Runtime's own on the CPU."""
+    with _measuring() as (console, _):
+        table = Table(title="one inference, one image")
+        for heading in ("model", "provider"):
+            table.add_column(heading)
+        for heading in ("load s", "CPU ms", "wall ms", "CPU time / cpu's", "outputs differ by"):
+            table.add_column(heading, justify="right")
+        own: dict[str, Cost] = {}
+        for cost in measure_providers(read_settings(), provider or [], turns, inferences):
+            own.setdefault(cost.model, cost)
+            table.add_row(cost.model, cost.provider, *_cost_cells(cost, own[cost.model]))
+        console.print(table)
+
+
+def _cost_cells(cost: Cost, own: Cost) -> tuple[str, ...]:
+    if cost.failure is not None:
+        return (cost.failure,)
+    cells = (f"{cost.load_seconds:.1f}", f"{1000 * cost.typical.cpu:.2f}", f"{1000 * cost.typical.wall:.2f}")
+    compared = own.failure is None
+    return (*cells, f"{cost.ratio_to(own):.2f}" if compared else "", f"{cost.difference:.1e}" if compared else "")
+
+
 @contextmanager
 def _measuring() -> Iterator[tuple[Console, Path]]:
     console = Console(highlight=False)
@@ -222,19 +264,18 @@ def _print_throughput(console: Console, found: Throughput) -> None:
     )
 
 
-def _print_memory(console: Console, found: Memory, few: int, many: int) -> None:
+def _print_memory(console: Console, found: Memory) -> None:
     table = Table(title="what the service holds")
     for heading in ("when", "MiB", "descriptors", "threads", "served", "refused"):
         table.add_column(heading, justify="right")
     for when, held, load in (
         ("ready", found.ready, None),
-        (f"after {few}", found.early, found.first),
-        (f"after {many}", found.late, found.rest),
+        *((f"after {each.requests}", each.held, each.load) for each in found.readings),
     ):
         sent = ("", "") if load is None else (str(load.ok), str(load.refused))
         table.add_row(when, f"{held.memory / MIB:.1f}", str(held.descriptors), str(held.threads), *sent)
     console.print(table)
-    further = f"descriptors and threads beyond those after {few}: {found.further}"
+    further = f"descriptors and threads beyond those after {found.readings[0].requests}: {found.further}"
     _judge(console, further, f"<= {FURTHER_TARGET}", found.further <= FURTHER_TARGET)
     _judge(console, f"growth: {found.growth:+.1%}", f"<= {GROWTH_TARGET:.0%}", found.growth <= GROWTH_TARGET)
 

@@ -152,4 +152,7 @@ def _fault(folder: ModelFolder) -> ModelError | None:
 
 
 def _report(folder: ModelFolder) -> None:
-    typer.echo(f"Added {folder.manifest.identity} in {folder.path}. A running service sees it after a restart.")
+    typer.echo(
+        f"Added {folder.manifest.identity} in {folder.path}. "
+        f"A running service loads it by POST /v1/models/{folder.manifest.identity}/load, or when it starts again."
+    )

@@ -121,6 +121,12 @@ class LoggedEntry:
     target: str | None
 
 
+def insert_entries(connection: sa.Connection, entries: Sequence[AuditEntry]) -> None:
+    """Write entries in an open transaction: they are there when it is committed, and only then."""
+    if entries:
+        connection.execute(sa.insert(audit), [asdict(entry) | {"at": now()} for entry in entries])
+
+
 def read_audit(engine: sa.Engine, query: AuditQuery, cursor: str | None = None, limit: int = 100) -> Page[LoggedEntry]:
     """List entries, newest first; also beside a running service.
 
@@ -161,4 +167,4 @@ def note(engine: sa.Engine, action: str, outcome: str = "done", target: str | No
     entry = AuditEntry("", f"command:{user}", action, outcome, target=target)
     writing = engine.connect().execution_options(immediate=True)
     with storage_errors(), writing as connection, connection.begin():
-        connection.execute(sa.insert(audit), [asdict(entry) | {"at": now()}])
+        insert_entries(connection, [entry])

@@ -298,3 +298,36 @@ outbox = sa.Table(
     sqlite_autoincrement=True,
 )
 """Changes that an index outside the database has still to follow, or has followed a moment ago. `gallery.outbox`."""
+
+webhook_messages = sa.Table(
+    "webhook_messages",
+    metadata,
+    _row(),
+    sa.Column("id", sa.String(64), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("endpoint", sa.String(64), nullable=False),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Index("ix_webhook_messages_endpoint", "endpoint", "due_at"),
+    sqlite_autoincrement=True,
+)
+"""Messages that a receiver has still to be told, by ids. `id` is the event's, the same for every receiver; who takes a
+message moves `due_at` on for as long as a try may take. `service.webhooks.outbox`.
+"""
+
+model_wishes = sa.Table(
+    "model_wishes",
+    metadata,
+    _row(),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("loaded", sa.Boolean, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Models, by digest, that every process is to load or to unload; the last row of each holds, before the settings.
+`service.rollout.wishes`.
+"""

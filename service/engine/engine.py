@@ -335,14 +335,15 @@ class Engine:
         fit = fit_faces(outcomes)
         if not fit:
             raise EnrolmentRefused(outcomes)
-        others = [each for each in self.models.embedders if each is not embedder or not own]
+        loaded = self.models.embedders  # once: models may come and go meanwhile
+        others = [each for each in loaded if each is not embedder or not own]
         templates = {each.digest: embed(each, [face for *_, face in fit], stages).vectors for each in others}
         if own:
             templates[embedder.digest] = np.stack([own[index] for index, *_ in fit])
         records = describe_faces(fit, images, templates, place.keep_crops)
         report = EnrolmentReport(
             images=tuple(outcome.report() for outcome in outcomes),
-            models=tuple(ModelReport.of(each) for each in self.models.embedders),
+            models=tuple(ModelReport.of(each) for each in loaded),
             seconds=dict(stages.seconds),
         )
         stages.rest()

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from service.face.errors import ModelDigestMismatch, ModelInvalid, ModelNotFound
@@ -19,10 +20,11 @@ Progress = Callable[[int, int | None], None]
 def download(url: str, sha256: str, target: Path, progress: Progress | None = None, timeout: float = 30.0) -> Path:
     """Download `url` to `target`; what an earlier attempt left in `target`.part is continued.
 
-    `progress(done, total)` is called in bytes. The file appears at `target` only once its SHA-256 agrees.
+    A redirect from https to http is not followed. `progress(done, total)` is called in bytes. The file appears at
+    `target` only once its SHA-256 agrees.
 
-    Raises: ModelInvalid (not http or https), ModelNotFound (no answer, or cut short: call again to resume),
-    ModelDigestMismatch (the partial file is removed).
+    Raises: ModelInvalid (not http or https, or redirected from one to the other), ModelNotFound (no answer, or cut
+    short: call again to resume), ModelDigestMismatch (the partial file is removed).
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise ModelInvalid("only http and https addresses can be pulled")
@@ -41,10 +43,20 @@ def download(url: str, sha256: str, target: Path, progress: Progress | None = No
     return target
 
 
+class _KeepSecure(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect from https to anything else: who can change what comes by http could go on in its place."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The request that follows, where one may. Raises: ModelInvalid."""
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
+            raise ModelInvalid(f"{req.full_url} redirects from https to {newurl}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _fetch(url: str, part: Path, have: int, progress: Progress | None, timeout: float) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - scheme checked by caller
+        with urllib.request.build_opener(_KeepSecure).open(request, timeout=timeout) as answer:
             if have and answer.status != HTTPStatus.PARTIAL_CONTENT:
                 have = 0
             length = answer.headers.get("Content-Length")

@@ -18,10 +18,10 @@ GRID: NDArray[np.float64] = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.li
 )
 GRID.setflags(write=False)
 FRAME = GRID[[0, 24, -25, -1]]  # its corners
-EDGES: NDArray[np.float64] = (
-    np.array([[0, 1, 2, 1, 0], [1, 0, -2, 0, 1], [2, -2, -8, -2, 2], [1, 0, -2, 0, 1], [0, 1, 2, 1, 0]]) / 16.0
+EDGES: NDArray[np.float32] = np.array(
+    [[0, 1, 2, 1, 0], [1, 0, -2, 0, 1], [2, -2, -8, -2, 2], [1, 0, -2, 0, 1], [0, 1, 2, 1, 0]], np.float32
 )
-"""The Laplacian of a 3x3 Gaussian, as one filter."""
+"""The Laplacian of a 3x3 Gaussian, as one filter, in sixteenths: whole numbers are filtered faster."""
 EDGES.setflags(write=False)
 
 
@@ -125,8 +125,8 @@ def assess(
     luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY)
     means, deviations = cv2.meanStdDev(luma)
     brightness, contrast = float(means[0, 0]) / 255.0, float(deviations[0, 0]) / 255.0
-    edges = cv2.filter2D(luma, cv2.CV_32F, EDGES)
-    sharpness = cv2.norm(edges, cv2.NORM_L1) / 255.0 / edges.size / max(contrast, 1e-3)
+    edges = cv2.filter2D(luma, cv2.CV_16S, EDGES)
+    sharpness = cv2.norm(edges, cv2.NORM_L1) / 16.0 / 255.0 / edges.size / max(contrast, 1e-3)
     eyes = face.landmarks[1] - face.landmarks[0]
     distance = float(np.hypot(eyes[0], eyes[1]))
     middle = (face.landmarks[0] + face.landmarks[1]) / 2

@@ -98,9 +98,7 @@ class Registry:
     """Every model found below some directories. The first directory that holds a name@version wins."""
 
     def __init__(self, folders: Iterable[ModelFolder], faults: Iterable[ModelError] = ()) -> None:
-        self._folders: dict[str, ModelFolder] = {}
-        for folder in folders:
-            self._folders.setdefault(folder.manifest.identity, folder)
+        self._folders = _first_of_each(folders)
         self.faults = tuple(faults)
 
     @classmethod
@@ -120,6 +118,14 @@ class Registry:
                 except ModelError as error:
                     faults.append(error)
         return cls(folders, faults)
+
+    def refresh(self, directories: Iterable[Path]) -> None:
+        """Read the manifests below `directories` as they are now; a model whose folder is gone stays known.
+
+        Raises: ModelNotFound when a directory does not exist.
+        """
+        fresh = Registry.scan(directories)
+        self._folders, self.faults = {**self._folders, **fresh._folders}, fresh.faults
 
     def folders(self, task: Task | None = None) -> list[ModelFolder]:
         """All models, or those of one task, by name and then by version, newest first."""
@@ -148,6 +154,13 @@ class Registry:
         if folder.manifest.task != task:
             raise ModelNotFound(f"{folder.manifest.identity} is a model for {folder.manifest.task}, not {task}")
         return folder
+
+
+def _first_of_each(folders: Iterable[ModelFolder]) -> dict[str, ModelFolder]:
+    first: dict[str, ModelFolder] = {}
+    for folder in folders:
+        first.setdefault(folder.manifest.identity, folder)
+    return first
 
 
 def sha256_of(path: Path) -> str:

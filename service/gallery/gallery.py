@@ -263,6 +263,17 @@ class Gallery:
         """
         return self._erase(partial(subjects.delete_face, collection=collection, face_id=face_id))
 
+    def delete_faces(self, collection: str, face_ids: Sequence[str]) -> list[tuple[Face, Receipt]]:
+        """Erase several faces at once; ids that are not there are overlooked. Returns what was erased, oldest first.
+
+        Raises:
+            CollectionNotFound: There is no collection of that name.
+        """
+        erased = self._change(partial(subjects.delete_faces, collection=collection, face_ids=face_ids))
+        if erased:
+            self.erase_traces()
+        return erased
+
     def receipts(
         self, cursor: str | None = None, limit: int = 100, reachable: frozenset[str] | None = None
     ) -> Page[Receipt]:
@@ -321,7 +332,10 @@ class Gallery:
             report=report,
             keep_reply=self._keep_reply,
         )
-        return self._change(job)
+        enrolment = self._change(job)
+        if job.erased:
+            self.erase_traces()
+        return enrolment
 
     def replay(self, idempotency: Idempotency) -> Enrolment | KeptReply | None:
         """Return the outcome kept of a request that was answered before, else None.
@@ -354,15 +368,16 @@ class Gallery:
             ).one_or_none()
             matrix = vectors.check(probes, None if model is None else model.dim)
             score = [partial(_score, probe=matrix[at], scoring=scoring, at=at) for at in range(len(matrix))]
+            depth = k
             while True:
                 started = time.perf_counter()
                 results: list[CandidateList] = []
                 if model is not None and scoring is None:
-                    results = self.index.search(connection, (row, model.row), matrix, k)
+                    results = self.index.search(connection, (row, model.row), matrix, depth)
                 elif model is not None and scoring is not None:
                     place = (row, model.row)
                     results = normalised.search(
-                        connection, self.index, self._reader, place, model.dim, matrix, k, scoring
+                        connection, self.index, self._reader, place, model.dim, matrix, depth, scoring
                     )
                 self._observe("index", time.perf_counter() - started)
                 if not any(len(result.rows) for result in results):
@@ -371,9 +386,12 @@ class Gallery:
                         raise TemplateMissing(f"Collection '{collection}'", digest, present)
                     return [[] for _ in matrix]
                 hits, damaged = queries.hits(connection, results, score, self._reader)
-                if not damaged or model is None:
-                    return hits
-                self.index.leave_out((row, model.row), damaged)
+                if damaged and model is not None:
+                    self.index.leave_out((row, model.row), damaged)
+                elif any(len(own) < k and len(each.rows) >= depth for own, each in zip(hits, results, strict=True)):
+                    depth *= 2  # those who have expired or are just being erased may hide others
+                else:
+                    return [own[:k] for own in hits]
 
         return self._read(read, "search")
 

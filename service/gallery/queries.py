@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from service.database.schema import collections, faces, models, receipts, subjects, templates
+from service.database.schema import collections, faces, models, now, receipts, subjects, templates
 from service.database.template_seal import STORED
 from service.gallery.errors import CollectionNotFound, FaceNotFound, SubjectNotFound
 from service.gallery.records import Collection, Face, Hit, Receipt, Subject
@@ -40,6 +40,7 @@ _HITS = (
         faces.c.subject_row.label("owner_row"),
         subjects.c.name.label("subject"),
         subjects.c.id.label("subject_id"),
+        subjects.c.expires_at,
         faces.c.id.label("face_id"),
         models.c.digest,
         models.c.dim,
@@ -50,10 +51,16 @@ _HITS = (
     .where(templates.c.row.in_(sa.bindparam("rows", expanding=True)))
 )
 # Made once, because every search asks them.
+LIVING = sa.or_(
+    subjects.c.expires_at.is_(None),
+    subjects.c.expires_at > sa.bindparam("moment", callable_=now, type_=subjects.c.expires_at.type),
+)
+"""Whether a subject's date has not come: from that moment on nobody finds the subject, though it is erased later."""
 _COLLECTION_ROW = sa.select(collections.c.row).where(collections.c.name == sa.bindparam("name"))
 _SUBJECT_ROW = sa.select(subjects.c.row).where(
     subjects.c.collection_row == sa.bindparam("collection_row"), subjects.c.name == sa.bindparam("name")
 )
+_LIVING_ROW = _SUBJECT_ROW.where(LIVING)
 _MODEL_ROW = sa.select(models.c.row).where(models.c.digest == sa.bindparam("digest"))
 
 
@@ -70,15 +77,21 @@ def collection_row(connection: sa.Connection, name: str, *, lock: bool = False) 
     return int(row)
 
 
-def subject_row(connection: sa.Connection, collection: str, name: str, *, lock: bool = False) -> int:
-    """Return the row of a subject; with `lock`, nobody else changes it before this transaction ends.
+def subject_row(
+    connection: sa.Connection, collection: str, name: str, *, lock: bool = False, expired: bool = False
+) -> int:
+    """Return the row of a subject, also of one who has expired where that is said.
+
+    With `lock`, nobody else changes it before this transaction ends.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
         SubjectNotFound: The collection has no subject of that name.
     """
     in_collection = collection_row(connection, collection)
-    query = _SUBJECT_ROW.with_for_update() if lock else _SUBJECT_ROW
+    query = _SUBJECT_ROW if expired else _LIVING_ROW
+    if lock:
+        query = query.with_for_update()
     row = connection.scalar(query, {"collection_row": in_collection, "name": name})
     if row is None:
         raise SubjectNotFound(collection, name)
@@ -114,14 +127,14 @@ def list_collections(
     return [(entry.row, _collection(entry)) for entry in connection.execute(page)]
 
 
-def subject(connection: sa.Connection, collection: str, name: str) -> Subject:
-    """Return one subject by name.
+def subject(connection: sa.Connection, collection: str, name: str, *, expired: bool = False) -> Subject:
+    """Return one subject by name, also one who has expired where that is said.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
         SubjectNotFound: The collection has no subject of that name.
     """
-    row = subject_row(connection, collection, name)
+    row = subject_row(connection, collection, name, expired=expired)
     return _subject(connection.execute(_SUBJECTS.where(subjects.c.row == row)).one())
 
 
@@ -130,7 +143,7 @@ def list_subjects(
 ) -> list[tuple[int, Subject]]:
     """Return up to `limit` subjects whose row is above `after` and whose name begins with `prefix`, with their rows."""
     in_collection = collection_row(connection, collection)
-    query = _SUBJECTS.where(subjects.c.collection_row == in_collection, subjects.c.row > after)
+    query = _SUBJECTS.where(subjects.c.collection_row == in_collection, subjects.c.row > after, LIVING)
     if prefix:
         query = query.where(subjects.c.name.startswith(prefix, autoescape=True))
     return [(entry.row, _subject(entry)) for entry in connection.execute(query.order_by(subjects.c.row).limit(limit))]
@@ -144,7 +157,8 @@ def face(connection: sa.Connection, collection: str, face_id: str) -> Face:
         FaceNotFound: The collection has no face of that id.
     """
     in_collection = collection_row(connection, collection)
-    matches = _faces(connection, _FACES.where(faces.c.id == face_id, faces.c.collection_row == in_collection))
+    query = _FACES.where(faces.c.id == face_id, faces.c.collection_row == in_collection, LIVING)
+    matches = _faces(connection, query)
     if not matches:
         raise FaceNotFound(collection, face_id)
     return matches[0][1]
@@ -165,17 +179,25 @@ def has_subject(connection: sa.Connection, collection: str, name: str) -> bool:
         CollectionNotFound: There is no collection of that name.
     """
     in_collection = collection_row(connection, collection)
-    return connection.scalar(_SUBJECT_ROW, {"collection_row": in_collection, "name": name}) is not None
+    return connection.scalar(_LIVING_ROW, {"collection_row": in_collection, "name": name}) is not None
 
 
-def faces_of(connection: sa.Connection, collection: str, face_ids: Sequence[str]) -> list[Face]:
-    """Return those faces of a collection that have one of these ids, oldest first.
+def has_expired(connection: sa.Connection, collection_row: int, name: str) -> bool:
+    """Say whether somebody of that name has expired and is not erased yet."""
+    query = _SUBJECT_ROW.where(~LIVING).with_for_update()
+    return connection.scalar(query, {"collection_row": collection_row, "name": name}) is not None
+
+
+def faces_of(connection: sa.Connection, collection: str, face_ids: Sequence[str], *, lock: bool = False) -> list[Face]:
+    """Return those faces of a collection that have one of these ids, oldest first; `lock` as in `collection_row`.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
     """
     in_collection = collection_row(connection, collection)
     query = _FACES.where(faces.c.collection_row == in_collection, faces.c.id.in_(face_ids))
+    if lock:
+        query = query.with_for_update(of=faces)
     return [face for _, face in _faces(connection, query)]
 
 
@@ -190,9 +212,11 @@ def numbered_faces(
     in_collection = collection_row(connection, collection)
     condition = faces.c.collection_row == in_collection
     if subject is not None:
-        row = connection.scalar(_SUBJECT_ROW, {"collection_row": in_collection, "name": subject})
+        row = connection.scalar(_LIVING_ROW, {"collection_row": in_collection, "name": subject})
         condition &= faces.c.subject_row == (-1 if row is None else row)
-    total = connection.scalar(sa.select(sa.func.count()).select_from(faces).where(condition))
+    condition &= LIVING
+    counted = faces.join(subjects, faces.c.subject_row == subjects.c.row)
+    total = connection.scalar(sa.select(sa.func.count()).select_from(counted).where(condition))
     page = _faces(connection, _FACES.where(condition).offset(number * size).limit(size))
     return [face for _, face in page], int(total or 0)
 
@@ -202,7 +226,8 @@ def hits(
 ) -> tuple[list[list[Hit]], list[int]]:
     """Return what an index found, named from the database and compared with what this holds, best first.
 
-    What the database no longer holds is left out, and so is what is damaged there: an index alone matches nobody.
+    What the database no longer holds is left out, and so are those whose date has come, and what is damaged there: an
+    index alone matches nobody.
     Returns also the rows of what is damaged, for the index to leave out: it may hide another face of the same person.
 
     Args:
@@ -219,6 +244,8 @@ def hits(
     for start in range(0, len(rows), 500):
         answer = connection.execute(_HITS, {"rows": rows[start : start + 500]})
         named.update((entry.row, entry) for entry in answer)
+    at = now()
+    named = {row: entry for row, entry in named.items() if entry.expires_at is None or entry.expires_at > at}
     for entry in named.values():
         if entry.owner_row != entry.subject_row:
             reader.set_aside(entry.row, "its face belongs to another person")

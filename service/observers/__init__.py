@@ -1,1 +1,1 @@
-"""Who is told of every decision: the audit log and the metrics."""
+"""Who is told of every decision: the audit log, the metrics and receivers of webhooks."""

@@ -17,6 +17,7 @@ from service.observation import (
     DecisionEvent,
     Erasure,
     GroundTruth,
+    ModelsChange,
     Reassignment,
     RolesChange,
     TemplatesChange,
@@ -121,7 +122,7 @@ def _changes(event: DecisionEvent) -> Iterator[AuditEntry]:
             yield _entry(event, action, f"took {faces}", into)
         case RolesChange(action, champion):
             yield _entry(event, f"roles_{action}", "done", None, champion)
-        case TemplatesChange(action, model):
+        case TemplatesChange(action, model) | ModelsChange(action, model):
             yield _entry(event, action, "done", None, model)
         case GroundTruth(request_id, _, outcome):
             yield _entry(event, "outcome", outcome, request_id)

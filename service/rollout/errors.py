@@ -6,6 +6,7 @@
     `-- RolloutError
         |-- ChampionUnavailable
         |-- RolesInvalid, ChallengerMissing, NothingToRollBack, CoverageMissing
+        |-- ModelRefused, ModelInUse
         `-- DecisionNotFound
 """
 
@@ -65,6 +66,18 @@ class CoverageMissing(RolloutError):
             f"{model} has no template, and no model of its space has one, of {named}: nobody could find them. "
             "Enrol them with this model loaded, or erase them, then try again"
         )
+
+
+class ModelRefused(RolloutError):
+    """A model's folder does not pass the checks that a start makes; the message says which."""
+
+    code = "model_refused"
+
+
+class ModelInUse(RolloutError):
+    """A model that answers, is tried, or gets templates made cannot be unloaded."""
+
+    code = "model_in_use"
 
 
 class DecisionNotFound(RolloutError):

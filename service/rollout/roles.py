@@ -30,6 +30,7 @@ from service.rollout.errors import (
     NothingToRollBack,
     RolesInvalid,
 )
+from service.rollout.wishes import last_wish
 
 FRESH_SECONDS = 1.0
 
@@ -199,6 +200,8 @@ class Roles:
         embedder = self._models.by_digest(champion)
         if embedder is None:
             raise ChampionUnavailable("the model that is to be champion is not loaded: load it first")
+        if (wish := last_wish(connection, champion)) is not None and not wish.loaded:
+            raise ChampionUnavailable(f"{embedder.manifest.identity} is being unloaded: load it again first")
         if missing := template_coverage.shortfalls(connection, self._models.same_space(embedder.manifest)):
             raise CoverageMissing(embedder.manifest.identity, missing)
 

@@ -86,6 +86,7 @@ class Turn:
 class Executor:
     """A fixed number of jobs at once behind a queue of bounded length, in which callers take turns.
 
+    A thread that has a core keeps it from job to job: waking another one for each would cost a turn at the interpreter.
     There are twice as many threads as workers, since a job that rests needs one too.
     """
 
@@ -93,8 +94,9 @@ class Executor:
         self._workers = workers
         self._queue_limit = queue_limit
         self._pool = ThreadPoolExecutor(2 * workers, thread_name_prefix="facet-worker")
-        self._cores = threading.Semaphore(workers)
         self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+        self._free = workers  # cores that no thread has
         self._shares = Shares(workers + queue_limit, base=workers)
         self._waiting: dict[str, deque[_Job[Any]]] = {}  # the caller whose turn is next comes first
         self._running = self._resting = 0
@@ -136,7 +138,7 @@ class Executor:
         with self._lock:
             self._refuse_if(self._closed or not self._shares.take(caller))
             self._waiting.setdefault(caller, deque()).append(job)
-            self._pool.submit(self._perform_next)
+            self._give_core()
         job.future.add_done_callback(lambda _: self._release(job))
         try:
             return await asyncio.wrap_future(job.future)
@@ -148,35 +150,50 @@ class Executor:
         """Admit nothing more and wait until everything admitted has ended."""
         with self._lock:
             self._closed = True
+            self._quiet.wait_for(lambda: not (self._waiting or self._running or self._resting))
         self._pool.shutdown(wait=True)
 
-    def _perform_next(self) -> None:
-        """Take the next caller's oldest job; that caller's next turn comes after everybody else's."""
-        self._cores.acquire()  # only now is it decided whose turn it is
-        with self._lock:
-            caller = next(iter(self._waiting))  # there are as many turns as jobs
-            jobs = self._waiting.pop(caller)
-            job = jobs.popleft()
-            if jobs:
-                self._waiting[caller] = jobs
-            if not job.future.set_running_or_notify_cancel():
-                self._cores.release()
+    def _give_core(self) -> None:
+        """Let a thread begin where a core is free and a job waits; with the lock."""
+        if self._free and self._waiting:
+            self._free -= 1
+            self._pool.submit(self._work)
+
+    def _work(self) -> None:
+        """Perform one job after another on this thread's core, until none waits or one has given the core away."""
+        while (job := self._next()) is not None:
+            self._perform(job)
+            if job.resting:
                 return
-            self._running += 1
+
+    def _next(self) -> _Job[Any] | None:
+        """The next caller's oldest job; that caller's next turn comes after everybody else's. None frees the core."""
+        with self._lock:
+            while self._waiting:
+                caller = next(iter(self._waiting))
+                jobs = self._waiting.pop(caller)
+                job = jobs.popleft()
+                if jobs:
+                    self._waiting[caller] = jobs
+                if job.future.set_running_or_notify_cancel():
+                    self._running += 1
+                    return job
+            self._free += 1
+            self._quiet.notify_all()
+            return None
+
+    def _perform(self, job: _Job[Any]) -> None:
         begun = time.perf_counter()
         try:
-            result = self._perform(job)
+            if job.work is None:
+                raise Abandoned("the client went away")
+            result = job.work(Turn(job.abandoned.is_set, lambda: self._rest(job)))
         except BaseException as error:
-            self._ended(job, begun)
+            self._end(job, begun)
             job.future.set_exception(error)
         else:
-            self._ended(job, begun)
+            self._end(job, begun)
             job.future.set_result(result)
-
-    def _perform(self, job: _Job[T]) -> T:
-        if job.work is None:
-            raise Abandoned("the client went away")
-        return job.work(Turn(job.abandoned.is_set, lambda: self._rest(job)))
 
     def _rest(self, job: _Job[Any]) -> None:
         with self._lock:
@@ -185,17 +202,21 @@ class Executor:
             job.resting = True
             self._running -= 1
             self._resting += 1
-        self._cores.release()
+            self._free += 1
+            self._give_core()
 
     def _count_begun(self) -> int:
         load = self.load()
         return load.running + load.resting
 
-    def _ended(self, job: _Job[Any], begun: float) -> None:
-        self._rest(job)
+    def _end(self, job: _Job[Any], begun: float) -> None:
         with self._lock:
-            self._resting -= 1
+            if job.resting:
+                self._resting -= 1
+            else:
+                self._running -= 1
             self._mean_seconds += SMOOTHING * (time.perf_counter() - begun - self._mean_seconds)
+            self._quiet.notify_all()
 
     def _release(self, job: _Job[Any]) -> None:
         job.work = None

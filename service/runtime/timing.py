@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from service.errors import FacetError
 
@@ -24,13 +24,23 @@ def nothing() -> None:
     """The `rest` of work that nobody queues for."""
 
 
+def untold(_: str) -> AbstractContextManager[object]:
+    """The `part` of work that is in no trace."""
+    return nullcontext()
+
+
 class Stages:
     """Seconds spent per stage; entering a stage first asks whether the work is still wanted."""
 
-    def __init__(self, cancelled: Callable[[], bool] = never, rest: Callable[[], None] = nothing) -> None:
-        """Take how to ask whether the work is cancelled, and how to give its worker's place away."""
+    def __init__(
+        self,
+        cancelled: Callable[[], bool] = never,
+        rest: Callable[[], None] = nothing,
+        part: Callable[[str], AbstractContextManager[object]] = untold,
+    ) -> None:
+        """Take how to ask whether the work is cancelled, to give its worker's place away, and to tell of a stage."""
         self.seconds: dict[str, float] = {}
-        self._cancelled = cancelled
+        self._cancelled, self._part = cancelled, part
         self.rest = rest
         """To be called when what is left is waiting for the disk: others may use the core."""
 
@@ -41,6 +51,7 @@ class Stages:
             raise Abandoned("the client went away")
         begun = time.perf_counter()
         try:
-            yield
+            with self._part(name):
+                yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun

@@ -17,10 +17,12 @@ from service.settings.group import DOTENV, PREFIX, Group, text_of
 from service.settings.limits import Limits
 from service.settings.serving import Access, CompreFace, Logs, Server
 from service.settings.storage import Database, Index, Milvus, Storage
+from service.settings.tracing import Tracing
+from service.settings.webhooks import Webhooks
 
 BUNDLED = Path(__file__).parents[1] / "starter"
-OTHER_PROGRAMS = frozenset({"FACET_PUBLISH", "FACET_MEMORY", "FACET_VERSION"})
-"""Variables that docker-compose.yml reads; its `.env` may be ours."""
+OTHER_PROGRAMS = frozenset({"FACET_PUBLISH", "FACET_MEMORY", "FACET_VERSION", "FACET_WEBHOOK_SECRET"})
+"""Variables that docker-compose.yml reads, whose `.env` may be ours, and the bridge to MQTT."""
 COMMANDS = frozenset({"FACET_SERVER", "FACET_KEY"})
 """Variables that commands read which ask a running service; they are no settings of that service."""
 TRAINING = "FACET_TRAIN_"
@@ -52,6 +54,8 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
     access: Access
     rollout: Rollout
     compreface: CompreFace
+    webhooks: Webhooks
+    tracing: Tracing
     logs: Logs
 
     @classmethod

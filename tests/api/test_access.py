@@ -55,6 +55,8 @@ ROUTES: list[tuple[str, str, Scope | None]] = [
     ("GET", "/v1/models", None),
     ("GET", "/v1/models/{name}", None),
     ("GET", "/v1/models/{name}/card", None),
+    ("POST", "/v1/models/{name}/load", Scope.ADMIN),
+    ("POST", "/v1/models/{name}/unload", Scope.ADMIN),
 ]
 """Every route with the scope that it asks for; None: any valid key."""
 

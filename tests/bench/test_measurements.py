@@ -17,7 +17,7 @@ from service.app import create_app
 from service.bench.errors import BenchError
 from service.bench.floor import STAGES, Floor, measure_floor, served_models
 from service.bench.load import Load
-from service.bench.memory import Footprint, Memory, mixed
+from service.bench.memory import Footprint, Memory, Reading, mixed
 from service.bench.photos import read_photos
 from service.bench.server import make_key
 from service.bench.shadow import Shadowing, Turn
@@ -88,8 +88,8 @@ def test_ratio_is_the_median_round() -> None:
 
 
 def test_growth_is_a_share_of_the_earlier_reading() -> None:
-    held = [Footprint(50, 20, 9), Footprint(100, 40, 12), Footprint(104, 39, 14)]
-    found = Memory(*held, first=LOAD, rest=LOAD)
+    held = {10: Footprint(100, 40, 12), 50: Footprint(180, 60, 20), 100: Footprint(104, 39, 14)}
+    found = Memory(Footprint(50, 20, 9), tuple(Reading(count, each, LOAD) for count, each in held.items()))
     assert found.growth == pytest.approx(0.04)
     assert found.further == 2, "fewer descriptors make up for no thread"
 
@@ -115,7 +115,10 @@ def test_the_cost_of_shadowing_is_that_of_all_turns_together() -> None:
             ("throughput", "--seconds", "1", "--rounds", "1"),
             ("served / floor, median of rounds: ", "connections", "32"),
         ),
-        (("memory", "--few", "40", "--many", "80"), ("after 40", "after 80", "growth: ")),
+        (
+            ("memory", "--few", "40", "--many", "80", "--between", "60", "--side", "320"),
+            ("after 40", "after 60", "after 80", "growth: "),
+        ),
         (
             ("shadow", "--seconds", "5", "--turns", "2"),
             ("p50 on / off, all turns: ", "p99 on / off, all turns: "),

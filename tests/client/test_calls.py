@@ -30,6 +30,8 @@ LEFT_OUT = {
     "POST /v1/decisions/{request_id}/outcome",
     "GET /v1/models/{name}/coverage",
     "DELETE /v1/models/{name}/templates",
+    "POST /v1/models/{name}/load",
+    "POST /v1/models/{name}/unload",
     "POST /v1/reembeddings",
     "GET /v1/reembeddings",
     "GET /v1/reembeddings/{job_id}",

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from service.database.audit_log import AuditQuery, read_audit
 from service.database.encryption import Keyring
 from service.database.errors import CursorInvalid
 from service.database.schema import new_id, now
@@ -119,6 +120,59 @@ def test_whose_date_has_come_is_erased_once(gallery: Gallery) -> None:
         assert sum(pool.map(lambda expiry: expiry(), expiries)) == 1
     assert gallery.receipts().items == tuple(told)
     assert names(gallery, VECTORS[0]) == ["bea"]
+
+
+def test_whose_date_has_come_is_found_by_nobody_before_being_erased(gallery: Gallery) -> None:
+    day = timedelta(days=1)
+    gallery.enroll("main", "ann", [face(VECTORS[0], id_="face of ann")], expires_at=now() - day)
+    gallery.enroll("main", "bea", [face(VECTORS[5])], expires_at=now() + day)
+    assert names(gallery, VECTORS[0], k=1) == ["bea"], "who has expired hides nobody"
+    assert [subject.name for subject in gallery.subjects("main").items] == ["bea"]
+    with pytest.raises(errors.SubjectNotFound):
+        gallery.compare("main", "ann", A, VECTORS[0])
+    with pytest.raises(errors.SubjectNotFound):
+        gallery.subject("main", "ann")
+    with pytest.raises(errors.SubjectNotFound):
+        gallery.update_subject("main", "ann", expires_at=None)
+    with pytest.raises(errors.FaceNotFound):
+        gallery.face("main", "face of ann")
+    enrolled = gallery.enroll("main", "cleo", [face(VECTORS[0])], duplicate=REJECT)
+    assert enrolled.duplicates == ()
+    assert gallery.update_subject("main", "bea", expires_at=now() - day).name == "bea"
+    assert names(gallery, VECTORS[5]) == ["cleo"]
+    assert gallery.delete_subject("main", "bea").faces == 1, "what is still there can be erased"
+
+
+def test_who_gets_the_name_of_somebody_expired_is_somebody_else(gallery: Gallery) -> None:
+    past = now() - timedelta(days=1)
+    first = gallery.enroll("main", "ann", [face(VECTORS[0])], metadata={"door": 8}, expires_at=past)
+    second = gallery.enroll("main", "ann", [face(VECTORS[5])])
+    assert (second.created, second.subject.metadata, second.subject.expires_at) == (True, {}, None)
+    (receipt,) = gallery.receipts().items
+    assert (receipt.kind, receipt.target, receipt.faces) == ("subject", first.subject.id, 1)
+    (entry,) = read_audit(gallery.database.engine, AuditQuery(principal="expiry")).items
+    assert (entry.action, entry.target, entry.collection) == ("delete_subject", first.subject.id, "main")
+    gallery.enroll("main", "bea", [face(VECTORS[10])], expires_at=past)
+    move = partial(reassignment.move_face, keyring=Keyring.empty(), collection="main", subject="bea")
+    moved = gallery.database.change(partial(move, face_id=second.faces[0].id))
+    assert (moved.face.subject, len(gallery.receipts().items)) == ("bea", 2)
+    assert names(gallery, VECTORS[10]) == ["bea"]
+    assert gallery.subject("main", "bea").faces == 1
+    assert Expiry(gallery, lambda *_: None)() == 0
+    assert gallery.verify().problems == ()
+
+
+def test_several_faces_are_erased_at_once(gallery: Gallery) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[at], id_=f"face {at}") for at in range(3)])
+    erased = gallery.delete_faces("main", ["face 2", "not there", "face 0"])
+    assert [(face.id, face.subject, receipt.target) for face, receipt in erased] == [
+        ("face 0", "ann", "face 0"),
+        ("face 2", "ann", "face 2"),
+    ]
+    assert [face.id for face in gallery.faces("main", "ann").items] == ["face 1"]
+    assert [receipt.target for receipt in gallery.receipts().items] == ["face 0", "face 2"]
+    assert gallery.verify().problems == ()
+    assert gallery.delete_faces("main", ["face 0"]) == []
 
 
 def test_a_renamed_subject_is_found_under_its_new_name(gallery: Gallery) -> None:

@@ -15,6 +15,7 @@ from service.database.encryption import Keyring
 from service.database.schema import new_id
 from service.gallery import template_coverage
 from service.gallery.changes import template_update
+from service.gallery.changes.reassignment import move_face
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
 from service.rollout.backfill.errors import ReembeddingRunning
@@ -146,3 +147,22 @@ def test_a_sighting_serves_faces_without_a_crop(gallery: Gallery) -> None:
     )
     assert gallery.database.change_alone(add) == 1, "the face that is not there is passed over"
     assert gallery.search("main", NEW, OTHERS[:1], 1)[0][0].subject == "s0"
+
+
+def test_a_sighting_gives_nothing_to_a_face_that_went_to_somebody_else(gallery: Gallery) -> None:
+    subject = gallery.subject("main", "s0")
+    with gallery.database.engine.connect() as connection:
+        (row,) = template_update.faces_to_renew(connection, NEW, subject.id)
+    (face,) = gallery.faces("main", "s0").items
+    add = partial(
+        template_update.add_templates,
+        keyring=Keyring.empty(),
+        digest=NEW,
+        new_templates={row: OTHERS[0]},
+        owner=subject.id,
+    )
+    move = partial(move_face, keyring=Keyring.empty(), collection="main", face_id=face.id)
+    gallery.database.change(partial(move, subject="somebody else"))
+    assert gallery.database.change_alone(add) == 0
+    gallery.database.change(partial(move, subject="s0"))
+    assert gallery.database.change_alone(add) == 1

@@ -5,23 +5,28 @@ from __future__ import annotations
 import gzip
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from service.database.errors import ErasureUnfinished
-from service.database.schema import replies
+from service.database.schema import now, replies
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import EnrolmentErased, IdempotencyConflict
 from service.gallery.gallery import Gallery
+from service.gallery.maintenance.expiry import Expiry
 from service.gallery.records import Enrolment, Idempotency, NewFace
 from service.index import vectors
-from service.index.embedded.tiered import Tiers
+from service.index.embedded.segment import Segment
+from service.index.embedded.tiered import TieredIndex, Tiers
 from tests.gallery.vectors import people
+from tests.waiting import PATIENCE
 
 A = "a" * 64
 DIM = 64
@@ -140,6 +145,110 @@ def test_an_erasure_beside_a_rebuild_waits_for_it(tmp_path: Path) -> None:
         done.set()
         thread.join()
         assert held == set()
+        assert traces(tmp_path) == set()
+
+
+class _Met(TieredIndex):
+    """Whose erasures wait for one another: both have begun before one ends."""
+
+    meeting: threading.Barrier
+
+    def erase(self) -> None:
+        """Meet, then erase."""
+        self.meeting.wait(PATIENCE)
+        super().erase()
+
+
+class _Files:
+    """Files that are there until they are cleared."""
+
+    def __init__(self, stubborn: bool = False) -> None:
+        self.left, self._stubborn = True, stubborn
+
+    def clear(self) -> bool:
+        """Clear them, if they let themselves be cleared."""
+        self.left = self.left and self._stubborn
+        return not self.left
+
+    def write(self, segment: Segment) -> None:
+        """Keep nothing."""
+
+    def remove(self, file: Path) -> None:
+        """There is none."""
+
+
+def test_erasures_of_collections_at_the_same_moment_leave_none_out(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        held = [_Files(), _Files()]
+        first, second = _Met(DIM, TIERS, files=held[0]), TieredIndex(DIM, TIERS, files=held[1])
+        first.meeting = threading.Barrier(2)
+        for index in (first, second):
+            index._gone = True  # discarded while a rebuild was under way: its files are still there
+            gallery.index._discarded.append(index)  # type: ignore[attr-defined]
+        with ThreadPoolExecutor(2) as pool:
+            done = [pool.submit(gallery.erase_traces) for _ in range(2)]
+            assert [each.result(PATIENCE) for each in done] == [None, None]
+        assert [each.left for each in held] == [False, False]
+        assert not gallery.index._discarded  # type: ignore[attr-defined]
+
+
+def test_files_of_a_collection_that_cannot_be_deleted_are_told_and_tried_again() -> None:
+    files = _Files(stubborn=True)
+    index = TieredIndex(DIM, TIERS, files=files)
+    index.discard()
+    with pytest.raises(ErasureUnfinished):
+        index.erase()
+    files._stubborn = False
+    index.erase()
+    assert not files.left
+
+
+def test_several_faces_are_erased_in_one_change_and_the_files_cleaned_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.compact()
+        done: list[str] = []
+        change, tidy = gallery.database.change, gallery.database.tidy
+
+        def counted_change(work: Any) -> Any:
+            done.append("change")
+            return change(work)
+
+        def counted_tidy() -> None:
+            done.append("tidy")
+            tidy()
+
+        monkeypatch.setattr(gallery.database, "change", counted_change)
+        monkeypatch.setattr(gallery.database, "tidy", counted_tidy)
+        assert len(gallery.delete_faces("main", [f"face-0-{at}" for at in range(4)])) == 4
+        assert done == ["change", "tidy"]
+        assert {what for _, what in traces(tmp_path)} == {"name", "metadata"}
+
+
+def test_an_expired_person_whose_name_is_given_again_leaves_no_trace(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.compact()
+        gallery.update_subject("main", NAME, new_name="x", expires_at=now() - timedelta(days=1))
+        assert "metadata" in {what for _, what in traces(tmp_path)}
+        gallery.enroll("main", "x", [NewFace("new", {A: PERSONS[-1]})])
+        assert traces(tmp_path) == set()
+
+
+def test_an_erasure_that_was_interrupted_is_finished_by_the_upkeep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.compact()
+        with monkeypatch.context() as broken:
+            broken.setattr(gallery, "erase_traces", lambda: (_ for _ in ()).throw(ErasureUnfinished()))
+            with pytest.raises(ErasureUnfinished):
+                gallery.delete_subject("main", NAME)
+        assert traces(tmp_path)
+        Expiry(gallery, lambda *_: None)()
         assert traces(tmp_path) == set()
 
 

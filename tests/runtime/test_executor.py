@@ -97,6 +97,50 @@ def test_refuses_beyond_the_queue_and_admits_again() -> None:
     executor.close()
 
 
+def test_a_thread_goes_on_with_what_waits_and_wakes_no_other() -> None:
+    executor = Executor(workers=1, queue_limit=16)
+    gate = threading.Event()
+
+    def work(_: Cancelled) -> int:
+        gate.wait(PATIENCE)
+        return threading.get_ident()
+
+    async def scenario() -> None:
+        tasks = [asyncio.ensure_future(executor.run(work)) for _ in range(4)]
+        await until(lambda: (executor.load().queued, executor.load().running) == (3, 1))
+        gate.set()
+        assert len(set(await asyncio.gather(*tasks))) == 1
+
+    asyncio.run(scenario())
+    executor.close()
+
+
+def test_closing_waits_for_what_waits_for_a_core_that_rests() -> None:
+    executor = Executor(workers=1, queue_limit=16)
+    begun, gate = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def rest(turn: Turn) -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+        turn.rest()
+        done.append("rested")
+
+    async def scenario() -> None:
+        tasks = [
+            asyncio.ensure_future(executor.run(rest)),
+            asyncio.ensure_future(executor.run(lambda _: done.append("next"))),
+        ]
+        await until(begun.is_set)
+        closing = asyncio.ensure_future(asyncio.to_thread(executor.close))
+        await until(lambda: executor._closed)
+        gate.set()
+        await asyncio.gather(closing, *tasks)
+
+    asyncio.run(scenario())
+    assert sorted(done) == ["next", "rested"]
+
+
 def test_dropped_work_never_runs_and_lets_go_of_its_data() -> None:
     class Image:
         pass

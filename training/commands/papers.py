@@ -14,15 +14,15 @@ from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
 from training.errors import ProtocolInvalid, RecipeInvalid
 from training.evaluation.vectors import open_detector
-from training.export.cost import race
 from training.papers.benchmark import prepare_benchmark
 from training.papers.budget import BUDGETS, Budget, run_name
-from training.papers.finished import KEPT, keep_rows
+from training.papers.finished import KEPT, keep_rows, read_early
 from training.papers.page import write_page
 from training.papers.plot import draw_points
 from training.papers.results import assemble
 from training.papers.rows import ROWS
 from training.papers.run import RowRun, describe_data, run_row, run_rows
+from training.papers.timing import time_networks
 from training.recipe import Roots
 
 DOCS = Path("docs")
@@ -52,9 +52,8 @@ def papers(
     for row_run in run_rows(chosen, roots, celeba, benchmark, costly=costly, train=train):
         row_runs.append(row_run)
         print(describe(row_run), flush=True)
-    graphs = {s.net: s.graph for s in row_runs if s.graph is not None}
-    times = {net: timing.best for net, timing in race(graphs, turns=chosen.turns).items()} if graphs else {}
-    results = assemble(chosen, describe_data(row_runs, benchmark), row_runs, times)
+    times = time_networks(row_runs, chosen.turns)
+    results = assemble(chosen, describe_data(row_runs, benchmark), row_runs, times, read_early())
     write_json(out / "papers.json", results)
     for path in (write_page(results, out), *draw_points(results, out)):
         print(path)

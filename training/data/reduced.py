@@ -46,7 +46,8 @@ def draw_light(count: int, spec: Augment, rng: np.random.Generator) -> NDArray[n
     light, channels = rng.uniform(-1, 1, (3, count, 1)) * spec.light, rng.uniform(-1, 1, (count, 3, 1)) * spec.colour
     ramp = np.arange(256) / 255.0
     curves = ramp ** np.exp(light[0]) * (1 + light[1]) + light[2] * 0.25
-    return np.clip(np.round(curves[:, None] * (1 + channels) * 255), 0, 255).astype(np.uint8)
+    table: NDArray[np.uint8] = np.clip(np.round(curves[:, None] * (1 + channels) * 255), 0, 255).astype(np.uint8)
+    return table
 
 
 class ReducedCrops:
@@ -73,7 +74,7 @@ class ReducedCrops:
         # BGR inputs are looked up with the channels turned round
         self._channels = [2, 1, 0] if pixels.colour == "BGR" else [0, 1, 2]
         levels = np.arange(256, dtype=np.float32)
-        mean, scale = np.float32(pixels.mean)[:, None], np.float32(pixels.scale)[:, None]
+        mean, scale = (np.array(values, np.float32)[:, None] for values in (pixels.mean, pixels.scale))
         self._levels = (levels - mean) * scale
 
     def look(

@@ -1,6 +1,6 @@
 """The one budget that all rows share, and how a recipe is cut to it.
 
-2,000 steps of 64 are eight epochs of celeba and pins as they are prepared, and the rate has fallen to nothing at the
+1,250 steps of 128 are ten epochs of celeba and pins as they are prepared, and the rate has fallen to nothing at the
 last: a row is trained to its end. The teacher's length follows `steps`, and all else stays.
 """
 
@@ -36,7 +36,7 @@ class Budget:
 
 BUDGETS: dict[str, Budget] = {
     "small": Budget("small", steps=2, batch=8, seeds=1, lessons=1, rounds=20, turns=2),
-    "real": Budget("real", steps=2000, batch=64, seeds=3, lessons=1, rounds=300, turns=20),
+    "real": Budget("real", steps=1250, batch=128, seeds=3, lessons=1, rounds=300, turns=20),
 }
 
 

@@ -18,6 +18,8 @@ from training.papers.rows import ROWS, TEACHER
 from training.recipe import Recipe
 
 KEPT = Path(__file__).parents[1] / "results" / "papers"
+EARLY = KEPT.with_name("papers-early.json")
+"""Results of a budget of 300 steps, shown for rows that are not at their end."""
 REPORT = "measured.json"
 
 
@@ -52,3 +54,9 @@ def keep_rows(budget: Budget, runs: Path, into: Path = KEPT) -> list[Path]:
                 write_record(target, record)
                 written.append(target)
     return written
+
+
+def read_early() -> dict[str, Any]:
+    """The results that rows show until they are at their end."""
+    early: dict[str, Any] = json.loads(EARLY.read_text(encoding="utf-8"))
+    return early

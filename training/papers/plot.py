@@ -1,4 +1,4 @@
-"""Accuracy against milliseconds for one face, one point per row."""
+"""Accuracy against milliseconds for one face, one point per row: full where a row is at its end, hollow before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
         x = np.array([row["milliseconds"] for row in mine])
         y = np.array([row["measures"][MEASURE]["value"] for row in mine])
         ends = np.array([row["measures"][MEASURE]["ci95"] for row in mine])
-        axes.errorbar(x, y, np.abs(ends.T - y), fmt="o", color=f"C{number}", label=system, elinewidth=0.6, alpha=0.8)
+        axes.errorbar(x, y, np.abs(ends.T - y), fmt="none", ecolor=f"C{number}", elinewidth=0.6, alpha=0.8)
+        fill = [f"C{number}" if row["end"] else "white" for row in mine]
+        axes.scatter(x, y, c=fill, edgecolors=f"C{number}", label=system, zorder=3)
     for column in columns(rows):
         mine = sorted(column, key=lambda row: float(row["measures"][MEASURE]["value"]))
         heights = spread(np.array([row["measures"][MEASURE]["value"] for row in mine]), GAP)

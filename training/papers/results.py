@@ -18,16 +18,26 @@ DIGITS = 5
 
 
 def assemble(
-    budget: Budget, data: Mapping[str, Any], row_runs: Sequence[RowRun], milliseconds: Mapping[str, float]
+    budget: Budget,
+    data: Mapping[str, Any],
+    row_runs: Sequence[RowRun],
+    milliseconds: Mapping[str, float],
+    early: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The results as plain JSON. `data` describes what was trained and measured on; `milliseconds` are per net."""
+    """The results as plain JSON. `data` describes what was trained and measured on; `milliseconds` are per net.
+
+    `early` are results of a shorter budget: a row that is not at its end shows those, and is marked as such.
+    """
     rows, rounds = [], {}
     for number, row in enumerate(ROWS):
         mine = [s for s in row_runs if s.row == row and s.measures is not None]
         reason = next((s.reason for s in row_runs if s.row == row and s.reason), "")
-        entry: dict[str, Any] = asdict(row) | {"reason": reason if not mine else "", "seeds": len(mine)}
+        entry: dict[str, Any] = asdict(row) | {"reason": reason, "seeds": 0, "end": False}
         if mine:
             entry |= {
+                "reason": "",
+                "seeds": len(mine),
+                "end": True,
                 "parameters": mine[0].parameters,
                 "multiply_adds": mine[0].multiply_adds,
                 "milliseconds": round(milliseconds[mine[0].net], 3),
@@ -39,9 +49,31 @@ def assemble(
             entry["measures"] = {
                 name: _number(values[:, 0], rounds[row.recipe][name]) for name, values in stacked.items()
             }
-        rows.append(entry)
-    claims = [_judge(claim, rounds) for claim in CLAIMS]
-    return {"budget": asdict(budget), "data": dict(data), "rows": rows, "claims": claims}
+        rows.append(entry | (_early_row(early, row.recipe) if early is not None and not mine else {}))
+    claims = [_judge(claim, rounds) | {"end": True} for claim in CLAIMS]
+    if early is not None:
+        claims = [claim if claim["gains"] else _early_claim(early, claim, rows) for claim in claims]
+    results = {"budget": asdict(budget), "data": dict(data), "rows": rows, "claims": claims}
+    return results | ({"early": {"budget": early["budget"], "data": early["data"]}} if early is not None else {})
+
+
+def _early_row(early: Mapping[str, Any], recipe: str) -> dict[str, Any]:
+    """What a row showed before it was at its end, if it was run."""
+    row = next((row for row in early["rows"] if row["recipe"] == recipe and not row["reason"]), None)
+    return (
+        {"reason": "", **{name: value for name, value in row.items() if name != "reason"}, "end": False} if row else {}
+    )
+
+
+def _early_claim(
+    early: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What two rows said of a claim before either was at its end; nothing where one is, and the other is not."""
+    ended = {row["recipe"] for row in rows if row["end"]}
+    pair = (claim["row"], claim["against"])
+    before = next((each for each in early["claims"] if (each["row"], each["against"]) == pair), None)
+    gains = before["gains"] if before is not None and not ended & set(pair) else {}
+    return {**claim, "gains": gains, "end": False}
 
 
 def resample(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

@@ -93,6 +93,7 @@ def run_row(
     *,
     train: bool = True,
     progress: bool = True,
+    kept: Path = KEPT,
 ) -> RowRun:
     """Run one row with one seed, or take it from what was measured before or is kept.
 
@@ -103,7 +104,7 @@ def run_row(
     folder, kind = roots.runs / recipe.name, kind_of(recipe.task)
     graph = folder / "fp32.onnx"
     record = read_record(folder / REPORT, recipe, budget.rounds)
-    record = record or read_record(KEPT / f"{recipe.name}.json", recipe, budget.rounds)
+    record = record or read_record(kept / f"{recipe.name}.json", recipe, budget.rounds)
     if record is None and not train:
         return RowRun(row, seed, "not reached in the time there was; the command goes on from here")
     if record is None:

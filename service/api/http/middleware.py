@@ -14,11 +14,12 @@ from starlette.types import Scope as AsgiScope
 
 from service.api.http.errors import Fault, RequestInvalid
 from service.api.http.problems import respond
-from service.api.http.request_context import Trace, current_request_id, request_id_from
+from service.api.http.request_context import Trace, current_request_id, current_trace_id, request_id_from
 from service.api.http.request_metrics import RequestMetrics
 from service.engine.results import EnrolmentRefused
 from service.face.errors import FaceUnfit, ImageCorrupt, ImageUnsupported, NoFace, SeveralFaces
 from service.observers.decision_metrics import DecisionMetrics
+from service.runtime.spans import Attributes, BeginSpan
 
 access_log = logging.getLogger("facet.access")
 log = logging.getLogger("facet")
@@ -59,9 +60,10 @@ class Edge:
         requests: RequestMetrics,
         decisions: DecisionMetrics,
         note: Callable[[AsgiScope, Trace], None],
+        begin_span: BeginSpan,
     ) -> None:
         """Wrap `app`; `note` is told of every request that came to its end."""
-        self._app, self._note = app, note
+        self._app, self._note, self._begin_span = app, note, begin_span
         self._requests, self._decisions = requests, decisions
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -70,9 +72,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        trace = Trace(request_id_from(Headers(scope=scope).get("x-request-id")))
+        headers = Headers(scope=scope)
+        span = self._begin_span(headers, scope["path"])
+        trace = Trace(request_id_from(headers.get("x-request-id")), span=span)
         scope.setdefault("state", {})["trace"] = trace
         token = current_request_id.set(trace.request_id)
+        trace_token = current_trace_id.set(span.trace_id)
         status = 0
 
         async def send_marked(message: Message) -> None:
@@ -97,6 +102,7 @@ class Edge:
             self._report(scope, trace, status, time.perf_counter() - begun)
             self._note(scope, trace)
             current_request_id.reset(token)
+            current_trace_id.reset(trace_token)
 
     def _report(self, scope: AsgiScope, trace: Trace, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -106,6 +112,7 @@ class Edge:
             self._requests.count_rejection(trace.code, route)
             if trace.collection is not None and trace.code in NOT_ACQUIRED:
                 self._decisions.count_acquisition(trace.model, trace.collection, trace.code)
+        trace.span.end(f"{scope['method']} {route}", _attributes(scope, route, trace, status), _fault(trace, status))
         if trace.fault is not None:
             log.error("request failed", exc_info=trace.fault)
         access_log.info(
@@ -125,3 +132,22 @@ class Edge:
                 "code": trace.code,
             },
         )
+
+
+def _attributes(scope: AsgiScope, route: str, trace: Trace, status: int) -> Attributes:
+    """What a span tells of a request, in the words of OpenTelemetry's semantic conventions where they have any."""
+    told = {
+        "http.request.method": scope["method"],
+        "http.route": route,
+        "http.response.status_code": status,
+        "facet.request_id": trace.request_id,
+        "facet.model": trace.model,
+        "facet.collection": trace.collection or "",
+        "facet.problem": trace.code,
+    }
+    return {name: value for name, value in told.items() if value != ""}
+
+
+def _fault(trace: Trace, status: int) -> str | None:
+    """The code of what went wrong where the service is to blame; 0 is an answer that never began."""
+    return (trace.code or "no_answer") if status >= 500 or status == 0 else None

@@ -85,6 +85,8 @@ TABLE: dict[type[FacetError], tuple[int, str]] = {
     rollout.NothingToRollBack: (409, "Nothing to roll back to"),
     rollout.CoverageMissing: (409, "The model lacks templates"),
     rollout.DecisionNotFound: (404, "No such decision"),
+    rollout.ModelRefused: (422, "The model is refused"),
+    rollout.ModelInUse: (409, "The model is in use"),
     # making templates again
     reembedding.ReembeddingError: (500, "Re-embedding error"),
     reembedding.ReembeddingRunning: (409, "A job of this model runs already"),

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 
 from starlette.types import Scope as AsgiScope
 
+from service.runtime.spans import NO_SPAN, RequestSpan
+
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="-")
 """The request id of the running task or worker, for log lines."""
+
+current_trace_id: ContextVar[str] = ContextVar("current_trace_id", default="")
+"""The id of its trace, where it is in one."""
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class Trace:
     noted: bool = False
     """Whether observers were told of it already."""
     fault: Exception | None = None
+    span: RequestSpan = NO_SPAN
 
 
 def request_id_from(given: str | None) -> str:

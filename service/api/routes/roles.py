@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from service.api.access import Caller, allow
+from service.api.access import Caller, allow, everywhere
 from service.api.http.errors import CollectionForbidden
 from service.api.http.pagination import Cursor, Limit
 from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
@@ -30,13 +30,6 @@ CHANGING = (rollout.CoverageMissing, rollout.ChampionUnavailable, CollectionForb
 
 def _problems(*errors: type[FacetError]) -> dict[int | str, dict[str, Any]]:
     return problems(*CALLER, *STORE, *errors)
-
-
-def everywhere(caller: Annotated[Caller, Depends(allow(Scope.ADMIN))]) -> Caller:
-    """An admin of all collections: a role concerns every one. Raises: CollectionForbidden."""
-    if caller.collections is not None:
-        raise CollectionForbidden("roles concern every collection, and this key is limited to some")
-    return caller
 
 
 Admin = Annotated[Caller, Depends(everywhere)]

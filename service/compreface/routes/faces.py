@@ -110,11 +110,7 @@ def delete_several_faces(
     fields: Annotated[FaceIdsRequest, Depends(body(FaceIdsRequest, forms=False))],
 ) -> list[replies.StoredFace]:
     """Erase faces by their ids; ids that are not there are overlooked."""
-    erased = []
-    for face in services.gallery.database.read(
-        partial(queries.faces_of, collection=service.collection, face_ids=fields.ids)
-    ):
-        receipt = services.gallery.delete_face(service.collection, face.id)
+    erased = services.gallery.delete_faces(service.collection, fields.ids)
+    for _, receipt in erased:
         services.publish(request, Erasure(receipt), service.collection)
-        erased.append(replies.StoredFace(image_id=face.id, subject=face.subject))
-    return erased
+    return [replies.StoredFace(image_id=face.id, subject=face.subject) for face, _ in erased]

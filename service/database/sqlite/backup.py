@@ -20,6 +20,14 @@ from service.database.sqlite.engine import DirectoryLock
 from service.database.transaction import storage_errors
 from service.database.upgrades import newest_revision
 
+_IN_COLLECTION = "SELECT row FROM collections WHERE name = :target AND created_at <= :at"
+_PEOPLE = {
+    "face": "DELETE FROM faces WHERE id = :target",
+    "subject": "DELETE FROM subjects WHERE id = :target",
+    "subjects": f"DELETE FROM subjects WHERE created_at <= :at AND collection_row IN ({_IN_COLLECTION})",  # noqa: S608
+    "collection": f"DELETE FROM subjects WHERE created_at <= :at AND collection_row IN ({_IN_COLLECTION})",  # noqa: S608
+}
+"""Who is erased by a receipt, by its kind. A collection is known by its name, which another may have had later."""
 TABLES = ("collections", "subjects", "faces", "templates", "crops", "keys", "audit", "receipts")
 
 
@@ -112,7 +120,7 @@ def _receipts(file: Path) -> list[tuple[str, ...]]:
 
 
 def _erase_again(file: Path, receipts: list[tuple[str, ...]]) -> int:
-    """Erase people and faces whose receipts a backup lacks, and add the receipts; returns how many were there."""
+    """Erase whoever a backup has and lacks the receipt of, and add the receipts; returns how many these were."""
     erased = 0
     with _opened(file) as connection:
         held = {row[1] for row in connection.execute("PRAGMA table_info(receipts)")}
@@ -123,8 +131,10 @@ def _erase_again(file: Path, receipts: list[tuple[str, ...]]) -> int:
             id_, kind, target = receipt[:3]
             if id_ in known:
                 continue
-            if kind in ("subject", "face"):
-                erased += connection.execute(f"DELETE FROM {kind}s WHERE id = ?", (target,)).rowcount  # noqa: S608
+            given = {"target": target, "at": receipt[5]}
+            erased += connection.execute(_PEOPLE[kind], given).rowcount if kind in _PEOPLE else 0
+            if kind == "collection":
+                connection.execute("DELETE FROM collections WHERE name = :target AND created_at <= :at", given)
             if "collection" in held:
                 names = "id, kind, target, faces, templates, at, collection"
                 connection.execute(f"INSERT INTO receipts ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", receipt)  # noqa: S608

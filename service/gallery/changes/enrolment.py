@@ -16,6 +16,7 @@ from service.database.transaction import Transaction, is_taken, serialise
 from service.gallery import queries
 from service.gallery.changes import kept_outcomes
 from service.gallery.changes.insertion import FaceRow, claim_model, insert_template, row_of
+from service.gallery.changes.subjects import erase_expired
 from service.gallery.errors import CollectionNotFound, DuplicateSubject, FaceExists
 from service.gallery.names import check_name
 from service.gallery.records import (
@@ -89,6 +90,8 @@ class Enroll:
         self._duplicate = None if duplicate is None or duplicate.policy == DuplicatePolicy.ALLOW else duplicate
         self._idempotency = idempotency
         self._report, self._keep_reply = report, keep_reply
+        self.erased = False
+        """Whether somebody who had the name and has expired was erased."""
         self._stored = [
             {
                 digest: vectors.stored_form(vectors.check(vector[None], None)[0])
@@ -118,6 +121,9 @@ class Enroll:
         place = connection.execute(_COLLECTION, {"name": self._collection}).one_or_none()
         if place is None:
             raise CollectionNotFound(self._collection)
+        if queries.has_expired(connection, place.row, self._subject):
+            erase_expired(transaction, self._collection, self._subject)
+            self.erased = True
         at = now()
         subject_row, subject, created = self._claim_subject(connection, place.row, at)
         duplicates = self._find_duplicates(transaction, place.row, subject_row)

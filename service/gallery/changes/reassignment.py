@@ -21,6 +21,7 @@ from service.gallery import queries
 from service.gallery.changes import kept_outcomes
 from service.gallery.changes.erasure import remove_templates
 from service.gallery.changes.insertion import FaceRow, insert_template, row_of
+from service.gallery.changes.subjects import erase_expired
 from service.gallery.errors import FaceNotFound, SamePerson
 from service.gallery.names import check_name
 from service.gallery.records import Face, Idempotency, Merger
@@ -64,7 +65,10 @@ def move_face(
     found = connection.execute(query.with_for_update(of=faces)).one_or_none()
     if found is None:
         raise FaceNotFound(collection, face_id)
-    target = _claim(connection, in_collection, check_name("subject", subject))
+    name = check_name("subject", subject)
+    if queries.has_expired(connection, in_collection, name):
+        erase_expired(transaction, collection, name)
+    target = _claim(connection, in_collection, name)
     if target != found.subject_row:
         kept_outcomes.erase(connection, [found.id], face_id)
         _rehome(transaction, keyring, [found.row], in_collection, target)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from service.database.audit_log import AuditEntry, insert_entries
 from service.database.schema import faces, new_id, now, subjects, templates
 from service.database.timeouts import without_timeouts
 from service.database.transaction import Transaction, is_taken
@@ -16,7 +17,7 @@ from service.gallery.changes import kept_outcomes
 from service.gallery.changes.erasure import remove_templates, write_receipt
 from service.gallery.errors import FaceNotFound, SubjectExists
 from service.gallery.names import check_name
-from service.gallery.records import Keep, Receipt, Subject
+from service.gallery.records import Face, Keep, Receipt, Subject
 from service.index.changes import IndexChange
 
 
@@ -30,6 +31,8 @@ def create_subject(transaction: Transaction[IndexChange], collection: str, name:
     """
     row = queries.collection_row(transaction.connection, collection)
     at, canonical = now(), check_name("subject", name)
+    if queries.has_expired(transaction.connection, row, canonical):
+        erase_expired(transaction, collection, canonical)
     values = {"id": new_id(), "collection_row": row, "name": canonical, "metadata": {}}
     try:
         transaction.connection.execute(sa.insert(subjects).values(created_at=at, updated_at=at, **values))
@@ -68,7 +71,7 @@ def update_subject(
         transaction.connection.execute(sa.update(subjects).where(subjects.c.row == row).values(**values))
     except sa.exc.IntegrityError:
         raise SubjectExists(collection, str(new_name)) from None
-    return queries.subject(transaction.connection, collection, new_name or name)
+    return queries.subject(transaction.connection, collection, new_name or name, expired=True)
 
 
 def delete_subject(transaction: Transaction[IndexChange], collection: str, name: str) -> Receipt:
@@ -78,7 +81,7 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
         CollectionNotFound: There is no collection of that name.
         SubjectNotFound: The collection has no subject of that name.
     """
-    row = queries.subject_row(transaction.connection, collection, name, lock=True)
+    row = queries.subject_row(transaction.connection, collection, name, lock=True, expired=True)
     subject_id = transaction.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
     face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
     removed = remove_templates(transaction, templates.c.face_row.in_(face_rows))
@@ -86,6 +89,18 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
     transaction.connection.execute(sa.delete(subjects).where(subjects.c.row == row))
     kept_outcomes.erase(transaction.connection, [str(subject_id)])
     return write_receipt(transaction, "subject", str(subject_id), lost, removed, collection)
+
+
+def erase_expired(transaction: Transaction[IndexChange], collection: str, name: str) -> None:
+    """Erase a subject whose date has come, as the upkeep would: whoever gets the name now is somebody else.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+        SubjectNotFound: The collection has no subject of that name.
+    """
+    receipt = delete_subject(transaction, collection, name)
+    entry = AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)
+    insert_entries(transaction.connection, [entry])
 
 
 def delete_subjects(transaction: Transaction[IndexChange], collection: str) -> tuple[Receipt, int]:
@@ -121,3 +136,17 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
     removed = remove_templates(transaction, templates.c.face_row == row)
     transaction.connection.execute(sa.delete(faces).where(faces.c.row == row))
     return write_receipt(transaction, "face", face_id, 1, removed, collection)
+
+
+def delete_faces(
+    transaction: Transaction[IndexChange], collection: str, face_ids: Sequence[str]
+) -> list[tuple[Face, Receipt]]:
+    """Erase several faces of a collection, overlooking ids that are not there; returns what was erased, oldest first.
+
+    Raises:
+        CollectionNotFound: There is no collection of that name.
+    """
+    return [
+        (face, delete_face(transaction, collection, face.id))
+        for face in queries.faces_of(transaction.connection, collection, face_ids, lock=True)
+    ]

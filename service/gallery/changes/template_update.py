@@ -75,11 +75,16 @@ def faces_to_renew(connection: sa.Connection, digest: str, subject_id: str) -> l
 
 
 def add_templates(
-    transaction: Transaction[IndexChange], keyring: Keyring, digest: str, new_templates: Mapping[int, Vector]
+    transaction: Transaction[IndexChange],
+    keyring: Keyring,
+    digest: str,
+    new_templates: Mapping[int, Vector],
+    owner: str | None = None,
 ) -> int:
     """Give faces, by their rows, (D,) unit templates of a model. Returns how many were added.
 
-    A face that has gone, or has a template of this model by now, is passed over.
+    A face that has gone, or has a template of this model by now, is passed over. So is one that is not of the subject
+    `owner` (an id) any more, where there is one: what was made of another photograph is of that person.
 
     Raises:
         VectorInvalid: Of another dimension than the model's templates, or not of unit length.
@@ -91,6 +96,8 @@ def add_templates(
     lacking = sa.select(faces.c.row, faces.c.collection_row, faces.c.subject_row).where(
         faces.c.row.in_(list(stored)), _lacks(transaction.connection, digest)
     )
+    if owner is not None:
+        lacking = lacking.where(faces.c.subject_row.in_(sa.select(subjects.c.row).where(subjects.c.id == owner)))
     entries = transaction.connection.execute(lacking.order_by(faces.c.row).with_for_update(of=faces)).all()
     for row, collection, subject in entries:
         insert_template(transaction, keyring, FaceRow(row, collection, subject), model_row, stored[row])

@@ -8,7 +8,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from service.database.schema import collections, now, subjects
+from service.database.schema import collections, now, receipts, subjects
 from service.database.transaction import Transaction
 from service.gallery.changes.subjects import delete_subject
 from service.gallery.gallery import Gallery
@@ -19,12 +19,17 @@ SOME = 100
 
 
 class Expiry:
-    """A task of the upkeep. The date stands in the database, so a stopped service catches up at its start."""
+    """A task of the upkeep. The date stands in the database, so a stopped service catches up at its start.
+
+    From that date on nobody finds the person (`queries.LIVING`); this is when the data go. The files are looked through
+    after every erasure since the last time, whoever did it: one that was interrupted is finished here.
+    """
 
     def __init__(self, gallery: Gallery, note: Callable[[Receipt, str], None]) -> None:
         """Erase in `gallery`; `note` is told of every receipt and its collection."""
         self._gallery, self._note = gallery, note
-        self._unfinished = False
+        self._finished: int | None = None
+        """The last receipt of which the files hold nothing."""
 
     def __call__(self) -> int:
         """Erase everybody whose date has come; returns how many.
@@ -38,12 +43,12 @@ class Expiry:
             for subject_id in due:
                 result = self._gallery.database.change(partial(_erase, subject_id=subject_id, at=at))
                 if result is not None:
-                    self._unfinished = True
                     self._note(*result)
                     erased += 1
-        if self._unfinished:
+        last = self._gallery.database.read(lambda connection: connection.scalar(sa.select(sa.func.max(receipts.c.row))))
+        if last != self._finished:
             self._gallery.erase_traces()
-            self._unfinished = False
+            self._finished = last
         return erased
 
 

@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class EmbeddedIndex:
         self.models: dict[str, tuple[int, int]] = {}
         """Row and dimension of models that have templates, by digest; neither ever changes."""
         self.loaded = Loaded(0, 0, 0, (), 0.0)
-        self._discarded: deque[TieredIndex] = deque()
+        self._discarded: list[TieredIndex] = []
         """Indexes of collections that are gone, whose files may still be there."""
         prefer_matrix_products(len(os.sched_getaffinity(0)))
         self._helpers = idle_cores()
@@ -194,9 +194,10 @@ class EmbeddedIndex:
         """Delete the files that hold a removed vector. They are written again within a minute, without it."""
         for index in self.indexes():
             index.erase()
-        while self._discarded:
-            self._discarded[0].erase()
-            self._discarded.popleft()
+        for index in list(self._discarded):  # each stays in it until it is erased: others erase at the same time
+            index.erase()
+            with suppress(ValueError):  # another was faster
+                self._discarded.remove(index)
 
     def reseal(self) -> None:
         """Write every segment file again, under the key that seals now."""

@@ -188,9 +188,10 @@ class SegmentFolder:
             self.remove(part)
         return sorted(self.directory.glob(f"*{SUFFIX}"))
 
-    def clear(self) -> None:
-        """Delete all files."""
+    def clear(self) -> bool:
+        """Delete all files; returns whether none is left."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        return not self.directory.exists()
 
 
 def _sync(directory: Path) -> None:

@@ -45,8 +45,8 @@ class SegmentFiles(Protocol):
         """Forget a segment."""
         ...
 
-    def clear(self) -> None:
-        """Forget all."""
+    def clear(self) -> bool:
+        """Forget all; returns whether none is left."""
         ...
 
 
@@ -223,9 +223,8 @@ class TieredIndex:
             self._clear_files()
             self._compacting.release()
 
-    def _clear_files(self) -> None:
-        if self._files is not None:
-            self._files.clear()
+    def _clear_files(self) -> bool:
+        return self._files is None or self._files.clear()
 
     # ---- settling
 
@@ -289,7 +288,8 @@ class TieredIndex:
         try:
             with self._compacting:
                 if self._gone:
-                    self._clear_files()
+                    if not self._clear_files():
+                        raise ErasureUnfinished
                     return
                 for number in self._spoiled():
                     segment = self._view.segments.members[number]

@@ -169,8 +169,12 @@ class ObservedTemplates:
                 keyring=self._keyring,
                 digest=embedder.digest,
                 new_templates=new_templates,
+                owner=observation.subject_id,
             )
-            self._metrics.count_templates(embedder.manifest.identity, "sight", self._database.change_alone(add))
+            made = self._database.change_alone(add)
+            self._metrics.count_templates(embedder.manifest.identity, "sight", made)
+            if not made:  # erased or moved meanwhile
+                continue
             self._audit_log.append(
                 AuditEntry(
                     request_id=observation.request_id,

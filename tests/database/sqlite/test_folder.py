@@ -192,6 +192,33 @@ def test_who_was_erased_after_the_backup_is_erased_in_it(folder: Path, tmp_path:
         assert gallery.verify().sound
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_collection_that_was_erased_after_the_backup_is_erased_in_it(
+    folder: Path, tmp_path: Path, whole: bool
+) -> None:
+    with closing(open_embedded(folder)) as gallery:
+        gallery.create_collection("other")
+        gallery.enroll("other", "stays", [NewFace("stays", {A: PERSONS[1]})])
+    assert run(app, ["backup", str(tmp_path / "b"), "--data", str(folder)]).exit_code == 0
+    with closing(open_embedded(folder)) as gallery:
+        receipt = gallery.delete_collection("main") if whole else gallery.delete_subjects("main")[0]
+        if whole:
+            gallery.create_collection("main")  # another one, of after the receipt
+        gallery.enroll("main", "later", [NewFace("later", {A: PERSONS[0]})])
+    assert run(app, ["backup", str(tmp_path / "c"), "--data", str(folder)]).exit_code == 0
+    for file, left in (("b", []), ("c", ["later"])):
+        result = run(app, ["restore", str(tmp_path / file), "--replace", "--data", str(folder)])
+        assert result.exit_code == 0, result.output
+        with closing(open_embedded(folder)) as gallery:
+            assert [subject.name for subject in gallery.subjects("other").items] == ["stays"]
+            assert receipt in gallery.receipts().items
+            assert gallery.verify().sound
+            if file == "b" and whole:
+                assert [collection.name for collection in gallery.collections().items] == ["other"]
+                gallery.create_collection("main")
+            assert [subject.name for subject in gallery.subjects("main").items] == left
+
+
 def test_a_restore_beside_a_service_is_refused(serving: Gallery, folder: Path, tmp_path: Path) -> None:
     assert run(app, ["backup", str(tmp_path / "b"), "--data", str(folder)]).exit_code == 0
     assert run(app, ["restore", str(tmp_path / "b"), "--replace", "--data", str(folder)]).exit_code == 1

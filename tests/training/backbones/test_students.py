@@ -89,3 +89,16 @@ def test_width_scales_the_plain_and_ir_families() -> None:
     for name in ("resnet", "iresnet", "mobileface"):
         narrow, wide = (millions(STUDENTS[name], 32, width=width, dim=8) for width in (0.25, 0.5))
         assert 3 < wide / narrow < 4.2
+
+
+def test_slopes_that_are_kept_are_not_trained_and_begin_as_trained_ones_do() -> None:
+    torch.manual_seed(0)
+    trained = STUDENTS["mobileface"](input_size=32, width=0.25, dim=8)
+    kept = STUDENTS["mobileface"](input_size=32, width=0.25, dim=8, trained_slopes=False)
+    assert not [m for m in kept.modules() if isinstance(m, torch.nn.PReLU)]
+    assert len(list(kept.parameters())) < len(list(trained.parameters()))
+    own = kept.state_dict()
+    shared = {name: tensor for name, tensor in trained.state_dict().items() if tensor.shape == own[name].shape}
+    kept.load_state_dict(own | shared)
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(kept.eval()(x), trained.eval()(x))

@@ -85,3 +85,26 @@ def test_a_row_that_was_not_run_says_why_and_its_claims_stay_empty() -> None:
     entry = next(e for e in results["rows"] if e["recipe"] == "karlekar-kt")
     assert entry["reason"] == "teacher_missing: nobody"
     assert all(claim["gains"] == {} for claim in results["claims"])
+
+
+def test_a_row_not_at_its_end_shows_what_it_was_early_and_is_compared_with_its_like() -> None:
+    alone, kt, kd = "karlekar-control", "karlekar-kt", "karlekar-kd"
+    early = assemble(BUDGETS["small"], {"crops": 1}, row_runs({alone: [0.6], kt: [0.9], kd: [0.9]}), {"n": 1.5})
+    results = assemble(BUDGETS["small"], {}, row_runs({alone: [0.7], kd: [0.8]}), {"n": 2.0}, early)
+    rows = {row["recipe"]: row for row in results["rows"]}
+    assert [(rows[stem]["end"], rows[stem]["milliseconds"]) for stem in (alone, kt, kd)] == [
+        (True, 2.0),
+        (False, 1.5),
+        (True, 2.0),
+    ]
+    assert rows[kt]["measures"]["lfw accuracy"]["value"] == 0.9
+    assert "measures" not in rows["wang-alone"]
+    claims = {(claim["row"], claim["against"]): claim for claim in results["claims"]}
+    assert claims[(kd, alone)]["end"]
+    assert claims[(kd, alone)]["gains"]["lfw accuracy"]["value"] == pytest.approx(0.1)
+    assert claims[(kt, alone)]["gains"] == {}, "a row at its end is not compared with an early one"
+    both = assemble(BUDGETS["small"], {}, row_runs({kd: [0.8]}), {"n": 2.0}, early)
+    claims = {(claim["row"], claim["against"]): claim for claim in both["claims"]}
+    assert claims[(kt, alone)]["gains"]["lfw accuracy"]["value"] == pytest.approx(0.3)
+    assert not claims[(kt, alone)]["end"]
+    assert both["early"]["data"] == {"crops": 1}

@@ -97,7 +97,8 @@ def blindfold(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
 
 def bleach(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
     """Far too much light: 1.5 to 3.5 times as much, clipped as a sensor does."""
-    return np.clip(crop * (1.5 + 2 * strength), 0, 255).astype(np.uint8)
+    bright: Crop = np.clip(crop * (1.5 + 2 * strength), 0, 255).astype(np.uint8)
+    return bright
 
 
 def bar(crop: Crop, strength: float, rng: np.random.Generator) -> Crop:
