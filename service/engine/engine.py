@@ -25,7 +25,6 @@ from service.engine.faces import (
     QualityChoice,
     choose,
     embed,
-    is_recognisable,
     naming,
     recognise,
     require_recognisable,
@@ -241,7 +240,7 @@ class Engine:
             probes = [choose(scene, faces, quality)]
         made = embed(embedder, probes, stages)
         probes = recognise(embedder, probes, made, "report" if faces == "all" else quality)
-        if probes and not any(is_recognisable(face) for face in probes):
+        if probes and not any(face.quality.fit for face in probes):
             threshold = threshold.outside()
         with stages.stage("search"):
             ranked = self.search(reach, made.vectors, max(2, top_k), people, point, threshold) if probes else []

@@ -67,15 +67,10 @@ def require_recognisable(face: FaceFound, quality: QualityChoice, image: str | N
     Raises:
         FaceUnfit: It is unrecognisable, and that is enforced.
     """
-    if quality == "enforce" and not is_recognisable(face):
+    if quality == "enforce" and Reason.UNRECOGNISABLE in face.quality.reasons:
         error = FaceUnfit("the face is unrecognisable", [str(Reason.UNRECOGNISABLE)])
         error.image = image
         raise error
-
-
-def is_recognisable(face: FaceFound) -> bool:
-    """Tell whether nothing is known that makes a face's template worthless."""
-    return Reason.UNRECOGNISABLE not in face.quality.reasons
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from service.decision import OperatingPoint, Outcome, decide
 from service.engine.enrolment_report import EnrolmentReport, FaceReport, ImageReport, Refusal
-from service.engine.faces import is_recognisable
 from service.errors import FacetError
 from service.face.cross_model import Thresholds
 from service.face.embedding.embed import Embedder
@@ -71,8 +70,8 @@ class VerificationRule:
     def apply(
         self, probe: FaceFound, reference: FaceFound | Hit, score: float, probe_faces: int, stages: Stages
     ) -> Verification:
-        """Decide by a score; where a face is unrecognisable, the threshold is outside of what was calibrated."""
-        known = all(is_recognisable(each) for each in (probe, reference) if isinstance(each, FaceFound))
+        """Decide by a score; where a face is unfit, the threshold is outside of what was calibrated."""
+        known = all(each.quality.fit for each in (probe, reference) if isinstance(each, FaceFound))
         threshold = self.threshold if known else self.threshold.outside()
         return Verification(
             matched=decide(score, threshold) == Outcome.MATCH,

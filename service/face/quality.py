@@ -83,6 +83,16 @@ class QualityLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class CropQuality:
+    """What a crop alone says of a face's quality; see `Quality`."""
+
+    sharpness: float
+    brightness: float
+    contrast: float
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """Measured quality of one face.
 
@@ -101,6 +111,11 @@ class Quality:
     cut: float
     reasons: tuple[Reason, ...]
     recognisability: float | None = None
+
+    @property
+    def fit(self) -> bool:
+        """Whether nothing speaks against the face."""
+        return not self.reasons
 
     def recognised(self, recognisability: float, cut: float) -> Quality:
         """The same quality with a model's word on its template: below `cut` the face is unrecognisable."""
@@ -122,11 +137,7 @@ def assess(
     `face` is in pixels of the decoded photograph of `photo_size` (width, height), which holds `scale` decoded
     pixels per original pixel; `crop` is its canonical crop, RGB uint8 (128, 128, 3).
     """
-    luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY)
-    means, deviations = cv2.meanStdDev(luma)
-    brightness, contrast = float(means[0, 0]) / 255.0, float(deviations[0, 0]) / 255.0
-    edges = cv2.filter2D(luma, cv2.CV_16S, EDGES)
-    sharpness = cv2.norm(edges, cv2.NORM_L1) / 16.0 / 255.0 / edges.size / max(contrast, 1e-3)
+    picture = assess_crop(crop, limits)
     eyes = face.landmarks[1] - face.landmarks[0]
     distance = float(np.hypot(eyes[0], eyes[1]))
     middle = (face.landmarks[0] + face.landmarks[1]) / 2
@@ -134,23 +145,36 @@ def assess(
     turn = min(2.0, abs(along) / max(distance / 2, 1e-6))
     cut = _share_outside(face.landmarks, photo_size)
     original_distance = distance / scale
-    damage = measure_damage(crop, np.asarray(luma, np.uint8), contrast)
     failed = (
         (Reason.TOO_SMALL, original_distance < limits.min_eye_distance),
+        (Reason.TURNED_AWAY, turn > limits.max_turn),
+        (Reason.CUT_BY_BORDER, cut > limits.max_cut),
+        (Reason.DOUBTFUL, limits.is_doubtful(face)),
+    )
+    found = {*picture.reasons, *(reason for reason, bad in failed if bad)}
+    reasons = tuple(reason for reason in Reason if reason in found)
+    return Quality(original_distance, picture.sharpness, picture.brightness, picture.contrast, turn, cut, reasons)
+
+
+def assess_crop(crop: NDArray[np.uint8], limits: QualityLimits) -> CropQuality:
+    """Assess what a canonical crop alone shows, RGB uint8 (128, 128, 3)."""
+    luma = cv2.cvtColor(crop[INNER, INNER], cv2.COLOR_RGB2GRAY)
+    means, deviations = cv2.meanStdDev(luma)
+    brightness, contrast = float(means[0, 0]) / 255.0, float(deviations[0, 0]) / 255.0
+    edges = cv2.filter2D(luma, cv2.CV_16S, EDGES)
+    sharpness = cv2.norm(edges, cv2.NORM_L1) / 16.0 / 255.0 / edges.size / max(contrast, 1e-3)
+    damage = measure_damage(crop, np.asarray(luma, np.uint8), contrast)
+    failed = (
         (Reason.TOO_BLURRED, sharpness < limits.min_sharpness),
         (Reason.TOO_DARK, brightness < limits.min_brightness),
         (Reason.TOO_BRIGHT, brightness > limits.max_brightness),
         (Reason.LOW_CONTRAST, contrast < limits.min_contrast),
-        (Reason.TURNED_AWAY, turn > limits.max_turn),
-        (Reason.CUT_BY_BORDER, cut > limits.max_cut),
         (Reason.NOISY, damage.noise > limits.max_noise),
         (Reason.PIXELATED, limits.is_pixelated(damage)),
         (Reason.MOTION_BLURRED, damage.direction < limits.min_direction),
         (Reason.NEGATIVE, limits.is_negative(damage)),
-        (Reason.DOUBTFUL, limits.is_doubtful(face)),
     )
-    reasons = tuple(reason for reason, bad in failed if bad)
-    return Quality(original_distance, sharpness, brightness, contrast, turn, cut, reasons)
+    return CropQuality(sharpness, brightness, contrast, tuple(reason for reason, bad in failed if bad))
 
 
 def _share_outside(landmarks: NDArray[np.float32], size: tuple[int, int]) -> float:

@@ -36,7 +36,7 @@ class Threshold:
     ci95: tuple[float, float] | None = None
 
     def outside(self) -> Threshold:
-        """The same threshold where a face is unrecognisable: the rate that was measured does not hold for it."""
+        """The same threshold where a face is unfit: the rate was measured on faces that are not like it."""
         return self if self.basis == "given" else replace(self, basis="outside_calibration", ci95=None)
 
 

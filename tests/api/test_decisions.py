@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -39,6 +40,18 @@ def test_one_person_matches_and_two_do_not(running: Running, astronaut_jpeg: byt
     assert (same.json()["decision"], other.json()["decision"]) == ("match", "no_match")
     assert same.json()["score"] > 0.99
     assert other.json()["score"] < other.json()["threshold"]
+
+
+@pytest.mark.parametrize("reason", ["negative", "too_blurred"])
+def test_a_rate_measured_on_fit_faces_is_not_claimed_for_unfit_ones(
+    running: Running, astronaut: NDArray[np.uint8], astronaut_jpeg: bytes, reason: str
+) -> None:
+    unfit = encode(255 - astronaut if reason == "negative" else cv2.GaussianBlur(astronaut, (0, 0), 6))
+    for photographs in (pair(unfit, astronaut_jpeg), pair(astronaut_jpeg, unfit)):
+        decision = running.post("/verify", photographs, fmr=FMR).json()
+        assert reason in decision["probe"]["quality"]["reasons"] + decision["reference"]["quality"]["reasons"]
+        assert (decision["fmr_basis"], decision["fmr_ci95"]) == ("outside_calibration", None)
+    assert running.post("/verify", pair(unfit, astronaut_jpeg), threshold="0.3").json()["fmr_basis"] == "given"
 
 
 def test_a_decision_carries_all_that_explains_it(running: Running, astronaut_jpeg: bytes, both_jpeg: bytes) -> None:

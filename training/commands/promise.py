@@ -93,7 +93,7 @@ def promise(
     tolerance: Annotated[float, typer.Option(help="How far above its rate a kind may lie, beyond chance.")] = (
         ASKED.tolerance
     ),
-    damage: Annotated[bool, typer.Option(help="Also damage the first set's pictures in twelve ways.")] = True,
+    damage: Annotated[bool, typer.Option(help="Also damage the first set's pictures in sixteen ways.")] = True,
     most: Annotated[int, typer.Option(help="Pictures of a kind at most.")] = ASKED.most,
     out: Annotated[Path | None, typer.Option(help="Folder for promise.json, the table and the plots.")] = None,
     data: Data = DATA,

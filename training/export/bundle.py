@@ -21,7 +21,6 @@ from training.errors import SetMissing
 from training.evaluation.vectors import open_detector
 from training.export.equip import equip_all
 from training.export.release import Evidence, read_publication, release_detector, release_embedder
-from training.normalisation.cohort import CohortPlan
 from training.recipe import Roots
 from training.tasks.confidence import CROPS, fit_confidence
 from training.tasks.confidence import FILE as CONFIDENCE
@@ -33,8 +32,6 @@ HERE = Path(__file__).parents[1]
 FACES = ("utkface", "celeba", "pins", "masks", "ffhq", "fairface540")
 COHORT = ("utkface", "celeba", "ffhq", "fairface540")
 """Of which the scores' normalisation is made: every age and ancestry, and what ordinary photographs look like."""
-STRENGTH = 1.4
-"""Of the normalisation: what the rule asks for, 1.85 and 2.0, would cost 0.3 % more of the genuine comparisons."""
 ARCHIVES = (*FACES, "lfw_view1", "flickr_scenes")
 TEACHERS = {
     "yunet": "yunet_n_dynamic.onnx",
@@ -105,7 +102,7 @@ def make_starter(
             fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
         folders.append(release(run.name, what, roots, evidence, target))
-    equip_all(target, roots, COHORT, PEOPLE, CohortPlan(strength=STRENGTH))
+    equip_all(target, roots, COHORT, PEOPLE)
     return folders
 
 

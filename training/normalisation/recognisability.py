@@ -40,7 +40,7 @@ class GatePlan:
     width: int = 64
     steps: int = 1500
     batch: int = 512
-    share: float = 0.002
+    share: float = 0.01
     seed: int = 0
 
 

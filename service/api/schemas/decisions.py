@@ -22,9 +22,9 @@ class Decided(Reply):
     threshold: float = Field(description="Score from which on two faces are taken for one person.")
     fmr: float | None = Field(description="False match rate of one comparison at this threshold; null when unknown.")
     fmr_basis: Literal["measured", "interpolated", "extrapolated", "outside_calibration", "given"] = Field(
-        description="How the rate is known. `extrapolated`: from a tail fitted to the highest scores of strangers. "
-        "`outside_calibration`: a face is unrecognisable, and the rate does not hold for it. `given`: the caller gave "
-        "the threshold."
+        description="How the rate is known. `measured`, `interpolated`: on fit faces of the calibration. "
+        "`extrapolated`: from a tail fitted to the highest scores of strangers. `outside_calibration`: a face is "
+        "unfit, its `reasons` say why, and the rate was not measured on such. `given`: the caller gave the threshold."
     )
     fmr_ci95: tuple[float, float] | None = Field(
         description="95 % interval of the rate at this threshold, where it is known."

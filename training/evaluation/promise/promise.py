@@ -5,8 +5,9 @@ manifest, by the score that the service computes. A kind is what a set says of i
 both sides of a set's pictures (`damage`). Where a set names people, genuine comparisons tell what it costs. Intervals
 are a bootstrap over people.
 
-A model whose faces are gated by recognisability is measured among the faces that are let through, and the share that is
-turned away stands beside.
+A kind is measured among the pictures that are let through where quality is enforced: those that the quality check
+calls fit, as far as a crop shows it, and that the model's gate calls recognisable. The share that is turned away stands
+beside.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.face.embedding.embed import Embedder, Templates
 from service.face.embedding.normalisation import as_probes, as_references
+from service.face.quality import QualityLimits, assess_crop
 from service.face.score import ThresholdTable
 from service.measures.all_pairs import compare_all
 from service.measures.bootstrap import bootstrap_fmr
@@ -130,7 +132,7 @@ def measure_promise(model: Embedder, sets: Sequence[CropSet], plan: Plan, *, dam
     kept = [
         each
         for name, kind, crops, damaged in _kinds(sets, plan, damage=damage)
-        for each in _measure(name, kind, look(model, crops), damaged, table, cut, plan)
+        for each in _measure(name, kind, look(model, crops), find_fit(crops), damaged, table, cut, plan)
     ]
     if not kept:
         raise ProtocolInvalid("no kind has two people whose pictures could be compared")
@@ -150,6 +152,12 @@ def look(model: Embedder, crops: NDArray[np.uint8]) -> Templates:
     )
 
 
+def find_fit(crops: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which crops (N, 128, 128, 3) the service's quality check finds nothing against: (N,)."""
+    limits = QualityLimits()
+    return np.array([not assess_crop(np.ascontiguousarray(crop), limits).reasons for crop in crops], np.bool_)
+
+
 def _kinds(sets: Sequence[CropSet], plan: Plan, *, damage: bool) -> Iterator[tuple[str, Kind, NDArray[np.uint8], bool]]:
     """Kinds of good pictures of every set, then each damage of the first: name, kind, crops, whether damaged."""
     for crops in sets:
@@ -167,15 +175,16 @@ def _measure(
     name: str,
     kind: Kind,
     faces: Templates,
+    fit: NDArray[np.bool_],
     damaged: bool,
     table: ThresholdTable,
     cut: float | None,
     plan: Plan,
 ) -> Iterator[Kept]:
     people = np.unique(kind.people, return_inverse=True)[1]
-    through = np.ones(len(people), bool)
+    through = fit
     if cut is not None and faces.recognisability is not None:
-        through = faces.recognisability >= cut
+        through = through & (faces.recognisability >= cut)
     vectors, offsets = faces.vectors[through], faces.offsets[through]
     person = np.unique(people[through], return_inverse=True)[1].astype(np.int64)
     refused = float(1 - through.mean())
