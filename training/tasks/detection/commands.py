@@ -131,7 +131,7 @@ def evaluate_close_ups(
     registry = Registry.scan([*([models] if models.is_dir() else []), STARTER])
     finder, doubt = registry.detector(detector), QualityLimits().min_detection_score
     for folder in crops:
-        files = list_images(folder)[::every]
+        files = list(list_images(folder)[::every])
         if turned is not None:
             files = most_turned(open_detector(registry, teacher).session, tqdm(files), turned)
         for report in report_close_ups(finder, files, doubt):
