@@ -46,6 +46,9 @@ COMMANDS = {
     "detector-quantise": Place(
         "training.commands.measure:quantise_detector", "Write a detector with 8-bit arithmetic and time it."
     ),
+    "detector-close-ups": Place(
+        "training.tasks.detection.commands:evaluate_close_ups", "Count the faces missed where they fill their pictures."
+    ),
     "detector-search": Place(
         "training.tasks.detection.commands:evaluate_search", "Measure the search for faces that is served."
     ),

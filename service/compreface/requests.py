@@ -104,15 +104,13 @@ class Options:
 Threshold = Annotated[float, Query(ge=0, le=1)]
 
 
-async def options(
+def options(
     det_prob_threshold: Threshold = 0.0,
     limit: Annotated[int, Query(ge=0)] = 0,
     face_plugins: Annotated[str, Query(max_length=200)] = "",
     status: bool = False,
 ) -> Options:
     """Read the parameters that all routes with pictures have.
-
-    A coroutine, though it waits for nothing: FastAPI would send a function to another thread.
 
     A plugin that is not there is overlooked, as CompreFace does with one that is not installed: what it would have told
     is missing from the answer.
@@ -121,7 +119,7 @@ async def options(
     return Options(det_prob_threshold, limit, plugins, status)
 
 
-async def prediction_count(
+def prediction_count(
     prediction_count: Annotated[int, Query(ge=ALL, le=MAX_TOP_K)] = 1,
 ) -> int:
     """Read how many subjects are named for each face; -1 is as many as can be.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
 
 from service.api.access import Caller, allow, bearer, header
-from service.api.http.direct_route import DirectRoute
 from service.api.http.errors import CollectionForbidden
 from service.api.http.request_context import trace_of
 from service.api.services import ServicesDep
@@ -18,7 +18,7 @@ from service.compreface.errors import respond
 from service.keys import Scope
 
 
-class CompreFaceRoute(DirectRoute):
+class CompreFaceRoute(APIRoute):
     """A route that answers every error as CompreFace does."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -68,7 +68,8 @@ class ReducedCrops:
         self._side = side if side <= WORTH_IT * CROP else CROP
         # an input nearly as fine as the crop is sampled once, as the resize of serving would
         self._finer = FINER if finest <= FINER * WORTH_IT else 1
-        self._fetch = fetch if self._side == CROP else _reduce(fetch, count, self._side).__getitem__
+        self._fetch = fetch
+        self._held = _reduce(fetch, count, self._side) if self._side < CROP else None
         self._to_crop = _places(self._size, (x0, y0, x1, y1), self._finer)
         self._to_reduced = _scaling(self._side / CROP)
         # BGR inputs are looked up with the channels turned round
@@ -88,7 +89,7 @@ class ReducedCrops:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         for index, matrix, target in zip(indices, matrices, seen, strict=True):
             fine = cv2.warpAffine(
-                self._fetch(int(index)),
+                self._crop(int(index)),
                 matrix,
                 (width * finer, height * finer),
                 flags=flags,
@@ -103,6 +104,9 @@ class ReducedCrops:
         flat = values.reshape(len(indices) * 3, height * width).astype(np.intp)
         flat += np.arange(len(flat), dtype=np.intp)[:, None] * 256
         return np.asarray(np.ascontiguousarray(tables).reshape(-1)[flat].reshape(values.shape), np.float32)
+
+    def _crop(self, index: int) -> NDArray[np.uint8]:
+        return self._fetch(index) if self._held is None else np.asarray(self._held[index])
 
 
 def _reduce(fetch: Callable[[int], NDArray[np.uint8]], count: int, side: int) -> NDArray[np.uint8]:

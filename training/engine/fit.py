@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ def fit(
     bar = tqdm(total=total, initial=start, desc=recipe.name, unit="step", disable=hidden)
     module.train()
     ready = meter.watch(batches(plan, start, stop, schedule.workers))
-    with kept_memory() if schedule.memory == "kept" else nullcontext():
+    memory: AbstractContextManager[object] = kept_memory() if schedule.memory == "kept" else nullcontext()
+    with memory:
         for step, batch in zip(range(start, stop), ready, strict=False):
             torch.manual_seed((recipe.seed * 1_000_003 + step) * 4_099 + fabric.global_rank)
             for group in optimiser.param_groups:

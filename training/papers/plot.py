@@ -31,7 +31,7 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
         y = np.array([row["measures"][MEASURE]["value"] for row in mine])
         ends = np.array([row["measures"][MEASURE]["ci95"] for row in mine])
         axes.errorbar(x, y, np.abs(ends.T - y), fmt="none", ecolor=f"C{number}", elinewidth=0.6, alpha=0.8)
-        fill = [f"C{number}" if row["end"] else "white" for row in mine]
+        fill = [f"C{number}" if row.get("end", True) else "white" for row in mine]
         axes.scatter(x, y, c=fill, edgecolors=f"C{number}", label=system, zorder=3)
     for column in columns(rows):
         mine = sorted(column, key=lambda row: float(row["measures"][MEASURE]["value"]))

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.access import Caller, allow
-from service.api.http.direct_route import DirectRoute
 from service.api.http.errors import CollectionForbidden
 from service.api.http.idempotency import IdempotencyKey
 from service.api.http.request_context import trace_of
@@ -22,7 +21,7 @@ from service.keys import Scope
 from service.rollout.errors import ChampionUnavailable
 from service.runtime.timing import Stages
 
-router = APIRouter(prefix="/v1", route_class=DirectRoute, tags=["decisions"])
+router = APIRouter(prefix="/v1", tags=["decisions"])
 
 DECIDING = (
     face.ModelNotFound,

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from service.api.access import Caller, allow
-from service.api.http.direct_route import DirectRoute
 from service.api.http.request_context import trace_of
 from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
 from service.api.schemas import faces, requests
@@ -16,7 +15,7 @@ from service.face.errors import ModelNotFound
 from service.keys import Scope
 from service.rollout.errors import ChampionUnavailable
 
-router = APIRouter(prefix="/v1", route_class=DirectRoute, tags=["sight"])
+router = APIRouter(prefix="/v1", tags=["sight"])
 
 
 @router.post(

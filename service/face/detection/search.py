@@ -3,7 +3,8 @@
 A view of half the size costs a quarter. So a photograph is seen at halved sizes, the smallest first, and at larger ones
 only for what could still be there; and each face that matters gets its box and its landmarks from one look at a cut-out
 of a fixed size round it, held upright whichever way the head is turned. Two networks may share the work: one finds
-faces and scores them, the other places boxes and landmarks in the close look.
+faces and scores them, the other places boxes and landmarks in the close look. Where nothing is found, a last
+look is for a face that fills the photograph.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.detection.close_up import find_close_up
 from service.face.detection.detection import Detection, covered, overlap
 from service.face.detection.network import IOU, DetectorNetwork
 from service.face.detection.view import View, cut_out, halvings
@@ -95,6 +97,7 @@ class Search:
                 break
         else:
             self._turn()
+            self._see_whole()
         return sorted(self._faces, key=self._prominence, reverse=True)
 
     def _upright_views(self) -> Iterator[View]:
@@ -129,6 +132,13 @@ class Search:
                 if self._faces or view.side > self._limits.turned_side:
                     return
                 self._inspect(view.turned(quarters), 90.0 * quarters)
+
+    def _see_whole(self) -> None:
+        """See the photograph without a rim, where there is no face yet: one may fill it. Such a face is in doubt."""
+        if not self._faces:
+            least, enlarged = self._limits.min_score, self._limits.most_enlarged
+            face = find_close_up(self._finder, self._placer, self._views, least, enlarged)
+            self._faces += [replace(face, score=least)] if face is not None else []
 
     def _inspect(self, view: View, roll: float = 0.0) -> None:
         """Add the faces of one view, which heads rolled by `roll` degrees stand upright in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from service.face.detection.detection import Detection
 
 Image = NDArray[np.uint8]
+
+MIRRORED = [1, 0, 2, 4, 3]  # landmarks from left to right, of a face that is seen in a mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class View:
             width, height = height, width
         box = (float(centre[0] - width / 2), float(centre[1] - height / 2), float(width), float(height))
         landmarks = (face.landmarks @ linear.T + shift).astype(np.float32)
+        if self.matrix[0, 0] * self.matrix[1, 1] < self.matrix[0, 1] * self.matrix[1, 0]:
+            landmarks = landmarks[MIRRORED]
         return Detection(box, face.score, landmarks)
 
     def turned(self, quarters: int) -> View:
@@ -50,6 +54,11 @@ class View:
         back[3] = [[0, 1, 0], [-1, 0, height]]
         pixels = np.ascontiguousarray(np.rot90(self.pixels, quarters))
         return View(pixels, _after(self.matrix, np.array(back[quarters % 4], dtype=np.float64)))
+
+    def mirrored(self) -> View:
+        """The view with left and right exchanged."""
+        back = np.array([[-1.0, 0.0, self.pixels.shape[1]], [0.0, 1.0, 0.0]])
+        return View(np.ascontiguousarray(self.pixels[:, ::-1]), _after(self.matrix, back))
 
     def tiles(self, side: int, shared: int) -> Iterator[View]:
         """Squares of at most `side` pixels that cover the view, neighbours overlapping by `shared`; or the view."""
@@ -72,6 +81,17 @@ def halvings(pixels: Image, smallest: int) -> list[View]:
         half = cv2.resize(last[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
         views.append(View(np.asarray(half, dtype=np.uint8), views[-1].matrix * np.array([2.0, 2.0, 1.0])))
     return views
+
+
+def whole(views: Sequence[View], side: int) -> View:
+    """The photograph, given with its halvings, so that its longer side has `side` pixels."""
+    height, width = views[0].pixels.shape[:2]
+    zoom = side / max(height, width)
+    source = next((view for view in reversed(views) if view.zoom >= zoom), views[0])
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
+    how = cv2.INTER_AREA if source.zoom > zoom else cv2.INTER_LINEAR
+    pixels = np.asarray(cv2.resize(source.pixels, size, interpolation=how), dtype=np.uint8)
+    return View(pixels, np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]]))
 
 
 def cut_out(views: list[View], centre: tuple[float, float], reach: float, side: int, roll: float = 0.0) -> View:

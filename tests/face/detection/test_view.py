@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.face.detection.detection import Detection
-from service.face.detection.view import View, cut_out, halvings
+from service.face.detection.view import View, cut_out, halvings, whole
 
 
 def dot(width: int, height: int, x: int, y: int) -> np.ndarray:
@@ -70,3 +70,16 @@ def test_a_cut_out_holds_a_rolled_head_upright(roll: float, reach: float) -> Non
     rows, columns = np.nonzero(view.pixels[..., 0] > 128)
     assert columns.mean() - 63.5 == pytest.approx(20 * 128 / reach, abs=2.0)
     assert rows.mean() - 63.5 == pytest.approx(0, abs=2.0)
+
+
+def test_the_whole_photograph_is_seen_at_a_size_and_in_a_mirror() -> None:
+    views = halvings(dot(640, 480, 500, 100), 200)
+    for view in (whole(views, 320), whole(views, 100).mirrored(), whole(views, 800)):
+        assert np.allclose(brightest(view), (500.5, 100.5), atol=1.5)
+    assert whole(views, 320).pixels.shape == (240, 320, 3)
+    assert whole(halvings(dot(900, 4, 500, 2), 200), 80).pixels.shape == (1, 80, 3)
+    left_to_right = np.array([[10, 5], [20, 5], [15, 9], [11, 13], [19, 13]], np.float32)
+    face = Detection((5, 0, 20, 20), 1.0, left_to_right)
+    mirrored = View(np.zeros((20, 30, 3), np.uint8), np.eye(2, 3)).mirrored().place(face).landmarks
+    assert mirrored[0, 0] < mirrored[1, 0]
+    assert mirrored[3, 0] < mirrored[4, 0]

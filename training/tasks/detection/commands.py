@@ -17,6 +17,7 @@ from service.face.score import ThresholdTable
 from service.face.session import ModelSession
 from training.atomic_folder import write_json
 from training.recipe import STARTER
+from training.tasks.detection.close_ups import most_turned, report_close_ups
 from training.tasks.detection.evaluate import (
     DetectionReport,
     Question,
@@ -116,6 +117,25 @@ def _protocol(
     }
     for name, images in sets.items():
         yield name, compare(student, teacher, images, ask)
+
+
+def evaluate_close_ups(
+    crops: Annotated[list[Path], typer.Argument(help="Folders of aligned crops, 128x128.")],
+    detector: Annotated[str, typer.Option(help="Detector: a bundled one, or one in the folder of models.")] = SERVED,
+    every: Annotated[int, typer.Option(min=1, help="Take one crop in so many.")] = 1,
+    turned: Annotated[int | None, typer.Option(min=1, help="Of each folder, only the so many most turned.")] = None,
+    models: Models = Path("data/models"),
+    teacher: Teacher = "yunet",
+) -> None:
+    """Count the faces that the served search misses where they fill their pictures: portraits, profiles, masks."""
+    registry = Registry.scan([*([models] if models.is_dir() else []), STARTER])
+    finder, doubt = registry.detector(detector), QualityLimits().min_detection_score
+    for folder in crops:
+        files = list(list_images(folder)[::every])
+        if turned is not None:
+            files = most_turned(open_detector(registry, teacher).session, tqdm(files), turned)
+        for report in report_close_ups(finder, files, doubt):
+            typer.echo(f"{folder.name}: {report}")
 
 
 def evaluate_search(
