@@ -46,7 +46,7 @@ class CohortPlan:
     least: int = 5
     nearest: int = 4
     strength: float | None = None
-    kept: float = 2.0
+    kept: float = 2.5
     fmr: float = 1e-3
     ordinary: float = 0.25
     tight: tuple[str, ...] = ("utkface",)
