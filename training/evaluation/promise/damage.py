@@ -112,7 +112,7 @@ def bar(crop: Crop, strength: float, rng: np.random.Generator) -> Crop:
 def flatten(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
     """Few shades: 6 of each colour down to 2."""
     shades = round(6 - 4 * strength)
-    return np.round(np.floor(crop / 256 * shades) * (255 / (shades - 1))).astype(np.uint8)
+    return np.asarray(np.round(np.floor(crop / 256 * shades) * (255 / (shades - 1))), np.uint8)
 
 
 def compress(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
