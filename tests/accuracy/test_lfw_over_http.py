@@ -85,15 +85,21 @@ def score(client: httpx.Client, pairs: list[Pair], model: str) -> np.ndarray:
 
 
 def measure(client: httpx.Client, lfw: Path, model: str, failures: float = 0.0) -> float:
-    """Accuracy on devTest at the threshold chosen on devTrain; pairs that fail to acquire are wrong where genuine."""
-    train, test = read_pairs(lfw, "pairsDevTrain.txt"), read_pairs(lfw, "pairsDevTest.txt")
-    chosen, scores = score(client, train, model), score(client, test, model)
-    failed = float((np.concatenate([chosen, scores]) == -1.0).mean())
-    threshold = best_threshold(chosen, np.array([pair.genuine for pair in train]))
-    share = accuracy(scores, np.array([pair.genuine for pair in test]), threshold).value
+    """Accuracy on the pairs of both parts, each at the threshold chosen on the other.
+
+    One part alone has 1,000 pairs, of which chance moves five to and fro. A pair that fails to acquire is wrong where
+    it is genuine.
+    """
+    parts = [read_pairs(lfw, f"pairsDev{part}.txt") for part in ("Train", "Test")]
+    scores = [score(client, pairs, model) for pairs in parts]
+    genuine = [np.array([pair.genuine for pair in pairs]) for pairs in parts]
+    thresholds = [best_threshold(*part) for part in zip(scores, genuine, strict=True)]
+    shares = [accuracy(scores[at], genuine[at], thresholds[1 - at]).value for at in (0, 1)]
+    failed = float((np.concatenate(scores) == -1.0).mean())
+    share = float(np.average(shares, weights=[len(pairs) for pairs in parts]))
     print(
-        f"{model}: threshold {threshold:.3f} from devTrain, devTest accuracy {100 * share:.2f} %, "
-        f"failure to acquire in {100 * failed:.2f} % of the pairs"
+        f"{model}: devTest accuracy {100 * shares[1]:.2f} % at devTrain's threshold {thresholds[0]:.3f}, of both parts "
+        f"{100 * share:.2f} %, failure to acquire in {100 * failed:.2f} % of the pairs"
     )
     assert failed <= failures
     return share
