@@ -33,5 +33,5 @@ class Tracing(Group):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must be an address as http://collector:4318")
         if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
-            raise ValueError("needs the extra `tracing`: pip install 'facet[tracing]'")
+            raise ValueError("needs the extra `tracing`: pip install '.[tracing]'")
         return value
