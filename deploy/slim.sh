@@ -21,6 +21,9 @@ rm -rf "$packages/onnxruntime/transformers" "$packages/onnxruntime/quantization"
     "$packages/onnxruntime/datasets" \
     "$packages/numpy/f2py" "$packages/numpy/distutils"
 
+# Weights to train on from: the service reads the graphs beside them.
+rm -f "$packages"/service/starter/*/weights.npz
+
 # Symbols for debuggers. Libraries that wheels bring along (*.libs) stay as they were made.
 find "$packages" -type f -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 
