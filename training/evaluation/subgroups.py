@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.embedding.normalisation import as_probes, as_references
 from service.measures.all_pairs import count_matches
 from service.measures.intervals import Estimate, wilson
 from service.measures.thresholds import threshold_at
 from training.data.crops import CropSet
 from training.errors import ProtocolInvalid
 from training.evaluation.report import Report, row
-from training.evaluation.vectors import Model, embed
+from training.evaluation.vectors import Model, embed, offsets_of
 
 GENDERS = ("male", "female")
 RACES = ("White", "Black", "Asian", "Indian", "Other")
@@ -83,16 +84,24 @@ def measure_groups(
     vectors: NDArray[np.float32],
     labels: Mapping[str, NDArray[np.str_]],
     threshold: float,
+    offsets: NDArray[np.float32] | None = None,
 ) -> dict[str, list[Group]]:
-    """FMR within and between the groups of every kind."""
-    return {kind: _measure(vectors, names, threshold) for kind, names in labels.items()}
+    """FMR within and between the groups of every kind, of unit vectors (N, D); scores may have offsets (N,)."""
+    return {kind: _measure(*_sides(vectors, offsets), names, threshold) for kind, names in labels.items()}
 
 
-def overall_threshold(vectors: NDArray[np.float32], fmr: float, *, most: int = 6000, seed: int = 0) -> float:
+def overall_threshold(
+    vectors: NDArray[np.float32],
+    fmr: float,
+    offsets: NDArray[np.float32] | None = None,
+    *,
+    most: int = 6000,
+    seed: int = 0,
+) -> float:
     """The threshold at which all pictures together have this FMR."""
-    rng = np.random.default_rng(seed)
-    chosen = vectors[rng.permutation(len(vectors))[:most]]
-    scores = (chosen @ chosen.T)[np.triu_indices(len(chosen), 1)]
+    chosen = np.random.default_rng(seed).permutation(len(vectors))[:most]
+    probes, references = _sides(vectors, offsets)
+    scores = (probes[chosen] @ references[chosen].T)[np.triu_indices(len(chosen), 1)]
     return threshold_at(scores, fmr)
 
 
@@ -121,10 +130,11 @@ def evaluate_groups(
     chosen = draw_evenly(everything["gender and race"], MOST)
     labels = {kind: names[chosen] for kind, names in everything.items()}
     vectors = embed(model.embeds, crops.crops[chosen], progress=progress)
+    offsets = offsets_of(model.embeds, vectors)
     protocol = f"{name}, FMR {fmr:g} overall" if threshold is None else f"{name}, at the served score of FMR {fmr:g}"
     if threshold is None:
-        threshold = overall_threshold(vectors, fmr)
-    kinds = measure_groups(vectors, labels, threshold)
+        threshold = overall_threshold(vectors, fmr, offsets)
+    kinds = measure_groups(vectors, labels, threshold, offsets)
     rows = [
         row(protocol, f"FMR within {group.first}", Estimate(group.fmr, group.ci95, group.trials))
         for groups in kinds.values()
@@ -135,16 +145,26 @@ def evaluate_groups(
     return Report(model.name, model.embeds.digest, protocol, tuple(rows), details)
 
 
-def _measure(vectors: NDArray[np.float32], names: NDArray[np.str_], threshold: float) -> list[Group]:
-    members = {str(name): vectors[names == name] for name in np.unique(names[names != ""])}
+def _sides(
+    vectors: NDArray[np.float32], offsets: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Both sides of a comparison, whose inner products are the scores."""
+    return (vectors, vectors) if offsets is None else (as_probes(vectors, offsets), as_references(vectors, offsets))
+
+
+def _measure(
+    probes: NDArray[np.float32], references: NDArray[np.float32], names: NDArray[np.str_], threshold: float
+) -> list[Group]:
+    members = {str(name): np.flatnonzero(names == name) for name in np.unique(names[names != ""])}
     groups = []
     ordered = list(members)
     for i, first in enumerate(ordered):
         for second in ordered[i:]:
-            matches = count_matches(members[first], members[second], threshold)
-            trials = len(members[first]) * len(members[second])
+            left, right = probes[members[first]], references[members[second]]
+            matches, trials = count_matches(left, right, threshold), len(left) * len(right)
             if first == second:  # every pair was seen twice, and every picture met itself
-                matches, trials = (matches - len(members[first])) // 2, (trials - len(members[first])) // 2
+                itself = int(((left * right).sum(axis=1) >= threshold).sum())
+                matches, trials = (matches - itself) // 2, (trials - len(left)) // 2
             if trials:
                 groups.append(Group(first, second, matches, trials))
     return groups

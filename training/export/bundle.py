@@ -102,7 +102,7 @@ def make_starter(
             fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
         folders.append(release(run.name, what, roots, evidence, target))
-    equip_all(target, roots, COHORT, PEOPLE)
+    equip_all(target, roots, COHORT, PEOPLE, groups=evidence.groups)
     return folders
 
 

@@ -10,20 +10,25 @@ from typing import Any
 from service.face.embedding.embed import Embedder
 from service.face.embedding.normalisation import NORMALISATION
 from service.face.embedding.recognisability import RECOGNISABILITY
-from service.face.manifest import Manifest, NormalisationSpec, RecognisabilitySpec
-from service.face.registry import Registry
+from service.face.manifest import Manifest, NormalisationSpec, RecognisabilitySpec, Result, load_manifest
+from service.face.registry import MANIFEST, Registry
 from training.atomic_folder import digest_file
-from training.data.crops import CropSet, open_sets
+from training.data.crops import CropSet, open_set, open_sets
 from training.errors import PublishRefused
+from training.evaluation.subgroups import evaluate_groups
 from training.evaluation.thresholds.cross_model import calibrate_all
 from training.evaluation.vectors import Model, open_model
 from training.export.amend import amend, with_thresholds, write_thresholds
-from training.export.release import calibrate_on
+from training.export.publish import describe_results
+from training.export.release import GROUPS_FMR, SPEED, calibrate_on
 from training.normalisation.cohort import Cohort, CohortPlan, gather_cohort
 from training.normalisation.graphs import write_normalisation, write_perceptron
 from training.normalisation.once import Once
 from training.normalisation.recognisability import Gate, GatePlan, choose_gate
 from training.recipe import Roots
+
+COSINES = ", cosines"
+"""What ends the protocol of a result that was measured before scores were normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,12 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
 
 
 def equip_all(
-    models: Path, roots: Roots, sets: Sequence[str], people: str, plan: CohortPlan | None = None
+    models: Path,
+    roots: Roots,
+    sets: Sequence[str],
+    people: str,
+    plan: CohortPlan | None = None,
+    groups: str | None = None,
 ) -> list[Manifest]:
     """Equip every embedder in a folder of models, and measure its thresholds and those of every two of one space.
 
@@ -87,6 +97,7 @@ def equip_all(
         sets: Of which the cohorts are made.
         people: The prepared set of other people that gives the thresholds.
         plan: How the cohorts are made; None chooses each model's strength by rule.
+        groups: A prepared set with UTKFace's labels, on whose held-out pictures the subgroups are measured.
 
     Raises:
         TrainingError, ModelError: A set or a model is not there, or too small.
@@ -95,9 +106,44 @@ def equip_all(
     for folder in Registry.scan([models]).folders("embedder"):
         equip(folder.path, open_sets(roots.data, sets), roots, plan or CohortPlan(), GatePlan())
         opened = open_model(str(folder.path), roots)
-        manifests.append(write_thresholds(folder.path, opened, calibrate_on(opened, roots, people)[1]))
+        manifest = write_thresholds(folder.path, opened, calibrate_on(opened, roots, people)[1])
+        manifests.append(
+            manifest if groups is None else tell_served(folder.path, opened, open_set(roots.data / groups))
+        )
     calibrate_all(models, roots, people)
     return manifests
+
+
+def tell_served(folder: Path, model: Model, labelled: CropSet) -> Manifest:
+    """Measure the subgroups by the score that is served, and say of earlier results that they are of cosines.
+
+    Raises:
+        PublishRefused: The folder has no threshold for the rate at which subgroups are told.
+        ProtocolInvalid: The set's files carry no labels.
+    """
+    served = next((row.threshold for row in load_manifest(folder / MANIFEST).thresholds if row.fmr == GROUPS_FMR), None)
+    if served is None:
+        raise PublishRefused(f"{folder} has no threshold for FMR {GROUPS_FMR:g}: `facet-train calibrate` measures it")
+    report = evaluate_groups(labelled.name, labelled, GROUPS_FMR, model, threshold=served, held_out=True)
+
+    def change(_: Path, manifest: Manifest) -> Manifest:
+        earlier = [
+            row for row in manifest.results if not row.protocol.startswith(f"{labelled.name}, at the served score")
+        ]
+        results = (*map(_of_cosines, earlier), *report.rows)
+        return manifest.model_copy(update={"results": results})
+
+    def tell(manifest: Manifest) -> Mapping[str, str]:
+        return {"Results": describe_results(manifest), "False match rates by subgroup": str(report.details["table"])}
+
+    return amend(folder, change, tell)
+
+
+def _of_cosines(row: Result) -> Result:
+    """The same result, its protocol naming the score where it is one of scores."""
+    if row.protocol.endswith(COSINES) or row.protocol == SPEED:
+        return row
+    return row.model_copy(update={"protocol": row.protocol + COSINES})
 
 
 def describe_cohort(cohort: Cohort, plan: CohortPlan) -> str:

@@ -156,7 +156,7 @@ def write_card(
         licence=what.licence.id,
         use=use,
         note=what.licence.note,
-        results=_results(manifest),
+        results=describe_results(manifest),
         thresholds=describe_thresholds(manifest, calibration),
         groups="\n\n".join(r["details"]["table"] for r in reports if "table" in r["details"]) or "Not measured.\n",
         parameters=f"{manifest.cost.parameters:,}",
@@ -204,10 +204,17 @@ def _choose(exported: Export, form: str, run: Path) -> EmbedderGraph | DetectorG
     raise PublishRefused(f"{run} was exported as {', '.join(graph.form for graph in exported.forms)}, not as {form}")
 
 
-def _results(manifest: Manifest) -> str:
+def describe_results(manifest: Manifest) -> str:
+    """The results as a Markdown table, and what to keep in mind of them."""
     if not manifest.results:
         return "Not measured.\n"
-    lines = ["| protocol | metric | value | 95 % interval | trials |", "|---|---|---|---|---|"]
+    lines = [
+        "Every row names its protocol. Pictures of a set that stands under Data were trained on: rows on such a set",
+        "describe pictures the network has seen.",
+        "",
+        "| protocol | metric | value | 95 % interval | trials |",
+        "|---|---|---|---|---|",
+    ]
     for row in manifest.results:
         interval = f"{row.ci95[0]:.4f} .. {row.ci95[1]:.4f}" if row.ci95 is not None else ""
         lines.append(f"| {row.protocol} | {row.metric} | {row.value:.4f} | {interval} | {row.trials} |")

@@ -47,6 +47,27 @@ def test_rates_within_and_between_are_counted() -> None:
     assert f"| a | {found['a', 'a'][0] / 435:.2e} |" in text
 
 
+def test_rates_are_of_the_scores_that_are_served() -> None:
+    """A picture that scores low with everybody does not even match itself, and is not taken off as if it did."""
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(40, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    offsets = np.where(np.arange(40) % 3 == 0, -0.5, -0.1).astype(np.float32)
+    names = np.array(["a"] * 25 + ["b"] * 15)
+    scores = vectors @ vectors.T + offsets[:, None] + offsets[None]
+    (groups,) = measure_groups(vectors, {"kind": names}, 0.3, offsets).values()
+    for group in groups:
+        pairs = [
+            scores[i, j] >= 0.3
+            for i in range(40)
+            for j in range(i + 1, 40)
+            if {names[i], names[j]} == {group.first, group.second}
+        ]
+        assert (group.false_matches, group.trials) == (sum(pairs), len(pairs))
+    rate = np.mean(scores[np.triu_indices(40, 1)] >= overall_threshold(vectors, 0.05, offsets))
+    assert rate == pytest.approx(0.05, abs=2e-3)
+
+
 def test_the_overall_threshold_holds_its_rate() -> None:
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(200, 6)).astype(np.float32)
