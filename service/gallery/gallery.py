@@ -210,9 +210,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        erased = self._change(partial(subjects.delete_subjects, collection=collection))
-        self.erase_traces()
-        return erased
+        return self._erase(partial(subjects.delete_subjects, collection=collection))
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
         """Return faces of a subject, oldest first.
@@ -510,11 +508,11 @@ class Gallery:
         finally:
             self._observe("change", time.perf_counter() - started)
 
-    def _erase(self, work: Callable[[Transaction[IndexChange]], Receipt]) -> Receipt:
-        """Change; the receipt is given when the files hold nothing of it either."""
-        receipt = self._change(work)
+    def _erase(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
+        """Change; the receipts are given when the files hold nothing of it either."""
+        receipts = self._change(work)
         self.erase_traces()
-        return receipt
+        return receipts
 
     def _page(
         self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int

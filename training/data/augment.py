@@ -109,7 +109,7 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
     light, channels, chances, levels = rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 3), rng.random(8), rng.random(12)
     seed = int(rng.integers(2**32))
     if spec.light or spec.colour:
-        crop[:] = relight(crop, _tone_curves(spec, light, channels))
+        crop[:] = relight(crop, tone_curves(spec, light, channels))
     if chances[0] < spec.grey:
         crop[:] = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None]
     if chances[1] < spec.occlusion:
@@ -135,10 +135,9 @@ def _degrade(crop: NDArray[np.uint8], spec: Augment, rng: np.random.Generator) -
         crop[:] = compress(crop[..., ::-1], quality)[..., ::-1]
 
 
-def _tone_curves(spec: Augment, light: NDArray[np.float64], channels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gain, gamma and a smaller offset as one curve for each channel, (256, 3)."""
-    ramp = np.arange(256) / 255.0
-    gamma = np.exp(light[0] * spec.light)
-    curve = ramp**gamma * (1 + light[1] * spec.light) + light[2] * spec.light * 0.25
-    table = curve[:, None] * (1 + channels * spec.colour)
+def tone_curves(spec: Augment, light: NDArray[np.float64], channels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gamma, gain and a smaller offset as one curve for each channel, (..., 256, 3), of draws (..., 3) in -1..1."""
+    gamma, gain, offset = np.moveaxis(light, -1, 0)[..., None] * spec.light
+    curve = (np.arange(256) / 255.0) ** np.exp(gamma) * (1 + gain) + offset * 0.25
+    table = curve[..., None] * (1 + channels[..., None, :] * spec.colour)
     return np.asarray(np.round(table * 255))

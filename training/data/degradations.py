@@ -26,6 +26,11 @@ def relight(image: Image, curves: NDArray[np.floating]) -> Image:
     return np.asarray(cv2.LUT(image, table if table.ndim == 1 else table[:, None, :]), np.uint8)
 
 
+def negate(image: Image) -> Image:
+    """Turn an image (H, W, 3) into its colour negative."""
+    return np.asarray(255 - image, np.uint8)
+
+
 def pixelate(image: Image, side: int) -> Image:
     """Make an image (H, W, 3) of blocks, `side` across and as many down."""
     height, width = image.shape[:2]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import CROP
+from training.data.degradations import negate
 
 
 def make_no_face(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -55,7 +56,7 @@ def blank(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
 
 def invert_colours(crop: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
     """A negative: strangers on negatives resemble one another more than a person and its own negative."""
-    return np.asarray(255 - crop, np.uint8)
+    return negate(crop)
 
 
 KINDS = (turn_over, turn_over, turn_aside, invert_colours, invert_colours, shuffle, enlarge, blank)

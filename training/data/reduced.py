@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.face.align import CROP, MARGIN
 from service.face.manifest import InputSpec
-from training.data.augment import Augment
+from training.data.augment import Augment, tone_curves
 from training.errors import RecipeInvalid
 
 FINER = 2
@@ -43,11 +43,9 @@ def refuse_damage(spec: Augment) -> None:
 
 def draw_light(count: int, spec: Augment, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Random tone curves of crops, (N, 3, 256), channels RGB: gain, gamma and a smaller offset, and each channel's."""
-    light, channels = rng.uniform(-1, 1, (3, count, 1)) * spec.light, rng.uniform(-1, 1, (count, 3, 1)) * spec.colour
-    ramp = np.arange(256) / 255.0
-    curves = ramp ** np.exp(light[0]) * (1 + light[1]) + light[2] * 0.25
-    table: NDArray[np.uint8] = np.clip(np.round(curves[:, None] * (1 + channels) * 255), 0, 255).astype(np.uint8)
-    return table
+    light, channels = rng.uniform(-1, 1, (3, count)).T, rng.uniform(-1, 1, (count, 3))
+    table: NDArray[np.uint8] = np.clip(tone_curves(spec, light, channels), 0, 255).astype(np.uint8)
+    return table.swapaxes(1, 2)
 
 
 class ReducedCrops:

@@ -127,10 +127,8 @@ def tell_served(folder: Path, model: Model, labelled: CropSet) -> Manifest:
     report = evaluate_groups(labelled.name, labelled, GROUPS_FMR, model, threshold=served, held_out=True)
 
     def change(_: Path, manifest: Manifest) -> Manifest:
-        earlier = [
-            row for row in manifest.results if not row.protocol.startswith(f"{labelled.name}, at the served score")
-        ]
-        results = (*map(_of_cosines, earlier), *report.rows)
+        earlier = (_of_cosines(row) for row in manifest.results if row.protocol != report.protocol)
+        results = (*earlier, *report.rows)
         return manifest.model_copy(update={"results": results})
 
     def tell(manifest: Manifest) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.face.align import CROP
+from training.data import degradations
 
 Crop = NDArray[np.uint8]
 Damage = Callable[[Crop, float, np.random.Generator], Crop]
@@ -22,12 +23,14 @@ CENTRE = (CROP - 1) / 2
 
 def pixelate(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
     """Blocks: 48 across the crop down to 20."""
-    return _resized(crop, round(48 - 28 * strength), cv2.INTER_NEAREST)
+    return degradations.pixelate(crop, round(48 - 28 * strength))
 
 
 def shrink(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
     """A distant face, enlarged: 48 pixels across the crop down to 12."""
-    return _resized(crop, round(48 - 36 * strength), cv2.INTER_LINEAR)
+    side = round(48 - 36 * strength)
+    small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (CROP, CROP), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def blur(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
@@ -123,7 +126,7 @@ def compress(crop: Crop, strength: float, _: np.random.Generator) -> Crop:
 
 def negate(crop: Crop, _: float, __: np.random.Generator) -> Crop:
     """A colour negative."""
-    return np.asarray(255 - crop, np.uint8)
+    return degradations.negate(crop)
 
 
 COMMON: Mapping[str, Damage] = {
@@ -147,8 +150,3 @@ RARE: Mapping[str, Damage] = {"compressed": compress, "few shades": flatten, "be
 def spoil(crops: Crop, damage: Damage, rng: np.random.Generator, strength: float | None = None) -> Crop:
     """Damage every crop of (N, 128, 128, 3), at one strength or at random ones."""
     return np.stack([damage(crop, rng.random() if strength is None else strength, rng) for crop in crops])
-
-
-def _resized(crop: Crop, side: int, interpolation: int) -> Crop:
-    small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (CROP, CROP), interpolation=interpolation), np.uint8)
