@@ -16,17 +16,15 @@ from numpy.typing import NDArray
 from service.database import paging
 from service.database.base import Database
 from service.database.encryption import Keyring, crop_place
-from service.database.errors import ErasureUnfinished, TemplateDamaged
+from service.database.errors import ErasureUnfinished
 from service.database.paging import Page
-from service.database.schema import crops, faces, models, templates
+from service.database.schema import crops, faces
 from service.database.schema import store as facts
-from service.database.template_seal import STORED
 from service.database.transaction import Transaction
-from service.gallery import queries
+from service.gallery import comparison, queries
 from service.gallery.changes import collections, kept_outcomes, subjects
 from service.gallery.changes.enrolment import Enroll
 from service.gallery.counts import Counts
-from service.gallery.errors import TemplateMissing
 from service.gallery.records import (
     Collection,
     DuplicateCheck,
@@ -41,8 +39,7 @@ from service.gallery.records import (
     Subject,
 )
 from service.gallery.verification import Report, verify
-from service.index import normalised, vectors
-from service.index.base import CandidateList, Compactable, Erasable, Vector, VectorIndex
+from service.index.base import Compactable, Erasable, Vector, VectorIndex
 from service.index.changes import IndexChange
 from service.index.scoring import Scoring
 from service.index.stored_templates import TemplateReader
@@ -360,36 +357,9 @@ class Gallery:
         """
 
         def read(connection: sa.Connection) -> list[list[Hit]]:
-            row = queries.collection_row(connection, collection)
-            model = connection.execute(
-                sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)
-            ).one_or_none()
-            matrix = vectors.check(probes, None if model is None else model.dim)
-            score = [partial(_score, probe=matrix[at], scoring=scoring, at=at) for at in range(len(matrix))]
-            depth = k
-            while True:
-                started = time.perf_counter()
-                results: list[CandidateList] = []
-                if model is not None and scoring is None:
-                    results = self.index.search(connection, (row, model.row), matrix, depth)
-                elif model is not None and scoring is not None:
-                    place = (row, model.row)
-                    results = normalised.search(
-                        connection, self.index, self._reader, place, model.dim, matrix, depth, scoring
-                    )
-                self._observe("index", time.perf_counter() - started)
-                if not any(len(result.rows) for result in results):
-                    present = queries.models_of(connection, templates.c.collection_row == row)
-                    if present and digest not in present:
-                        raise TemplateMissing(f"Collection '{collection}'", digest, present)
-                    return [[] for _ in matrix]
-                hits, damaged = queries.hits(connection, results, score, self._reader)
-                if damaged and model is not None:
-                    self.index.leave_out((row, model.row), damaged)
-                elif any(len(own) < k and len(each.rows) >= depth for own, each in zip(hits, results, strict=True)):
-                    depth *= 2  # those who have expired or are just being erased may hide others
-                else:
-                    return [own[:k] for own in hits]
+            return comparison.search(
+                connection, self.index, self._reader, collection, digest, probes, k, scoring, self._observe
+            )
 
         return self._read(read, "search")
 
@@ -416,32 +386,7 @@ class Gallery:
         """
 
         def read(connection: sa.Connection) -> Hit:
-            row = queries.subject_row(connection, collection, subject)
-            query = (
-                sa.select(*STORED, faces.c.id, models.c.dim)
-                .join(faces, templates.c.face_row == faces.c.row)
-                .join(models, templates.c.model_row == models.c.row)
-                .where(faces.c.subject_row == row, templates.c.subject_row == row, models.c.digest == digest)
-                .order_by(templates.c.row)
-            )
-            if face_id is not None:
-                query = query.where(faces.c.id == face_id)
-            entries = connection.execute(query).all()
-            if not entries:
-                own = templates.c.face_row.in_(sa.select(faces.c.row).where(faces.c.subject_row == row))
-                raise TemplateMissing(f"Subject '{subject}'", digest, queries.models_of(connection, own))
-            dim = entries[0].dim
-            checked = vectors.check(probe[None], dim)[0]
-            sound, matrix = self._reader.read(entries, dim)
-            faces_of = [entry.id for entry, is_sound in zip(entries, sound.tolist(), strict=True) if is_sound]
-            if not faces_of:
-                raise TemplateDamaged("no other of this person is sound")
-            scores = matrix @ checked
-            if scoring is not None:
-                scores = scores + scoring.offsets(matrix) + scoring.own[0]
-            best = int(scores.argmax())
-            person = queries.subject(connection, collection, subject)
-            return Hit(person.name, person.id, faces_of[best], vectors.score(float(scores[best])), digest)
+            return comparison.compare(connection, self._reader, collection, subject, digest, probe, scoring, face_id)
 
         return self._read(read)
 
@@ -521,9 +466,3 @@ class Gallery:
         items = self._read(lambda connection: read(connection, after, limit + 1))
         more = paging.encode(items[limit - 1][0]) if len(items) > limit else None
         return Page(tuple(item for _, item in items[:limit]), more)
-
-
-def _score(stored: Vector, _: str, *, probe: Vector, scoring: Scoring | None, at: int) -> float:
-    """The score of a stored template with the probe at a place among several."""
-    score = float(probe @ stored)
-    return score if scoring is None else score + float(scoring.own[at]) + float(scoring.offsets(stored[None])[0])
