@@ -34,6 +34,7 @@ def papers(
     steps: Annotated[int | None, typer.Option(help="Steps of every row; the number to raise on a GPU.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of every row.")] = None,
     people: Annotated[str, typer.Option(help="Prepared CelebA, with landmarks and attributes.")] = "celeba",
+    turned: Annotated[str, typer.Option(help="Prepared set of few people in many poses.")] = "pins",
     detector: Annotated[str | None, typer.Option(help="Detector for LFW; default: the bundled one.")] = None,
     costly: Annotated[bool, typer.Option(help="Run the rows that are left out for what they cost.")] = False,
     train: Annotated[bool, typer.Option(help="--no-train: write down what there is, and train nothing.")] = True,
@@ -47,7 +48,9 @@ def papers(
     chosen = replace(chosen, steps=steps or chosen.steps, seeds=seeds or chosen.seeds)
     roots = _rooted(chosen, data, models, runs)
     celeba = open_set(data / people)
-    benchmark = prepare_benchmark(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
+    benchmark = prepare_benchmark(
+        view1, celeba, open_set(data / turned), open_detector(detector, roots), runs / "crops", chosen.rounds
+    )
     row_runs: list[RowRun] = []
     for row_run in run_rows(chosen, roots, celeba, benchmark, costly=costly, train=train):
         row_runs.append(row_run)
@@ -65,6 +68,7 @@ def papers_row(
     seed: Annotated[int, typer.Option(help="Its seed, from 0.")] = 0,
     budget: Annotated[str, typer.Option(help="small (minutes) or real (the table).")] = "real",
     people: Annotated[str, typer.Option(help="Prepared CelebA, with landmarks and attributes.")] = "celeba",
+    turned: Annotated[str, typer.Option(help="Prepared set of few people in many poses.")] = "pins",
     detector: Annotated[str | None, typer.Option(help="Detector for LFW; default: the bundled one.")] = None,
     data: Data = DATA,
     models: Models = MODELS,
@@ -77,7 +81,9 @@ def papers_row(
         raise RecipeInvalid(f"no row {row!r}; known: {', '.join(each.recipe for each in ROWS)}")
     roots = _rooted(chosen, data, models, runs)
     celeba = open_set(data / people)
-    benchmark = prepare_benchmark(view1, celeba, open_detector(detector, roots), runs / "crops", chosen.rounds)
+    benchmark = prepare_benchmark(
+        view1, celeba, open_set(data / turned), open_detector(detector, roots), runs / "crops", chosen.rounds
+    )
     print(describe(run_row(wanted, seed, chosen, roots, celeba, benchmark)))
 
 

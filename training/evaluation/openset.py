@@ -58,6 +58,18 @@ def divide(identities: Sequence[str]) -> OpenSet:
     return OpenSet(*(np.array(part, dtype=np.int64) for part in (references, mated, owner, nonmated)))
 
 
+def find_best(
+    probes: NDArray[np.float32], gallery: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Find the highest score of each probe (N, D) in a gallery (M, D), and the place of whose it is: (N,) each."""
+    scores, places = [], []
+    for start in range(0, len(probes), BLOCK):
+        block = probes[start : start + BLOCK] @ gallery.T
+        places.append(block.argmax(axis=1))
+        scores.append(block.max(axis=1))
+    return np.concatenate(scores).astype(np.float64), np.concatenate(places)
+
+
 def evaluate_openset(
     name: str, people: CropSet, others: NDArray[np.uint8] | None, model: Model, *, progress: bool = True
 ) -> Report:
@@ -77,9 +89,9 @@ def evaluate_openset(
     rows = []
     for count in sorted({0, len(distractors) // 10, len(distractors)}):
         gallery = np.concatenate([references[parts.references], distractors[:count]])
-        best, place = _best(probes[parts.mated], gallery)
+        best, place = find_best(probes[parts.mated], gallery)
         right = place == parts.owner
-        strangers, _ = _best(probes[parts.nonmated], gallery)
+        strangers, _ = find_best(probes[parts.nonmated], gallery)
         protocol = f"{name}, gallery {len(gallery)}"
         hits = int(right.sum())
         rows.append(row(protocol, "rank-1", Estimate.of_share(hits, len(right))))
@@ -91,13 +103,3 @@ def evaluate_openset(
                 rows.append(row(protocol, f"FNIR at FPIR {fpir:g}", missed))
     details = {"enrolled": len(parts.references), "mated": len(parts.mated), "non-mated": len(parts.nonmated)}
     return Report(model.name, model.embeds.digest, name, tuple(rows), details)
-
-
-def _best(probes: NDArray[np.float32], gallery: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The highest score of each probe and whose it is."""
-    scores, places = [], []
-    for start in range(0, len(probes), BLOCK):
-        block = probes[start : start + BLOCK] @ gallery.T
-        places.append(block.argmax(axis=1))
-        scores.append(block.max(axis=1))
-    return np.concatenate(scores).astype(np.float64), np.concatenate(places)

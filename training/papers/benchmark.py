@@ -1,4 +1,4 @@
-"""What every row is measured on: LFW View 1, and people of CelebA whom nobody was trained on.
+"""What every row is measured on: LFW View 1, and people of CelebA and pins whom nobody was trained on.
 
 Each measure is a vector: its value, then its value in every round of one bootstrap over people. All rows share the same
 rounds, so that two rows can be compared round by round.
@@ -19,16 +19,31 @@ from service.measures.all_pairs import score_pairs
 from service.measures.thresholds import best_threshold
 from training.data.augment import Augment, augment, move_points
 from training.data.crops import CropSet
+from training.data.embeds import Embeds
 from training.errors import SetInvalid
 from training.evaluation.onnx_network import OnnxNet
+from training.evaluation.openset import FPIRS, OpenSet, divide
 from training.evaluation.protocols import Pairs, read_lfw_view1
 from training.evaluation.vectors import cut_crops, embed
-from training.papers.trials import compare, draw, tar
+from training.papers.identification import identify
+from training.papers.trials import compare, decide, draw, tar
 
 FMRS = (1e-2, 1e-3)
 MOVES = Augment(shift=8, scale=0.15, rotate=20)
 FAILED = 0.1
 """A face whose mean landmark error exceeds this share of the distance between the eyes is a failure."""
+
+RECOGNITION = (
+    "lfw accuracy",
+    "lfw fmr",
+    "lfw fnmr",
+    *(f"{name} tar {fmr:g}" for name in ("lfw", "celeba", "pins") for fmr in FMRS),
+    "celeba rank-1",
+    *(f"celeba dir {fpir:g}" for fpir in FPIRS),
+)
+"""What `recognise` measures."""
+ALIGNMENT = ("nme", "failures")
+"""What `point` measures."""
 
 Measures = dict[str, NDArray[np.float64]]
 
@@ -44,9 +59,18 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """`chosen` are devTrain's pairs, on which thresholds are found, `pairs` devTest's; `lfw` and `celeba` their faces.
+    """Comparisons and faces of people whom nobody was trained on.
 
-    `moved` holds the faces of CelebA under random similarities with their landmarks (M, 5, 2), in crop pixels.
+    Attributes:
+        chosen: devTrain's pairs, on which thresholds are found.
+        chosen_crops: Their faces, which are also the distractors of identification.
+        pairs: devTest's pairs.
+        lfw: devTest's faces.
+        celeba: Held-out people of CelebA.
+        gallery: How these are divided into a gallery and probes.
+        pins: Held-out people of pins: few, with many pictures that differ in pose, light and years.
+        moved: The faces of `celeba` under random similarities.
+        points: Their landmarks (M, 5, 2), in crop pixels.
     """
 
     chosen: Pairs
@@ -54,47 +78,60 @@ class Benchmark:
     pairs: Pairs
     lfw: Faces
     celeba: Faces
+    gallery: OpenSet
+    pins: Faces
     moved: NDArray[np.uint8]
     points: NDArray[np.float32]
 
 
-def prepare_benchmark(view1: Path, celeba: CropSet, detector: Detector, cache: Path, rounds: int) -> Benchmark:
-    """Cut LFW's faces with `detector` (cached), and take the held-out people of a prepared CelebA.
+def prepare_benchmark(
+    view1: Path, celeba: CropSet, pins: CropSet, detector: Detector, cache: Path, rounds: int
+) -> Benchmark:
+    """Cut LFW's faces with `detector` (cached), and take the held-out people of a prepared CelebA and pins.
 
     Raises:
         ProtocolInvalid: The evaluation set is incomplete or contradicts itself.
         SetInvalid: There are no landmarks or no held-out people.
     """
     chosen, pairs = read_lfw_view1(view1, "Train"), read_lfw_view1(view1, "Test")
-    rows = np.concatenate([celeba.rows("validation"), celeba.rows("test")])
-    rows = rows[[bool(celeba.identities[i]) for i in rows]] if len(rows) else rows
-    if not len(rows) or celeba.landmarks is None:
-        raise SetInvalid(f"{celeba.name}: held-out people with landmarks are needed: prepare it with --landmarks")
-    crops = np.asarray(celeba.crops[rows])
+    rows = _held_out(celeba)
+    if celeba.landmarks is None:
+        raise SetInvalid(f"{celeba.name}: landmarks are needed: prepare it with --landmarks")
+    crops, names = np.asarray(celeba.crops[rows]), [celeba.identities[i] for i in rows]
     moved, warps = augment(crops, MOVES, np.random.default_rng(0))
+    others = _held_out(pins)
     return Benchmark(
         chosen,
         cut_crops(chosen.pictures, detector, cache).crops,
         pairs,
         _faces(cut_crops(pairs.pictures, detector, cache).crops, [p.person for p in pairs.pictures], rounds),
-        _faces(crops, [celeba.identities[i] for i in rows], rounds),
+        _faces(crops, names, rounds),
+        divide(names),
+        _faces(np.asarray(pins.crops[others]), [pins.identities[i] for i in others], rounds),
         moved,
         move_points(np.asarray(celeba.landmarks[rows]), warps),
     )
 
 
-def recognise(network: OnnxNet, benchmark: Benchmark) -> Measures:
-    """Accuracy on View 1 (threshold from devTrain, accuracy on devTest), and TAR at FMR on both sets of people."""
-    vectors = embed(network, benchmark.chosen_crops, progress=False)
-    scores = score_pairs(vectors[benchmark.chosen.left], vectors[benchmark.chosen.right])
+def recognise(network: Embeds, benchmark: Benchmark) -> Measures:
+    """Verification at a threshold from devTrain, TAR at FMR on three sets of people, and open-set identification.
+
+    FMR and FNMR at the threshold are of all comparisons of devTest's faces, which are more than its pairs.
+    """
+    lfw, celeba = benchmark.lfw, benchmark.celeba
+    chosen = embed(network, benchmark.chosen_crops, progress=False)
+    scores = score_pairs(chosen[benchmark.chosen.left], chosen[benchmark.chosen.right])
     threshold = best_threshold(scores, benchmark.chosen.same)
-    vectors = embed(network, benchmark.lfw.crops, progress=False)
-    measures: Measures = {"lfw accuracy": _accuracy(vectors, threshold, benchmark)}
-    for name, faces in (("lfw", benchmark.lfw), ("celeba", benchmark.celeba)):
-        trials = compare(embed(network, faces.crops, progress=False) if name == "celeba" else vectors, faces.person)
+    sets = {"lfw": lfw, "celeba": celeba, "pins": benchmark.pins}
+    vectors = {name: embed(network, faces.crops, progress=False) for name, faces in sets.items()}
+    measures: Measures = {"lfw accuracy": _accuracy(vectors["lfw"], threshold, benchmark)}
+    measures["lfw fmr"], measures["lfw fnmr"] = decide(vectors["lfw"], lfw.person, threshold, lfw.drawn)
+    for name, faces in sets.items():
+        trials = compare(vectors[name], faces.person)
         for fmr in FMRS:
             measures[f"{name} tar {fmr:g}"] = np.array([tar(trials, fmr, drawn) for drawn in faces.drawn])
-    return measures
+    found = identify(vectors["celeba"], celeba.person, benchmark.gallery, chosen, celeba.drawn)
+    return measures | {f"celeba {name}": values for name, values in found.items()}
 
 
 def point(network: OnnxNet, benchmark: Benchmark) -> Measures:
@@ -113,6 +150,19 @@ def measure_points(given: NDArray[np.float32], wanted: NDArray[np.float32], face
     weight = faces.drawn[:, faces.person].astype(np.float64)
     share = weight / weight.sum(axis=1, keepdims=True)
     return {"nme": share @ error, "failures": share @ (error > FAILED)}
+
+
+def _held_out(people: CropSet) -> NDArray[np.int64]:
+    """The crops of known people whom nobody is trained on.
+
+    Raises:
+        SetInvalid: There are none.
+    """
+    rows = np.concatenate([people.rows("validation"), people.rows("test")])
+    rows = rows[np.array([bool(people.identities[i]) for i in rows], dtype=bool)]
+    if not len(rows):
+        raise SetInvalid(f"{people.name}: held-out people are needed: prepare it with shares for validation and test")
+    return rows
 
 
 def _accuracy(vectors: NDArray[np.float32], threshold: float, benchmark: Benchmark) -> NDArray[np.float64]:

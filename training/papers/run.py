@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from service.errors import FacetError
 from service.face.manifest import InputSpec
 from training.atomic_folder import digest_file
+from training.backbones.network import build_student
 from training.data.crops import CropSet
 from training.distillation.terms.targets import Concat
 from training.engine.checkpoint import load_checkpoint
@@ -22,13 +23,14 @@ from training.errors import TrainingError
 from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count
 from training.export.graphs import write_fp32
-from training.papers.benchmark import Benchmark, measure_points, point, recognise
+from training.papers.benchmark import ALIGNMENT, RECOGNITION, Benchmark, measure_points, point, recognise
 from training.papers.budget import Budget, cut
 from training.papers.finished import KEPT, REPORT, read_record, write_record
+from training.papers.learning import read_learning
 from training.papers.rows import ROWS, TEACHER, Row
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
-from training.tasks.landmarks import LandmarkRecipe
+from training.tasks.landmarks import POINTS, LandmarkRecipe
 from training.tasks.neuron_selection import choose_neurons
 from training.tasks.registry import kind_of
 
@@ -97,6 +99,8 @@ def run_row(
 ) -> RowRun:
     """Run one row with one seed, or take it from what was measured before or is kept.
 
+    Of what was measured before, whatever measures are lacking today are taken from the graph, if it still lies there.
+
     Raises: what `fit` raises.
     """
     recipe = cut(row.recipe, budget, seed)
@@ -114,9 +118,6 @@ def run_row(
         checkpoint = load_checkpoint(folder)
         exported = kind.restore(recipe, checkpoint.best)
         write_fp32(exported, graph)
-        aligns = isinstance(recipe, LandmarkRecipe)
-        network = OnnxNet(graph, recipe.input, int(exported.module(exported.example).shape[1]))
-        measures = point(network, benchmark) if aligns else recognise(network, benchmark)
         record = {
             "recipe": json.loads(recipe.model_dump_json()),
             "rounds": budget.rounds,
@@ -127,7 +128,12 @@ def run_row(
             "crops": checkpoint.facts["crops"],
             "classes": len(checkpoint.facts["classes"]),
             **asdict(count(exported.module, exported.example)),
-            "measures": {name: [round(float(v), 5) for v in values] for name, values in measures.items()},
+            "measures": {},
+        }
+    if _lacks(record, recipe) and graph.is_file() and digest_file(graph) == record["digest"]:
+        record = record | {
+            "learning": read_learning(folder / "log", record["steps"]),
+            "measures": _measure(graph, recipe, benchmark),
         }
         write_record(folder / REPORT, record)
     return RowRun(
@@ -139,8 +145,21 @@ def run_row(
         multiply_adds=record["multiply_adds"],
         measures={name: np.array(values) for name, values in record["measures"].items()},
         recipe=recipe,
-        facts={name: record[name] for name in ("data", "crops", "classes", "steps")},
+        facts={name: record.get(name) for name in ("data", "crops", "classes", "steps", "learning")},
     )
+
+
+def _lacks(record: Mapping[str, Any], recipe: EmbeddingRecipe) -> bool:
+    """Whether a record lacks something that is measured today."""
+    wanted = ALIGNMENT if isinstance(recipe, LandmarkRecipe) else RECOGNITION
+    return "learning" not in record or not set(wanted) <= set(record["measures"])
+
+
+def _measure(graph: Path, recipe: EmbeddingRecipe, benchmark: Benchmark) -> dict[str, list[float]]:
+    aligns = isinstance(recipe, LandmarkRecipe)
+    network = OnnxNet(graph, recipe.input, POINTS if aligns else build_student(recipe.student, recipe.input).dim)
+    measures = point(network, benchmark) if aligns else recognise(network, benchmark)
+    return {name: [round(float(v), 5) for v in values] for name, values in measures.items()}
 
 
 def _listed(target: Concat, roots: Roots) -> bool:

@@ -29,11 +29,12 @@ def time_networks(row_runs: Sequence[RowRun], turns: int) -> dict[str, float]:
             if row_run.graph is not None:
                 graphs[row_run.net] = row_run.graph
             elif row_run.recipe is not None and row_run.net not in graphs:
-                graphs[row_run.net] = _write_fresh(row_run.recipe, Path(folder) / f"{number}.onnx")
+                graphs[row_run.net] = write_fresh(row_run.recipe, Path(folder) / f"{number}.onnx")
         return {net: timing.best for net, timing in race(graphs, turns=turns).items()} if graphs else {}
 
 
-def _write_fresh(recipe: EmbeddingRecipe, path: Path) -> Path:
+def write_fresh(recipe: EmbeddingRecipe, path: Path) -> Path:
+    """Write the recipe's network with fresh weights as a graph."""
     student = build_student(recipe.student, recipe.input)
     state = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
     if isinstance(recipe, LandmarkRecipe):

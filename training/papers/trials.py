@@ -55,6 +55,27 @@ def tar(trials: Trials, fmr: float, drawn: NDArray[np.int64]) -> float:
     return float((weight * (trials.genuine > threshold)).sum() / weight.sum())
 
 
+def decide(
+    vectors: NDArray[np.float32], person: NDArray[np.int64], threshold: float, drawn: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """FMR and FNMR of all comparisons at a fixed threshold, every person counting `drawn` (R, P) times: (R,) each.
+
+    An FNMR is NaN where nobody with two crops was drawn.
+    """
+    pairs, people = compare_all(vectors, person), drawn.shape[1]
+    crops = np.bincount(person, minlength=people)
+    matching = pairs.impostor >= threshold
+    false = np.zeros((people, people))
+    np.add.at(false, (pairs.left[matching], pairs.right[matching]), 1)
+    faces = (drawn * crops).astype(np.float64)
+    impostors = (faces.sum(axis=1) ** 2 - (faces**2).sum(axis=1)) / 2
+    fmr = np.einsum("rp,pq,rq->r", drawn, false, drawn, optimize=True) / impostors
+    missed = drawn @ np.bincount(pairs.owner, weights=pairs.genuine < threshold, minlength=people)
+    genuine = drawn @ np.bincount(pairs.owner, minlength=people)
+    fnmr = np.divide(missed, genuine, out=np.full(len(drawn), np.nan), where=genuine > 0)
+    return fmr, fnmr
+
+
 def draw(people: int, rounds: int, seed: int = 0) -> NDArray[np.int64]:
     """How often each person counts, (1 + rounds, people): once in the first row, then drawn with replacement."""
     return np.stack([np.ones(people, np.int64), *draw_people(people, rounds, seed)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.measures.thresholds import tar_at
-from training.papers.trials import compare, draw, tar
+from training.papers.trials import compare, decide, draw, tar
 
 
 def faces(people: int = 40, each: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -57,3 +57,31 @@ def test_the_first_round_is_everybody_once() -> None:
     assert rounds[0].tolist() == [1] * 7
     assert set(rounds.sum(1)) == {7}
     np.testing.assert_array_equal(rounds, draw(7, 50))
+
+
+def test_rates_at_a_fixed_threshold_by_counting() -> None:
+    vectors, person = faces(8, 3)
+    scores = (vectors @ vectors.T).astype(np.float64)
+    drawn = draw(8, 3, seed=1)
+    fmr, fnmr = decide(vectors, person, 0.4, drawn)
+    for counts, mine, missed in zip(drawn, fmr, fnmr, strict=True):
+        false = impostors = lost = genuine = 0
+        for i, j in zip(*np.triu_indices(len(person), 1), strict=True):
+            if person[i] == person[j]:
+                genuine += counts[person[i]]
+                lost += counts[person[i]] * (scores[i, j] < 0.4)
+            else:
+                weight = counts[person[i]] * counts[person[j]]
+                impostors += weight
+                false += weight * (scores[i, j] >= 0.4)
+        assert mine == pytest.approx(false / impostors)
+        assert missed == pytest.approx(lost / genuine)
+    assert 0 < fmr[0] < 1
+    assert 0 < fnmr[0] < 1
+
+
+def test_people_with_one_crop_each_have_no_fnmr() -> None:
+    vectors, person = faces(5, 1)
+    fmr, fnmr = decide(vectors, person, 0.0, draw(5, 1))
+    assert np.isfinite(fmr).all()
+    assert np.isnan(fnmr).all()
