@@ -79,7 +79,7 @@ def test_the_comparison_at_its_small_budget_is_killed_and_goes_on(tmp_path: Path
     assert [s.row for s in row_runs] == list(ROWS)
     for row_run in row_runs:
         assert bool(row_run.measures) != bool(row_run.reason), row_run
-        assert bool(row_run.reason) == bool(row_run.row.costly), row_run.reason
+        assert not row_run.reason, row_run.reason
         for name, values in (row_run.measures or {}).items():
             assert len(values) == 1 + SMALL.rounds
             assert values[0] >= 0, name

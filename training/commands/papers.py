@@ -16,7 +16,9 @@ from training.errors import ProtocolInvalid, RecipeInvalid
 from training.evaluation.vectors import open_detector
 from training.papers.benchmark import prepare_benchmark
 from training.papers.budget import BUDGETS, Budget, run_name
+from training.papers.ensemble import measure_ensemble
 from training.papers.finished import KEPT, keep_rows, read_early
+from training.papers.jitter import measure_jitter
 from training.papers.page import write_page
 from training.papers.plot import draw_points
 from training.papers.results import assemble
@@ -36,7 +38,6 @@ def papers(
     people: Annotated[str, typer.Option(help="Prepared CelebA, with landmarks and attributes.")] = "celeba",
     turned: Annotated[str, typer.Option(help="Prepared set of few people in many poses.")] = "pins",
     detector: Annotated[str | None, typer.Option(help="Detector for LFW; default: the bundled one.")] = None,
-    costly: Annotated[bool, typer.Option(help="Run the rows that are left out for what they cost.")] = False,
     train: Annotated[bool, typer.Option(help="--no-train: write down what there is, and train nothing.")] = True,
     out: Annotated[Path, typer.Option(help="Folder for papers.json, papers.md and the plot.")] = DOCS,
     data: Data = DATA,
@@ -52,11 +53,14 @@ def papers(
         view1, celeba, open_set(data / turned), open_detector(detector, roots), runs / "crops", chosen.rounds
     )
     row_runs: list[RowRun] = []
-    for row_run in run_rows(chosen, roots, celeba, benchmark, costly=costly, train=train):
+    for row_run in run_rows(chosen, roots, celeba, benchmark, train=train):
         row_runs.append(row_run)
         print(describe(row_run), flush=True)
-    times = time_networks(row_runs, chosen.turns)
-    results = assemble(chosen, describe_data(row_runs, benchmark), row_runs, times, read_early())
+    ensemble = measure_ensemble(chosen, roots, benchmark)
+    jitter = measure_jitter(benchmark, celeba, roots, runs / "crops")
+    times = time_networks(row_runs, chosen.turns, ensemble.graphs if ensemble is not None else None)
+    described = describe_data(row_runs, benchmark, jitter)
+    results = assemble(chosen, described, row_runs, times, read_early(), ensemble)
     write_json(out / "papers.json", results)
     for path in (write_page(results, out), *draw_points(results, out)):
         print(path)

@@ -159,10 +159,10 @@ def _held_out(people: CropSet) -> NDArray[np.int64]:
         SetInvalid: There are none.
     """
     rows = np.concatenate([people.rows("validation"), people.rows("test")])
-    rows = rows[np.array([bool(people.identities[i]) for i in rows], dtype=bool)]
-    if not len(rows):
+    known: NDArray[np.int64] = rows[np.array([bool(people.identities[i]) for i in rows], dtype=bool)]
+    if not len(known):
         raise SetInvalid(f"{people.name}: held-out people are needed: prepare it with shares for validation and test")
-    return rows
+    return known
 
 
 def _accuracy(vectors: NDArray[np.float32], threshold: float, benchmark: Benchmark) -> NDArray[np.float64]:

@@ -52,5 +52,6 @@ def _threshold(falling: NDArray[np.float64], counts: NDArray[np.int64], fpir: fl
 
 
 def _share(weight: NDArray[np.int64], good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    total = weight.sum(axis=1)
-    return np.divide((weight * good).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
+    total, share = weight.sum(axis=1), np.full(len(weight), np.nan)
+    np.divide((weight * good).sum(axis=1), total, out=share, where=total > 0)
+    return share

@@ -8,8 +8,20 @@ from string import Template
 
 from training.atomic_folder import write_text
 from training.papers.budget import RECIPES
-from training.papers.rows import TEACHER
-from training.papers.summary import JUDGES, VERDICTS, Json, became, describe_papers, describe_state, line, tabulate
+from training.papers.notes import ALIGNS, write_note
+from training.papers.rows import DARMSTADT, LATER, SHRINK, TEACHER
+from training.papers.summary import (
+    JUDGES,
+    VERDICTS,
+    Json,
+    became,
+    describe_end,
+    describe_papers,
+    describe_state,
+    judged_by,
+    line,
+    tabulate,
+)
 from training.tasks.embedding import EmbeddingRecipe
 from training.tasks.registry import read_recipe
 
@@ -19,8 +31,13 @@ RECOGNITION = {
     "lfw tar 0.001": "at 0.001",
     "celeba tar 0.01": "CelebA TAR at FMR 0.01",
     "celeba tar 0.001": "at 0.001",
+    "pins tar 0.01": "pins TAR at FMR 0.01",
 }
+FIXED = {"lfw fmr": "LFW FMR at devTrain's threshold", "lfw fnmr": "FNMR there"}
+IDENTIFICATION = {"celeba rank-1": "rank-1", "celeba dir 0.1": "DIR at FPIR 0.1", "celeba dir 0.01": "at 0.01"}
 ALIGNMENT = {"nme": "mean error", "failures": "failure rate"}
+MORE = {"Teacher": FIXED | IDENTIFICATION, DARMSTADT: FIXED, SHRINK: IDENTIFICATION, LATER: IDENTIFICATION}
+"""What the tables of some systems show besides, because it is what they claim."""
 
 
 def write_page(results: Json, folder: Path) -> Path:
@@ -36,13 +53,15 @@ def write_page(results: Json, folder: Path) -> Path:
         seen=f"{seen:,} crops{epochs}",
         data=_data(data),
         held=f"{data['held_out_crops']:,}",
-        mean_shape=f"{100 * data['mean_shape']['nme']:.1f}",
+        late=describe_end(results["rows"]),
+        identification=_identification(data),
+        pins=_pins(data),
         teacher=_teacher(results),
         early=_early(results),
         state=describe_state(results["rows"]),
         overview=tabulate(results["rows"]),
         papers=describe_papers(results),
-        tables="\n\n".join(_table(system, rows) for system, rows in _systems(results["rows"])),
+        tables="\n\n".join(_table(system, rows, results) for system, rows in _systems(results["rows"])),
         claims=_claims(results["claims"]),
         verdict=_verdict(results["claims"]),
     )
@@ -55,28 +74,41 @@ def _systems(rows: Sequence[Json]) -> list[tuple[str, list[Json]]]:
     tables: dict[str, list[Json]] = {}
     for row in rows:
         aligns = "nme" in row.get("measures", {})
-        tables.setdefault(f"{row['system']}, alignment" if aligns else row["system"], []).append(row)
+        tables.setdefault(f"{row['system']}{ALIGNS}" if aligns else row["system"], []).append(row)
     return list(tables.items())
 
 
-def _table(system: str, rows: Sequence[Json]) -> str:
-    columns = ALIGNMENT if system.endswith(", alignment") else RECOGNITION
-    head = ["recipe", "what", *columns.values(), "seeds", "parameters", "multiply-adds", "ms a face"]
+def _table(system: str, rows: Sequence[Json], results: Json) -> str:
+    aligns = system.endswith(ALIGNS)
+    columns = ALIGNMENT if aligns else RECOGNITION | MORE.get(system, {})
+    head = ["recipe", "what", "ms a face", *([] if aligns else ["from the teacher"]), *columns.values()]
+    head += ["late", "seeds", "parameters", "multiply-adds"]
     lines = [f"## {system}", "", line(head), line(["---"] * len(head))]
     for row in rows:
         cells = [f"`{row['recipe']}`", row["what"]]
         if row["reason"]:
             lines.append(line([*cells, f"not run: {row['reason']}", *[""] * (len(head) - 3)]))
             continue
-        cells += [_number(row["measures"][name]) for name in columns]
+        cells += [f"{row['milliseconds']:.2f}", *([] if aligns else [_gap(row.get("gap"))])]
+        cells += [_number(row["measures"][name]) if name in row["measures"] else "" for name in columns]
+        late = row.get("late")
         cells += [
+            f"{100 * late:.1f} %" if late is not None else "",
             _seeds(row),
             _short(row["parameters"]),
             _short(row["multiply_adds"]),
-            f"{row['milliseconds']:.2f}",
         ]
         lines.append(line(cells))
-    return "\n".join(lines)
+    note = write_note(system, results)
+    return "\n".join([*lines, *(["", note] if note else [])])
+
+
+def _gap(gap: Json | None) -> str:
+    """Points of accuracy above the teacher, or below."""
+    if gap is None:
+        return ""
+    low, high = gap["ci95"]
+    return f"{100 * gap['value']:+.1f} ({100 * low:+.1f} .. {100 * high:+.1f})"
 
 
 def _number(measure: Json) -> str:
@@ -89,7 +121,7 @@ def _claims(claims: Sequence[Json]) -> str:
     lines = [line(["claim", "rows", "measure", "gain", "95 % interval", "apart", "verdict"]), line(["---"] * 7)]
     for claim in claims:
         pair = f"`{claim['row']}` against `{claim['against']}`"
-        judged = {name: gain for name, gain in claim["gains"].items() if name in JUDGES}
+        judged = judged_by(claim)
         if not judged:
             lines.append(line([claim["says"], pair, "", "", "", "", "not judged"]))
         for number, (name, gain) in enumerate(judged.items()):
@@ -114,7 +146,7 @@ def _verdict(claims: Sequence[Json]) -> str:
     """The claims by what became of them."""
     groups: dict[str, list[str]] = {kind: [] for kind in VERDICTS}
     for claim in claims:
-        early = "" if claim["end"] or not claim["gains"] else ", early"
+        early = "" if claim["end"] or not judged_by(claim) else ", early"
         groups[became(claim)].append(f"{claim['says']} (`{claim['row']}`){early}")
     said = {kind: "\n".join(f"- {said_of}" for said_of in mine) for kind, mine in groups.items() if mine}
     return "\n\n".join(f"**{kind}**\n\n{lines}" for kind, lines in said.items())
@@ -141,33 +173,54 @@ def _data(data: Json) -> str:
 
 def _teacher(results: Json) -> str:
     row = results["rows"][0]
-    if row["reason"]:
-        return f"It is not at its end: {row['reason']}."
-    accuracy = 100 * row["measures"]["lfw accuracy"]["value"]
-    if not row["end"]:
-        return (
-            f"Rows at their end learn from facet-m's net at 64 pixels, trained on from its weights; it is not at its "
-            f"end. Early rows learnt from another, of the same shape: {accuracy:.1f} % ([its card](papers-teacher.md))."
-        )
-    return (
-        f"facet-m's net at 64 pixels in place of 128, from its weights, stages open; trained for "
-        f"{results['budget']['lessons']} times a row's steps by ArcFace and facet-m's embedding: {accuracy:.1f} % on "
-        f"LFW View 1. Early rows learnt from [an earlier one](papers-teacher.md)."
+    made = (
+        f"facet-m's net at 64 pixels in place of 128, from facet-m's weights, its stages open, trained on for "
+        f"{results['budget']['lessons']} times a row's steps by ArcFace and by facet-m's embedding"
     )
+    if row["end"]:
+        return f"{made}: {100 * row['measures']['lfw accuracy']['value']:.1f} % on LFW View 1."
+    why = f": {row['reason']}" if row["reason"] else ""
+    early = "" if row["reason"] else f" Early rows learnt from another of that shape, {_accuracy(row)}."
+    return f"{made}; it is not at its end{why}.{early}"
+
+
+def _accuracy(row: Json) -> str:
+    return f"{100 * row['measures']['lfw accuracy']['value']:.1f} % on LFW View 1"
 
 
 def _early(results: Json) -> str:
-    """What the rows are that are not at their end."""
+    """What the rows are that are not at their end; nothing where there are none."""
     shown = [row for row in results["rows"] if not row["end"] and not row["reason"]]
     if not shown:
-        return "There are none: every row that was run is at its end."
+        return ""
     budget, data = results["early"]["budget"], results["early"]["data"]
     seen = budget["steps"] * budget["batch"]
     return (
-        f"A row that is not at its end shows what it was after {budget['steps']} steps of {budget['batch']} crops, "
-        f"{seen / data['crops']:.2f} of an epoch of other sets ({', '.join(sorted(data['sets']))}): how much a method "
-        f"helps at the very beginning of learning, and nothing about how good a network can become. Early rows are "
-        f"compared with early rows alone."
+        f"\n- **Early rows.** A row that is not at its end shows what it was after {budget['steps']} steps of "
+        f"{budget['batch']} crops, {seen / data['crops']:.2f} of an epoch of other sets "
+        f"({', '.join(sorted(data['sets']))}): how much a method helps at the very beginning of learning, and nothing "
+        f"about how good a network can become. Early rows are compared with early rows alone, and their verdicts stand "
+        f"in brackets."
+    )
+
+
+def _identification(data: Json) -> str:
+    if "distractors" not in data:
+        return "was not measured."
+    return (
+        f"is of {data['mated']} probes of {data['enrolled']} enrolled people of CelebA and {data['nonmated']} probes "
+        f"of others, with {data['distractors']:,} pictures of LFW's devTrain enrolled besides as distractors: rank-1 "
+        f"is the share of probes whose own reference is the nearest, DIR at an FPIR the share that is that and above "
+        f"the threshold which such a share of the others exceeds."
+    )
+
+
+def _pins(data: Json) -> str:
+    if "pins_crops" not in data:
+        return "were not measured."
+    return (
+        f"are {data['pins_crops']:,} crops of {data['pins_people']} people whom nobody was trained on, in many poses, "
+        f"lights and years. So few people make wide intervals."
     )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from training.atomic_folder import whole_file
+from training.papers.rows import TEACHER
 
 MEASURE = "lfw accuracy"
 GAP = 0.011
@@ -51,6 +53,7 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
         xlabel="milliseconds for one face, one thread, ONNX Runtime",
         ylabel="accuracy, LFW View 1 (devTest at devTrain's threshold)",
     )
+    _draw_references(axes, results)
     axes.margins(x=0.15)
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(loc="upper left", fontsize=8)
@@ -62,6 +65,17 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
             figure.savefig(draft, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
         written.append(path)
     return written
+
+
+def _draw_references(axes: Axes, results: Mapping[str, Any]) -> None:
+    """The accuracy of the teacher as a line, and MobileID's ensemble as a star, where they are known."""
+    teacher = next((row for row in results["rows"] if row["recipe"] == TEACHER and row.get("end")), None)
+    if teacher is not None:
+        axes.axhline(teacher["measures"][MEASURE]["value"], color="grey", linestyle="--", linewidth=0.6)
+    ensemble = results.get("ensemble")
+    if ensemble and ensemble["milliseconds"]:
+        place = ensemble["milliseconds"], ensemble["measures"][MEASURE]["value"]
+        axes.scatter(*place, marker="*", s=120, color="black", label="MobileID's ensemble", zorder=3)
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

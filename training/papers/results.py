@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.papers.budget import Budget
-from training.papers.rows import CLAIMS, ROWS, Claim
+from training.papers.ensemble import Ensemble
+from training.papers.learning import late_share
+from training.papers.rows import CLAIMS, ROWS, TEACHER, Claim
 from training.papers.run import RowRun
 
-LOWER_IS_BETTER = frozenset({"nme", "failures"})
+LOWER_IS_BETTER = frozenset({"nme", "failures", "lfw fmr", "lfw fnmr"})
+ACCURACY = "lfw accuracy"
 DIGITS = 5
 
 
@@ -23,10 +26,12 @@ def assemble(
     row_runs: Sequence[RowRun],
     milliseconds: Mapping[str, float],
     early: Mapping[str, Any] | None = None,
+    ensemble: Ensemble | None = None,
 ) -> dict[str, Any]:
     """The results as plain JSON. `data` describes what was trained and measured on; `milliseconds` are per net.
 
-    `early` are results of a shorter budget: a row that is not at its end shows those, and is marked as such.
+    `ensemble` is what MobileID's row is compared with, timed under the names of its graphs. `early` are results of a
+    shorter budget: a row that is not at its end shows those, and is marked as such.
     """
     rows, rounds = [], {}
     for number, row in enumerate(ROWS):
@@ -42,18 +47,21 @@ def assemble(
                 "multiply_adds": mine[0].multiply_adds,
                 "milliseconds": round(milliseconds[mine[0].net], 3),
             }
-            stacked = {
-                name: np.stack([s.measures[name] for s in mine if s.measures]) for name in mine[0].measures or ()
-            }
+            # seeds that were kept from before a measure was taken lack it, and then it is not told
+            shared = [name for name in mine[0].measures or () if all(name in (s.measures or ()) for s in mine)]
+            stacked = {name: np.stack([s.measures[name] for s in mine if s.measures]) for name in shared}
             rounds[row.recipe] = {name: resample(values, number) for name, values in stacked.items()}
             entry["measures"] = {
                 name: _number(values[:, 0], rounds[row.recipe][name]) for name, values in stacked.items()
             }
+            entry["late"] = _late(mine)
+            entry["gap"] = _gap(rounds.get(TEACHER), rounds[row.recipe]) if row.recipe != TEACHER else None
         rows.append(entry | (_early_row(early, row.recipe) if early is not None and not mine else {}))
     claims = [_judge(claim, rounds) | {"end": True} for claim in CLAIMS]
     if early is not None:
         claims = [claim if claim["gains"] else _early_claim(early, claim, rows) for claim in claims]
-    results = {"budget": asdict(budget), "data": dict(data), "rows": rows, "claims": claims}
+    results: dict[str, Any] = {"budget": asdict(budget), "data": dict(data), "rows": rows, "claims": claims}
+    results["ensemble"] = _describe(ensemble, milliseconds) if ensemble is not None else None
     return results | ({"early": {"budget": early["budget"], "data": early["data"]}} if early is not None else {})
 
 
@@ -102,13 +110,43 @@ def _number(seeds: NDArray[np.float64], rounds: NDArray[np.float64]) -> dict[str
     }
 
 
+def _gap(teacher: Mapping[str, NDArray[np.float64]] | None, mine: Mapping[str, NDArray[np.float64]]) -> Any:
+    """How far a row's accuracy is from the teacher's, round by round; None where one of them has none."""
+    if teacher is None or ACCURACY not in mine:
+        return None
+    gap = mine[ACCURACY] - teacher[ACCURACY]
+    return {"value": round(float(gap[0]), DIGITS), "ci95": interval(gap)}
+
+
+def _late(mine: Sequence[RowRun]) -> float | None:
+    """The share of the loss's fall that came in the last tenth, the mean over the seeds whose logs tell."""
+    tenths = [s.facts["learning"] for s in mine if s.facts.get("learning")]
+    shares = [share for share in map(late_share, tenths) if np.isfinite(share)]
+    return round(float(np.mean(shares)), DIGITS) if shares else None
+
+
+def _describe(ensemble: Ensemble, milliseconds: Mapping[str, float]) -> dict[str, Any]:
+    spent = [milliseconds[name] for name in ensemble.graphs if name in milliseconds]
+    return {
+        "members": list(ensemble.members),
+        "parameters": ensemble.parameters,
+        "milliseconds": round(sum(spent), 3) if len(spent) == len(ensemble.members) else None,
+        "measures": {
+            name: {"value": round(float(values[0]), DIGITS), "ci95": interval(values), "spread": None}
+            for name, values in ensemble.measures.items()
+        },
+    }
+
+
 def _judge(claim: Claim, rounds: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> dict[str, Any]:
     """What both rows share is compared round by round; a gain is positive where `row` is better."""
-    entry: dict[str, Any] = asdict(claim) | {"gains": {}}
+    entry: dict[str, Any] = asdict(claim) | {"measures": list(claim.measures), "gains": {}}
     if claim.row not in rounds or claim.against not in rounds:
         return entry
     for name, mine in rounds[claim.row].items():
-        other = rounds[claim.against][name]
+        other = rounds[claim.against].get(name)
+        if other is None:
+            continue
         gain = other - mine if name in LOWER_IS_BETTER else mine - other
         a, b = interval(mine), interval(other)
         entry["gains"][name] = {

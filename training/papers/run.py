@@ -64,7 +64,6 @@ def run_rows(
     people: CropSet,
     benchmark: Benchmark,
     *,
-    costly: bool = False,
     train: bool = True,
     progress: bool = True,
 ) -> Iterator[RowRun]:
@@ -75,9 +74,6 @@ def run_rows(
     for seed in range(budget.seeds):
         for row in ROWS:
             if row.recipe == TEACHER and seed:
-                continue
-            if row.costly and not costly:
-                yield RowRun(row, seed, row.costly)
                 continue
             try:
                 yield run_row(row, seed, budget, roots, people, benchmark, train=train, progress=progress)
@@ -170,10 +166,13 @@ def _size(pixels: InputSpec) -> str:
     return f"{pixels.width}x{pixels.height}"
 
 
-def describe_data(row_runs: Sequence[RowRun], benchmark: Benchmark) -> dict[str, object]:
+def describe_data(
+    row_runs: Sequence[RowRun], benchmark: Benchmark, jitter: Mapping[str, Any] | None = None
+) -> dict[str, object]:
     """What the rows were trained on, the teacher's first, and how much the benchmark holds.
 
-    `mean_shape` is what a network would score that always answered with the mean landmarks.
+    `mean_shape` is what a network would score that always answered with the mean landmarks; `jitter` what the detector
+    scores against itself, and the share of crops where it found a face.
     """
     facts = next((row_run.facts for row_run in row_runs if row_run.facts and row_run.facts["classes"]), None)
     known: dict[str, object] = {"sets": {}, "crops": 1, "classes": 0}
@@ -182,7 +181,15 @@ def describe_data(row_runs: Sequence[RowRun], benchmark: Benchmark) -> dict[str,
         sets = {name: digest for name, digest in facts["data"].items() if not name.startswith("that of ")}
         known = {"sets": sets, "crops": facts["crops"], "classes": facts["classes"]}
     mean = np.broadcast_to(benchmark.points.mean(axis=0), benchmark.points.shape)
+    own = {name: value if name == "found" else value[0] for name, value in (jitter or {}).items()}
     return known | {
+        "jitter": own or None,
+        "distractors": len(benchmark.chosen_crops),
+        "mated": len(benchmark.gallery.mated),
+        "nonmated": len(benchmark.gallery.nonmated),
+        "enrolled": len(benchmark.gallery.references),
+        "pins_crops": len(benchmark.pins.crops),
+        "pins_people": int(benchmark.pins.person.max()) + 1,
         "held_out_crops": len(benchmark.celeba.crops),
         "held_out_people": int(benchmark.celeba.person.max()) + 1,
         "mean_shape": {

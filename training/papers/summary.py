@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
-JUDGES = {"lfw accuracy": "LFW accuracy", "celeba tar 0.01": "CelebA TAR at FMR 0.01", "nme": "mean landmark error"}
-"""The measures by which claims are judged; the others stand in the table."""
+JUDGES = {
+    "lfw accuracy": "LFW accuracy",
+    "celeba tar 0.01": "CelebA TAR at FMR 0.01",
+    "nme": "mean landmark error",
+    "lfw fmr": "LFW FMR at devTrain's threshold",
+    "celeba rank-1": "rank-1 among distractors",
+    "celeba dir 0.1": "DIR at FPIR 0.1 among distractors",
+}
+"""The measures by which claims are judged; the others stand in the tables."""
 
 HELD_APART = "Held on every measure, with intervals apart"
 HELD = "Held on every measure, though the rows' own intervals overlap"
@@ -17,6 +25,8 @@ OPEN = "Open: these runs cannot tell"
 NOT_RUN = "Not judged: one of the two rows is not at its end"
 VERDICTS = (HELD_APART, HELD, HALF, REVERSED, AGAINST, OPEN, NOT_RUN)
 
+NEAR = 0.02
+
 Json = Mapping[str, Any]
 
 
@@ -24,26 +34,35 @@ def describe_state(rows: Sequence[Json]) -> str:
     """How many rows are at their end."""
     ended = sum(row["end"] for row in rows)
     waiting = sum(not row["end"] and not row["reason"] for row in rows)
-    if ended == len(rows):
-        return f"All {ended} rows are trained to their end."
     early = f", {waiting} show early results of other sets" if waiting else ""
-    return f"**{ended} of {len(rows)} rows are trained to their end**{early}; the table says which."
+    state = f"**{ended} of {len(rows)} rows are trained to their end**{early}; the table says which."
+    if ended == len(rows):
+        state = f"All {ended} rows are trained to their end."
+    taught = [row["gap"]["value"] for row in rows if row["end"] and row["control"] and row.get("gap")]
+    if not taught:
+        return state
+    near = sum(gap >= -NEAR for gap in taught)
+    return (
+        f"{state} Of {len(taught)} rows with a method, {near} are within {100 * NEAR:.0f} points of the teacher on LFW "
+        f"View 1."
+    )
 
 
 def tabulate(rows: Sequence[Json]) -> str:
     """One table of every row: what it is, what it costs, how good it is, and whether that is its end."""
-    head = ["row", "what", "ms a face", "LFW View 1", "trained"]
+    head = ["row", "what", "ms a face", "LFW View 1", "points from the teacher", "trained"]
     lines = [line(head), line(["---"] * len(head))]
     for row in rows:
         if row["reason"]:
-            lines.append(line([row["recipe"], row["what"], "", "", row["reason"]]))
+            lines.append(line([row["recipe"], row["what"], "", "", "", row["reason"]]))
             continue
         measures = row["measures"]
         good = "lfw accuracy" in measures
         value = f"{100 * measures['lfw accuracy']['value']:.1f} %" if good else "landmarks, below"
         seeds = f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
         trained = f"to its end, {seeds}" if row["end"] else "early"
-        lines.append(line([row["recipe"], row["what"], f"{row['milliseconds']:.2f}", value, trained]))
+        gap = f"{100 * row['gap']['value']:+.1f}" if row.get("gap") else ""
+        lines.append(line([row["recipe"], row["what"], f"{row['milliseconds']:.2f}", value, gap, trained]))
     return "\n".join(lines)
 
 
@@ -55,13 +74,33 @@ def describe_papers(results: Json) -> str:
     for name in dict.fromkeys(system.values()):
         claims = [claim for claim in results["claims"] if system[claim["row"]] == name]
         if claims:
-            lines.append(f"- **{name}.** {_held(claims)} {_sure(claims, ended)}")
+            mine = [row for row in results["rows"] if row["system"] == name]
+            lines.append(f"- **{name}.** {_held(claims)}{_best(mine)} {_sure(claims, ended)}")
     return "\n".join(lines)
+
+
+def describe_end(rows: Sequence[Json]) -> str:
+    """Whether learning had ended, by what the loss still fell in the last tenth of the schedule."""
+    late = {row["recipe"]: row["late"] for row in rows if row["end"] and row.get("late") is not None}
+    if not late:
+        return "No row at its end has a log that tells how its loss fell."
+    last = max(late, key=lambda recipe: late[recipe])
+    return (
+        f"Of all that its loss fell from the first tenth of the schedule to the last, the middle row's fell "
+        f"{100 * median(late.values()):.1f} % in the last tenth, and no row's more than {100 * late[last]:.1f} % "
+        f"(`{last}`): each table says it for its rows. That the rate is nothing then is one reason; a longer schedule "
+        f"would be another comparison, which `--steps` makes."
+    )
+
+
+def judged_by(claim: Json) -> dict[str, Json]:
+    """The gains by which a claim is judged, by measure."""
+    return {name: claim["gains"][name] for name in claim["measures"] if name in claim["gains"]}
 
 
 def became(claim: Json) -> str:
     """What became of one claim."""
-    judged = [gain for name, gain in claim["gains"].items() if name in JUDGES]
+    judged = list(judged_by(claim).values())
     verdicts = {gain["verdict"] for gain in judged}
     if not verdicts:
         return NOT_RUN
@@ -76,7 +115,8 @@ def became(claim: Json) -> str:
 
 def _held(claims: Sequence[Json]) -> str:
     """What became of a paper's claims, those at their end where there are any."""
-    judged = [claim for claim in claims if claim["end"]] or [claim for claim in claims if claim["gains"]]
+    judged = [claim for claim in claims if judged_by(claim)]
+    judged = [claim for claim in judged if claim["end"]] or judged
     if not judged:
         return "None of its claims can be judged yet."
     said = []
@@ -93,9 +133,20 @@ def _held(claims: Sequence[Json]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def _best(rows: Sequence[Json]) -> str:
+    """The row at its end that is nearest to the teacher."""
+    near = [row for row in rows if row["end"] and row.get("gap")]
+    if not near:
+        return ""
+    best = max(near, key=lambda row: float(row["gap"]["value"]))
+    accuracy, gap = best["measures"]["lfw accuracy"]["value"], best["gap"]["value"]
+    place = f"{abs(100 * gap):.1f} points {'above' if gap > 0 else 'below'} the teacher"
+    return f" Its best row, `{best['recipe']}`, has {100 * accuracy:.1f} % on View 1, {place}."
+
+
 def _sure(claims: Sequence[Json], ended: Mapping[str, int]) -> str:
     """How much that is worth."""
-    judged = [claim for claim in claims if claim["end"]]
+    judged = [claim for claim in claims if claim["end"] and judged_by(claim)]
     if not judged:
         return "That is of early rows and of other sets: it says how learning begins, not where it ends."
     seeds = min(min(ended[claim["row"]], ended[claim["against"]]) for claim in judged)

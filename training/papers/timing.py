@@ -7,7 +7,7 @@ is written with fresh weights to be timed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,10 +21,10 @@ from training.tasks.landmarks import POINTS, LandmarkRecipe
 from training.tasks.registry import kind_of
 
 
-def time_networks(row_runs: Sequence[RowRun], turns: int) -> dict[str, float]:
-    """Milliseconds for one face on one thread by network, all of them timed in turns."""
+def time_networks(row_runs: Sequence[RowRun], turns: int, others: Mapping[str, Path] | None = None) -> dict[str, float]:
+    """Milliseconds for one face on one thread by network, and by name of `others`; all of them timed in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        graphs: dict[str, Path] = {}
+        graphs: dict[str, Path] = dict(others or {})
         for number, row_run in enumerate(row_runs):
             if row_run.graph is not None:
                 graphs[row_run.net] = row_run.graph
