@@ -43,7 +43,7 @@ def describe_state(rows: Sequence[Json]) -> str:
         return state
     near = sum(gap >= -NEAR for gap in taught)
     return (
-        f"{state} Of {len(taught)} rows with a method, {near} are within {100 * NEAR:.0f} points of the teacher on LFW "
+        f"{state} {near} of {len(taught)} rows with a method are within {100 * NEAR:.0f} points of the teacher on LFW "
         f"View 1."
     )
 

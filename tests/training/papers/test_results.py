@@ -1,11 +1,14 @@
 """Means over seeds, their intervals, and verdicts, on numbers worked by hand."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from training.papers.budget import BUDGETS
+from training.papers.ensemble import Ensemble
 from training.papers.results import assemble, interval, resample
 from training.papers.rows import ROWS
 from training.papers.run import RowRun
@@ -108,3 +111,42 @@ def test_a_row_not_at_its_end_shows_what_it_was_early_and_is_compared_with_its_l
     assert claims[(kt, alone)]["gains"]["lfw accuracy"]["value"] == pytest.approx(0.3)
     assert not claims[(kt, alone)]["end"]
     assert both["early"]["data"] == {"crops": 1}
+
+
+def test_a_row_says_how_far_it_is_from_the_teacher_and_how_late_its_loss_fell() -> None:
+    teacher, taught, aligned = (
+        row_runs({"teacher": [0.98]}) + row_runs({"karlekar-kt": [0.95]}) + row_runs({"wang-align": [0.05]}, "nme")
+    )
+    told = replace(taught, facts={"learning": [10.0, *[2.0] * 7, 1.0, 0.0]})
+    rows = {row["recipe"]: row for row in assemble(BUDGETS["small"], {}, [teacher, told, aligned], {"n": 1.5})["rows"]}
+    assert rows["karlekar-kt"]["gap"]["value"] == pytest.approx(-0.03)
+    low, high = rows["karlekar-kt"]["gap"]["ci95"]
+    assert low == high == pytest.approx(-0.03), "both rows are measured on the same people in every round"
+    assert rows["karlekar-kt"]["late"] == pytest.approx(0.1)
+    assert (rows["teacher"]["gap"], rows["wang-align"]["gap"], rows["wang-align"]["late"]) == (None, None, None)
+
+
+def test_measures_that_not_all_seeds_or_rows_have_are_not_told() -> None:
+    first, second = row_runs({"karlekar-kt": [0.95, 0.96]})
+    more = replace(second, measures={**(second.measures or {}), **measures(0.5, 0, "lfw fmr")})
+    alone = replace(row_runs({"karlekar-control": [0.9]})[0], measures=more.measures)
+    results = assemble(BUDGETS["small"], {}, [first, more, alone], {"n": 1.5})
+    row = next(row for row in results["rows"] if row["recipe"] == "karlekar-kt")
+    assert set(row["measures"]) == {"lfw accuracy"}
+    assert set(results["claims"][0]["gains"]) == {"lfw accuracy"}
+
+
+def test_a_lower_false_match_rate_is_a_gain() -> None:
+    claims = found({"darmstadt-alone": [0.2], "darmstadt-logits": [0.1]}, "lfw fmr")["claims"]
+    assert claims[("darmstadt-logits", "darmstadt-alone")]["value"] == pytest.approx(0.1)  # type: ignore[index]
+
+
+def test_an_ensemble_takes_the_time_of_all_its_members() -> None:
+    graphs = {"ensemble a": Path("a"), "ensemble b": Path("b")}
+    ensemble = Ensemble(("a", "b"), 1000, measures(0.99, 0), graphs)
+    times = {"ensemble a": 2.0, "ensemble b": 3.5}
+    told = assemble(BUDGETS["small"], {}, [], times, ensemble=ensemble)["ensemble"]
+    assert (told["parameters"], told["milliseconds"]) == (1000, 5.5)
+    assert told["measures"]["lfw accuracy"]["value"] == pytest.approx(0.99)
+    untimed = Ensemble(("a", "b"), 1000, measures(0.99, 0), {})
+    assert assemble(BUDGETS["small"], {}, [], {}, ensemble=untimed)["ensemble"]["milliseconds"] is None

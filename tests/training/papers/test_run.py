@@ -4,43 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.training.conftest import MakeSet
 from training.atomic_folder import digest_file
 from training.data.crops import CropSet
-from training.evaluation.openset import divide
-from training.evaluation.protocols import Pairs
-from training.papers.benchmark import ALIGNMENT, RECOGNITION, Benchmark, Faces
+from training.papers.benchmark import ALIGNMENT, RECOGNITION, Benchmark
 from training.papers.budget import BUDGETS, cut
 from training.papers.finished import REPORT, read_record, write_record
 from training.papers.rows import ROWS
 from training.papers.run import run_row
 from training.papers.timing import write_fresh
-from training.papers.trials import draw
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
 
 SMALL = BUDGETS["small"]
 ROW = {row.recipe: row for row in ROWS}
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory, make_set: MakeSet) -> CropSet:
-    return make_set(tmp_path_factory.mktemp("people"), each=3)
-
-
-@pytest.fixture(scope="module")
-def benchmark(people: CropSet) -> Benchmark:
-    names = list(people.identities)
-    person = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    left, right = np.triu_indices(len(people), 1)
-    pairs = Pairs("pairs", (), left, right, person[left] == person[right], np.zeros(len(left), np.int64))
-    crops = np.asarray(people.crops)
-    faces = Faces(crops, person, draw(6, SMALL.rounds))
-    assert people.landmarks is not None
-    return Benchmark(pairs, crops, pairs, faces, faces, divide(names), faces, crops, people.landmarks)
 
 
 def finished(stem: str, folder: Path, **changes: Any) -> dict[str, Any]:
