@@ -73,7 +73,7 @@ class DlibNet:
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed crops, RGB uint8 (N, 128, 128, 3): float32 (N, 128), rows of unit length."""
         chips = cut_chips(crops, self._warp).astype(np.float32)
-        pixels = torch.from_numpy((chips - np.float32(MEAN)) * np.float32(SCALE)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy((chips - np.array(MEAN, np.float32)) * np.float32(SCALE)).permute(0, 3, 1, 2)
         vectors = self._network(pixels.contiguous(memory_format=torch.channels_last))
         return np.asarray(fn.normalize(vectors).numpy(), dtype=np.float32)
 
@@ -96,7 +96,6 @@ class DlibResNet(nn.Module):
         self.stem, *rest = (_layer(each) for each in layers)
         self.blocks = nn.ModuleList(Block(first, second) for first, second in zip(rest[::2], rest[1::2], strict=True))
         self.last = nn.Parameter(torch.from_numpy(last.copy()))
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, 150, 150) -> (N, 128)."""
@@ -133,6 +132,6 @@ def _fill(values: Tensor, sizes: list[int]) -> Tensor:
 def _layer(convolution: Convolution) -> nn.Conv2d:
     outputs, inputs, *size = convolution.weight.shape
     layer = nn.Conv2d(inputs, outputs, (size[0], size[1]), convolution.stride, convolution.padding)
-    layer.weight.data = torch.from_numpy(convolution.weight.copy())
+    layer.weight.data = torch.from_numpy(convolution.weight.copy()).contiguous(memory_format=torch.channels_last)
     layer.bias.data = torch.from_numpy(convolution.bias.copy())  # type: ignore[union-attr]
     return layer

@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from service.face.embedding.embed import normalise
 from service.face.errors import ModelError
 from service.face.registry import ModelFolder, Registry
-from training.atomic_folder import digest_text, write_json
+from training.atomic_folder import digest_text
 from training.data.embeds import Embeds
 from training.distillation.teachers import ModelTeacher
 from training.papers.benchmark import Benchmark, recognise
 from training.papers.budget import Budget, cut
-from training.papers.finished import KEPT
+from training.papers.finished import ENSEMBLE, KEPT_ENSEMBLE, write_record
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
 
 ROW = "mobileid"
-KEPT_ENSEMBLE = KEPT.with_name("papers-ensemble.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def measure_ensemble(
     assert isinstance(recipe, EmbeddingRecipe)
     names = [teacher.model for teacher in recipe.teachers.values() if isinstance(teacher, ModelTeacher)]
     folders = _find(names, roots)
-    path = roots.runs / "ensemble.json"
+    path = roots.runs / ENSEMBLE
     record = _read(path, names, budget) or _read(kept, names, budget)
     if record is None and folders:
         joined = Joined([folder.embedder() for folder in folders])
@@ -79,7 +78,7 @@ def measure_ensemble(
                 name: [round(float(v), 5) for v in values] for name, values in recognise(joined, benchmark).items()
             },
         }
-        write_json(path, record)
+        write_record(path, record)
     if record is None:
         return None
     measures = {name: np.array(values) for name, values in record["measures"].items()}

@@ -21,6 +21,8 @@ KEPT = Path(__file__).parents[1] / "results" / "papers"
 EARLY = KEPT.with_name("papers-early.json")
 """Results of a budget of 300 steps, shown for rows that are not at their end."""
 REPORT = "measured.json"
+ENSEMBLE = "ensemble.json"
+KEPT_ENSEMBLE = KEPT.with_name("papers-ensemble.json")
 
 
 def read_record(path: Path, recipe: Recipe, rounds: int) -> dict[str, Any] | None:
@@ -41,8 +43,11 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def keep_rows(budget: Budget, runs: Path, into: Path = KEPT) -> list[Path]:
-    """Copy the records of this budget's finished rows below `runs`; returns those that are new or have changed."""
-    written = []
+    """Copy the records of this budget's finished rows below `runs`, and of the ensemble beside them.
+
+    Returns those that are new or have changed.
+    """
+    written = _keep_ensemble(runs / ENSEMBLE, into.with_name(KEPT_ENSEMBLE.name))
     for seed in range(budget.seeds):
         for row in ROWS:
             if row.recipe == TEACHER and seed:
@@ -54,6 +59,16 @@ def keep_rows(budget: Budget, runs: Path, into: Path = KEPT) -> list[Path]:
                 write_record(target, record)
                 written.append(target)
     return written
+
+
+def _keep_ensemble(source: Path, target: Path) -> list[Path]:
+    if not source.is_file():
+        return []
+    text = source.read_text(encoding="utf-8")
+    if target.is_file() and target.read_text(encoding="utf-8") == text:
+        return []
+    write_text(target, text)
+    return [target]
 
 
 def read_early() -> dict[str, Any]:

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from training.papers.budget import BUDGETS, cut
-from training.papers.finished import EARLY, KEPT, REPORT, keep_rows, read_early, read_record, write_record
+from training.papers.finished import (
+    EARLY,
+    ENSEMBLE,
+    KEPT,
+    KEPT_ENSEMBLE,
+    REPORT,
+    keep_rows,
+    read_early,
+    read_record,
+    write_record,
+)
 from training.papers.rows import ROWS, TEACHER
 from training.papers.run import run_row
 from training.papers.timing import time_networks
@@ -67,6 +77,16 @@ def test_a_kept_row_is_taken_without_a_run_and_its_network_timed(stem: str, tmp_
     assert milliseconds > 0
     missing = run_row(ROW["wang-distil"], 0, SMALL, roots, None, None, train=False, kept=tmp_path)  # type: ignore[arg-type]
     assert missing.reason
+
+
+def test_the_ensemble_is_kept_beside_the_rows(tmp_path: Path) -> None:
+    runs, kept = tmp_path / "runs", tmp_path / "results" / "papers"
+    assert keep_rows(SMALL, runs, kept) == []
+    write_record(runs / ENSEMBLE, {"members": ["a"], "measures": {}})
+    (written,) = keep_rows(SMALL, runs, kept)
+    assert written == tmp_path / "results" / KEPT_ENSEMBLE.name
+    assert written.read_bytes() == (runs / ENSEMBLE).read_bytes()
+    assert keep_rows(SMALL, runs, kept) == []
 
 
 def test_what_is_kept_is_of_todays_recipes() -> None:

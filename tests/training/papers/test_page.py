@@ -1,6 +1,7 @@
 """The page and the plot are made of the results alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 from training.cli import app
+from training.papers.page import write_page
 from training.papers.plot import columns, draw_points, spread
-from training.papers.rows import CLAIMS, ROWS
+from training.papers.rows import CLAIMS, DARMSTADT, LATER, ROWS, SHRINK
 
 DOCS = ROOT / "docs"
 
@@ -53,6 +55,36 @@ def test_every_claim_has_a_verdict(results: dict[str, Any]) -> None:
         assert f"- {claim.says} (`{claim.row}`)" in verdicts
 
 
+def test_once_every_row_is_at_its_end_nothing_is_said_of_early_ones(tmp_path: Path, results: dict[str, Any]) -> None:
+    some = next(row for row in results["rows"] if "lfw accuracy" in row.get("measures", {}))
+    told = {name: some[name] for name in ("measures", "milliseconds", "parameters", "multiply_adds")}
+    ended = {"end": True, "reason": "", "seeds": 3, "gap": {"value": -0.012, "ci95": [-0.02, -0.004]}, "late": 0.034}
+    rows = [told | row | ended for row in results["rows"]]
+    claims = [claim | {"end": True} for claim in results["claims"]]
+    page = write_page({**results, "rows": rows, "claims": claims}, tmp_path).read_text(encoding="utf-8")
+    assert re.findall(r"(?i)\bearl(?:y|ier)\b", page) == []
+    assert "35 of 35" not in page
+    assert "All 35 rows are trained to their end." in page
+    (line,) = [line for line in page.splitlines() if line.startswith("| `karlekar-kt` |")]
+    assert "| -1.2 (-2.0 .. -0.4) |" in line
+    assert "| 3.4 % |" in line
+
+
+def test_papers_that_claim_more_show_more(tmp_path: Path, results: dict[str, Any]) -> None:
+    fixed = {"lfw fmr": {"value": 0.0123, "ci95": [0.01, 0.02], "spread": None}}
+    rank = {"celeba rank-1": {"value": 0.777, "ci95": [0.7, 0.8], "spread": None}}
+    rows = [row | {"measures": row["measures"] | fixed | rank} if "measures" in row else row for row in results["rows"]]
+    page = write_page({**results, "rows": rows}, tmp_path).read_text(encoding="utf-8")
+    sections = {section.partition("\n")[0]: section for section in page.split("\n## ")}
+    shown = {name for name, section in sections.items() if "| 1.2 (1.0 .. 2.0) |" in section}
+    assert shown == {"Teacher", DARMSTADT}
+    assert {name for name, section in sections.items() if "| 77.7 (70.0 .. 80.0) |" in section} == {
+        "Teacher",
+        SHRINK,
+        LATER,
+    }
+
+
 def test_results_that_are_none_are_one_line() -> None:
     outcome = CliRunner().invoke(app, ["papers-table", "nothing.json"])
     assert outcome.exit_code == 1
@@ -72,6 +104,18 @@ def test_a_row_without_accuracy_is_not_drawn(tmp_path: Path) -> None:
     assert b"<!-- b -->" not in first
     draw_points({"rows": rows}, tmp_path)
     assert svg.read_bytes() == first, "the same results give the same file"
+
+
+def test_the_teacher_is_a_line_and_the_ensemble_a_star(tmp_path: Path) -> None:
+    number = {"value": 0.98, "ci95": [0.97, 0.99]}
+    rows = [
+        {"recipe": "teacher", "system": "T", "milliseconds": 1.0, "end": True, "measures": {"lfw accuracy": number}}
+    ]
+    plain = draw_points({"rows": [rows[0] | {"end": False}]}, tmp_path)[1].read_text()
+    ensemble = {"milliseconds": 20.0, "measures": {"lfw accuracy": number}}
+    drawn = draw_points({"rows": rows, "ensemble": ensemble}, tmp_path)[1].read_text()
+    assert "MobileID's ensemble" in drawn
+    assert "MobileID's ensemble" not in plain
 
 
 def test_networks_of_about_one_speed_share_a_column_of_labels() -> None:
