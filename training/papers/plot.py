@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from training.atomic_folder import whole_file
@@ -55,8 +56,12 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
     )
     _draw_references(axes, results)
     axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend(loc="upper left", fontsize=8)
+    axes.legend(loc="lower right", fontsize=8)
     written = []
     for suffix in ("png", "svg"):
         path = folder / f"papers.{suffix}"
