@@ -56,7 +56,7 @@ def assemble(
             }
             entry["late"] = _late(mine)
             entry["gap"] = _gap(rounds.get(TEACHER), rounds[row.recipe]) if row.recipe != TEACHER else None
-        rows.append(entry | (_early_row(early, row.recipe) if early is not None and not mine else {}))
+        rows.append(entry | (_early_row(early, row.recipe, reason) if early is not None and not mine else {}))
     claims = [_judge(claim, rounds) | {"end": True} for claim in CLAIMS]
     if early is not None:
         claims = [claim if claim["gains"] else _early_claim(early, claim, rows) for claim in claims]
@@ -65,12 +65,10 @@ def assemble(
     return results | ({"early": {"budget": early["budget"], "data": early["data"]}} if early is not None else {})
 
 
-def _early_row(early: Mapping[str, Any], recipe: str) -> dict[str, Any]:
-    """What a row showed before it was at its end, if it was run."""
+def _early_row(early: Mapping[str, Any], recipe: str, reason: str) -> dict[str, Any]:
+    """What a row showed before it was at its end, if it was run, and why it is not there (`waits`)."""
     row = next((row for row in early["rows"] if row["recipe"] == recipe and not row["reason"]), None)
-    return (
-        {"reason": "", **{name: value for name, value in row.items() if name != "reason"}, "end": False} if row else {}
-    )
+    return {**row, "reason": "", "waits": reason, "end": False} if row else {}
 
 
 def _early_claim(

@@ -106,7 +106,7 @@ def run_row(
     record = read_record(folder / REPORT, recipe, budget.rounds)
     record = record or read_record(kept / f"{recipe.name}.json", recipe, budget.rounds)
     if record is None and not train:
-        return RowRun(row, seed, "not reached in the time there was; the command goes on from here")
+        return RowRun(row, seed, "not reached in the time there was")
     if record is None:
         if any(isinstance(t.target, Concat) and not _listed(t.target, roots) for t in recipe.terms):
             choose_neurons(recipe, people, roots, BALANCE)

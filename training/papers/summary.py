@@ -60,7 +60,7 @@ def tabulate(rows: Sequence[Json]) -> str:
         good = "lfw accuracy" in measures
         value = f"{100 * measures['lfw accuracy']['value']:.1f} %" if good else "landmarks, below"
         seeds = f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
-        trained = f"to its end, {seeds}" if row["end"] else "early"
+        trained = f"to its end, {seeds}" if row["end"] else f"early: {row['waits']}"
         gap = f"{100 * row['gap']['value']:+.1f}" if row.get("gap") else ""
         lines.append(line([row["recipe"], row["what"], f"{row['milliseconds']:.2f}", value, gap, trained]))
     return "\n".join(lines)

@@ -93,7 +93,9 @@ def test_a_row_that_was_not_run_says_why_and_its_claims_stay_empty() -> None:
 def test_a_row_not_at_its_end_shows_what_it_was_early_and_is_compared_with_its_like() -> None:
     alone, kt, kd = "karlekar-control", "karlekar-kt", "karlekar-kd"
     early = assemble(BUDGETS["small"], {"crops": 1}, row_runs({alone: [0.6], kt: [0.9], kd: [0.9]}), {"n": 1.5})
-    results = assemble(BUDGETS["small"], {}, row_runs({alone: [0.7], kd: [0.8]}), {"n": 2.0}, early)
+    waiting = RowRun(next(row for row in ROWS if row.recipe == kt), 0, "no time")
+    ended = row_runs({alone: [0.7], kd: [0.8]})
+    results = assemble(BUDGETS["small"], {}, [*ended, waiting], {"n": 2.0}, early)
     rows = {row["recipe"]: row for row in results["rows"]}
     assert [(rows[stem]["end"], rows[stem]["milliseconds"]) for stem in (alone, kt, kd)] == [
         (True, 2.0),
@@ -101,6 +103,7 @@ def test_a_row_not_at_its_end_shows_what_it_was_early_and_is_compared_with_its_l
         (True, 2.0),
     ]
     assert rows[kt]["measures"]["lfw accuracy"]["value"] == 0.9
+    assert rows[kt]["waits"] == "no time"
     assert "measures" not in rows["wang-alone"]
     claims = {(claim["row"], claim["against"]): claim for claim in results["claims"]}
     assert claims[(kd, alone)]["end"]

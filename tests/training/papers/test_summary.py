@@ -31,7 +31,7 @@ ROWS = [
     {"recipe": "kd", "system": "A", "what": "taught", "reason": "", "end": True, "seeds": 1, "milliseconds": 1.0}
     | {"measures": {"lfw accuracy": {"value": 0.97}}, "control": "control", "gap": {"value": -0.01}, "late": 0.01},
     {"recipe": "early", "system": "B", "what": "taught", "reason": "", "end": False, "seeds": 2, "milliseconds": 0.5}
-    | {"measures": {"nme": {"value": 0.1}}, "control": "control"},
+    | {"measures": {"nme": {"value": 0.1}}, "control": "control", "waits": "no time"},
     {"recipe": "none", "system": "B", "what": "dear", "reason": "it takes a day", "end": False, "seeds": 0}
     | {"control": "control"},
 ]
@@ -42,7 +42,7 @@ def test_every_row_is_in_the_table_and_says_whether_it_is_at_its_end() -> None:
     assert lines == [
         "| control | alone | 1.00 | 90.0 % | -8.0 | to its end, 3 seeds |",
         "| kd | taught | 1.00 | 97.0 % | -1.0 | to its end, 1 seed |",
-        "| early | taught | 0.50 | landmarks, below |  | early |",
+        "| early | taught | 0.50 | landmarks, below |  | early: no time |",
         "| none | dear |  |  |  | it takes a day |",
     ]
     assert describe_state(ROWS).startswith("**2 of 4 rows are trained to their end**, 1 show early results")
