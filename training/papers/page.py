@@ -173,9 +173,11 @@ def _data(data: Json) -> str:
 
 def _teacher(results: Json) -> str:
     row = results["rows"][0]
+    lessons = results["budget"]["lessons"]
+    length = "as many steps as a row" if lessons == 1 else f"{lessons} times a row's steps"
     made = (
         f"facet-m's net at 64 pixels in place of 128, from facet-m's weights, its stages open, trained on for "
-        f"{results['budget']['lessons']} times a row's steps by ArcFace and by facet-m's embedding"
+        f"{length} by ArcFace and by facet-m's embedding"
     )
     if row["end"]:
         return f"{made}: {100 * row['measures']['lfw accuracy']['value']:.1f} % on LFW View 1."

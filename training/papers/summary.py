@@ -75,7 +75,7 @@ def describe_papers(results: Json) -> str:
         claims = [claim for claim in results["claims"] if system[claim["row"]] == name]
         if claims:
             mine = [row for row in results["rows"] if row["system"] == name]
-            lines.append(f"- **{name}.** {_held(claims)}{_best(mine)} {_sure(claims, ended)}")
+            lines.append(f"- **{name}.** {_held(claims)} {_sure(claims, ended)}{_best(mine)}")
     return "\n".join(lines)
 
 
