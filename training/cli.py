@@ -23,6 +23,9 @@ COMMANDS = {
     "pace": Place("training.commands.runs:pace", "Time the steps of a recipe beside the bare network's passes."),
     "evaluate": Place("training.commands.measure:evaluate", "Measure models under published protocols."),
     "students": Place("training.commands.measure:students", "Put students beside their teachers: one table."),
+    "ablations": Place(
+        "training.commands.ablations:ablations", "Change one lever of a recipe at a time, under one short budget."
+    ),
     "cohort": Place("training.commands.promise:cohort", "Keep a model's rates for every kind of face."),
     "calibrate": Place("training.commands.measure:calibrate_model", "Find the thresholds of a model."),
     "promise": Place("training.commands.promise:promise", "Compare the rates that models promise with those observed."),
