@@ -38,11 +38,13 @@ class EightBits:
         self._weights = [name for name, module in student.named_modules() if isinstance(module, nn.Conv2d)]
 
     def features(self, x: Tensor, ranges: Tensor) -> Features:
-        """The student's embedding and stages for `x` (N, 3, H, W), rounded within `ranges` (places, 2)."""
+        """The student's embedding and stages for `x` (N, 3, H, W), rounded within `ranges` (`find_ranges`)."""
+        own, *others = ranges.tolist()
         parameters = dict(self._whole.named_parameters())
         names = [f"student.{name}.weight" for name in self._weights]
-        with self._rounding(ranges.tolist()):
-            found: Features = functional_call(self._whole, {n: round_weight(parameters[n]) for n in names}, (x,))
+        rounded = {name: round_weight(parameters[name]) for name in names}
+        with self._rounding(others):
+            found: Features = functional_call(self._whole, rounded, (round_activation(x, *own),))
         return found
 
     @contextmanager

@@ -22,7 +22,7 @@ from training.backbones.backbone import Student
 from training.backbones.confidence import Confidence, Confident
 from training.backbones.equalise import equalise
 from training.backbones.network import example, restore_student
-from training.backbones.ranges import find_ranges, places
+from training.backbones.ranges import name_ranges
 from training.data.crops import CropSet
 from training.engine.checkpoint import load_checkpoint
 from training.engine.task import Exported
@@ -66,16 +66,13 @@ def export(
         if "fp16" in forms:
             write_fp16(draft / "fp32.onnx", draft / "fp16.onnx")
         if "int8" in forms:
-            found = checkpoint.best.get("ranges")  # of a run that was trained for 8 bits, which is equalised
+            found = checkpoint.best.get("ranges")  # of a run that was trained for 8 bits, and is equalised
             if found is None:
                 # equal ranges first: one scale for all channels rounds the small ones away
                 equalise(student, torch.from_numpy(ranges))
-                found = find_ranges(student, torch.from_numpy(ranges))
-            ends = [(float(low), float(high)) for low, high in found.tolist()]
             write_fp32(_exported(student, pixels, confidence), draft / "equalised.onnx")
-            write_int8(
-                draft / "equalised.onnx", draft / "int8.onnx", ranges, dict(zip(places(student), ends, strict=True))
-            )
+            known = name_ranges(student, found) if found is not None else {}
+            write_int8(draft / "equalised.onnx", draft / "int8.onnx", ranges, known)
             (draft / "equalised.onnx").unlink()
         chosen: tuple[Form, ...] = tuple(form for form in FORMS if form in forms or form == "fp32")
         paths: dict[str, Path] = {form: draft / f"{form}.onnx" for form in chosen}

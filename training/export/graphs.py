@@ -25,6 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.atomic_folder import whole_file
+from training.backbones.ranges import INPUT
 from training.backbones.retail import freeze_slopes
 from training.engine.task import Exported
 from training.errors import ExportFailed
@@ -71,9 +72,9 @@ def write_int8(
     """Quantise a graph statically: weights per channel to int8, activations to uint8.
 
     `calibration` is float32 (N, 3, H, W), network inputs of ordinary crops; an activation's range is what all but
-    0.001 % of its values on them stay within, but for those that `ranges` gives, by module: lowest and highest value of
-    its output. What leads to outputs other than the first stays in single precision: a
-    confidence has to fall for crops that are not ordinary, and a range of ordinary ones would hold it up.
+    0.001 % of its values on them stay within, but for those that `ranges` gives by place (`find_ranges`).
+    What leads to outputs other than the first stays in single precision: a confidence has to fall for crops that are
+    not ordinary, and a range of ordinary ones would hold it up.
     """
     silence = contextlib.redirect_stdout(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft, silence:
@@ -107,7 +108,7 @@ def name_outputs(
     Raises:
         ExportFailed: The graph has no node of a module.
     """
-    tensors = {module_of(node.name): node.output[0] for node in graph.node}
+    tensors = {module_of(node.name): node.output[0] for node in graph.node} | {INPUT: graph.input[0].name}
     if unknown := [name for name in ranges if name not in tensors]:
         raise ExportFailed(f"the graph has no nodes of {', '.join(unknown)}")
     return {

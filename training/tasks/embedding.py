@@ -68,6 +68,8 @@ class EmbeddingRecipe(StudentRecipe):
 class EmbeddingTask(Task):
     """Student, head and adapters; teachers stay outside what is trained and saved."""
 
+    ranges: Tensor | None
+
     def __init__(self, recipe: EmbeddingRecipe, roots: Roots, *, points: bool = False) -> None:
         """`points`: batches carry landmarks.
 
@@ -86,11 +88,12 @@ class EmbeddingTask(Task):
         started, inherited = initialise(self.student, recipe.init, recipe, described, roots, pool)
         teaching = arrange(teachers, recipe.head, recipe.terms, recipe.view.teacher, pool, roots.runs / "targets")
         regressed = regress(self.student, recipe.init, recipe, teaching, pool)
-        self.ranges: Tensor | None = None
-        if recipe.quantise is not None:
-            found = ready_for_eight_bits(self.student, recipe.quantise.crops, recipe, pool)
-            self.register_buffer("ranges", found)  # goes with the weights, to be exported as they were trained
-            self._rounded = EightBits(self.student)
+        bits = recipe.quantise
+        found = ready_for_eight_bits(self.student, bits.crops, recipe, pool) if bits is not None else None
+        self.register_buffer(
+            "ranges", found
+        )  # goes with the weights, which are exported with what they were trained for
+        self._rounded = EightBits(self.student)
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())
         self._central = tuple(teaching.centres)

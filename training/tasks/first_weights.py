@@ -90,7 +90,7 @@ def regress(student: Student, init: Initialisation, recipe: StudentRecipe, teach
 
 
 def ready_for_eight_bits(student: Student, crops: int, recipe: StudentRecipe, pool: Pool) -> Tensor:
-    """Equalise a student in place (`equalise`), and find its activations' ranges, (places, 2), on so many crops.
+    """Equalise a student in place (`equalise`), and find its activations' ranges, on so many crops.
 
     Raises:
         RecipeInvalid: It is another network than those whose rounding is known.

@@ -49,7 +49,9 @@ def test_every_lever_changes_the_recipes_of_the_students(name: str, lever: str) 
     assert row.recipe.name == f"{name}-{lever}"
     assert (row.recipe.model_copy(update={"name": base.name}) == base) == (lever == BASE)
     assert row.recipe.schedule.steps == (200 if lever == "batch-half" else 100)
-    assert base.schedule.warmup * 100 == pytest.approx(min(100 / 3, recipe.schedule.warmup * recipe.schedule.steps), abs=0.01)  # type: ignore[operator]
+    assert base.schedule.warmup * 100 == pytest.approx(
+        min(100 / 3, recipe.schedule.warmup * recipe.schedule.steps), abs=0.01
+    )  # type: ignore[operator]
 
 
 def test_a_lever_that_changes_nothing_is_refused() -> None:

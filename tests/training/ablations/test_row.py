@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from tests.training.conftest import MakeRecipe, MakeSet
-from training.ablations.row import KEPT
 from training.ablations.table import COLUMNS, describe_rows
 from training.cli import app
 from training.data.augment import Augment, augment

@@ -350,3 +350,43 @@ def test_landmarks_are_learnt_and_exported_with_their_layer(
     assert exported.outputs == ("landmarks",)
     assert bool((points[:, 0, 0] < points[:, 1, 0]).all()), "the left eye is left of the right one"
     assert bool((points[:, 0, 1] < points[:, 3, 1]).all()), "eyes are above mouths"
+
+
+def test_last_steps_for_eight_bits_keep_their_ranges_and_bring_the_student_back(
+    roots: Roots, make_recipe: MakeRecipe
+) -> None:
+    student = {"kind": "retail", "input_size": 32, "stem": 16, "head": 32, "dim": 16}
+    student |= {"hidden": [[16, 16], [24], [16]], "outputs": [16, 24, 16]}
+    run(make_recipe(name="single", student=student), roots)
+    last = make_recipe(
+        name="eight",
+        student=student,
+        head={"kind": "none"},
+        teachers={"single": {"kind": "run", "run": "single"}},
+        view={"teacher": "shared"},
+        init={"kind": "checkpoint", "run": "single", "minimum": 1.0},
+        terms=[
+            {"tap": "embedding", "target": {"kind": "identity", "teacher": "single"}, "distance": {"kind": "cosine"}}
+        ],
+        quantise={"crops": 24},
+        schedule={"peak": 5e-4, "batch": 12, "steps": 24, "checkpoint_every": 100},
+    )
+    first = EmbeddingTask(last, roots)
+    batch = first.source.batch(np.arange(24), np.random.default_rng(0))
+    arrays = {name: torch.from_numpy(array) for name, array in batch.items()}
+    run(last, roots, until=2)
+    trained = load_checkpoint(run(last, roots))
+    assert first.ranges is not None
+    assert torch.equal(trained.model["ranges"], first.ranges)
+    task = EmbeddingTask(last, roots)
+    task.load_state_dict(dict(trained.model))
+    with torch.no_grad():
+        before, after = (sum(float(loss) for loss in each(arrays).values()) for each in (first, task))
+    assert 0 < after < before
+    restored, _ = restore_student(trained)
+    assert restored.dim == 16
+
+
+def test_eight_bits_are_refused_where_their_rounding_is_not_known(roots: Roots, make_recipe: MakeRecipe) -> None:
+    with pytest.raises(RecipeInvalid, match="iresnet"):
+        run(make_recipe(quantise={"crops": 8}), roots)
