@@ -20,9 +20,9 @@ from service.face.manifest import InputSpec
 from training.atomic_folder import whole_folder
 from training.backbones.backbone import Student
 from training.backbones.confidence import Confidence, Confident
-from training.backbones.equalise import equalise
+from training.backbones.eight_bits.equalise import equalise
+from training.backbones.eight_bits.ranges import name_ranges
 from training.backbones.network import example, restore_student
-from training.backbones.ranges import name_ranges
 from training.data.crops import CropSet
 from training.engine.checkpoint import load_checkpoint
 from training.engine.task import Exported

@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.atomic_folder import whole_file
-from training.backbones.ranges import INPUT
+from training.backbones.eight_bits.ranges import INPUT
 from training.backbones.retail import freeze_slopes
 from training.engine.task import Exported
 from training.errors import ExportFailed

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from training.backbones.backbone import Student
-from training.backbones.eight_bits import EightBits
+from training.backbones.eight_bits.rounding import EightBits
 from training.backbones.initialise import Initialisation, Random
 from training.backbones.network import StudentRecipe, build_student, example, load_student
 from training.data.augment import Augment

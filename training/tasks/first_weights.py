@@ -14,7 +14,8 @@ from service.face.manifest import InputSpec
 from service.face.registry import Registry
 from training.backbones import WEIGHTS
 from training.backbones.backbone import Student
-from training.backbones.equalise import equalise
+from training.backbones.eight_bits.equalise import equalise
+from training.backbones.eight_bits.ranges import find_ranges, places
 from training.backbones.initialise import (
     FromModel,
     FromRun,
@@ -25,7 +26,6 @@ from training.backbones.initialise import (
     copy_weights,
 )
 from training.backbones.network import StudentRecipe, StudentSpec, build_student, restore_student
-from training.backbones.ranges import find_ranges, places
 from training.backbones.regress import regress_output
 from training.backbones.settle import settle
 from training.backbones.weights import KEPT, read_facts, read_student

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from training.backbones.backbone import Features, Student
-from training.backbones.ranges import places, round_activation
+from training.backbones.eight_bits.ranges import places, round_activation
 
 WEIGHT_STEPS = 64
 """Steps of a weight to either side: seven bits, whose products do not overflow sixteen-bit sums."""

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from service.face.session import ModelSession
 from training.backbones.backbone import Student
-from training.backbones.eight_bits import EightBits, round_weight
-from training.backbones.equalise import equalise
+from training.backbones.eight_bits.equalise import equalise
+from training.backbones.eight_bits.ranges import find_ranges, name_ranges, places, round_activation
+from training.backbones.eight_bits.rounding import EightBits, round_weight
 from training.backbones.mobileface import mobileface
-from training.backbones.ranges import find_ranges, name_ranges, places, round_activation
 from training.backbones.retail import retail
 from training.engine.task import Exported
 from training.errors import ExportFailed
