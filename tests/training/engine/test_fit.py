@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tests.training.conftest import STUDENT, MakeRecipe, MakeSet
 from training.backbones.network import restore_student
+from training.distillation.spaces import teacher_space
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
 from training.engine.optimise import Average, build_optimiser, rate
@@ -26,7 +27,6 @@ from training.errors import (
 )
 from training.recipe import Roots, Schedule
 from training.tasks.embedding import EMBEDDING, EmbeddingTask
-from training.tasks.embedding_space import teacher_space
 from training.tasks.landmarks import LANDMARKS, LandmarkRecipe
 
 
@@ -150,6 +150,9 @@ def test_cached_and_shared_views_of_a_run_and_the_space(roots: Roots, make_recip
     folder = run(make_recipe(name="clean", **common), roots)
     checkpoint = load_checkpoint(folder)
     assert teacher_space(checkpoint) == checkpoint.facts["teachers"]["t"]
+    common["teachers"] = {"t": {"kind": "run", "run": "clean"}}
+    pupil = load_checkpoint(run(make_recipe(name="pupil", **common), roots))
+    assert teacher_space(pupil) == checkpoint.facts["teachers"]["t"], "whoever is taught by a pupil is in its space"
 
 
 def test_knowledge_transfer_starts_at_the_teacher(roots: Roots, make_recipe: MakeRecipe) -> None:
