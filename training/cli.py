@@ -32,6 +32,7 @@ COMMANDS = {
     "expect": Place("training.commands.promise:expectation", "Tell what several photographs and larger galleries do."),
     "cost": Place("training.commands.measure:cost", "Time one face on one thread, beside an iresnet100."),
     "export": Place("training.commands.release:export_run", "Write a run's student as ONNX in several forms."),
+    "rounding": Place("training.commands.release:rounding", "Tell what 8-bit arithmetic takes from a run's student."),
     "publish": Place("training.commands.release:publish_run", "Publish an exported graph with its manifest and card."),
     "starter": Place("training.commands.release:starter", "Make the bundled models again. Hours; goes on."),
     "device-pack": Place("training.commands.device:device_pack", "Pack a recipe to be trained on another device."),
