@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from tests.training.conftest import MakeRecipe, MakeSet
+from training.ablations.levers import LEVERS
+from training.ablations.row import make_row, read_record, record_path
 from training.ablations.table import COLUMNS, describe_rows
 from training.cli import app
 from training.data.augment import Augment, augment
 from training.data.crops import Entry, writing_set
 from training.recipe import Roots
+from training.tasks.registry import read_recipe
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,3 +72,14 @@ def test_a_table_tells_the_difference_from_the_base() -> None:
     assert describe_rows([base, other]).splitlines()[2].startswith("| the recipe as it is | 2.00 | ")
     assert "| 1.75 (-0.25) |" in describe_rows([base, other]).splitlines()[3]
     assert "| 1.75 |" in describe_rows([other]).splitlines()[2]
+
+
+def test_the_documents_hold_the_table_of_the_kept_rows() -> None:
+    recipe = read_recipe(ROOT / "training" / "recipes" / "facet-s.yaml")
+    rows = [make_row(recipe, lever, 100) for lever in LEVERS]
+    finished = [(row, record_path(row)) for row in rows if record_path(row).is_file()]
+    records = [read_record(path, row) for row, path in finished]
+    assert records
+    assert all(records), "a kept row is of another recipe than today's: train it again"
+    table = describe_rows([record for record in records if record is not None])
+    assert table in (ROOT / "docs" / "students.md").read_text(encoding="utf-8")

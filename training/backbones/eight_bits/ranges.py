@@ -59,7 +59,7 @@ def find_ranges(student: Student, pixels: Tensor, *, few: int = 8) -> Tensor:
         hooks.append(module.register_forward_hook(look))
     trained = student.training
     try:
-        for part in pixels.split(few):
+        for part in torch.split(pixels, few):
             seen[INPUT].append((float(part.min()), float(part.max())))
             student.eval()(part)
     finally:
