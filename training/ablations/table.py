@@ -18,13 +18,13 @@ COLUMNS = {
 
 def describe_rows(records: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table of FNMR in per cent, with the difference from the base row in brackets, where there is one."""
-    base = next((record["measures"] for record in records if record["lever"] == BASE), None)
+    base: dict[str, float] = next((record["measures"] for record in records if record["lever"] == BASE), {})
     lines = ["| one lever | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
     for record in records:
         cells = []
         for name in COLUMNS:
             value = record["measures"][name]
-            plain = base is None or record["lever"] == BASE
-            cells.append(f"{100 * value:.2f}" + ("" if plain else f" ({100 * (value - base[name]):+.2f})"))
+            apart = f" ({100 * (value - base[name]):+.2f})" if base and record["lever"] != BASE else ""
+            cells.append(f"{100 * value:.2f}{apart}")
         lines.append(f"| {LEVERS[record['lever']].what} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -1,9 +1,8 @@
 """Where 8-bit arithmetic rounds a student's activations, and within which ranges.
 
-A range goes from the least to the greatest value of a few crops, averaged over many such few, so that a single crop
-does not stretch it. Narrower ranges, chosen for the least squared error of a place's own values, made the embedding
-worse, though every place was rounded with less error: the errors of rounding average out over a map, and those of
-values held at the end of a range do not.
+A range goes from the least to the greatest value that ordinary crops give. Narrower ones, chosen for the least squared
+error of a place's own values, made the embedding worse, though every place was rounded with less error: the errors of
+rounding average out over a map, and those of values held at the end of a range do not.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def round_activation(x: Tensor, low: float, high: float) -> Tensor:
 
 
 @torch.no_grad()
-def find_ranges(student: Student, pixels: Tensor, *, few: int = 8) -> Tensor:
+def find_ranges(student: Student, pixels: Tensor, *, chunk: int = 8) -> Tensor:
     """The lowest and highest value of the input and of each place's output, found on `pixels` (N, 3, H, W).
 
     Returns float (1 + places, 2).
@@ -59,16 +58,17 @@ def find_ranges(student: Student, pixels: Tensor, *, few: int = 8) -> Tensor:
         hooks.append(module.register_forward_hook(look))
     trained = student.training
     try:
-        for part in torch.split(pixels, few):
+        for part in torch.split(pixels, chunk):
             seen[INPUT].append((float(part.min()), float(part.max())))
             student.eval()(part)
     finally:
         student.train(trained)
         for hook in hooks:
             hook.remove()
-    ends = torch.stack([torch.tensor(each).mean(0) for each in seen.values()])
     # zero is always among the steps
-    return torch.stack([ends[:, 0].clamp(max=0), ends[:, 1].clamp(min=0)], dim=1)
+    return torch.tensor(
+        [(min(0.0, *lows), max(0.0, *highs)) for lows, highs in (zip(*ends, strict=True) for ends in seen.values())]
+    )
 
 
 def name_ranges(student: Student, ranges: Tensor) -> dict[str, tuple[float, float]]:
