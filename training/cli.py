@@ -23,12 +23,16 @@ COMMANDS = {
     "pace": Place("training.commands.runs:pace", "Time the steps of a recipe beside the bare network's passes."),
     "evaluate": Place("training.commands.measure:evaluate", "Measure models under published protocols."),
     "students": Place("training.commands.measure:students", "Put students beside their teachers: one table."),
+    "ablations": Place(
+        "training.commands.ablations:ablations", "Change one lever of a recipe at a time, under one short budget."
+    ),
     "cohort": Place("training.commands.promise:cohort", "Keep a model's rates for every kind of face."),
     "calibrate": Place("training.commands.measure:calibrate_model", "Find the thresholds of a model."),
     "promise": Place("training.commands.promise:promise", "Compare the rates that models promise with those observed."),
     "expect": Place("training.commands.promise:expectation", "Tell what several photographs and larger galleries do."),
     "cost": Place("training.commands.measure:cost", "Time one face on one thread, beside an iresnet100."),
     "export": Place("training.commands.release:export_run", "Write a run's student as ONNX in several forms."),
+    "rounding": Place("training.commands.release:rounding", "Tell what 8-bit arithmetic takes from a run's student."),
     "publish": Place("training.commands.release:publish_run", "Publish an exported graph with its manifest and card."),
     "starter": Place("training.commands.release:starter", "Make the bundled models again. Hours; goes on."),
     "device-pack": Place("training.commands.device:device_pack", "Pack a recipe to be trained on another device."),

@@ -95,22 +95,29 @@ class Whole(nn.Conv2d):
         return ((x * self.weight[:, 0]).sum((2, 3)) + self.bias)[:, :, None, None]
 
 
+class Mean(nn.AvgPool2d):
+    """The mean over a map of ``size`` x ``size``, as pooling of a fixed size: exporters write no reduction for it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, 1, 1)."""
+        # the same mean: pooling's backward pass took a tenth of a step's time
+        return x.mean((2, 3), keepdim=True) if self.training else super().forward(x)
+
+
 class Excite(nn.Module):
     """Squeeze-and-excite: channel gates from the mean over a ``side`` x ``side`` map (arXiv 1709.01507)."""
 
     def __init__(self, channels: int, side: int, reduction: int = 8) -> None:
         super().__init__()
-        # pooling of a fixed size is what every exporter writes as pooling, and not as a reduction
-        self.pool = nn.AvgPool2d(side)
+        self.pool = Mean(side)
         self.squeeze = conv(channels, channels // reduction)
         self.act = Slope()
         self.expand = conv(channels // reduction, channels)
+        self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the block's output."""
-        # the same mean: pooling's backward pass took a tenth of a step's time
-        mean = x.mean((2, 3), keepdim=True) if self.training else self.pool(x)
-        gate: Tensor = self.expand(self.act(self.squeeze(mean))).sigmoid()
+        gate: Tensor = self.gate(self.expand(self.act(self.squeeze(self.pool(x)))))
         return x * gate
 
 

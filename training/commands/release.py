@@ -1,4 +1,4 @@
-"""`export` and `publish`: from a run to a model folder."""
+"""`export`, `rounding` and `publish`: from a run to a model folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from training.backbones.network import restore_student
 from training.commands.folders import DATA, RUNS, Data, Runs
 from training.data.crops import open_sets
+from training.engine.checkpoint import load_checkpoint
 from training.errors import ExportFailed, PublishRefused
+from training.evaluation.rounding import draw_held_out, measure_rounding
 from training.export.bundle import RELEASES, Rehearsal, make_starter, prepare_starter
-from training.export.export import export
+from training.export.export import draw, export
 from training.export.publish import publish
 from training.export.record import FORMS, Form
 from training.export.release import read_publication
@@ -39,6 +42,22 @@ def export_run(
             f"{graph.form:<5} {graph.bytes:<10} {graph.milliseconds:<10.2f} {graph.speedup:<11.2f} "
             f"{graph.cosine_mean:.5f} {graph.cosine_min:.5f}  {graph.verdict}"
         )
+
+
+def rounding(
+    run: Annotated[str, typer.Argument(help="A run, finished or not.")],
+    crops: Annotated[list[str], typer.Argument(help="Prepared sets: ranges of what they train on, probes held out.")],
+    count: Annotated[int, typer.Option(help="Crops to find ranges with, and as many to compare with.")] = 64,
+    data: Data = DATA,
+    runs: Runs = RUNS,
+) -> None:
+    """Tell what each kind of rounding of 8-bit arithmetic takes from a student's embedding, computed in torch."""
+    checkpoint, sets = load_checkpoint(runs / run), open_sets(data, crops)
+    student, pixels = restore_student(checkpoint)
+    probes = draw_held_out(sets, count)
+    print("one less the cosine with single precision, in thousandths: mean, worst")
+    for loss in measure_rounding(student, pixels, draw(sets, count, 0), probes, checkpoint.best.get("ranges")):
+        print(f"{1e3 * loss.mean:6.2f} {1e3 * loss.worst:6.2f}  {loss.what}")
 
 
 def publish_run(

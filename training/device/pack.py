@@ -65,6 +65,8 @@ def only_teacher(recipe: EmbeddingRecipe) -> str:
     """
     names = {name for term in recipe.terms for name in term.target.teachers}
     plain = all(term.tap == "embedding" and term.distance.kind == "cosine" for term in recipe.terms)
+    if recipe.quantise is not None:
+        raise RecipeInvalid(f"{recipe.name}: `quantise` is for last steps at home, a pack trains in single precision")
     if len(recipe.terms) != 1 or len(names) != 1 or not plain or recipe.head.kind != "none":
         raise RecipeInvalid(f"{recipe.name}: a pack teaches one teacher's embedding by the angle, and nothing else")
     return names.pop()

@@ -24,6 +24,7 @@ from training.backbones.backbone import Student
 from training.backbones.network import restore_student
 from training.data.embeds import Embeds
 from training.distillation.dlib_net import DlibNet
+from training.distillation.spaces import teacher_space
 from training.engine.checkpoint import FILE, load_checkpoint
 from training.errors import TeacherMissing
 from training.recipe import Part, Roots
@@ -62,6 +63,7 @@ class Teacher:
         network: Set where its inside is open.
         centres: Class centres (classes, D), where it was trained with a head.
         classes: The classes they belong to.
+        inherited: The space that it was taught to embed in, of a run that regressed another's embedding.
     """
 
     name: str
@@ -69,11 +71,13 @@ class Teacher:
     network: NetworkTeacher | None = None
     centres: Tensor | None = None
     classes: tuple[str, ...] = ()
+    inherited: str | None = None
 
     @property
     def space(self) -> str:
         """The digest that names the space of its embeddings: another model's, where it was taught by one."""
-        return self.embeds.space if isinstance(self.embeds, Embedder) else self.embeds.digest
+        own = self.embeds.space if isinstance(self.embeds, Embedder) else self.embeds.digest
+        return self.inherited or own
 
 
 class NetworkTeacher:
@@ -117,4 +121,4 @@ def _open_run(name: str, run: str, roots: Roots) -> Teacher:
     network = NetworkTeacher(student, pixels, digest_file(folder / FILE))
     centres = checkpoint.best.get("head.centres")
     classes = tuple(checkpoint.facts.get("classes", ()))
-    return Teacher(name, network, network, centres, classes)
+    return Teacher(name, network, network, centres, classes, teacher_space(checkpoint))

@@ -61,7 +61,7 @@ def measure_student(model: Model, on: Development, *, progress: bool = True) -> 
         SetInvalid: A set names nobody, or holds nothing out.
     """
     vectors = embed(model.embeds, on.people.crops, progress=progress)
-    pairs = _compare(on.people, np.arange(len(on.people)), vectors)
+    pairs = compare_people(on.people, np.arange(len(on.people)), vectors)
     thresholds = {fmr: threshold_at(pairs.impostor, fmr) for fmr in FMRS}
     name, served = on.people.name, thresholds[SERVED]
     rows = [
@@ -71,7 +71,7 @@ def measure_student(model: Model, on: Development, *, progress: bool = True) -> 
     lenient = float(np.quantile(pairs.genuine, LENIENT))
     rows.append(row(name, f"FMR at FNMR {LENIENT:g}", false_match_rate(pairs.impostor, lenient)))
     scores, sureness = [], []
-    first, second = _genuine(on.people, on.probes, on.seed)
+    first, second = pair_people(on.people, on.probes, on.seed)
     for damage, does in DAMAGE.items():
         probes = spoil(on.people.crops[first], does, np.random.default_rng(on.seed), 0.5)
         found = score_pairs(embed(model.embeds, probes, progress=progress), vectors[second])
@@ -124,21 +124,26 @@ def describe_students(reports: Sequence[Report]) -> str:
 
 def _others(model: Model, crops: CropSet, threshold: float, *, progress: bool) -> list[Result]:
     rows = np.flatnonzero(crops.splits != "train")
-    pairs = _compare(crops, rows, embed(model.embeds, crops.crops[rows], progress=progress))
+    pairs = compare_people(crops, rows, embed(model.embeds, crops.crops[rows], progress=progress))
     return [
         row(crops.name, f"FNMR at the threshold of FMR {SERVED:g}", false_non_match_rate(pairs.genuine, threshold)),
         row(crops.name, f"FMR at the threshold of FMR {SERVED:g}", false_match_rate(pairs.impostor, threshold)),
     ]
 
 
-def _compare(crops: CropSet, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> AllPairs:
+def compare_people(crops: CropSet, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> AllPairs:
+    """All comparisons among the crops of these rows, by their unit vectors (N, D).
+
+    Raises:
+        SetInvalid: Not all of them have a name, or there are none.
+    """
     names = np.array([crops.identities[i] for i in rows], dtype=np.str_)
     if not len(rows) or not all(names):
         raise SetInvalid(f"{crops.name} names nobody, or holds nothing out: give a labelled set")
     return compare_all(vectors, np.unique(names, return_inverse=True)[1].astype(np.int64))
 
 
-def _genuine(crops: CropSet, most: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pair_people(crops: CropSet, most: int, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Up to `most` pairs of pictures of one person, each person once: which is damaged, and which is not."""
     pictures: dict[str, list[int]] = {}
     for place, name in enumerate(crops.identities):

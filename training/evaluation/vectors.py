@@ -24,6 +24,7 @@ from training.backbones.network import restore_student
 from training.data.embeds import Embeds
 from training.data.faces import choose, cut_centre, cut_face, from_aligned, read
 from training.distillation.dlib_net import DlibNet
+from training.distillation.spaces import teacher_space
 from training.distillation.targets import flip_averaged
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
@@ -31,7 +32,6 @@ from training.errors import TeacherMissing
 from training.evaluation.onnx_network import OnnxNet
 from training.evaluation.protocols import Picture
 from training.recipe import Roots
-from training.tasks.embedding_space import teacher_space
 
 CHUNK = 64
 

@@ -20,6 +20,8 @@ from service.face.manifest import InputSpec
 from training.atomic_folder import whole_folder
 from training.backbones.backbone import Student
 from training.backbones.confidence import Confidence, Confident
+from training.backbones.eight_bits.equalise import equalise
+from training.backbones.eight_bits.ranges import name_ranges
 from training.backbones.network import example, restore_student
 from training.data.crops import CropSet
 from training.engine.checkpoint import load_checkpoint
@@ -27,7 +29,6 @@ from training.engine.task import Exported
 from training.errors import ExportFailed
 from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count, race
-from training.export.equalise import equalise
 from training.export.graphs import write_fp16, write_fp32, write_int8
 from training.export.record import FORMS, EmbedderExport, EmbedderGraph, Form, write_export
 from training.tasks.confidence import read_confidence
@@ -52,7 +53,8 @@ def export(
         SetInvalid: A set is damaged or does not hold what is needed.
         ExportFailed: The fp32 graph disagrees with torch.
     """
-    student, pixels = restore_student(load_checkpoint(run))
+    checkpoint = load_checkpoint(run)
+    student, pixels = restore_student(checkpoint)
     confidence = read_confidence(run)
     crops = draw(calibration, 2 * amount, seed)
     ranges, probes = to_tensor(crops[:amount], pixels), to_tensor(crops[amount:], pixels)
@@ -64,10 +66,13 @@ def export(
         if "fp16" in forms:
             write_fp16(draft / "fp32.onnx", draft / "fp16.onnx")
         if "int8" in forms:
-            # equal ranges first: one scale for all channels rounds the small ones away
-            equalise(student, torch.from_numpy(ranges))
+            found = checkpoint.best.get("ranges")  # of a run that was trained for 8 bits, and is equalised
+            if found is None:
+                # equal ranges first: one scale for all channels rounds the small ones away
+                equalise(student, torch.from_numpy(ranges))
             write_fp32(_exported(student, pixels, confidence), draft / "equalised.onnx")
-            write_int8(draft / "equalised.onnx", draft / "int8.onnx", ranges)
+            known = name_ranges(student, found) if found is not None else {}
+            write_int8(draft / "equalised.onnx", draft / "int8.onnx", ranges, known)
             (draft / "equalised.onnx").unlink()
         chosen: tuple[Form, ...] = tuple(form for form in FORMS if form in forms or form == "fp32")
         paths: dict[str, Path] = {form: draft / f"{form}.onnx" for form in chosen}

@@ -7,7 +7,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from training.atomic_folder import whole_file
+from training.backbones.eight_bits.ranges import INPUT
 from training.backbones.retail import freeze_slopes
 from training.engine.task import Exported
+from training.errors import ExportFailed
 
 OPSET = 17
 
@@ -61,12 +63,18 @@ def write_fp16(single: Path, path: Path) -> None:
         onnx.save(model, draft)
 
 
-def write_int8(single: Path, path: Path, calibration: NDArray[np.float32]) -> None:
+def write_int8(
+    single: Path,
+    path: Path,
+    calibration: NDArray[np.float32],
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
     """Quantise a graph statically: weights per channel to int8, activations to uint8.
 
     `calibration` is float32 (N, 3, H, W), network inputs of ordinary crops; an activation's range is what all but
-    0.001 % of its values on them stay within. What leads to outputs other than the first stays in single precision: a
-    confidence has to fall for crops that are not ordinary, and a range of ordinary ones would hold it up.
+    0.001 % of its values on them stay within, but for those that `ranges` gives by place (`find_ranges`).
+    What leads to outputs other than the first stays in single precision: a confidence has to fall for crops that are
+    not ordinary, and a range of ordinary ones would hold it up.
     """
     silence = contextlib.redirect_stdout(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft, silence:
@@ -75,6 +83,8 @@ def write_int8(single: Path, path: Path, calibration: NDArray[np.float32]) -> No
             warnings.simplefilter("ignore")
             logging.getLogger().setLevel(logging.ERROR)  # the quantiser writes to the root logger
             quant_pre_process(str(single), str(ready), skip_symbolic_shape=True)
+            prepared = onnx.load(ready).graph
+            given = name_outputs(prepared, ranges or {})
             quantize_static(
                 str(ready),
                 str(draft),
@@ -85,8 +95,36 @@ def write_int8(single: Path, path: Path, calibration: NDArray[np.float32]) -> No
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.Percentile,
                 reduce_range=True,  # without VNNI, eight-bit products overflow their sixteen-bit sums
-                nodes_to_exclude=list(find_side_nodes(onnx.load(ready).graph)),
+                nodes_to_exclude=list(find_side_nodes(prepared)),
+                extra_options={"TensorQuantOverrides": given},
             )
+
+
+def name_outputs(
+    graph: onnx.GraphProto, ranges: Mapping[str, tuple[float, float]]
+) -> dict[str, list[dict[str, np.float32]]]:
+    """Ranges of modules' outputs as the quantiser takes them, by the tensor that the module's last node makes.
+
+    Raises:
+        ExportFailed: The graph has no node of a module.
+    """
+    tensors = {module_of(node.name): node.output[0] for node in graph.node} | {INPUT: graph.input[0].name}
+    if unknown := [name for name in ranges if name not in tensors]:
+        raise ExportFailed(f"the graph has no nodes of {', '.join(unknown)}")
+    return {
+        tensors[name]: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()
+    }
+
+
+def module_of(node: str) -> str:
+    """The module that torch's exporter names a node after: /stages.1/stages.1.0/expand/Conv -> stages.1.0.expand.
+
+    Each part is relative to the one before, or begins with it. The name of a student inside another module is left out.
+    """
+    module = ""
+    for part in node.split("/")[1:-1]:
+        module = part if not module or part.startswith(f"{module}.") else f"{module}.{part}"
+    return module.removeprefix("student.")
 
 
 def find_side_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:

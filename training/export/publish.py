@@ -30,11 +30,11 @@ from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder
 from training.atomic_folder import digest_file, whole_folder
 from training.backbones.network import StudentRecipe, restore_student
 from training.backbones.weights import RECIPE, WEIGHTS, write_weights
+from training.distillation.spaces import teacher_space
 from training.engine.checkpoint import FILE, Checkpoint, load_checkpoint
 from training.errors import PublishRefused
 from training.export.record import DetectorGraph, EmbedderExport, EmbedderGraph, Export, read_export
 from training.tasks.detection.task import kept_graph
-from training.tasks.embedding_space import teacher_space
 from training.tasks.registry import read_stored
 
 

@@ -25,13 +25,13 @@ from training.data.crops import open_sets
 from training.data.degradations import pixelate
 from training.data.no_face import make_no_face
 from training.data.samples import Pool, gather
+from training.distillation.spaces import find_regressed_teacher
 from training.distillation.targets import compute_targets
 from training.distillation.teachers import open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.errors import CheckpointInvalid, RecipeInvalid
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
-from training.tasks.embedding_space import find_regressed_teacher
 
 FILE, REPORT = "confidence.pt", "confidence.json"
 CROPS = 6000
@@ -84,7 +84,7 @@ def fit_confidence(run: Path, roots: Roots, *, crops: int = CROPS, seed: int = 0
     checkpoint = load_checkpoint(run)
     student, pixels = restore_student(checkpoint)
     recipe = checkpoint.read_recipe(EmbeddingRecipe)
-    name = find_regressed_teacher(recipe)
+    name = find_regressed_teacher(recipe.terms)
     if name is None:
         raise RecipeInvalid(f"{recipe.name}: its student regresses no one teacher, so nothing says how good it is")
     pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from training.backbones.backbone import Student
+from training.backbones.eight_bits.rounding import EightBits
 from training.backbones.initialise import Initialisation, Random
 from training.backbones.network import StudentRecipe, build_student, example, load_student
 from training.data.augment import Augment
@@ -31,7 +32,7 @@ from training.distillation.terms.term import Term, TermSpec
 from training.engine.task import Exported, Task, TaskKind
 from training.errors import RecipeInvalid, TeacherMismatch
 from training.recipe import Part, Roots
-from training.tasks.first_weights import initialise, regress
+from training.tasks.first_weights import initialise, ready_for_eight_bits, regress
 
 
 class ViewSpec(Part):
@@ -40,8 +41,17 @@ class ViewSpec(Part):
     teacher: Literal["clean", "shared"] = "clean"
 
 
+class Quantise(Part):
+    """The student is rounded as its 8-bit form will be, at every step; ranges are found on so many crops at the start.
+
+    For last steps: begin from a finished run or from kept weights, at a low rate.
+    """
+
+    crops: int = Field(default=200, gt=0)
+
+
 class EmbeddingRecipe(StudentRecipe):
-    """One run of the embedding task."""
+    """One run of the embedding task. With `quantise` its student is trained for 8-bit arithmetic."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,10 +62,13 @@ class EmbeddingRecipe(StudentRecipe):
     head: HeadSpec = HeadSpec()
     terms: tuple[TermSpec, ...] = ()
     augment: Augment = Augment()
+    quantise: Quantise | None = None
 
 
 class EmbeddingTask(Task):
     """Student, head and adapters; teachers stay outside what is trained and saved."""
+
+    ranges: Tensor | None
 
     def __init__(self, recipe: EmbeddingRecipe, roots: Roots, *, points: bool = False) -> None:
         """`points`: batches carry landmarks.
@@ -75,6 +88,12 @@ class EmbeddingTask(Task):
         started, inherited = initialise(self.student, recipe.init, recipe, described, roots, pool)
         teaching = arrange(teachers, recipe.head, recipe.terms, recipe.view.teacher, pool, roots.runs / "targets")
         regressed = regress(self.student, recipe.init, recipe, teaching, pool)
+        bits = recipe.quantise
+        found = ready_for_eight_bits(self.student, bits.crops, recipe, pool) if bits is not None else None
+        self.register_buffer(
+            "ranges", found
+        )  # goes with the weights, which are exported with what they were trained for
+        self._rounded = EightBits(self.student)
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())
         self._central = tuple(teaching.centres)
@@ -120,7 +139,10 @@ class EmbeddingTask(Task):
 
     def look(self, batch: Mapping[str, Tensor]) -> View:
         """What the student makes of a batch."""
-        embedding, stages = self.student.features(batch["x"])
+        if self.ranges is None:
+            embedding, stages = self.student.features(batch["x"])
+        else:
+            embedding, stages = self._rounded.features(batch["x"], self.ranges)
         return View(embedding.float(), stages, self.head.logits if self.head is not None else None)
 
     @torch.no_grad()

@@ -14,6 +14,8 @@ from service.face.manifest import InputSpec
 from service.face.registry import Registry
 from training.backbones import WEIGHTS
 from training.backbones.backbone import Student
+from training.backbones.eight_bits.equalise import equalise
+from training.backbones.eight_bits.ranges import find_ranges, places
 from training.backbones.initialise import (
     FromModel,
     FromRun,
@@ -85,6 +87,21 @@ def regress(student: Student, init: Initialisation, recipe: StudentRecipe, teach
     targets = np.asarray(pool.take(teaching.cached[wanted.teacher], rows), np.float32)
     cosine = regress_output(student, pixels, torch.from_numpy(targets))
     return f", last layer fitted to {wanted.teacher} at a mean cosine of {cosine:.3f}"
+
+
+def ready_for_eight_bits(student: Student, crops: int, recipe: StudentRecipe, pool: Pool) -> Tensor:
+    """Equalise a student in place (`equalise`), and find its activations' ranges, on so many crops.
+
+    Raises:
+        RecipeInvalid: It is another network than those whose rounding is known.
+    """
+    if not places(student):
+        raise RecipeInvalid(f"quantise: it is not known what 8 bits make of a {recipe.student.kind} network")
+    pixels, _ = _shown(pool, crops, recipe.seed, recipe.input)
+    equalise(student, pixels)
+    ranges = find_ranges(student, pixels)
+    student.train()
+    return ranges
 
 
 def _of_model(init: FromRun | FromModel | FromWeights, roots: Roots) -> Earlier:

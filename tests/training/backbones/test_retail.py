@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from training.backbones.eight_bits.equalise import couples, equalise
 from training.backbones.retail import Excite, Slope, freeze_slopes, read_retail, retail
-from training.export.equalise import couples, equalise
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "models" / "omz_face_reid_retail_0095.onnx"
 

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tests.training.conftest import STUDENT, MakeRecipe, MakeSet
 from training.backbones.network import restore_student
+from training.distillation.spaces import teacher_space
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
 from training.engine.optimise import Average, build_optimiser, rate
@@ -26,7 +27,6 @@ from training.errors import (
 )
 from training.recipe import Roots, Schedule
 from training.tasks.embedding import EMBEDDING, EmbeddingTask
-from training.tasks.embedding_space import teacher_space
 from training.tasks.landmarks import LANDMARKS, LandmarkRecipe
 
 
@@ -150,6 +150,9 @@ def test_cached_and_shared_views_of_a_run_and_the_space(roots: Roots, make_recip
     folder = run(make_recipe(name="clean", **common), roots)
     checkpoint = load_checkpoint(folder)
     assert teacher_space(checkpoint) == checkpoint.facts["teachers"]["t"]
+    common["teachers"] = {"t": {"kind": "run", "run": "clean"}}
+    pupil = load_checkpoint(run(make_recipe(name="pupil", **common), roots))
+    assert teacher_space(pupil) == checkpoint.facts["teachers"]["t"], "whoever is taught by a pupil is in its space"
 
 
 def test_knowledge_transfer_starts_at_the_teacher(roots: Roots, make_recipe: MakeRecipe) -> None:
@@ -350,3 +353,43 @@ def test_landmarks_are_learnt_and_exported_with_their_layer(
     assert exported.outputs == ("landmarks",)
     assert bool((points[:, 0, 0] < points[:, 1, 0]).all()), "the left eye is left of the right one"
     assert bool((points[:, 0, 1] < points[:, 3, 1]).all()), "eyes are above mouths"
+
+
+def test_last_steps_for_eight_bits_keep_their_ranges_and_bring_the_student_back(
+    roots: Roots, make_recipe: MakeRecipe
+) -> None:
+    student = {"kind": "retail", "input_size": 32, "stem": 16, "head": 32, "dim": 16}
+    student |= {"hidden": [[16, 16], [24], [16]], "outputs": [16, 24, 16]}
+    run(make_recipe(name="single", student=student), roots)
+    last = make_recipe(
+        name="eight",
+        student=student,
+        head={"kind": "none"},
+        teachers={"single": {"kind": "run", "run": "single"}},
+        view={"teacher": "shared"},
+        init={"kind": "checkpoint", "run": "single", "minimum": 1.0},
+        terms=[
+            {"tap": "embedding", "target": {"kind": "identity", "teacher": "single"}, "distance": {"kind": "cosine"}}
+        ],
+        quantise={"crops": 24},
+        schedule={"peak": 5e-4, "batch": 12, "steps": 24, "checkpoint_every": 100},
+    )
+    first = EmbeddingTask(last, roots)
+    batch = first.source.batch(np.arange(24), np.random.default_rng(0))
+    arrays = {name: torch.from_numpy(array) for name, array in batch.items()}
+    run(last, roots, until=2)
+    trained = load_checkpoint(run(last, roots))
+    assert first.ranges is not None
+    assert torch.equal(trained.model["ranges"], first.ranges)
+    task = EmbeddingTask(last, roots)
+    task.load_state_dict(dict(trained.model))
+    with torch.no_grad():
+        before, after = (sum(float(loss) for loss in each(arrays).values()) for each in (first, task))
+    assert 0 < after < before
+    restored, _ = restore_student(trained)
+    assert restored.dim == 16
+
+
+def test_eight_bits_are_refused_where_their_rounding_is_not_known(roots: Roots, make_recipe: MakeRecipe) -> None:
+    with pytest.raises(RecipeInvalid, match="iresnet"):
+        run(make_recipe(quantise={"crops": 8}), roots)
