@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
@@ -35,7 +36,7 @@ from service.rollout.decision_log import DecisionLog
 from service.rollout.model_loading import ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
-from service.runtime.executor import Executor, Turn
+from service.runtime.executor import Executor, Turn, Unsettled
 from service.runtime.timing import Abandoned, Stages
 from service.settings import Settings
 
@@ -94,13 +95,11 @@ class Services:
         """
         span = trace_of(request.scope).span
 
-        def job(stages: Stages) -> D:
+        def job(stages: Stages) -> Unsettled[D]:
             with span.part("decide"):
                 decision = work(stages)
-            stages.rest()  # observers may wait for the disk
             with span.part("publish"):
-                self.publish(request, decision, trace_of(request.scope).collection or None)
-            return decision
+                return Unsettled(decision, self._tell(request, decision, stages))
 
         return await self.perform(request, job)
 
@@ -112,13 +111,11 @@ class Services:
         """
         span = trace_of(request.scope).span
 
-        def job(stages: Stages) -> Sequence[D]:
+        def job(stages: Stages) -> Unsettled[Sequence[D]]:
             with span.part("decide"):
                 decisions = work(stages)
             with span.part("publish"):
-                for decision in decisions:
-                    self.publish(request, decision, trace_of(request.scope).collection or None)
-            return decisions
+                return Unsettled(decisions, [each for told in decisions for each in self._tell(request, told, stages)])
 
         return await self.perform(request, job)
 
@@ -128,10 +125,13 @@ class Services:
         Raises:
             FacetError: an observer refuses the answer.
         """
-        trace = trace_of(request.scope)
-        trace.noted = True
-        context = DecisionContext(trace.request_id, trace.principal, collection)
-        self.observers.publish(DecisionEvent(context, decision))
+        self.observers.publish(_event(request, decision, collection))
+
+    def _tell(self, request: Request, decision: Decision, stages: Stages) -> list[Future[Any]]:
+        """Tell the observers, and return what has to end before the decision is answered."""
+        if self.settings.webhooks.endpoints:
+            stages.rest()  # a message to a receiver waits for the disk
+        return self.observers.tell(_event(request, decision, trace_of(request.scope).collection or None))
 
     def note_access(self, scope: Scope, trace: Trace) -> None:
         """Tell the observers of a request of the API that nothing was published of: a read, a change, a refusal."""
@@ -145,7 +145,7 @@ class Services:
         with suppress(FacetError):  # it is answered already: metrics and log have it
             self.observers.publish(DecisionEvent(context, access))
 
-    async def perform(self, request: Request, work: Callable[[Stages], T]) -> T:
+    async def perform(self, request: Request, work: Callable[[Stages], T | Unsettled[T]]) -> T:
         """Run `work` on a worker for as long as the client stays; its stages are timed, the wait included.
 
         The request's body must have been read.
@@ -156,7 +156,7 @@ class Services:
         trace = trace_of(request.scope)
         begun = time.perf_counter()
 
-        def job(turn: Turn) -> T:
+        def job(turn: Turn) -> T | Unsettled[T]:
             current_request_id.set(trace.request_id)
             current_trace_id.set(trace.span.trace_id)
             stages = Stages(turn, turn.rest, trace.span.part)
@@ -178,6 +178,13 @@ class Services:
         finally:
             task.cancel()
             gone.cancel()
+
+
+def _event(request: Request, decision: Decision, collection: str | None) -> DecisionEvent:
+    """What is told of a decision; its request counts as noted."""
+    trace = trace_of(request.scope)
+    trace.noted = True
+    return DecisionEvent(DecisionContext(trace.request_id, trace.principal, collection), decision)
 
 
 async def services_of(request: Request) -> Services:
