@@ -187,16 +187,18 @@ def _event(request: Request, decision: Decision, collection: str | None) -> Deci
     return DecisionEvent(DecisionContext(trace.request_id, trace.principal, collection), decision)
 
 
-async def services_of(request: Request) -> Services:
-    """Give the services of the application that a request came to.
-
-    A coroutine, though it waits for nothing: FastAPI would send a function to another thread.
-    """
+def services_of(request: Request) -> Services:
+    """Give the services of the application that a request came to."""
     services: Services = request.app.state.services
     return services
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:
+    """Give them to a route; a coroutine, though it waits for nothing: FastAPI would send a function to a thread."""
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 async def _disconnected(request: Request) -> None:
