@@ -86,22 +86,15 @@ class Services:
         return embedder
 
     async def decide(self, request: Request, work: Callable[[Stages], D]) -> D:
-        """Decide on a worker, as `perform` does, and publish the decision there.
+        """Decide on a worker, as `perform` does, and publish the decision from there.
 
-        So a decision that was made is noted also where its client has left.
+        So a decision that was made is noted also where its client has left. It is answered once all is noted.
 
         Raises:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
-        span = trace_of(request.scope).span
-
-        def job(stages: Stages) -> Unsettled[D]:
-            with span.part("decide"):
-                decision = work(stages)
-            with span.part("publish"):
-                return Unsettled(decision, self._tell(request, decision, stages))
-
-        return await self.perform(request, job)
+        (decision,) = await self.decide_each(request, lambda stages: [work(stages)])
+        return decision
 
     async def decide_each(self, request: Request, work: Callable[[Stages], Sequence[D]]) -> Sequence[D]:
         """Decide several things of one request on a worker, as `decide` decides one, and publish each.
@@ -110,14 +103,20 @@ class Services:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
         span = trace_of(request.scope).span
+        decided: float | None = None
 
         def job(stages: Stages) -> Unsettled[Sequence[D]]:
+            nonlocal decided
             with span.part("decide"):
                 decisions = work(stages)
-            with span.part("publish"):
-                return Unsettled(decisions, [each for told in decisions for each in self._tell(request, told, stages)])
+            decided = time.perf_counter()
+            return Unsettled(decisions, [each for one in decisions for each in self._tell(request, one, stages)])
 
-        return await self.perform(request, job)
+        try:
+            return await self.perform(request, job)
+        finally:
+            if decided is not None:
+                span.note_past("publish", time.perf_counter() - decided)
 
     def publish(self, request: Request, decision: Decision, collection: str | None = None) -> None:
         """Tell the observers of a decision, in a collection where there is one.
@@ -142,8 +141,8 @@ class Services:
         collection = trace.collection or scope.get("path_params", {}).get("collection")
         context = DecisionContext(trace.request_id, trace.principal, collection)
         access = Access(getattr(route, "name", ""), trace.code or "done", trace.target)
-        with suppress(FacetError):  # it is answered already: metrics and log have it
-            self.observers.publish(DecisionEvent(context, access))
+        with suppress(FacetError):  # it is answered already: metrics and log have it, and nothing waits
+            self.observers.tell(DecisionEvent(context, access))
 
     async def perform(self, request: Request, work: Callable[[Stages], T | Unsettled[T]]) -> T:
         """Run `work` on a worker for as long as the client stays; its stages are timed, the wait included.
