@@ -279,10 +279,18 @@ def test_a_job_that_rests_lets_the_next_one_start() -> None:
 def test_an_unsettled_result_is_given_once_all_it_waits_for_has_ended() -> None:
     executor = Executor(workers=1, queue_limit=8)
     waits: list[Future[None]] = [Future(), Future()]
+    gate = threading.Event()
+
+    def decide(_: Turn) -> Unsettled[int]:
+        assert gate.wait(PATIENCE)
+        return Unsettled(threading.get_ident(), waits)
 
     async def scenario() -> None:
-        first = asyncio.ensure_future(executor.run(lambda _: Unsettled(threading.get_ident(), waits)))
-        other = await executor.run(lambda _: threading.get_ident())
+        first = asyncio.ensure_future(executor.run(decide))
+        second = asyncio.ensure_future(executor.run(lambda _: threading.get_ident()))
+        await until(lambda: (executor.load().queued, executor.load().running) == (1, 1))
+        gate.set()
+        other = await second
         load = executor.load()
         assert (load.queued, load.running, load.resting) == (0, 0, 1)
         waits[1].set_result(None)
