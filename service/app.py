@@ -224,7 +224,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         models.register(series.registry)
         gallery = stack.enter_context(closing(open_gallery(settings, _telling(), storage_seconds(series.registry))))
         database = gallery.database
-        audit_log = AuditLog(database.defer, database.write)
+        audit_log = AuditLog(database.defer, database.begin_write)
         forget = partial(prune_audit, days=settings.storage.audit_days)
         webhooks = stack.enter_context(closing(WebhookSender(settings.webhooks, database, series.registry)))
         expiry = Expiry(gallery, partial(_note_expiry, audit_log, webhooks))

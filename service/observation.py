@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.decision import Outcome
 from service.engine.results import Detection, Embedding, EnrolmentOutcome, Identification, Repetition, Verification
@@ -155,8 +156,8 @@ class DecisionEvent:
 class DecisionObserver(Protocol):
     """Is told of every decision, on the thread that made it and before the answer is sent: it must be quick."""
 
-    def observe(self, event: DecisionEvent) -> None:
-        """Take note of a decision.
+    def observe(self, event: DecisionEvent) -> Future[Any] | None:
+        """Take note of a decision. What is returned, the writing of an entry say, ends before the answer is sent.
 
         Raises:
             FacetError: the decision cannot be answered, since it could not be noted.
@@ -170,18 +171,30 @@ class Observers:
     def __init__(self, observers: Iterable[DecisionObserver]) -> None:
         self._observers = tuple(observers)
 
-    def publish(self, event: DecisionEvent) -> None:
-        """Tell every observer.
+    def tell(self, event: DecisionEvent) -> list[Future[Any]]:
+        """Tell every observer. What they return must have ended well before anything is answered.
 
         A fault of an observer's own goes to the log: it is neither the caller's nor another observer's problem.
 
         Raises:
             FacetError: an observer refuses the answer.
         """
+        begun = []
         for observer in self._observers:
             try:
-                observer.observe(event)
+                if (noting := observer.observe(event)) is not None:
+                    begun.append(noting)
             except FacetError:
                 raise
             except Exception:
                 log.exception("an observer of decisions failed")
+        return begun
+
+    def publish(self, event: DecisionEvent) -> None:
+        """Tell every observer, and wait until all is noted.
+
+        Raises:
+            FacetError: an observer refuses the answer.
+        """
+        for noting in self.tell(event):
+            noting.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, dist
 
 import cv2
 import numpy as np
@@ -142,7 +142,7 @@ class WholePicture(Perception):
 
 
 def _eye_distance(face: Detection) -> float:
-    return float(np.linalg.norm(face.landmarks[1] - face.landmarks[0]))
+    return dist(*face.landmarks[:2].tolist())
 
 
 def _has_shape(face: Detection) -> bool:

@@ -13,7 +13,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from service.api.http.errors import CollectionForbidden, Fault, KeyInQuery, KeyRequired, RequestInvalid, ScopeMissing
 from service.api.http.request_context import trace_of
-from service.api.services import Services, ServicesDep
+from service.api.services import Services, services_of
 from service.keys import SHAPE, Key, Scope
 
 QUERY_NAMES = frozenset({"key", "api_key", "apikey", "api-key", "x-api-key", "token", "access_token", "authorization"})
@@ -58,10 +58,10 @@ def allow(scope: Scope | None, unknown_query: bool = False) -> Callable[..., Awa
 
     async def check(
         request: Request,
-        services: ServicesDep,
         token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
         plain: Annotated[str | None, Depends(header)],
     ) -> Caller:
+        services = services_of(request)
         _refuse_keys_in_query(request)
         caller = await _identify(request, services, token.credentials if token else plain)
         trace_of(request.scope).principal = caller.principal
@@ -100,6 +100,8 @@ def _address_of(request: Request) -> str:
 
 
 def _refuse_keys_in_query(request: Request) -> None:
+    if not request.scope["query_string"]:
+        return
     for name, value in request.query_params.multi_items():
         if name.lower() in QUERY_NAMES or SHAPE.search(value):
             raise KeyInQuery(
@@ -109,6 +111,8 @@ def _refuse_keys_in_query(request: Request) -> None:
 
 def _refuse_unknown_query(request: Request) -> None:
     """A misplaced `?fmr=` that was silently ignored would decide at another rate than the caller believes."""
+    if not request.scope["query_string"]:
+        return
     known = set(_query_names(request.scope["route"].dependant))
     if unknown := sorted(set(request.query_params) - known):
         raise RequestInvalid([Fault(f"query.{name}"[:100], "is not a parameter of this address") for name in unknown])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,7 +13,7 @@ from service.api.http import errors as api
 from service.api.http.body import FORM, JSON, expected_size, read_body
 from service.api.http.problems import FRAMEWORK, MEDIA_TYPE, row_of
 from service.api.http.request_context import ACCEPTABLE, trace_of
-from service.api.services import ServicesDep
+from service.api.services import services_of
 from service.database import errors as database
 from service.errors import FacetError
 from service.face import errors as face
@@ -78,19 +78,19 @@ JSON_EXAMPLES: dict[str, dict[str, object]] = {
 }
 
 
-def body(schema: type[M], forms: bool = True) -> Callable[..., AsyncIterator[M]]:
+def body(schema: type[M], forms: bool = True) -> Callable[..., Awaitable[M]]:
     """Make a dependency that reads a body of `schema`, and holds its bytes' place until the answer is sent.
 
     It comes after the one that asks who the caller is: a place is held in the caller's name.
     """
 
-    async def read(request: Request, services: ServicesDep) -> AsyncIterator[M]:
-        caller = trace_of(request.scope).principal
+    async def read(request: Request) -> M:
+        services, trace = services_of(request), trace_of(request.scope)
         limits = services.body_limits.of(schema)
         size = expected_size(request, limits)
-        services.executor.check(caller)
-        with services.intake.hold(caller, size):
-            yield await read_body(request, schema, limits, forms)
+        services.executor.check(trace.principal)
+        trace.held.enter_context(services.intake.hold(trace.principal, size))
+        return await read_body(request, schema, limits, forms)
 
     return read
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
@@ -35,7 +36,7 @@ from service.rollout.decision_log import DecisionLog
 from service.rollout.model_loading import ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.shadow import Shadow
-from service.runtime.executor import Executor, Turn
+from service.runtime.executor import Executor, Turn, Unsettled
 from service.runtime.timing import Abandoned, Stages
 from service.settings import Settings
 
@@ -85,24 +86,15 @@ class Services:
         return embedder
 
     async def decide(self, request: Request, work: Callable[[Stages], D]) -> D:
-        """Decide on a worker, as `perform` does, and publish the decision there.
+        """Decide on a worker, as `perform` does, and publish the decision from there.
 
-        So a decision that was made is noted also where its client has left.
+        So a decision that was made is noted also where its client has left. It is answered once all is noted.
 
         Raises:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
-        span = trace_of(request.scope).span
-
-        def job(stages: Stages) -> D:
-            with span.part("decide"):
-                decision = work(stages)
-            stages.rest()  # observers may wait for the disk
-            with span.part("publish"):
-                self.publish(request, decision, trace_of(request.scope).collection or None)
-            return decision
-
-        return await self.perform(request, job)
+        (decision,) = await self.decide_each(request, lambda stages: [work(stages)])
+        return decision
 
     async def decide_each(self, request: Request, work: Callable[[Stages], Sequence[D]]) -> Sequence[D]:
         """Decide several things of one request on a worker, as `decide` decides one, and publish each.
@@ -111,16 +103,20 @@ class Services:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
         span = trace_of(request.scope).span
+        decided: float | None = None
 
-        def job(stages: Stages) -> Sequence[D]:
+        def job(stages: Stages) -> Unsettled[Sequence[D]]:
+            nonlocal decided
             with span.part("decide"):
                 decisions = work(stages)
-            with span.part("publish"):
-                for decision in decisions:
-                    self.publish(request, decision, trace_of(request.scope).collection or None)
-            return decisions
+            decided = time.perf_counter()
+            return Unsettled(decisions, [each for one in decisions for each in self._tell(request, one, stages)])
 
-        return await self.perform(request, job)
+        try:
+            return await self.perform(request, job)
+        finally:
+            if decided is not None:
+                span.note_past("publish", time.perf_counter() - decided)
 
     def publish(self, request: Request, decision: Decision, collection: str | None = None) -> None:
         """Tell the observers of a decision, in a collection where there is one.
@@ -128,10 +124,13 @@ class Services:
         Raises:
             FacetError: an observer refuses the answer.
         """
-        trace = trace_of(request.scope)
-        trace.noted = True
-        context = DecisionContext(trace.request_id, trace.principal, collection)
-        self.observers.publish(DecisionEvent(context, decision))
+        self.observers.publish(_event(request, decision, collection))
+
+    def _tell(self, request: Request, decision: Decision, stages: Stages) -> list[Future[Any]]:
+        """Tell the observers, and return what has to end before the decision is answered."""
+        if self.settings.webhooks.endpoints:
+            stages.rest()  # a message to a receiver waits for the disk
+        return self.observers.tell(_event(request, decision, trace_of(request.scope).collection or None))
 
     def note_access(self, scope: Scope, trace: Trace) -> None:
         """Tell the observers of a request of the API that nothing was published of: a read, a change, a refusal."""
@@ -142,10 +141,10 @@ class Services:
         collection = trace.collection or scope.get("path_params", {}).get("collection")
         context = DecisionContext(trace.request_id, trace.principal, collection)
         access = Access(getattr(route, "name", ""), trace.code or "done", trace.target)
-        with suppress(FacetError):  # it is answered already: metrics and log have it
-            self.observers.publish(DecisionEvent(context, access))
+        with suppress(FacetError):  # it is answered already: metrics and log have it, and nothing waits
+            self.observers.tell(DecisionEvent(context, access))
 
-    async def perform(self, request: Request, work: Callable[[Stages], T]) -> T:
+    async def perform(self, request: Request, work: Callable[[Stages], T | Unsettled[T]]) -> T:
         """Run `work` on a worker for as long as the client stays; its stages are timed, the wait included.
 
         The request's body must have been read.
@@ -156,7 +155,7 @@ class Services:
         trace = trace_of(request.scope)
         begun = time.perf_counter()
 
-        def job(turn: Turn) -> T:
+        def job(turn: Turn) -> T | Unsettled[T]:
             current_request_id.set(trace.request_id)
             current_trace_id.set(trace.span.trace_id)
             stages = Stages(turn, turn.rest, trace.span.part)
@@ -180,16 +179,25 @@ class Services:
             gone.cancel()
 
 
-async def services_of(request: Request) -> Services:
-    """Give the services of the application that a request came to.
+def _event(request: Request, decision: Decision, collection: str | None) -> DecisionEvent:
+    """What is told of a decision; its request counts as noted."""
+    trace = trace_of(request.scope)
+    trace.noted = True
+    return DecisionEvent(DecisionContext(trace.request_id, trace.principal, collection), decision)
 
-    A coroutine, though it waits for nothing: FastAPI would send a function to another thread.
-    """
+
+def services_of(request: Request) -> Services:
+    """Give the services of the application that a request came to."""
     services: Services = request.app.state.services
     return services
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:
+    """Give them to a route; a coroutine, though it waits for nothing: FastAPI would send a function to a thread."""
+    return services_of(request)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 async def _disconnected(request: Request) -> None:

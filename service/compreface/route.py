@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 from service.api.access import Caller, allow, bearer, header
 from service.api.http.errors import CollectionForbidden
 from service.api.http.request_context import trace_of
-from service.api.services import ServicesDep
+from service.api.services import services_of
 from service.compreface.errors import respond
 from service.keys import Scope
 
@@ -56,12 +56,11 @@ def serves(scope: Scope) -> Callable[..., Awaitable[Service]]:
 
     async def find(
         request: Request,
-        services: ServicesDep,
         token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
         plain: Annotated[str | None, Depends(header)],
     ) -> Service:
-        caller = await allowed(request, services, token, plain)
-        collection = _collection_of(caller, services.settings.compreface.collection)
+        caller = await allowed(request, token, plain)
+        collection = _collection_of(caller, services_of(request).settings.compreface.collection)
         trace_of(request.scope).collection = collection
         return Service(caller, collection)
 

@@ -6,7 +6,8 @@ import getpass
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -38,16 +39,21 @@ class AuditEntry:
     """The id of whom or what it concerned: a subject, a face, a job, a key."""
 
 
+FIELDS = tuple(field.name for field in fields(AuditEntry))
+INSERTION = sa.insert(audit)
+"""One object, so that its text is looked up and not put together for each entry."""
+
+
 class AuditLog:
     """Takes entries from any thread. Of those appended, not written, a crash may lose the last quarter of a second."""
 
     def __init__(
         self,
         defer: Callable[[Callable[[Transaction[Any]], Any]], None],
-        write: Callable[[Callable[[sa.Connection], Any]], Any],
+        begin: Callable[[Callable[[sa.Connection], Any]], Future[Any]],
     ) -> None:
-        """Append through `defer`, which runs work soon, in a transaction; write through `write`, which runs it now."""
-        self._defer, self._write_now = defer, write
+        """Append through `defer`, which runs work soon, in a transaction; write through `begin`, which starts now."""
+        self._defer, self._begin_now = defer, begin
         self._lock = threading.Lock()
         self._gathering: list[dict[str, Any]] | None = None
 
@@ -58,7 +64,7 @@ class AuditLog:
             StorageBusy: Too many wait.
             StorageError: The database has stopped.
         """
-        row = asdict(entry) | {"at": now()}
+        row = _row(entry)
         with self._lock:
             if self._gathering is not None:
                 if len(self._gathering) >= MOST:
@@ -72,19 +78,26 @@ class AuditLog:
             self._close(rows)
             raise
 
-    def write(self, entries: Sequence[AuditEntry]) -> None:
-        """Write entries; on return they are durable.
+    def begin(self, entries: Sequence[AuditEntry]) -> Future[Any]:
+        """Begin to write entries, at least one; when the future has ended well they are durable.
 
         Raises:
             StorageError: The database does not take them.
         """
-        rows = [asdict(entry) | {"at": now()} for entry in entries]
-        if rows:
-            self._write_now(lambda connection: connection.execute(sa.insert(audit), rows))
+        rows = [_row(entry) for entry in entries]
+        return self._begin_now(lambda connection: connection.execute(INSERTION, rows))
+
+    def write(self, entries: Sequence[AuditEntry]) -> None:
+        """Write entries, at least one; on return they are durable.
+
+        Raises:
+            StorageError: The database does not take them.
+        """
+        self.begin(entries).result()
 
     def _write(self, rows: list[dict[str, Any]], transaction: Transaction[Any]) -> None:
         self._close(rows)
-        transaction.connection.execute(sa.insert(audit), rows)
+        transaction.connection.execute(INSERTION, rows)
 
     def _close(self, rows: list[dict[str, Any]]) -> None:
         """Let what comes from now on gather elsewhere."""
@@ -124,7 +137,7 @@ class LoggedEntry:
 def insert_entries(connection: sa.Connection, entries: Sequence[AuditEntry]) -> None:
     """Write entries in an open transaction: they are there when it is committed, and only then."""
     if entries:
-        connection.execute(sa.insert(audit), [asdict(entry) | {"at": now()} for entry in entries])
+        connection.execute(INSERTION, [_row(entry) for entry in entries])
 
 
 def read_audit(engine: sa.Engine, query: AuditQuery, cursor: str | None = None, limit: int = 100) -> Page[LoggedEntry]:
@@ -145,6 +158,10 @@ def read_audit(engine: sa.Engine, query: AuditQuery, cursor: str | None = None, 
     if query.collections is not None:
         select = select.where(audit.c.collection.in_(query.collections))
     return paging.newest_first(engine, select, audit.c.row, LoggedEntry, cursor, limit)
+
+
+def _row(entry: AuditEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in FIELDS} | {"at": now()}
 
 
 def prune_audit(connection: sa.Connection, days: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -42,6 +43,14 @@ class Database(Protocol[E]):
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Do the same for tables that nothing is derived from."""
         return self.change_alone(lambda transaction: work(transaction.connection))
+
+    def begin_write(self, work: Callable[[sa.Connection], T]) -> Future[T]:
+        """Begin what `write` does, and return at once: the future ends when it is durable, or has failed.
+
+        Raises:
+            StorageError: It cannot even begin.
+        """
+        ...
 
     def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
         """Run `work` soon, with another commit, and return at once. A crash may lose the last moments of it."""

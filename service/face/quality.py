@@ -17,7 +17,8 @@ GRID: NDArray[np.float64] = np.stack(np.meshgrid(np.linspace(16, 112, 25), np.li
     -1, 2
 )
 GRID.setflags(write=False)
-FRAME = GRID[[0, 24, -25, -1]]  # its corners
+FRAME = tuple(complex(x, y) for x, y in GRID[[0, 24, -25, -1]])
+"""Its corners, x + iy."""
 EDGES: NDArray[np.float32] = np.array(
     [[0, 1, 2, 1, 0], [1, 0, -2, 0, 1], [2, -2, -8, -2, 2], [1, 0, -2, 0, 1], [0, 1, 2, 1, 0]], np.float32
 )
@@ -138,10 +139,10 @@ def assess(
     pixels per original pixel; `crop` is its canonical crop, RGB uint8 (128, 128, 3).
     """
     picture = assess_crop(crop, limits)
-    eyes = face.landmarks[1] - face.landmarks[0]
-    distance = float(np.hypot(eyes[0], eyes[1]))
-    middle = (face.landmarks[0] + face.landmarks[1]) / 2
-    along = float(np.dot(face.landmarks[2] - middle, eyes)) / max(distance, 1e-6)
+    left, right, nose = (complex(x, y) for x, y in face.landmarks[:3].tolist())
+    eyes = right - left
+    distance = abs(eyes)
+    along = ((nose - (left + right) / 2) * eyes.conjugate()).real / max(distance, 1e-6)
     turn = min(2.0, abs(along) / max(distance / 2, 1e-6))
     cut = _share_outside(face.landmarks, photo_size)
     original_distance = distance / scale
@@ -179,12 +180,10 @@ def assess_crop(crop: NDArray[np.uint8], limits: QualityLimits) -> CropQuality:
 
 def _share_outside(landmarks: NDArray[np.float32], size: tuple[int, int]) -> float:
     matrix = similarity(landmarks)
-    inverse = np.linalg.inv(matrix[:, :2]).T
-    if _inside((FRAME - matrix[:, 2]) @ inverse, size).all():
+    (scale, _, right), (turn, _, down) = matrix.tolist()
+    corners = [(corner - complex(right, down)) / complex(scale, turn) for corner in FRAME]
+    if all(-0.5 <= at.real <= size[0] - 0.5 and -0.5 <= at.imag <= size[1] - 0.5 for at in corners):
         return 0.0  # with its corners the whole face lies inside
-    return float(1.0 - _inside((GRID - matrix[:, 2]) @ inverse, size).mean())
-
-
-def _inside(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    x, y = points.T
-    return np.asarray((x >= -0.5) & (x <= size[0] - 0.5) & (y >= -0.5) & (y <= size[1] - 0.5), dtype=np.bool_)
+    x, y = ((GRID - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).T
+    inside = (x >= -0.5) & (x <= size[0] - 0.5) & (y >= -0.5) & (y <= size[1] - 0.5)
+    return float(1.0 - inside.mean())

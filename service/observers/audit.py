@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from service.database.audit_log import AuditEntry
 from service.decision import Outcome
@@ -35,8 +36,8 @@ class Log(Protocol):
         """Take an entry without waiting for the disk."""
         ...
 
-    def write(self, entries: list[AuditEntry]) -> None:
-        """Write entries; on return they are durable."""
+    def begin(self, entries: list[AuditEntry]) -> Future[Any]:
+        """Begin to write entries; when the future has ended well they are durable."""
         ...
 
 
@@ -50,8 +51,8 @@ class Auditor:
         self._minute_ends = float("-inf")
         self._cheap = 0
 
-    def observe(self, event: DecisionEvent) -> None:
-        """Note one event: one entry, or one for each face identified.
+    def observe(self, event: DecisionEvent) -> Future[Any] | None:
+        """Note one event: one entry, or one for each face identified. The future, if any, ends when it is durable.
 
         Raises:
             StorageError, StorageBusy: What cannot be noted cannot be answered.
@@ -59,13 +60,13 @@ class Auditor:
         if isinstance(event.decision, Access):
             if event.decision.outcome not in CHEAP or self._affords(event):
                 self._log.append(_entry(event, event.decision.action, event.decision.outcome, event.decision.target))
-            return
+            return None
         entries = list(_entries(event))
-        if self._durable:
-            self._log.write(entries)
-        else:
-            for entry in entries:
-                self._log.append(entry)
+        if self._durable and entries:
+            return self._log.begin(entries)
+        for entry in entries:
+            self._log.append(entry)
+        return None
 
     def _affords(self, event: DecisionEvent) -> bool:
         """Whether a cheap refusal gets an entry of its own; the others of a minute are summed in one."""

@@ -4,7 +4,8 @@ Admission is decided at once: a request is either refused with a time to come ba
 exactly once, as a result, an error or a cancellation. Work that nobody waits for any more is dropped from the
 queue; work already running is told so by the function it was given, and stops at its next stage. Callers share
 places and workers: each may have as many places as are still free, and workers take from the callers in turn.
-A job that has only the disk to wait for says so, and another one starts on its core.
+A job that has only the disk to wait for says so, and another one starts on its core; or it leaves its result behind
+with what has to end first, and its thread goes on with the next job.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -64,7 +65,7 @@ class _Job(Generic[T]):
     """One admitted piece of work; `work` is let go as soon as the job has ended or been dropped."""
 
     caller: str
-    work: Callable[[Turn], T] | None
+    work: Callable[[Turn], T | Unsettled[T]] | None
     abandoned: threading.Event = field(default_factory=threading.Event)
     future: Future[T] = field(default_factory=Future)
     resting: bool = False
@@ -81,6 +82,14 @@ class Turn:
     def __call__(self) -> bool:
         """Whether the work has been abandoned."""
         return self.is_abandoned()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled(Generic[T]):
+    """A result that may be given once all `waits` have ended well: for the disk say. No thread waits with it."""
+
+    result: T
+    waits: Sequence[Future[Any]]
 
 
 class Executor:
@@ -126,7 +135,7 @@ class Executor:
         with self._lock:
             self._refuse_if(not self._shares.fits(caller))
 
-    async def run(self, work: Callable[[Turn], T], caller: str = "") -> T:
+    async def run(self, work: Callable[[Turn], T | Unsettled[T]], caller: str = "") -> T:
         """Run `work(turn)` on a worker thread and await its result. `caller` is whose place and turn it takes.
 
         Cancelling the awaiting task drops the work when it has not started, and otherwise makes `turn()` true for it;
@@ -134,7 +143,7 @@ class Executor:
 
         Raises: Overloaded, Stopping, and whatever `work` raises.
         """
-        job = _Job(caller, work)
+        job: _Job[T] = _Job(caller, work)
         with self._lock:
             self._refuse_if(self._closed or not self._shares.take(caller))
             self._waiting.setdefault(caller, deque()).append(job)
@@ -162,8 +171,7 @@ class Executor:
     def _work(self) -> None:
         """Perform one job after another on this thread's core, until none waits or one has given the core away."""
         while (job := self._next()) is not None:
-            self._perform(job)
-            if job.resting:
+            if not self._perform(job):
                 return
 
     def _next(self) -> _Job[Any] | None:
@@ -182,28 +190,55 @@ class Executor:
             self._quiet.notify_all()
             return None
 
-    def _perform(self, job: _Job[Any]) -> None:
+    def _perform(self, job: _Job[Any]) -> bool:
+        """Perform a job; returns whether this thread still has its core."""
         begun = time.perf_counter()
         try:
             if job.work is None:
                 raise Abandoned("the client went away")
             result = job.work(Turn(job.abandoned.is_set, lambda: self._rest(job)))
         except BaseException as error:
+            has_core = not job.resting
             self._end(job, begun)
             job.future.set_exception(error)
+            return has_core
+        has_core = not job.resting
+        if isinstance(result, Unsettled):
+            with self._lock:
+                self._count_resting(job)
+            self._settle(job, begun, result)
         else:
             self._end(job, begun)
             job.future.set_result(result)
+        return has_core
+
+    def _settle(self, job: _Job[Any], begun: float, left: Unsettled[Any]) -> None:
+        """End a job as soon as all that it waits for has ended, or one of it badly; on the thread that ends it."""
+        for wait in left.waits:
+            if not wait.done():
+                wait.add_done_callback(lambda _: self._settle(job, begun, left))
+                return
+            if (error := wait.exception()) is not None:
+                self._end(job, begun)
+                job.future.set_exception(error)
+                return
+        self._end(job, begun)
+        job.future.set_result(left.result)
 
     def _rest(self, job: _Job[Any]) -> None:
         with self._lock:
-            if job.resting:
-                return
-            job.resting = True
-            self._running -= 1
-            self._resting += 1
-            self._free += 1
-            self._give_core()
+            if self._count_resting(job):
+                self._free += 1
+                self._give_core()
+
+    def _count_resting(self, job: _Job[Any]) -> bool:
+        """Count a job as resting, with the lock; returns False where it is counted already."""
+        if job.resting:
+            return False
+        job.resting = True
+        self._running -= 1
+        self._resting += 1
+        return True
 
     def _count_begun(self) -> int:
         load = self.load()

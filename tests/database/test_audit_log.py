@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ def entry(number: int) -> AuditEntry:
     return AuditEntry(f"request-{number}", "key:a", "verify", "match", "default", "facet-s@1.0.0", 0.25)
 
 
-def nowhere(_: object) -> None:
+def nowhere(_: object) -> NoReturn:
     raise AssertionError
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from service.database.audit_log import AuditQuery, read_audit
+from service.database.audit_log import AuditEntry, AuditLog, AuditQuery, read_audit
 from service.database.encryption import Keyring
 from service.database.errors import CursorInvalid
 from service.database.schema import new_id, now
@@ -26,6 +26,7 @@ from service.index.errors import VectorInvalid
 from tests.engines.conftest import KINDS, Open, Places
 from tests.gallery.rivals import admitted
 from tests.gallery.vectors import exact, hard_probes, people, unit
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.engines
 A, B = "a" * 64, "b" * 64
@@ -330,6 +331,20 @@ def test_fifty_repetitions_at_once_enrol_once(gallery: Gallery) -> None:
     assert gallery.subject("main", "Ann").faces == 1
     with pytest.raises(errors.IdempotencyConflict):
         gallery.replay(Idempotency("p", "burst", "another"))
+
+
+def test_an_entry_of_the_audit_log_is_durable_when_what_was_begun_has_ended(opening: Open) -> None:
+    gallery = opening()
+    log = AuditLog(gallery.database.defer, gallery.database.begin_write)
+    query = AuditQuery(principal="key:begun")
+    log.begin([AuditEntry("first", "key:begun", "verify", "match")]).result(PATIENCE)
+    assert [entry.request_id for entry in read_audit(gallery.database.engine, query).items] == ["first"]
+    begun = [log.begin([AuditEntry(f"r{number}", "key:begun", "verify", "match")]) for number in range(8)]
+    gallery.close()
+    assert [each.exception() for each in begun if each.done()] == [None] * 8
+    again = opening()
+    assert len(read_audit(again.database.engine, query).items) == 9
+    again.close()
 
 
 def test_enrolling_deleting_and_searching_at_once_leaves_record_and_index_agreed(gallery: Gallery) -> None:

@@ -364,7 +364,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 
 def test_the_audit_log_is_written_without_waiting(gallery: Gallery) -> None:
-    audit_log = AuditLog(gallery.database.defer, gallery.database.write)
+    audit_log = AuditLog(gallery.database.defer, gallery.database.begin_write)
     for number in range(30):
         audit_log.append(AuditEntry(f"r{number}", "key-1", "identify", "match", "main", A, 0.5))
     gallery.database.write(lambda connection: None)

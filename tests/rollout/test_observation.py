@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.api.conftest import settings_for
 from tests.conftest import encode
 from tests.rollout.conftest import Start, enrol, identify
 from tests.rollout.test_shadow import cases_of, series
+from tests.waiting import PATIENCE, await_that
 
 
 class Witness:
@@ -29,11 +31,13 @@ class Witness:
     def __init__(self) -> None:
         self.events: list[DecisionEvent] = []
         self.fault: Exception | None = None
+        self.noting: Future[None] | None = None
 
-    def observe(self, event: DecisionEvent) -> None:
+    def observe(self, event: DecisionEvent) -> Future[None] | None:
         self.events.append(event)
         if self.fault is not None:
             raise self.fault
+        return self.noting
 
 
 @pytest.fixture
@@ -85,6 +89,25 @@ def test_a_fault_of_an_observer_is_not_the_callers_but_its_refusal_is(
     witness.fault = StorageFull()
     refused = client.post("/v1/verify", data={"threshold": "0.4"}, files=pair)
     assert (refused.status_code, refused.json()["code"]) == (507, StorageFull.code)
+
+
+def test_a_decision_is_answered_once_it_is_noted_and_holds_no_worker_until_then(
+    client: TestClient, witness: Witness, portrait: bytes
+) -> None:
+    pair = {"probe": ("p", portrait), "reference": ("r", portrait)}
+    executor = client.app.state.services.executor  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        for fault, status in ((None, 200), (StorageFull(), 507)):
+            witness.noting = Future()
+            answer = pool.submit(client.post, "/v1/verify", data={"threshold": "0.4"}, files=pair)
+            await_that(lambda: executor.load().resting == 1)
+            assert executor.load().running == 0
+            assert not answer.done()
+            if fault is None:
+                witness.noting.set_result(None)
+            else:
+                witness.noting.set_exception(fault)
+            assert answer.result(PATIENCE).status_code == status
 
 
 def test_the_model_is_resolved_once_though_the_roles_change_in_between(

@@ -8,12 +8,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.runtime.executor import Executor, Overloaded, Stopping, Turn
+from service.runtime.executor import Executor, Overloaded, Stopping, Turn, Unsettled
 from tests.waiting import PATIENCE
 
 Cancelled = Callable[[], bool]
@@ -273,6 +274,74 @@ def test_a_job_that_rests_lets_the_next_one_start() -> None:
     executor.close()
     load = executor.load()
     assert (load.queued, load.running, load.resting) == (0, 0, 0)
+
+
+def test_an_unsettled_result_is_given_once_all_it_waits_for_has_ended() -> None:
+    executor = Executor(workers=1, queue_limit=8)
+    waits: list[Future[None]] = [Future(), Future()]
+    gate = threading.Event()
+
+    def decide(_: Turn) -> Unsettled[int]:
+        assert gate.wait(PATIENCE)
+        return Unsettled(threading.get_ident(), waits)
+
+    async def scenario() -> None:
+        first = asyncio.ensure_future(executor.run(decide))
+        second = asyncio.ensure_future(executor.run(lambda _: threading.get_ident()))
+        await until(lambda: (executor.load().queued, executor.load().running) == (1, 1))
+        gate.set()
+        other = await second
+        load = executor.load()
+        assert (load.queued, load.running, load.resting) == (0, 0, 1)
+        waits[1].set_result(None)
+        await asyncio.sleep(0)
+        assert not first.done()
+        waits[0].set_result(None)
+        assert await first == other, "the thread went on with the next job"
+
+    asyncio.run(scenario())
+    executor.close()
+    assert executor.load().resting == 0
+
+
+@pytest.mark.parametrize("rests", [False, True])
+def test_an_unsettled_result_whose_wait_fails_is_an_error_and_costs_no_core(rests: bool) -> None:
+    executor = Executor(workers=1, queue_limit=8)
+
+    def work(turn: Turn, wait: Future[None]) -> Unsettled[str]:
+        if rests:
+            turn.rest()
+        return Unsettled("decided", [wait])
+
+    async def scenario() -> None:
+        for _ in range(3):
+            wait: Future[None] = Future()
+            running = asyncio.ensure_future(executor.run(lambda turn, wait=wait: work(turn, wait)))  # type: ignore[misc]
+            await until(lambda: executor.load().resting == 1)
+            wait.set_exception(ValueError("the disk is full"))
+            with pytest.raises(ValueError, match="the disk is full"):
+                await running
+        assert await executor.run(lambda _: executor.load().running) == 1
+
+    asyncio.run(scenario())
+    executor.close()
+
+
+def test_closing_waits_for_what_is_unsettled() -> None:
+    executor = Executor(workers=1, queue_limit=8)
+    wait: Future[None] = Future()
+
+    async def scenario() -> None:
+        running = asyncio.ensure_future(executor.run(lambda _: Unsettled("decided", [wait])))
+        await until(lambda: executor.load().resting == 1)
+        closing = asyncio.ensure_future(asyncio.to_thread(executor.close))
+        await until(lambda: executor._closed)
+        assert not closing.done()
+        wait.set_result(None)
+        await closing
+        assert await running == "decided"
+
+    asyncio.run(scenario())
 
 
 def test_no_more_jobs_work_at_once_than_there_are_workers() -> None:

@@ -99,6 +99,7 @@ class Edge:
             if status == 0:
                 await response(scope, receive, send_marked)
         finally:
+            trace.held.close()
             self._report(scope, trace, status, time.perf_counter() - begun)
             self._note(scope, trace)
             current_request_id.reset(token)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+from contextlib import ExitStack
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import Scope as AsgiScope
 
@@ -37,6 +38,8 @@ class Trace:
     noted: bool = False
     """Whether observers were told of it already."""
     fault: Exception | None = None
+    held: ExitStack = field(default_factory=ExitStack)
+    """What is given back when the answer is sent."""
     span: RequestSpan = NO_SPAN
 
 

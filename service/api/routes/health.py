@@ -32,7 +32,7 @@ async def reader(
     access = services.settings.access
     if access.metrics_public and not access.anonymous and token is None and plain is None:
         return None
-    return await _identified(request, services, token, plain)
+    return await _identified(request, token, plain)
 
 
 @router.head("/livez", include_in_schema=False)

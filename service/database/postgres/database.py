@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -48,6 +49,7 @@ class PostgresDatabase(Database[E]):
             self.engine.dispose()
             raise
         self._deferred = Deferred(self._transact)
+        self._begun = ThreadPoolExecutor(options.connections, thread_name_prefix="database-write")
 
     def follow(self, stage: Stage[E]) -> None:
         """Let `stage` take the changes of each transaction to whatever follows them, before the commit."""
@@ -86,6 +88,10 @@ class PostgresDatabase(Database[E]):
 
         return self.change(alone)
 
+    def begin_write(self, work: Callable[[sa.Connection], T]) -> Future[T]:
+        """Wait for the server on another thread: there is one for each connection, made when it is needed."""
+        return self._begun.submit(self.write, work)
+
     def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
         """Run `work` in the background, with other such work; kept until the database takes it or this process ends."""
         self._deferred.add(work)
@@ -97,7 +103,8 @@ class PostgresDatabase(Database[E]):
         """Do nothing: the server's vacuum does that by itself."""
 
     def close(self) -> None:
-        """Write what was deferred."""
+        """Finish what was begun, and write what was deferred."""
+        self._begun.shutdown()
         self._deferred.close()
 
     def release(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +71,10 @@ class SqliteDatabase(Database[E]):
     def change_alone(self, work: Callable[[Transaction[E]], T]) -> T:
         """Change in the one writing thread, which is alone in any case."""
         return self._writer.submit(work)
+
+    def begin_write(self, work: Callable[[sa.Connection], T]) -> Future[T]:
+        """Leave it to the one writing thread, which ends the future."""
+        return self._writer.begin(lambda transaction: work(transaction.connection))
 
     def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
         """Run `work` with one of the next commits. A crash may lose the last moments of it."""

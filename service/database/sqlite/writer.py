@@ -1,7 +1,8 @@
 """The one thread that writes: jobs that wait together are committed together, with one fsync.
 
 A job runs inside a savepoint of the common transaction, so that a job that fails leaves no trace and does not disturb
-its neighbours. Callers return only after the commit is durable and its changes are applied to the indexes.
+its neighbours; one without neighbours needs none. Callers return only after the commit is durable and its changes are
+applied to the indexes.
 """
 
 from __future__ import annotations
@@ -83,6 +84,15 @@ class Writer(Generic[E]):
             StorageBusy: Too many jobs wait.
             StorageError: The store failed. Whatever `work` raises.
         """
+        return self.begin(work).result()
+
+    def begin(self, work: Callable[[Transaction[E]], T]) -> Future[T]:
+        """Run `work` in its turn; the future ends as `submit` would, on the writer's thread.
+
+        Raises:
+            StorageBusy: Too many jobs wait.
+            StorageError: The store has stopped.
+        """
         future: Future[T] = Future()
         with self._ready:
             self._check()
@@ -90,7 +100,7 @@ class Writer(Generic[E]):
                 raise StorageBusy
             self._jobs.append(_Job(work, future, time.monotonic()))
             self._ready.notify()
-        return future.result()
+        return future
 
     def defer(self, work: Callable[[Transaction[E]], Any]) -> None:
         """Run `work` with one of the next commits, without waiting for it. Its failure is logged.
@@ -170,8 +180,11 @@ class Writer(Generic[E]):
     def _commit(self, jobs: list[_Job[E]]) -> None:
         changes: list[E] = []
         try:
-            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
-                outcomes = [self._perform(job, connection, changes) for job in jobs]
+            with self._engine.connect().execution_options(immediate=True) as connection, connection.begin() as whole:
+                if len(jobs) == 1:
+                    outcomes = [self._perform_alone(jobs[0], connection, whole, changes)]
+                else:
+                    outcomes = [self._perform(job, connection, changes) for job in jobs]
         except (sa.exc.SQLAlchemyError, OSError) as error:
             failure = storage_error(error)
             if len(jobs) > 1 and not isinstance(failure, StorageBusy):
@@ -201,5 +214,20 @@ class Writer(Generic[E]):
             connection.exec_driver_sql("RELEASE SAVEPOINT job")
             return None, error
         connection.exec_driver_sql("RELEASE SAVEPOINT job")
+        changes += transaction.changes
+        return result, None
+
+    def _perform_alone(
+        self, job: _Job[E], connection: sa.Connection, whole: sa.RootTransaction, changes: list[E]
+    ) -> tuple[Any, Exception | None]:
+        """Run the only job of a commit; if it fails there is none."""
+        transaction: Transaction[E] = Transaction(connection, ())
+        try:
+            result = job.work(transaction)
+        except Exception as error:
+            if isinstance(error, sa.exc.DBAPIError) and is_fatal(error):
+                raise
+            whole.rollback()
+            return None, error
         changes += transaction.changes
         return result, None

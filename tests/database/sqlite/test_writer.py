@@ -97,6 +97,27 @@ def test_jobs_that_wait_together_share_a_commit_and_failures_stay_alone(desk: De
     assert sorted(desk.applied) == sorted(expected)
 
 
+def test_a_job_without_neighbours_that_fails_leaves_no_trace(desk: Desk) -> None:
+    before = desk.commits
+    with pytest.raises(KeyError):
+        desk.put("alone", fail=True)
+    assert (desk.commits - before, desk.names(), desk.applied) == (0, set(), [])
+    desk.put("next")
+    assert (desk.commits - before, desk.names(), desk.applied) == (1, {"next"}, ["next"])
+
+
+def test_what_is_begun_ends_once_it_is_committed_and_nobody_waits_meanwhile(desk: Desk) -> None:
+    gate = Gate(desk)
+    begun = desk.writer.begin(
+        lambda transaction: transaction.connection.execute(sa.insert(store), {"name": "begun", "value": ""})
+    )
+    assert not begun.done()
+    assert desk.names() == set()
+    gate.release()
+    begun.result(PATIENCE)
+    assert desk.names() == {"begun"}
+
+
 def test_a_constraint_that_fails_inside_a_batch_does_not_end_the_batch(desk: Desk) -> None:
     gate = Gate(desk)
     with ThreadPoolExecutor(3) as pool:
