@@ -39,6 +39,7 @@ class Reason(StrEnum):
     PIXELATED = "pixelated"
     MOTION_BLURRED = "motion_blurred"
     NEGATIVE = "negative"
+    OCCLUDED = "occluded"
     UNRECOGNISABLE = "unrecognisable"
     DOUBTFUL = "doubtful"
 
@@ -66,8 +67,12 @@ class QualityLimits:
     max_blocks: float = 0.60
     max_block_noise: float = 0.002
     min_direction: float = 0.48
+    min_soft_direction: float = 0.60
+    soft: float = 0.06
     min_warmth: float = -0.045
     max_gaze: float = 0.0
+    max_covered: float = 0.50
+    max_burnt: float = 0.10
 
     def is_doubtful(self, face: Detection) -> bool:
         """Whether what was found may be no face."""
@@ -76,6 +81,10 @@ class QualityLimits:
     def is_pixelated(self, damage: Damage) -> bool:
         """Whether a face is made of blocks: flat within them, which no camera leaves a picture."""
         return damage.blocks > self.max_blocks and damage.noise < self.max_block_noise
+
+    def is_shaken(self, damage: Damage, sharpness: float) -> bool:
+        """Whether the camera or the head moved: detail is missing in one direction, the more surely in a soft picture."""
+        return damage.direction < (self.min_soft_direction if sharpness < self.soft else self.min_direction)
 
     def is_negative(self, damage: Damage) -> bool:
         """Whether colours are inverted: skin bluer than red, and eyes brighter than the cheeks."""
@@ -167,12 +176,13 @@ def assess_crop(crop: NDArray[np.uint8], limits: QualityLimits) -> CropQuality:
     failed = (
         (Reason.TOO_BLURRED, sharpness < limits.min_sharpness),
         (Reason.TOO_DARK, brightness < limits.min_brightness),
-        (Reason.TOO_BRIGHT, brightness > limits.max_brightness),
+        (Reason.TOO_BRIGHT, brightness > limits.max_brightness or damage.burnt > limits.max_burnt),
         (Reason.LOW_CONTRAST, contrast < limits.min_contrast),
         (Reason.NOISY, damage.noise > limits.max_noise),
         (Reason.PIXELATED, limits.is_pixelated(damage)),
-        (Reason.MOTION_BLURRED, damage.direction < limits.min_direction),
+        (Reason.MOTION_BLURRED, limits.is_shaken(damage, sharpness)),
         (Reason.NEGATIVE, limits.is_negative(damage)),
+        (Reason.OCCLUDED, damage.covered > limits.max_covered),
     )
     return CropQuality(sharpness, brightness, contrast, tuple(reason for reason, bad in failed if bad))
 
