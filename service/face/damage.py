@@ -54,8 +54,8 @@ class Damage:
     pixels that the largest tenth of them holds, 1 where a picture is flat within blocks. `direction`: curvature in the
     direction with least of it over that in the one with most; low where motion took the detail of one direction.
     `warmth`: how much redder than blue the crop is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in
-    units of the contrast. `covered`: share of the surroundings of the flatter eye that shows no detail, 0..1; eyes, open
-    or closed, are what a face has most detail in. `burnt`: share of the skin from the brows to the nose that is white.
+    units of the contrast. `covered`: share of the surroundings of the flatter eye that shows no detail, 0..1; eyes,
+    open or closed, are what a face has most detail in. `burnt`: share of the skin from brows to nose that is white.
     """
 
     noise: float

@@ -83,7 +83,7 @@ class QualityLimits:
         return damage.blocks > self.max_blocks and damage.noise < self.max_block_noise
 
     def is_shaken(self, damage: Damage, sharpness: float) -> bool:
-        """Whether the camera or the head moved: detail is missing in one direction, the more surely in a soft picture."""
+        """Whether camera or head moved: detail is missing in one direction, the more surely in a soft picture."""
         return damage.direction < (self.min_soft_direction if sharpness < self.soft else self.min_direction)
 
     def is_negative(self, damage: Damage) -> bool:

@@ -109,8 +109,8 @@ class Crowd:
         """Return all templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
         for chunk in range(-(-self.people * FACES // CHUNK)):
             centres = np.repeat(self._chunk_centres(chunk), FACES, axis=0)
-            noise = _unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
-            matrix = _unit(np.sqrt(0.6) * centres + np.sqrt(0.4) * noise)
+            noise = unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
+            matrix = unit(np.sqrt(0.6) * centres + np.sqrt(0.4) * noise)
             rows = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.people * FACES))
             yield rows + 1, rows // FACES, matrix[: len(rows)].astype(np.float16).astype(np.float32)
 
@@ -118,13 +118,13 @@ class Crowd:
         """Return probes of random persons with about this cosine with their templates."""
         random = np.random.default_rng((self._seed, count, int(100 * cosine)))
         persons = random.integers(0, self.people, count)
-        noise = _unit(random.standard_normal((count, self.dim), np.float32))
+        noise = unit(random.standard_normal((count, self.dim), np.float32))
         along = cosine / np.sqrt(0.6)
-        return persons, _unit(along * self.centres(persons) + np.sqrt(1 - along**2) * noise)
+        return persons, unit(along * self.centres(persons) + np.sqrt(1 - along**2) * noise)
 
     def _chunk_centres(self, chunk: int) -> Matrix:
         random = np.random.default_rng((self._seed, chunk, 0))
-        return _unit(random.standard_normal((CHUNK // FACES, self.dim), np.float32))
+        return unit(random.standard_normal((CHUNK // FACES, self.dim), np.float32))
 
 
 def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
@@ -326,7 +326,7 @@ def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, sec
 def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], end: float) -> None:
     random = np.random.default_rng(threading.get_native_id())
     while time.monotonic() < end:
-        vector = _unit(random.standard_normal((1, dim), np.float32))[0]
+        vector = unit(random.standard_normal((1, dim), np.float32))[0]
         _timed(taken, gallery.enroll, collection, new_id(), [NewFace(new_id(), {DIGEST: vector})])
 
 
@@ -391,7 +391,8 @@ def _one(row: int, vector: Matrix) -> tuple[Rows, Rows, Matrix]:
     return np.array([row]), np.array([row]), vector[None]
 
 
-def _unit(values: Matrix) -> Matrix:
+def unit(values: Matrix) -> Matrix:
+    """Scale the rows of (N, D) to unit length."""
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
 
 
