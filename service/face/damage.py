@@ -7,6 +7,7 @@ cheeks of a canonical crop lie.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,8 @@ CHEEKS = (slice(76, 90), (slice(38, 52), slice(76, 90)))
 AROUND_EYES = (slice(52, 68), (slice(34, 60), slice(68, 94)))
 BROW_TO_NOSE = (slice(40, 80), slice(36, 92))
 """What a medical mask leaves free: a white one is no light that burnt the skin out."""
+ABOVE_MASK = BROW_TO_NOSE[0].stop - MARGIN - 2
+"""Rows of the inner part's curvature that a medical mask leaves free."""
 WINDOW: NDArray[np.uint8] = np.ones((5, 5), np.uint8)
 WINDOW.setflags(write=False)
 FLAT = 0.12  # of the contrast, over a window
@@ -52,10 +55,11 @@ class Damage:
 
     `noise`: the noise's standard deviation over the contrast. `blocks`: share of all differences between neighbouring
     pixels that the largest tenth of them holds, 1 where a picture is flat within blocks. `direction`: curvature in the
-    direction with least of it over that in the one with most; low where motion took the detail of one direction.
-    `warmth`: how much redder than blue the crop is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in
-    units of the contrast. `covered`: share of the surroundings of the flatter eye that shows no detail, 0..1; eyes,
-    open or closed, are what a face has most detail in. `burnt`: share of the skin from brows to nose that is white.
+    direction with least of it over that in the one with most, of the whole face or of what a mask leaves free,
+    whichever is more; low where motion took the detail of one direction. `warmth`: how much redder than blue the crop
+    is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in units of the contrast. `covered`: share of the
+    surroundings of the flatter eye that shows no detail, 0..1; eyes, open or closed, are what a face has most detail
+    in. `burnt`: share of the skin from brows to nose that is white.
     """
 
     noise: float
@@ -113,12 +117,14 @@ def _count(values: MatLike) -> NDArray[np.float64]:
 
 
 def _direction(luma: NDArray[np.uint8]) -> float:
-    curvature = [
-        cv2.norm(cv2.filter2D(luma, cv2.CV_16S, line)[1:-1, 1:-1], cv2.NORM_L1) / length
-        for line, length in zip(LINES, LENGTHS, strict=True)
-    ]
-    pixels = (luma.shape[0] - 2) * (luma.shape[1] - 2)
-    return float(min(curvature) / max(*curvature, 1e-3 * pixels))
+    """Low where the whole face lacks the detail of one direction; a mask's lower edge alone takes nothing away."""
+    curvature = [cv2.filter2D(luma, cv2.CV_16S, line)[1:-1, 1:-1] for line in LINES]
+    return max(_evenness([each[:rows] for each in curvature]) for rows in (len(luma), ABOVE_MASK))
+
+
+def _evenness(curvature: Sequence[MatLike]) -> float:
+    sums = [cv2.norm(each, cv2.NORM_L1) / length for each, length in zip(curvature, LENGTHS, strict=True)]
+    return float(min(sums) / max(*sums, 1e-3 * curvature[0].size))
 
 
 def _brightness(crop: NDArray[np.uint8], rows: slice, columns: tuple[slice, slice]) -> float:

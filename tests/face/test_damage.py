@@ -95,6 +95,7 @@ def test_mouth_and_hair_may_be_covered_and_pictures_soft_or_dim(crop: NDArray[np
     dim = np.asarray(crop * 0.3, np.uint8)
     for picture in (crop, masked, white, hat, soft, dim):
         assert measure(picture).covered < LIMITS.max_covered / 2
+        assert not LIMITS.is_shaken(measure(picture), 0.0)
         assert measure(picture).burnt < LIMITS.max_burnt / 2
 
 
