@@ -21,10 +21,8 @@ INNER = slice(MARGIN, CROP - MARGIN)
 EYES = (slice(54, 66), (slice(38, 54), slice(74, 90)))
 CHEEKS = (slice(76, 90), (slice(38, 52), slice(76, 90)))
 AROUND_EYES = (slice(52, 68), (slice(34, 60), slice(68, 94)))
-BROW_TO_NOSE = (slice(40, 80), slice(36, 92))
-"""What a medical mask leaves free: a white one is no light that burnt the skin out."""
-ABOVE_MASK = BROW_TO_NOSE[0].stop - MARGIN - 2
-"""Rows of the inner part's curvature that a medical mask leaves free."""
+BROW_TO_NOSE = (slice(40, 72), slice(40, 88))
+MASK = 80  # the row at which a medical mask begins
 WINDOW: NDArray[np.uint8] = np.ones((5, 5), np.uint8)
 WINDOW.setflags(write=False)
 FLAT = 0.12  # of the contrast, over a window
@@ -119,7 +117,7 @@ def _count(values: MatLike) -> NDArray[np.float64]:
 def _direction(luma: NDArray[np.uint8]) -> float:
     """Low where the whole face lacks the detail of one direction; a mask's lower edge alone takes nothing away."""
     curvature = [cv2.filter2D(luma, cv2.CV_16S, line)[1:-1, 1:-1] for line in LINES]
-    return max(_evenness([each[:rows] for each in curvature]) for rows in (len(luma), ABOVE_MASK))
+    return max(_evenness([each[:rows] for each in curvature]) for rows in (len(luma), MASK - MARGIN - 2))
 
 
 def _evenness(curvature: Sequence[MatLike]) -> float:
