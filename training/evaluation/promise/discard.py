@@ -39,7 +39,7 @@ class DiscardPlan:
     fmr: float = 1e-3
     most: int = 1000
     damaged: int = 100
-    shares: tuple[float, ...] = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+    shares: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
     seed: int = 0
 
 
@@ -94,15 +94,17 @@ def measure_discard(model: Embedder, sets: Sequence[CropSet], plan: DiscardPlan)
 
 def describe_discard(curve: DiscardCurve) -> str:
     """Two Markdown tables: the curve, and what each of its cuts turns away of every kind of good photographs."""
-    rows = [(f"{point.cut:.3f}", point) for point in curve.points] + [(f"{curve.cut:.3f}, served", curve.served)]
+    points = [(point, f"{point.cut:.3f}") for point in curve.points] + [(curve.served, f"{curve.cut:.3f}, served")]
+    order = sorted(range(len(points)), key=lambda place: points[place][0].share)
     lines = [f"| photographs left out | cut | FNMR at FMR {curve.asked:g} | comparisons |", "|---|---|---|---|"]
-    for cut, point in rows:
+    for place in order:
+        point, cut = points[place]
         rate = "-" if point.rate is None else f"{point.rate:.1%}"
         lines.append(f"| {point.share:.1%} | {cut} | {rate} | {point.comparisons:,} |")
-    lines += ["", "| kind | " + " | ".join(f"below {cut}" for cut, _ in rows) + " |", "|---|" + "---|" * len(rows)]
-    lines += [
-        f"| {name} | " + " | ".join(f"{share:.1%}" for share in kind) + " |" for name, kind in curve.kinds.items()
-    ]
+    cuts = " | ".join(f"below {points[place][1]}" for place in order)
+    lines += ["", f"| kind | {cuts} |", "|---|" + "---|" * len(order)]
+    for name, shares in curve.kinds.items():
+        lines.append(f"| {name} | " + " | ".join(f"{shares[place]:.1%}" for place in order) + " |")
     return "\n".join(lines) + "\n"
 
 
