@@ -53,16 +53,17 @@ class Damage:
 
     `noise`: the noise's standard deviation over the contrast. `blocks`: share of all differences between neighbouring
     pixels that the largest tenth of them holds, 1 where a picture is flat within blocks. `direction`: curvature in the
-    direction with least of it over that in the one with most, of the whole face or of what a mask leaves free,
-    whichever is more; low where motion took the detail of one direction. `warmth`: how much redder than blue the crop
-    is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in units of the contrast. `covered`: share of the
-    surroundings of the flatter eye that shows no detail, 0..1; eyes, open or closed, are what a face has most detail
-    in. `burnt`: share of the skin from brows to nose that is white.
+    direction with least of it over that in the one with most, low where motion took the detail of one direction;
+    `direction_above`: the same of what a mask leaves free, whose edge has a direction, too. `warmth`: how much redder
+    than blue the crop is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in units of the contrast.
+    `covered`: share of the surroundings of the flatter eye that shows no detail, 0..1; eyes, open or closed, are what a
+    face has most detail in. `burnt`: share of the skin from brows to nose that is white.
     """
 
     noise: float
     blocks: float
     direction: float
+    direction_above: float
     warmth: float
     gaze: float
     covered: float
@@ -76,10 +77,12 @@ def measure_damage(crop: NDArray[np.uint8], luma: NDArray[np.uint8], contrast: f
     across = cv2.absdiff(luma[:, 1:], luma[:, :-1])
     down = cv2.absdiff(luma[1:], luma[:-1])
     means = cv2.mean(crop[INNER, INNER])
+    direction, above = _directions(luma)
     return Damage(
         noise=_median(residual) / MEDIAN_OF_NOISE / 255 / spread,
         blocks=min(_held_by_largest_tenth(across), _held_by_largest_tenth(down)),
-        direction=_direction(luma),
+        direction=direction,
+        direction_above=above,
         warmth=(means[0] - means[2]) / 255,
         gaze=(_brightness(crop, *EYES) - _brightness(crop, *CHEEKS)) / 255 / spread,
         covered=max(_flat(crop[AROUND_EYES[0], columns], 255 * FLAT * spread) for columns in AROUND_EYES[1]),
@@ -114,10 +117,10 @@ def _count(values: MatLike) -> NDArray[np.float64]:
     return cv2.calcHist([values], [0], None, [256], [0, 256]).ravel().astype(np.float64)
 
 
-def _direction(luma: NDArray[np.uint8]) -> float:
-    """Low where the whole face lacks the detail of one direction; a mask's lower edge alone takes nothing away."""
+def _directions(luma: NDArray[np.uint8]) -> tuple[float, float]:
+    """Of all of the inner part, and of what a mask leaves free."""
     curvature = [cv2.filter2D(luma, cv2.CV_16S, line)[1:-1, 1:-1] for line in LINES]
-    return max(_evenness([each[:rows] for each in curvature]) for rows in (len(luma), MASK - MARGIN - 2))
+    return _evenness(curvature), _evenness([each[: MASK - MARGIN - 2] for each in curvature])
 
 
 def _evenness(curvature: Sequence[MatLike]) -> float:

@@ -67,7 +67,8 @@ class QualityLimits:
     max_blocks: float = 0.60
     max_block_noise: float = 0.002
     min_direction: float = 0.48
-    min_soft_direction: float = 0.60
+    min_soft_direction: float = 0.62
+    min_direction_above: float = 0.70
     soft: float = 0.06
     min_warmth: float = -0.045
     max_gaze: float = 0.0
@@ -84,7 +85,8 @@ class QualityLimits:
 
     def is_shaken(self, damage: Damage, sharpness: float) -> bool:
         """Whether camera or head moved: detail is missing in one direction, the more surely in a soft picture."""
-        return damage.direction < (self.min_soft_direction if sharpness < self.soft else self.min_direction)
+        least = self.min_soft_direction if sharpness < self.soft else self.min_direction
+        return damage.direction < least and damage.direction_above < self.min_direction_above
 
     def is_negative(self, damage: Damage) -> bool:
         """Whether colours are inverted: skin bluer than red, and eyes brighter than the cheeks."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -60,10 +62,12 @@ def test_motion_that_leaves_some_detail_shows_in_a_soft_picture(crop: NDArray[np
     kernel = np.zeros((9, 9), np.float32)
     kernel[np.arange(9), np.arange(9)] = 1 / 9
     damage = measure(np.asarray(cv2.filter2D(crop, -1, kernel), np.uint8))
-    mild = Damage(0.0, 0.0, (LIMITS.min_direction + LIMITS.min_soft_direction) / 2, 0.0, 0.0, 0.0, 0.0)
+    between = (LIMITS.min_direction + LIMITS.min_soft_direction) / 2
+    mild = Damage(0.0, 0.0, between, between, 0.0, 0.0, 0.0, 0.0)
     assert LIMITS.is_shaken(damage, 0.05)
     assert LIMITS.is_shaken(mild, LIMITS.soft - 0.001)
     assert not LIMITS.is_shaken(mild, LIMITS.soft)
+    assert not LIMITS.is_shaken(replace(mild, direction_above=LIMITS.min_direction_above), 0.0)
     assert not LIMITS.is_shaken(measure(crop), 0.0)
 
 
@@ -107,4 +111,4 @@ def test_too_much_light_burns_the_skin_out(crop: NDArray[np.uint8]) -> None:
 
 def test_a_flat_crop_has_measures_all_the_same() -> None:
     flat = measure(np.full((128, 128, 3), 90, np.uint8))
-    assert flat == Damage(0.0, 0.0, 0.0, 0.0, pytest.approx(0.0), covered=1.0, burnt=0.0)
+    assert flat == Damage(0.0, 0.0, 0.0, 0.0, 0.0, pytest.approx(0.0), covered=1.0, burnt=0.0)

@@ -149,44 +149,47 @@ def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | No
         del tiered
     started = time.perf_counter()
     before = _resident()
-    flat = _Flat(dim)
+    flat = Flat(dim)
     for _, groups, matrix in crowd.chunks():
         flat.add(groups, matrix)
     exact = _row("exact float32", flat, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
     return [exact, ours]
 
 
-class _Flat:
+class Flat:
     """faiss' exact index, as the yardstick."""
 
     def __init__(self, dim: int) -> None:
+        """Hold vectors of `dim` dimensions."""
         self.index = faiss.IndexFlatIP(dim)
         self.groups: list[Rows] = []
 
     def add(self, groups: Rows, matrix: Matrix) -> None:
+        """Add vectors (N, D) of people (N,)."""
         self.index.add(matrix)
         self.groups.append(groups)
 
     def best(self, probes: Matrix) -> Rows:
+        """Return the person nearest to each probe."""
         _, positions = self.index.search(probes, 1)
         return np.concatenate(self.groups)[positions[:, 0]]
 
 
 def _row(
     name: str,
-    index: TieredIndex | _Flat,
+    index: TieredIndex | Flat,
     crowd: Crowd,
     probes: tuple[tuple[NDArray[np.int64], Matrix], tuple[NDArray[np.int64], Matrix]],
     build: float,
     memory: float,
 ) -> IndexRow:
     def best(asked: Matrix) -> Rows:
-        if isinstance(index, _Flat):
+        if isinstance(index, Flat):
             return index.best(asked)
         return np.array([found.groups[0] for found in index.search(asked, 1)])
 
     def look(asked: Matrix) -> None:
-        index.index.search(asked, 1) if isinstance(index, _Flat) else index.search(asked, 1)
+        index.index.search(asked, 1) if isinstance(index, Flat) else index.search(asked, 1)
 
     (easy_persons, easy), (hard_persons, hard) = probes
     recalls = [

@@ -7,18 +7,18 @@ few kinds, of which a template resembles some more than others, and offsets as l
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, unit
+from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, Flat, unit
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
-from service.index.base import Matrix
+from service.index.base import Matrix, Rows
 from service.index.scoring import Scoring
 
 CENTRES, KINDS, ALIKE = 1000, 8, 0.9
@@ -72,14 +72,15 @@ def measure_normalised(directory: Path, count: int, dim: int, *, probes: int = 2
     """
     crowd = Crowd(count // FACES, dim)
     cohort = Cohort(crowd)
-    exact, groups = _exact(crowd, cohort)
+    exact = Flat(dim + 1)
+    for _, persons, matrix in crowd.chunks():
+        exact.add(persons, np.column_stack([matrix, cohort.offsets(matrix)]))
     with closing(open_embedded(directory)) as gallery:
 
-        def flat(asked: Matrix) -> list[int]:
-            found = exact.search(np.column_stack([asked, np.ones(len(asked), np.float32)]), 1)[1]
-            return [int(groups[position]) for position in found[:, 0]]
+        def flat(asked: Matrix) -> Rows:
+            return exact.best(np.column_stack([asked, np.ones(len(asked), np.float32)]))
 
-        searches = {
+        searches: dict[str, Callable[[Matrix], Rows]] = {
             "exact float32, normalised": flat,
             "embedded, cosine": lambda asked: _people(gallery, asked, None),
             "embedded, normalised": lambda asked: _people(gallery, asked, cohort),
@@ -98,23 +99,20 @@ def measure_normalised(directory: Path, count: int, dim: int, *, probes: int = 2
                 search(asked[at : at + 1])
                 times[name].append(1000 * (time.perf_counter() - started))
     return [
-        NormalisedRow(name, crowd.people * FACES, *np.quantile(times[name], [0.5, 0.99]).tolist(), easy, hard)
+        NormalisedRow(
+            name,
+            crowd.people * FACES,
+            float(np.median(times[name])),
+            float(np.quantile(times[name], 0.99)),
+            easy,
+            hard,
+        )
         for name, (easy, hard) in recalls.items()
     ]
 
 
-def _people(gallery: Gallery, asked: Matrix, cohort: Cohort | None) -> list[int]:
+def _people(gallery: Gallery, asked: Matrix, cohort: Cohort | None) -> Rows:
     """The person that the gallery finds first for each probe; -1 where it finds nobody."""
     scoring = None if cohort is None else Scoring(cohort.offsets(asked), cohort.offsets)
     found = gallery.search("bench", DIGEST, asked, 1, scoring)
-    return [int(hits[0].subject.removeprefix("person-")) if hits else -1 for hits in found]
-
-
-def _exact(crowd: Crowd, cohort: Cohort) -> tuple[faiss.IndexFlatIP, NDArray[np.int64]]:
-    """Every template with its offset behind it, and whose each is."""
-    index = faiss.IndexFlatIP(crowd.dim + 1)
-    groups = []
-    for _, persons, matrix in crowd.chunks():
-        index.add(np.column_stack([matrix, cohort.offsets(matrix)]))
-        groups.append(persons)
-    return index, np.concatenate(groups)
+    return np.array([int(hits[0].subject.removeprefix("person-")) if hits else -1 for hits in found])
