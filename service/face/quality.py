@@ -51,8 +51,10 @@ class QualityLimits:
     What the detector scores less than `min_detection_score` may be no face.
 
     Set on the LFW development view: of its photographs about 2 % fail, nearly all by `turn`; blurred by a
-    Gaussian of 3 pixels (8 % of the eye distance) most do. Those of noise, blocks, motion and inverted colours refuse
-    none of its photographs, and of no kind of UTKFace's faces more than a hundredth.
+    Gaussian of 3 pixels (8 % of the eye distance) most do. Those of noise, blocks, motion, inverted colours, covers and
+    burnt skin refuse two in a thousand of its photographs at most, and of any kind of UTKFace's faces about a fiftieth at
+    most. Soft pictures need more evenness (`min_soft_direction`), and none is shaken whose upper part is even: the edge
+    of a mask has a direction, too.
     """
 
     min_eye_distance: float = 14.0
