@@ -52,7 +52,7 @@ class QualityLimits:
 
     Set on the LFW development view: of its photographs about 2 % fail, nearly all by `turn`; blurred by a
     Gaussian of 3 pixels (8 % of the eye distance) most do. Those of noise, blocks, motion, inverted colours, covers and
-    burnt skin refuse two in a thousand of its photographs at most, and of any kind of UTKFace's faces about a fiftieth at
+    burnt skin refuse two in a thousand of its photographs at most, and of a kind of UTKFace's faces about a fiftieth at
     most. Soft pictures need more evenness (`min_soft_direction`), and none is shaken whose upper part is even: the edge
     of a mask has a direction, too.
     """
