@@ -29,6 +29,7 @@ COMMANDS = {
     "cohort": Place("training.commands.promise:cohort", "Keep a model's rates for every kind of face."),
     "calibrate": Place("training.commands.measure:calibrate_model", "Find the thresholds of a model."),
     "promise": Place("training.commands.promise:promise", "Compare the rates that models promise with those observed."),
+    "discard": Place("training.commands.promise:discard", "Tell what a cut of recognisability is worth, and costs."),
     "expect": Place("training.commands.promise:expectation", "Tell what several photographs and larger galleries do."),
     "cost": Place("training.commands.measure:cost", "Time one face on one thread, beside an iresnet100."),
     "export": Place("training.commands.release:export_run", "Write a run's student as ONNX in several forms."),

@@ -25,7 +25,9 @@ def bench(
     templates: Annotated[list[int] | None, typer.Option(help="Sizes of the gallery; repeatable.")] = None,
     dim: Annotated[int, typer.Option(help="Dimensions of a template.")] = 256,
     seconds: Annotated[float, typer.Option(help="Length of each run under load.")] = 5.0,
-    starts: Annotated[bool, typer.Option(help="Also measure starts and enrolments, on disk.")] = True,
+    starts: Annotated[
+        bool, typer.Option(help="Also measure starts, normalised searches and enrolments, on disk.")
+    ] = True,
     engine: Annotated[
         str | None,
         typer.Option(help="Measure a whole gallery instead: `embedded`, `pgvector` or `milvus`, the servers as set."),
@@ -37,6 +39,7 @@ def bench(
     With --engine on servers it fills and erases a collection of its own; give it a database of its own all the same.
     """
     from service.bench.gallery import load as measure  # noqa: PLC0415 - no other command needs it
+    from service.bench.gallery.normalised import measure_normalised  # noqa: PLC0415 - as above
 
     bound_heap()
     if engine is not None:
@@ -80,6 +83,14 @@ def bench(
                     dataclasses.astuple(row)
                     for size in sizes
                     for row in measure.measure_starts(Path(folder) / str(size), size, dim)
+                ],
+            )
+            print_table(
+                ("search", "templates", "single ms", "p99", "easy", "hard"),
+                [
+                    dataclasses.astuple(row)
+                    for size in sizes
+                    for row in measure_normalised(Path(folder) / str(size), size, dim)
                 ],
             )
             rates = measure.measure_enrolments(Path(folder) / "rate", dim, seconds=seconds)

@@ -1,11 +1,13 @@
-"""What was done to a picture that a threshold cannot mend, read off the crop: noise, blocks, motion, inverted colours.
+"""What was done to a picture that a threshold cannot mend, read off the crop.
 
-Networks put faces of one such damage close to one another, whoever is on them. The measures are cheap and know nothing
-of faces but where the eyes and cheeks of a canonical crop lie.
+Noise, blocks, motion, inverted colours, covered eyes, light that burnt the skin out: networks put faces of one such
+damage close to one another, whoever is on them. The measures are cheap and know nothing of faces but where the eyes and
+cheeks of a canonical crop lie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +20,13 @@ from service.face.align import CROP, MARGIN
 INNER = slice(MARGIN, CROP - MARGIN)
 EYES = (slice(54, 66), (slice(38, 54), slice(74, 90)))
 CHEEKS = (slice(76, 90), (slice(38, 52), slice(76, 90)))
+AROUND_EYES = (slice(52, 68), (slice(34, 60), slice(68, 94)))
+BROW_TO_NOSE = (slice(40, 72), slice(40, 88))
+MASK = 80  # the row at which a medical mask begins
+WINDOW: NDArray[np.uint8] = np.ones((5, 5), np.uint8)
+WINDOW.setflags(write=False)
+FLAT = 0.12  # of the contrast, over a window
+BURNT = 250
 NOISE: NDArray[np.float32] = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 """The difference of two Laplacians, which edges leave at zero (Immerkaer, "Fast noise variance estimation", 1996)."""
 NOISE.setflags(write=False)
@@ -44,16 +53,21 @@ class Damage:
 
     `noise`: the noise's standard deviation over the contrast. `blocks`: share of all differences between neighbouring
     pixels that the largest tenth of them holds, 1 where a picture is flat within blocks. `direction`: curvature in the
-    direction with least of it over that in the one with most; low where motion took the detail of one direction.
-    `warmth`: how much redder than blue the crop is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in
-    units of the contrast.
+    direction with least of it over that in the one with most, low where motion took the detail of one direction;
+    `direction_above`: the same of what a mask leaves free, whose edge has a direction, too. `warmth`: how much redder
+    than blue the crop is, -1..1. `gaze`: how much brighter the eyes are than the cheeks, in units of the contrast.
+    `covered`: share of the surroundings of the flatter eye that shows no detail, 0..1; eyes, open or closed, are what a
+    face has most detail in. `burnt`: share of the skin from brows to nose that is white.
     """
 
     noise: float
     blocks: float
     direction: float
+    direction_above: float
     warmth: float
     gaze: float
+    covered: float
+    burnt: float
 
 
 def measure_damage(crop: NDArray[np.uint8], luma: NDArray[np.uint8], contrast: float) -> Damage:
@@ -63,13 +77,27 @@ def measure_damage(crop: NDArray[np.uint8], luma: NDArray[np.uint8], contrast: f
     across = cv2.absdiff(luma[:, 1:], luma[:, :-1])
     down = cv2.absdiff(luma[1:], luma[:-1])
     means = cv2.mean(crop[INNER, INNER])
+    direction, above = _directions(luma)
     return Damage(
         noise=_median(residual) / MEDIAN_OF_NOISE / 255 / spread,
         blocks=min(_held_by_largest_tenth(across), _held_by_largest_tenth(down)),
-        direction=_direction(luma),
+        direction=direction,
+        direction_above=above,
         warmth=(means[0] - means[2]) / 255,
         gaze=(_brightness(crop, *EYES) - _brightness(crop, *CHEEKS)) / 255 / spread,
+        covered=max(_flat(crop[AROUND_EYES[0], columns], 255 * FLAT * spread) for columns in AROUND_EYES[1]),
+        burnt=float((_grey(crop[BROW_TO_NOSE]) >= BURNT).mean()),
     )
+
+
+def _grey(part: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _flat(part: NDArray[np.uint8], range_of_noise: float) -> float:
+    """Share of a part of the crop in whose surroundings grey varies by no more than `range_of_noise` levels."""
+    grey = cv2.blur(_grey(part), (3, 3))
+    return float((cv2.subtract(cv2.dilate(grey, WINDOW), cv2.erode(grey, WINDOW)) <= range_of_noise).mean())
 
 
 def _median(values: MatLike) -> float:
@@ -89,13 +117,15 @@ def _count(values: MatLike) -> NDArray[np.float64]:
     return cv2.calcHist([values], [0], None, [256], [0, 256]).ravel().astype(np.float64)
 
 
-def _direction(luma: NDArray[np.uint8]) -> float:
-    curvature = [
-        cv2.norm(cv2.filter2D(luma, cv2.CV_16S, line)[1:-1, 1:-1], cv2.NORM_L1) / length
-        for line, length in zip(LINES, LENGTHS, strict=True)
-    ]
-    pixels = (luma.shape[0] - 2) * (luma.shape[1] - 2)
-    return float(min(curvature) / max(*curvature, 1e-3 * pixels))
+def _directions(luma: NDArray[np.uint8]) -> tuple[float, float]:
+    """Of all of the inner part, and of what a mask leaves free."""
+    curvature = [cv2.filter2D(luma, cv2.CV_16S, line)[1:-1, 1:-1] for line in LINES]
+    return _evenness(curvature), _evenness([each[: MASK - MARGIN - 2] for each in curvature])
+
+
+def _evenness(curvature: Sequence[MatLike]) -> float:
+    sums = [cv2.norm(each, cv2.NORM_L1) / length for each, length in zip(curvature, LENGTHS, strict=True)]
+    return float(min(sums) / max(*sums, 1e-3 * curvature[0].size))
 
 
 def _brightness(crop: NDArray[np.uint8], rows: slice, columns: tuple[slice, slice]) -> float:

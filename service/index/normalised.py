@@ -20,7 +20,7 @@ from service.index.base import CandidateList, Matrix, Place, Rows, VectorIndex, 
 from service.index.scoring import Scoring
 from service.index.stored_templates import TemplateReader
 
-DEPTH, DEEPEST = 32, 2048  # subjects that are looked at first, and at most
+DEPTH, DEEPEST = 8, 2048  # subjects that are looked at first, and at most: a look costs by the templates it reads
 AT_ONCE = 500  # subjects a statement
 
 
@@ -35,7 +35,7 @@ def search(
     scoring: Scoring,
 ) -> list[CandidateList]:
     """For each of (Q,D) probes the k subjects with the highest normalised score, each once with its best template."""
-    depth = max(DEPTH, 4 * k)
+    depth = max(DEPTH, 2 * k)
     while True:
         lists = index.search(connection, place, probes, depth)
         rows, groups, stored = _templates(connection, reader, place, dim, lists)

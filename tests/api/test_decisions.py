@@ -42,16 +42,24 @@ def test_one_person_matches_and_two_do_not(running: Running, astronaut_jpeg: byt
     assert other.json()["score"] < other.json()["threshold"]
 
 
-@pytest.mark.parametrize("reason", ["negative", "too_blurred"])
+@pytest.mark.parametrize("reason", ["negative", "too_blurred", "occluded"])
 def test_a_rate_measured_on_fit_faces_is_not_claimed_for_unfit_ones(
     running: Running, astronaut: NDArray[np.uint8], astronaut_jpeg: bytes, reason: str
 ) -> None:
-    unfit = encode(255 - astronaut if reason == "negative" else cv2.GaussianBlur(astronaut, (0, 0), 6))
+    spoilt = {
+        "negative": 255 - astronaut,
+        "too_blurred": cv2.GaussianBlur(astronaut, (0, 0), 6),
+        "occluded": cv2.line(astronaut.copy(), (190, 104), (260, 104), (15, 15, 20), 30),  # both eyes
+    }
+    unfit = encode(np.asarray(spoilt[reason], np.uint8))
     for photographs in (pair(unfit, astronaut_jpeg), pair(astronaut_jpeg, unfit)):
         decision = running.post("/verify", photographs, fmr=FMR).json()
         assert reason in decision["probe"]["quality"]["reasons"] + decision["reference"]["quality"]["reasons"]
         assert (decision["fmr_basis"], decision["fmr_ci95"]) == ("outside_calibration", None)
     assert running.post("/verify", pair(unfit, astronaut_jpeg), threshold="0.3").json()["fmr_basis"] == "given"
+    refused = running.post("/verify", pair(unfit, astronaut_jpeg), fmr=FMR, quality="enforce")
+    assert (refused.status_code, refused.json()["code"]) == (422, "face_unfit")
+    assert reason in refused.json()["reasons"]
 
 
 def test_a_decision_carries_all_that_explains_it(running: Running, astronaut_jpeg: bytes, both_jpeg: bytes) -> None:

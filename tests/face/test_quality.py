@@ -53,6 +53,22 @@ def test_damage_that_no_threshold_mends_has_its_reasons(perception: Perception, 
     assert reasons(perception, cv2.cvtColor(cv2.cvtColor(astronaut, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)) == set()
 
 
+def test_covered_eyes_have_their_reason_and_a_covered_mouth_has_none(
+    perception: Perception, astronaut: np.ndarray
+) -> None:
+    """Painted on the photograph, where the detector finds the eyes and the mouth."""
+    face = perception.look(encode(astronaut, "PNG"), Stages()).prominent().detection
+    (left, right), (mouth_left, mouth_right) = face.landmarks[:2], face.landmarks[3:]
+    reach = float(np.hypot(*(right - left))) / 3
+
+    def paint(first: np.ndarray, second: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+        ends = [tuple(int(value) for value in point) for point in (first, second)]
+        return np.asarray(cv2.line(astronaut.copy(), *ends, colour, int(2 * reach)), np.uint8)
+
+    assert Reason.OCCLUDED in reasons(perception, paint(left, right, (15, 15, 20)))
+    assert Reason.OCCLUDED not in reasons(perception, paint(mouth_left, mouth_right, (200, 210, 215)))
+
+
 def test_sharpness_falls_with_blur_and_not_with_light(perception: Perception, astronaut: np.ndarray) -> None:
     def sharpness(pixels: np.ndarray) -> float:
         return perception.look(encode(pixels, "PNG"), Stages()).prominent().quality.sharpness

@@ -1,4 +1,4 @@
-"""`cohort`, `promise` and `expect`: what makes a model's rates hold, whether they do, and what to expect of them."""
+"""`cohort`, `promise`, `discard`, `expect`: what makes a model's rates hold, whether they do, and what to expect."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import CropSet, open_set
 from training.data.prepare import Preparation, describe, prepare
 from training.errors import ProtocolInvalid
+from training.evaluation.promise.discard import DiscardPlan, describe_discard, measure_discard, plot_discard
 from training.evaluation.promise.promise import Plan, measure_promise
 from training.evaluation.promise.report import describe_promise, plot_promise
 from training.evaluation.promise.several import ExpectPlan, describe_expectation, expect
@@ -26,7 +27,7 @@ from training.normalisation.cohort import CohortPlan
 from training.normalisation.recognisability import GatePlan
 from training.recipe import Roots
 
-PLAN, GATE, ASKED, EXPECTED = CohortPlan(), GatePlan(), Plan(), ExpectPlan()
+PLAN, GATE, ASKED, EXPECTED, CURVE = CohortPlan(), GatePlan(), Plan(), ExpectPlan(), DiscardPlan()
 Sources = Annotated[
     list[str], typer.Argument(help="Prepared sets, or folders or archives of photographs, which are prepared first.")
 ]
@@ -115,6 +116,30 @@ def promise(
             print(path)
     if found.broken():
         raise typer.Exit(1)
+
+
+def discard(
+    model: Annotated[str, typer.Argument(help="Model folder or registered name, with thresholds and a gate.")],
+    sources: Sources,
+    fmr: Annotated[float, typer.Option(help="Rate asked.")] = CURVE.fmr,
+    most: Annotated[int, typer.Option(help="Pictures of a kind at most.")] = CURVE.most,
+    damaged: Annotated[int, typer.Option(help="Pictures that are damaged in each of sixteen ways.")] = CURVE.damaged,
+    out: Annotated[Path | None, typer.Option(help="Folder for discard.json and the plots.")] = None,
+    data: Data = DATA,
+    models: Models = MODELS,
+    runs: Runs = RUNS,
+) -> None:
+    """Tell what leaving out the least recognisable photographs is worth, and whom each cut turns away."""
+    roots = Roots(data, models, runs)
+    embedder = open_model(model, roots).embeds
+    if not isinstance(embedder, Embedder):
+        raise ProtocolInvalid(f"{model} is not a published model: only those have a gate")
+    curve = measure_discard(embedder, open_sources(sources, roots, test=1.0), DiscardPlan(fmr, most, damaged))
+    print(describe_discard(curve), end="")
+    if out is not None:
+        write_json(out / "discard.json", curve.as_json())
+        for path in plot_discard(curve, out):
+            print(path)
 
 
 def expectation(

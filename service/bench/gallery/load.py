@@ -109,8 +109,8 @@ class Crowd:
         """Return all templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
         for chunk in range(-(-self.people * FACES // CHUNK)):
             centres = np.repeat(self._chunk_centres(chunk), FACES, axis=0)
-            noise = _unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
-            matrix = _unit(np.sqrt(0.6) * centres + np.sqrt(0.4) * noise)
+            noise = unit(np.random.default_rng((self._seed, chunk, 1)).standard_normal(centres.shape, np.float32))
+            matrix = unit(np.sqrt(0.6) * centres + np.sqrt(0.4) * noise)
             rows = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.people * FACES))
             yield rows + 1, rows // FACES, matrix[: len(rows)].astype(np.float16).astype(np.float32)
 
@@ -118,13 +118,13 @@ class Crowd:
         """Return probes of random persons with about this cosine with their templates."""
         random = np.random.default_rng((self._seed, count, int(100 * cosine)))
         persons = random.integers(0, self.people, count)
-        noise = _unit(random.standard_normal((count, self.dim), np.float32))
+        noise = unit(random.standard_normal((count, self.dim), np.float32))
         along = cosine / np.sqrt(0.6)
-        return persons, _unit(along * self.centres(persons) + np.sqrt(1 - along**2) * noise)
+        return persons, unit(along * self.centres(persons) + np.sqrt(1 - along**2) * noise)
 
     def _chunk_centres(self, chunk: int) -> Matrix:
         random = np.random.default_rng((self._seed, chunk, 0))
-        return _unit(random.standard_normal((CHUNK // FACES, self.dim), np.float32))
+        return unit(random.standard_normal((CHUNK // FACES, self.dim), np.float32))
 
 
 def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | None = None) -> list[IndexRow]:
@@ -149,44 +149,47 @@ def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | No
         del tiered
     started = time.perf_counter()
     before = _resident()
-    flat = _Flat(dim)
+    flat = Flat(dim)
     for _, groups, matrix in crowd.chunks():
         flat.add(groups, matrix)
     exact = _row("exact float32", flat, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
     return [exact, ours]
 
 
-class _Flat:
+class Flat:
     """faiss' exact index, as the yardstick."""
 
     def __init__(self, dim: int) -> None:
+        """Hold vectors of `dim` dimensions."""
         self.index = faiss.IndexFlatIP(dim)
         self.groups: list[Rows] = []
 
     def add(self, groups: Rows, matrix: Matrix) -> None:
+        """Add vectors (N, D) of people (N,)."""
         self.index.add(matrix)
         self.groups.append(groups)
 
     def best(self, probes: Matrix) -> Rows:
+        """Return the person nearest to each probe."""
         _, positions = self.index.search(probes, 1)
         return np.concatenate(self.groups)[positions[:, 0]]
 
 
 def _row(
     name: str,
-    index: TieredIndex | _Flat,
+    index: TieredIndex | Flat,
     crowd: Crowd,
     probes: tuple[tuple[NDArray[np.int64], Matrix], tuple[NDArray[np.int64], Matrix]],
     build: float,
     memory: float,
 ) -> IndexRow:
     def best(asked: Matrix) -> Rows:
-        if isinstance(index, _Flat):
+        if isinstance(index, Flat):
             return index.best(asked)
         return np.array([found.groups[0] for found in index.search(asked, 1)])
 
     def look(asked: Matrix) -> None:
-        index.index.search(asked, 1) if isinstance(index, _Flat) else index.search(asked, 1)
+        index.index.search(asked, 1) if isinstance(index, Flat) else index.search(asked, 1)
 
     (easy_persons, easy), (hard_persons, hard) = probes
     recalls = [
@@ -326,7 +329,7 @@ def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, sec
 def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], end: float) -> None:
     random = np.random.default_rng(threading.get_native_id())
     while time.monotonic() < end:
-        vector = _unit(random.standard_normal((1, dim), np.float32))[0]
+        vector = unit(random.standard_normal((1, dim), np.float32))[0]
         _timed(taken, gallery.enroll, collection, new_id(), [NewFace(new_id(), {DIGEST: vector})])
 
 
@@ -391,7 +394,8 @@ def _one(row: int, vector: Matrix) -> tuple[Rows, Rows, Matrix]:
     return np.array([row]), np.array([row]), vector[None]
 
 
-def _unit(values: Matrix) -> Matrix:
+def unit(values: Matrix) -> Matrix:
+    """Scale the rows of (N, D) to unit length."""
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
 
 
