@@ -70,7 +70,7 @@ class QualityLimits:
     max_blocks: float = 0.60
     max_block_noise: float = 0.002
     min_direction: float = 0.48
-    min_soft_direction: float = 0.62
+    min_soft_direction: float = 0.60
     min_direction_above: float = 0.70
     soft: float = 0.06
     min_warmth: float = -0.045
