@@ -16,8 +16,8 @@ from tests.training.conftest import MakeSet
 from training.data.prepare import Preparation, prepare
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
-from training.papers.benchmark import prepare_benchmark
 from training.papers.budget import BUDGETS, cut
+from training.papers.measures.benchmark import prepare_benchmark
 from training.papers.rows import ROWS, TEACHER
 from training.papers.run import run_rows
 from training.recipe import Recipe, Roots, validate

@@ -14,11 +14,11 @@ from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
 from training.errors import ProtocolInvalid, RecipeInvalid
 from training.evaluation.vectors import open_detector
-from training.papers.benchmark import prepare_benchmark
 from training.papers.budget import BUDGETS, Budget, run_name
-from training.papers.ensemble import measure_ensemble
 from training.papers.finished import KEPT, keep_rows, read_early
-from training.papers.jitter import measure_jitter
+from training.papers.measures.benchmark import prepare_benchmark
+from training.papers.measures.ensemble import measure_ensemble
+from training.papers.measures.jitter import measure_jitter
 from training.papers.page import write_page
 from training.papers.plot import draw_points
 from training.papers.results import assemble

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.papers.budget import Budget
-from training.papers.ensemble import Ensemble
 from training.papers.learning import late_share
+from training.papers.measures.ensemble import Ensemble
 from training.papers.rows import CLAIMS, ROWS, TEACHER, Claim
 from training.papers.run import RowRun
 

@@ -23,10 +23,10 @@ from training.errors import TrainingError
 from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count
 from training.export.graphs import write_fp32
-from training.papers.benchmark import ALIGNMENT, RECOGNITION, Benchmark, measure_points, point, recognise
 from training.papers.budget import Budget, cut
 from training.papers.finished import KEPT, REPORT, read_record, write_record
 from training.papers.learning import read_learning
+from training.papers.measures.benchmark import ALIGNMENT, RECOGNITION, Benchmark, measure_points, point, recognise
 from training.papers.rows import ROWS, TEACHER, Row
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe

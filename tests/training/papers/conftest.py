@@ -9,9 +9,9 @@ from tests.training.conftest import MakeSet
 from training.data.crops import CropSet
 from training.evaluation.openset import divide
 from training.evaluation.protocols import Pairs
-from training.papers.benchmark import Benchmark, Faces
 from training.papers.budget import BUDGETS
-from training.papers.trials import draw
+from training.papers.measures.benchmark import Benchmark, Faces
+from training.papers.measures.trials import draw
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.papers.budget import BUDGETS
-from training.papers.ensemble import Ensemble
+from training.papers.measures.ensemble import Ensemble
 from training.papers.results import assemble, interval, resample
 from training.papers.rows import ROWS
 from training.papers.run import RowRun

@@ -8,9 +8,9 @@ import pytest
 
 from training.atomic_folder import digest_file
 from training.data.crops import CropSet
-from training.papers.benchmark import ALIGNMENT, RECOGNITION, Benchmark
 from training.papers.budget import BUDGETS, cut
 from training.papers.finished import REPORT, read_record, write_record
+from training.papers.measures.benchmark import ALIGNMENT, RECOGNITION, Benchmark
 from training.papers.rows import ROWS
 from training.papers.run import run_row
 from training.papers.timing import write_fresh

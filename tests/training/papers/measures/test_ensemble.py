@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from service.face.registry import Registry
 from tests.conftest import STARTER
-from training.papers.benchmark import RECOGNITION, Benchmark
 from training.papers.budget import BUDGETS
-from training.papers.ensemble import Joined, count_weights, measure_ensemble
+from training.papers.measures.benchmark import RECOGNITION, Benchmark
+from training.papers.measures.ensemble import Joined, count_weights, measure_ensemble
 from training.recipe import Roots
 
 SMALL = BUDGETS["small"]

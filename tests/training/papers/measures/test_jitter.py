@@ -14,9 +14,9 @@ from service.face.registry import Registry
 from tests.conftest import STARTER
 from training.data.augment import augment, move_points
 from training.data.crops import CropSet
-from training.papers.benchmark import MOVES, Benchmark
 from training.papers.budget import BUDGETS
-from training.papers.jitter import find_again, measure_jitter
+from training.papers.measures.benchmark import MOVES, Benchmark
+from training.papers.measures.jitter import find_again, measure_jitter
 from training.recipe import Roots
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.papers.benchmark import Faces, measure_points
+from training.papers.measures.benchmark import Faces, measure_points
 
 
 def test_landmark_error_by_hand() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.measures.thresholds import tar_at
-from training.papers.trials import compare, decide, draw, tar
+from training.papers.measures.trials import compare, decide, draw, tar
 
 
 def faces(people: int = 40, each: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

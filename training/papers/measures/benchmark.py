@@ -25,8 +25,8 @@ from training.evaluation.onnx_network import OnnxNet
 from training.evaluation.openset import FPIRS, OpenSet, divide
 from training.evaluation.protocols import Pairs, read_lfw_view1
 from training.evaluation.vectors import cut_crops, embed
-from training.papers.identification import identify
-from training.papers.trials import compare, decide, draw, tar
+from training.papers.measures.identification import identify
+from training.papers.measures.trials import compare, decide, draw, tar
 
 FMRS = (1e-2, 1e-3)
 MOVES = Augment(shift=8, scale=0.15, rotate=20)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.evaluation.openset import OpenSet
-from training.papers.identification import identify
+from training.papers.measures.identification import identify
 
 PERSON = np.array([0, 0, 1, 1, 2, 3])
 PARTS = OpenSet(references=np.array([0, 2]), mated=np.array([1, 3]), owner=np.array([0, 1]), nonmated=np.array([4, 5]))

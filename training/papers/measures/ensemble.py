@@ -22,9 +22,9 @@ from service.face.registry import ModelFolder, Registry
 from training.atomic_folder import digest_text
 from training.data.embeds import Embeds
 from training.distillation.teachers import ModelTeacher
-from training.papers.benchmark import Benchmark, recognise
 from training.papers.budget import Budget, cut
 from training.papers.finished import ENSEMBLE, KEPT_ENSEMBLE, write_record
+from training.papers.measures.benchmark import Benchmark, recognise
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
 

@@ -20,7 +20,7 @@ from service.face.detection.search import Seek
 from service.face.registry import Registry
 from training.atomic_folder import digest_text, write_json
 from training.data.crops import CropSet
-from training.papers.benchmark import Benchmark, Faces, measure_points
+from training.papers.measures.benchmark import Benchmark, Faces, measure_points
 from training.recipe import Roots
 
 BORDER = CROP // 2
