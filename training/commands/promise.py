@@ -87,6 +87,18 @@ def cohort(
         print(f"FMR {row.fmr:<8g} threshold {row.threshold:.4f}")
 
 
+def open_published(model: str, roots: Roots, why: str) -> Embedder:
+    """Open a model by folder or name.
+
+    Raises:
+        ProtocolInvalid: It is no published model, and only those have what is needed: `why` says what.
+    """
+    embedder = open_model(model, roots).embeds
+    if not isinstance(embedder, Embedder):
+        raise ProtocolInvalid(f"{model} is not a published model: only {why}")
+    return embedder
+
+
 def promise(
     model: Annotated[str, typer.Argument(help="Model folder or registered name, with thresholds.")],
     sources: Sources,
@@ -103,9 +115,7 @@ def promise(
 ) -> None:
     """Compare the false match rate that a model promises with the one observed, kind by kind; fail where it breaks."""
     roots = Roots(data, models, runs)
-    embedder = open_model(model, roots).embeds
-    if not isinstance(embedder, Embedder):
-        raise ProtocolInvalid(f"{model} is not a published model: only those promise a rate")
+    embedder = open_published(model, roots, "those promise a rate")
     plan = Plan(tuple(fmr or ASKED.fmrs), most, tolerance=tolerance)
     found = measure_promise(embedder, open_sources(sources, roots, test=1.0), plan, damage=damage)
     table = describe_promise(found)
@@ -131,9 +141,7 @@ def discard(
 ) -> None:
     """Tell what leaving out the least recognisable photographs is worth, and whom each cut turns away."""
     roots = Roots(data, models, runs)
-    embedder = open_model(model, roots).embeds
-    if not isinstance(embedder, Embedder):
-        raise ProtocolInvalid(f"{model} is not a published model: only those have a gate")
+    embedder = open_published(model, roots, "those have a gate")
     curve = measure_discard(embedder, open_sources(sources, roots, test=1.0), DiscardPlan(fmr, most, damaged))
     print(describe_discard(curve), end="")
     if out is not None:
@@ -155,9 +163,7 @@ def expectation(
 ) -> None:
     """Tell what a second and a third photograph are worth, in claims of identity and in galleries up to a million."""
     roots = Roots(data, models, runs)
-    embedder = open_model(model, roots).embeds
-    if not isinstance(embedder, Embedder):
-        raise ProtocolInvalid(f"{model} is not a published model: only those have thresholds")
+    embedder = open_published(model, roots, "those have thresholds")
     crops = open_set(roots.data / people)
     plan = ExpectPlan(
         tuple(sorted(photographs or EXPECTED.photographs)), tuple(fmr or EXPECTED.fmrs), fpir, draws=EXPECTED.draws

@@ -1,9 +1,10 @@
-"""DET and ROC curves of several models, as PNG and SVG."""
+"""DET and ROC curves of several models, and how any figure is written: as PNG and SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -29,12 +30,19 @@ def plot(reports: Sequence[Report], folder: Path) -> list[Path]:
             axes.set_title(protocol)
             axes.grid(visible=True, which="both", alpha=0.3)
             axes.legend()
-            for suffix in ("png", "svg"):
-                path = folder / f"{stem}-{kind}.{suffix}"
-                # without a date and with a fixed salt the same scores give the same file
-                with whole_file(path) as draft, mpl.rc_context({"svg.hashsalt": "facet"}):
-                    figure.savefig(draft, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
-                written.append(path)
+            written += save(figure, folder, f"{stem}-{kind}")
+    return written
+
+
+def save(figure: Figure, folder: Path, stem: str, dpi: float | Literal["figure"] = "figure") -> list[Path]:
+    """Write a figure as `<stem>.png` and `.svg`: the same figure gives the same files, on any day."""
+    written = []
+    for suffix in ("png", "svg"):
+        path = folder / f"{stem}.{suffix}"
+        # the salt is what names inside the SVG are made of
+        with whole_file(path) as draft, mpl.rc_context({"svg.hashsalt": "facet"}):
+            figure.savefig(draft, format=suffix, dpi=dpi, metadata={"Date": None} if suffix == "svg" else None)
+        written.append(path)
     return written
 
 

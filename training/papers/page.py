@@ -180,7 +180,7 @@ def _teacher(results: Json) -> str:
         f"{length} by ArcFace and by facet-m's embedding"
     )
     if row["end"]:
-        return f"{made}: {100 * row['measures']['lfw accuracy']['value']:.1f} % on LFW View 1."
+        return f"{made}: {_accuracy(row)}."
     why = f": {row['reason']}" if row["reason"] else ""
     early = "" if row["reason"] else f" Early rows learnt from another of that shape, {_accuracy(row)}."
     return f"{made}; it is not at its end{why}.{early}"

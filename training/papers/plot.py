@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
-from training.atomic_folder import whole_file
+from training.evaluation.plots import save
 from training.papers.rows import TEACHER
 
 MEASURE = "lfw accuracy"
@@ -62,14 +61,7 @@ def draw_points(results: Mapping[str, Any], folder: Path) -> list[Path]:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
-    written = []
-    for suffix in ("png", "svg"):
-        path = folder / f"papers.{suffix}"
-        # without a date and with a fixed salt the same results give the same file
-        with whole_file(path) as draft, mpl.rc_context({"svg.hashsalt": "facet"}):
-            figure.savefig(draft, format=suffix, dpi=110, metadata={"Date": None} if suffix == "svg" else None)
-        written.append(path)
-    return written
+    return save(figure, folder, "papers", dpi=110)
 
 
 def _draw_references(axes: Axes, results: Mapping[str, Any]) -> None:

@@ -90,9 +90,8 @@ class EmbeddingTask(Task):
         regressed = regress(self.student, recipe.init, recipe, teaching, pool)
         bits = recipe.quantise
         found = ready_for_eight_bits(self.student, bits.crops, recipe, pool) if bits is not None else None
-        self.register_buffer(
-            "ranges", found
-        )  # goes with the weights, which are exported with what they were trained for
+        # goes with the weights, which are exported with what they were trained for
+        self.register_buffer("ranges", found)
         self._rounded = EightBits(self.student)
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())

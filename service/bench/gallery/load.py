@@ -198,29 +198,29 @@ def _row(
     ]
     single: list[float] = []
     for at in range(min(200, len(hard))):
-        _timed(single, look, hard[at : at + 1])
+        timed(single, look, hard[at : at + 1])
     batch: list[float] = []
     for _ in range(5):
-        _timed(batch, look, hard[:64])
+        timed(batch, look, hard[:64])
     add: list[float] = []
     remove: list[float] = []
     if isinstance(index, TieredIndex):
         last, fresh = crowd.people * FACES, crowd.probes(200, EASY)[1]
         for at in range(200):
-            _timed(add, index.add, *_one(last + 1 + at, fresh[at]))
-            _timed(remove, index.remove, np.array([1 + 37 * at]))
+            timed(add, index.add, *_one(last + 1 + at, fresh[at]))
+            timed(remove, index.remove, np.array([1 + 37 * at]))
     return IndexRow(
         name,
         crowd.people * FACES,
-        _quantile(single, 0.5),
-        _quantile(single, 0.99),
-        _quantile(batch, 0.5),
+        quantile(single, 0.5),
+        quantile(single, 0.99),
+        quantile(batch, 0.5),
         recalls[0],
         recalls[1],
         memory,
         build,
-        _quantile(add, 0.5),
-        _quantile(remove, 0.5),
+        quantile(add, 0.5),
+        quantile(remove, 0.5),
     )
 
 
@@ -249,14 +249,14 @@ def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             last += 1
-            _timed(times["add"], index.add, *_one(last, probes[last % 500]))
-            _timed(times["remove"], index.remove, np.array([last]))
+            timed(times["add"], index.add, *_one(last, probes[last % 500]))
+            timed(times["remove"], index.remove, np.array([last]))
             time.sleep(0.002)
         done.set()
         for thread in threads:
             thread.join()
         result += [
-            StallRow(call, beside, len(taken), _quantile(taken, 0.5), _quantile(taken, 0.99), max(taken))
+            StallRow(call, beside, len(taken), quantile(taken, 0.5), quantile(taken, 0.99), max(taken))
             for call, taken in times.items()
         ]
     return result
@@ -264,7 +264,7 @@ def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
 
 def _search_on(index: TieredIndex, probes: Matrix, taken: list[float], done: threading.Event) -> None:
     while not done.is_set():
-        _timed(taken, index.search, probes[len(taken) % 500][None], 5)
+        timed(taken, index.search, probes[len(taken) % 500][None], 5)
 
 
 def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
@@ -308,7 +308,7 @@ def measure_enrolments(
             before = next(commits)
             every = enrol_at_once(gallery, "rate", dim, number, seconds)
             shared = len(every) / max(1, next(commits) - before - 1)
-            result.append(EnrolRow(number, len(every) / seconds, shared, _quantile(every, 0.5), _quantile(every, 0.99)))
+            result.append(EnrolRow(number, len(every) / seconds, shared, quantile(every, 0.5), quantile(every, 0.99)))
     finally:
         gallery.close()
     return result
@@ -330,7 +330,7 @@ def _enrol_on(gallery: Gallery, collection: str, dim: int, taken: list[float], e
     random = np.random.default_rng(threading.get_native_id())
     while time.monotonic() < end:
         vector = unit(random.standard_normal((1, dim), np.float32))[0]
-        _timed(taken, gallery.enroll, collection, new_id(), [NewFace(new_id(), {DIGEST: vector})])
+        timed(taken, gallery.enroll, collection, new_id(), [NewFace(new_id(), {DIGEST: vector})])
 
 
 def fill(directory: Path, count: int, dim: int, collection: str = "bench") -> None:
@@ -399,14 +399,15 @@ def unit(values: Matrix) -> Matrix:
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
 
 
-def _timed(taken: list[float], call: Callable[..., object], *arguments: object) -> None:
+def timed(taken: list[float], call: Callable[..., object], *arguments: object) -> None:
     """Append the milliseconds of one call."""
     started = time.perf_counter()
     call(*arguments)
     taken.append(1000 * (time.perf_counter() - started))
 
 
-def _quantile(values: list[float], share: float) -> float:
+def quantile(values: list[float], share: float) -> float:
+    """The value below which a share of `values` lies; NaN where there are none."""
     return float(np.quantile(values, share)) if values else float("nan")
 
 

@@ -6,7 +6,6 @@ few kinds, of which a template resembles some more than others, and offsets as l
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, Flat, unit
+from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, Flat, quantile, timed, unit
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.index.base import Matrix, Rows
@@ -95,15 +94,13 @@ def measure_normalised(directory: Path, count: int, dim: int, *, probes: int = 2
         asked = drawn[HARD][1]
         for at in range(min(SEARCHES, probes)):
             for name, search in searches.items():
-                started = time.perf_counter()
-                search(asked[at : at + 1])
-                times[name].append(1000 * (time.perf_counter() - started))
+                timed(times[name], search, asked[at : at + 1])
     return [
         NormalisedRow(
             name,
             crowd.people * FACES,
-            float(np.median(times[name])),
-            float(np.quantile(times[name], 0.99)),
+            quantile(times[name], 0.5),
+            quantile(times[name], 0.99),
             easy,
             hard,
         )

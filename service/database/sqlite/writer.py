@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -182,9 +183,9 @@ class Writer(Generic[E]):
         try:
             with self._engine.connect().execution_options(immediate=True) as connection, connection.begin() as whole:
                 if len(jobs) == 1:
-                    outcomes = [self._perform_alone(jobs[0], connection, whole, changes)]
+                    outcomes = [self._perform(jobs[0], connection, changes, whole.rollback)]
                 else:
-                    outcomes = [self._perform(job, connection, changes) for job in jobs]
+                    outcomes = [self._perform_beside(job, connection, changes) for job in jobs]
         except (sa.exc.SQLAlchemyError, OSError) as error:
             failure = storage_error(error)
             if len(jobs) > 1 and not isinstance(failure, StorageBusy):
@@ -200,34 +201,28 @@ class Writer(Generic[E]):
         for job, (result, problem) in zip(jobs, outcomes, strict=True):
             job.finish(result, problem)
 
-    def _perform(self, job: _Job[E], connection: sa.Connection, changes: list[E]) -> tuple[Any, Exception | None]:
-        """Run one job in its savepoint; its changes join `changes` if it succeeds."""
-        transaction = Transaction(connection, tuple(changes))
+    def _perform_beside(
+        self, job: _Job[E], connection: sa.Connection, changes: list[E]
+    ) -> tuple[Any, Exception | None]:
+        """Run one job of several, in its savepoint."""
         # By hand: the toolkit's own savepoints cost as much as an insertion.
         connection.exec_driver_sql("SAVEPOINT job")
-        try:
-            result = job.work(transaction)
-        except Exception as error:
-            if isinstance(error, sa.exc.DBAPIError) and is_fatal(error):
-                raise
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
-            connection.exec_driver_sql("RELEASE SAVEPOINT job")
-            return None, error
+        undo = partial(connection.exec_driver_sql, "ROLLBACK TO SAVEPOINT job")
+        outcome = self._perform(job, connection, changes, undo)
         connection.exec_driver_sql("RELEASE SAVEPOINT job")
-        changes += transaction.changes
-        return result, None
+        return outcome
 
-    def _perform_alone(
-        self, job: _Job[E], connection: sa.Connection, whole: sa.RootTransaction, changes: list[E]
+    def _perform(
+        self, job: _Job[E], connection: sa.Connection, changes: list[E], undo: Callable[[], object]
     ) -> tuple[Any, Exception | None]:
-        """Run the only job of a commit; if it fails there is none."""
-        transaction: Transaction[E] = Transaction(connection, ())
+        """Run one job; its changes join `changes` if it succeeds, and `undo` takes back what it wrote if not."""
+        transaction = Transaction(connection, tuple(changes))
         try:
             result = job.work(transaction)
         except Exception as error:
             if isinstance(error, sa.exc.DBAPIError) and is_fatal(error):
                 raise
-            whole.rollback()
+            undo()
             return None, error
         changes += transaction.changes
         return result, None

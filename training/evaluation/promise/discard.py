@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -24,9 +23,9 @@ from service.face.score import ThresholdTable
 from service.measures.all_pairs import score_pairs
 from service.measures.discard import Discard, error_versus_discard
 from service.measures.matching import matches
-from training.atomic_folder import whole_file
 from training.data.crops import CropSet
 from training.errors import ProtocolInvalid
+from training.evaluation.plots import save
 from training.evaluation.promise.damage import COMMON, RARE, spoil
 from training.evaluation.promise.kinds import Kind, find_kinds
 from training.evaluation.promise.promise import STRENGTH, look
@@ -123,13 +122,7 @@ def plot_discard(curve: DiscardCurve, folder: Path) -> list[Path]:
     refusals.axvline(curve.cut, color="grey", linestyle="--")
     refusals.set(xlabel="cut", ylabel="good photographs turned away", ylim=(0, None))
     refusals.legend(fontsize=6)
-    written = []
-    for suffix in ("png", "svg"):
-        path = folder / f"discard-{curve.model.split('@')[0]}.{suffix}"
-        with whole_file(path) as draft, mpl.rc_context({"svg.hashsalt": "facet"}):
-            figure.savefig(draft, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
-        written.append(path)
-    return written
+    return save(figure, folder, f"discard-{curve.model.split('@')[0]}")
 
 
 def _mates(kind: Kind) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from training.atomic_folder import whole_file
+from training.evaluation.plots import save
 from training.evaluation.promise.promise import Kept, Promise
 
 
@@ -61,13 +60,7 @@ def plot_promise(found: Promise, folder: Path) -> list[Path]:
     axes.set_title(found.model)
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.legend()
-    written = []
-    for suffix in ("png", "svg"):
-        path = folder / f"promise-{found.model.split('@')[0]}.{suffix}"
-        with whole_file(path) as draft, mpl.rc_context({"svg.hashsalt": "facet"}):
-            figure.savefig(draft, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
-        written.append(path)
-    return written
+    return save(figure, folder, f"promise-{found.model.split('@')[0]}")
 
 
 def _ratio(kept: Kept) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from service.measures.thresholds import count_allowed
 from training.evaluation.openset import FPIRS, OpenSet, find_best
 
 
@@ -47,7 +48,7 @@ def identify(
 def _threshold(falling: NDArray[np.float64], counts: NDArray[np.int64], fpir: float) -> float:
     """The lowest score that a share `fpir` of the strangers exceed at most, each of them counting `counts` times."""
     above = np.cumsum(counts)
-    allowed = int(np.searchsorted(above, np.floor(fpir * above[-1] * (1 + 1e-12)), side="right"))
+    allowed = int(np.searchsorted(above, count_allowed(fpir, int(above[-1])), side="right"))
     return float(falling[min(allowed, len(falling) - 1)])
 
 
