@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.bench.gallery.load import DIGEST, FACES, HARD, Crowd, enrol_at_once
+from service.bench.gallery.load import DIGEST, FACES, HARD, Crowd, enrol_at_once, person_of
 from service.database.encryption import Keyring
 from service.database.schema import metadata, new_id, now
 from service.database.timeouts import without_timeouts
@@ -86,7 +86,7 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
         _analyse(gallery)
         record, index = _record_bytes(gallery), _index_bytes(gallery)
         parts = (gallery.search(COLLECTION, DIGEST, probes[at : at + 50], 1) for at in range(0, PROBES, 50))
-        found = [_person(hits[0].subject) for part in parts for hits in part]
+        found = [person_of(hits[0].subject) for part in parts for hits in part]
         hard = float(np.mean(np.array(found) == persons))
         exact = float(np.mean(_exact(crowd, probes) == persons))
         single = _latencies(gallery, probes)
@@ -180,10 +180,6 @@ def _people(crowd: Crowd) -> Iterator[Block]:
             ]
             name = f"person-{persons[start]}"
             yield {"id": new_id(), "name": name, "metadata": {}, "created_at": at, "updated_at": at, "faces": faces}
-
-
-def _person(subject: str) -> int:
-    return int(subject.removeprefix("person-"))
 
 
 def _latencies(gallery: Gallery, probes: Matrix) -> list[float]:

@@ -399,6 +399,11 @@ def unit(values: Matrix) -> Matrix:
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
 
 
+def person_of(subject: str) -> int:
+    """Whose subject that is: the number behind `person-`."""
+    return int(subject.removeprefix("person-"))
+
+
 def timed(taken: list[float], call: Callable[..., object], *arguments: object) -> None:
     """Append the milliseconds of one call."""
     started = time.perf_counter()

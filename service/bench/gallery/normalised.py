@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, Flat, quantile, timed, unit
+from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, Flat, person_of, quantile, timed, unit
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.index.base import Matrix, Rows
@@ -112,4 +112,4 @@ def _people(gallery: Gallery, asked: Matrix, cohort: Cohort | None) -> Rows:
     """The person that the gallery finds first for each probe; -1 where it finds nobody."""
     scoring = None if cohort is None else Scoring(cohort.offsets(asked), cohort.offsets)
     found = gallery.search("bench", DIGEST, asked, 1, scoring)
-    return np.array([int(hits[0].subject.removeprefix("person-")) if hits else -1 for hits in found])
+    return np.array([person_of(hits[0].subject) if hits else -1 for hits in found])
