@@ -75,7 +75,8 @@ def describe_papers(results: Json) -> str:
         claims = [claim for claim in results["claims"] if system[claim["row"]] == name]
         if claims:
             mine = [row for row in results["rows"] if row["system"] == name]
-            lines.append(f"- **{name}.** {_held(claims)} {_sure(claims, ended)}{_best(mine)}")
+            said = (_held(claims), _sure(claims, ended), _best(mine))
+            lines.append(f"- **{name}.** {' '.join(sentence for sentence in said if sentence)}")
     return "\n".join(lines)
 
 
@@ -141,12 +142,14 @@ def _best(rows: Sequence[Json]) -> str:
     best = max(near, key=lambda row: float(row["gap"]["value"]))
     accuracy, gap = best["measures"]["lfw accuracy"]["value"], best["gap"]["value"]
     place = f"{abs(100 * gap):.1f} points {'above' if gap > 0 else 'below'} the teacher"
-    return f" Its best row, `{best['recipe']}`, has {100 * accuracy:.1f} % on View 1, {place}."
+    return f"Its best row, `{best['recipe']}`, has {100 * accuracy:.1f} % on View 1, {place}."
 
 
 def _sure(claims: Sequence[Json], ended: Mapping[str, int]) -> str:
     """How much that is worth."""
     judged = [claim for claim in claims if claim["end"] and judged_by(claim)]
+    if not any(judged_by(claim) for claim in claims):
+        return ""
     if not judged:
         return "That is of early rows and of other sets: it says how learning begins, not where it ends."
     seeds = min(min(ended[claim["row"]], ended[claim["against"]]) for claim in judged)

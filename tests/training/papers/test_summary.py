@@ -86,3 +86,12 @@ def test_a_paper_is_told_by_its_rows_at_their_end_alone() -> None:
         "- **B.** Held: *it begins well*. That is of early rows and of other sets: it says how learning begins, not "
         "where it ends."
     )
+
+
+def test_nothing_is_said_of_early_rows_where_no_claim_can_be_judged() -> None:
+    rows = [row for row in ROWS if row["system"] == "A"]
+    (line,) = describe_papers({"rows": rows, "claims": [claim("kd", "teaching helps", False)]}).splitlines()
+    assert line == (
+        "- **A.** None of its claims can be judged yet. Its best row, `kd`, has 97.0 % on View 1, 1.0 points below the "
+        "teacher."
+    )
