@@ -8,7 +8,7 @@ what matters. That holds on every engine, and a model's new normalisation needs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,20 @@ import sqlalchemy as sa
 
 from service.database.schema import faces, templates
 from service.database.template_seal import STORED
-from service.index.base import CandidateList, Matrix, Place, Rows, VectorIndex, distinct
+from service.index.base import CandidateList, Matrix, Place, Rows, Vector, VectorIndex, distinct
 from service.index.scoring import Scoring
 from service.index.stored_templates import TemplateReader
 
-DEPTH, DEEPEST = 8, 2048  # subjects that are looked at first, and at most: a look costs by the templates it reads
+NEAREST, LISTED, DEEPEST = 4, 8, 2048
+"""Subjects whose templates are read first, those that the index lists first, and the most that are looked at."""
 AT_ONCE = 500  # subjects a statement
+
+_OF_SUBJECTS = (
+    sa.select(*STORED)
+    .join(faces, templates.c.face_row == faces.c.row)
+    .where(faces.c.subject_row.in_(sa.bindparam("subjects", expanding=True)))
+    .where(templates.c.model_row == sa.bindparam("model"), templates.c.subject_row == faces.c.subject_row)
+)
 
 
 def search(
@@ -35,46 +43,69 @@ def search(
     scoring: Scoring,
 ) -> list[CandidateList]:
     """For each of (Q,D) probes the k subjects with the highest normalised score, each once with its best template."""
-    depth = max(DEPTH, 2 * k)
+    depth, listed = max(NEAREST, k + 1), max(LISTED, 2 * k)
+    lists = index.search(connection, place, probes, listed)
+    read = _Templates(connection, reader, place[1], dim, scoring)
     while True:
-        lists = index.search(connection, place, probes, depth)
-        rows, groups, stored = _templates(connection, reader, place, dim, lists)
-        offsets = scoring.offsets(stored) if len(stored) else np.empty(0, np.float32)
-        results = []
-        for result, probe, own in zip(lists, probes, scoring.own, strict=True):
-            mine = np.isin(groups, result.groups)
-            scores = stored[mine] @ probe + offsets[mine] + own
-            results.append(distinct(rows[mine], groups[mine], np.asarray(scores, np.float32), k))
+        read.add({int(group) for result in lists for group in result.groups[:depth]})
+        results = [
+            read.rank(result.groups[:depth], probe, float(own), k)
+            for result, probe, own in zip(lists, probes, scoring.own, strict=True)
+        ]
         if depth >= DEEPEST or all(
-            _is_settled(result, ranked, k, depth, float(own), scoring.least)
+            _is_settled(_beyond(result, depth, listed) + float(own), ranked, k, scoring.least)
             for result, ranked, own in zip(lists, results, scoring.own, strict=True)
         ):
             return results
-        depth *= 4
+        if depth == listed:
+            listed *= 4
+            lists = index.search(connection, place, probes, listed)
+        depth = listed
 
 
-def _is_settled(result: CandidateList, ranked: CandidateList, k: int, depth: int, own: float, least: float) -> bool:
-    """Whether nobody beyond the list by cosine can be among the k best, or reach what matters."""
-    if len(result.rows) < depth:
-        return True
-    beyond = float(result.scores[-1]) + own
-    return beyond < least or (len(ranked.rows) >= k and beyond <= float(ranked.scores[k - 1]))
+def _beyond(result: CandidateList, depth: int, listed: int) -> float:
+    """The highest cosine that somebody can have who is not among the first `depth` of a list."""
+    if len(result.rows) > depth:
+        return float(result.scores[depth])
+    return float(result.scores[-1]) if len(result.rows) == listed else -math.inf
 
 
-def _templates(
-    connection: sa.Connection, reader: TemplateReader, place: Place, dim: int, lists: Sequence[CandidateList]
-) -> tuple[Rows, Rows, Matrix]:
-    """All sound templates of a model that the subjects of some lists have: rows, subjects, vectors."""
-    wanted = sorted({int(group) for result in lists for group in result.groups})
-    entries: list[Any] = []
-    for start in range(0, len(wanted), AT_ONCE):
-        query = (
-            sa.select(*STORED)
-            .join(faces, templates.c.face_row == faces.c.row)
-            .where(faces.c.subject_row.in_(wanted[start : start + AT_ONCE]), templates.c.model_row == place[1])
-            .where(templates.c.subject_row == faces.c.subject_row)
-        )
-        entries += connection.execute(query).all()
-    sound, matrix = reader.read(entries, dim)
-    rows = np.array([entry.row for entry in entries], np.int64)[sound]
-    return rows, np.array([entry.subject_row for entry in entries], np.int64)[sound], matrix
+def _is_settled(beyond: float, ranked: CandidateList, k: int, least: float) -> bool:
+    """Whether nobody of a score up to `beyond` can be among the k best, or reach what matters."""
+    return beyond < least or beyond == -math.inf or (len(ranked.rows) >= k and beyond <= float(ranked.scores[k - 1]))
+
+
+class _Templates:
+    """All sound templates of a model that the subjects of a search have, read from the database as they are needed."""
+
+    def __init__(
+        self, connection: sa.Connection, reader: TemplateReader, model: int, dim: int, scoring: Scoring
+    ) -> None:
+        self._connection, self._reader, self._model, self._scoring = connection, reader, model, scoring
+        self._subjects: set[int] = set()
+        self._rows, self._groups = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._vectors, self._offsets = np.empty((0, dim), np.float32), np.empty(0, np.float32)
+
+    def add(self, subjects: set[int]) -> None:
+        """Read those of more subjects."""
+        wanted = sorted(subjects - self._subjects)
+        self._subjects |= subjects
+        entries: list[Any] = []
+        for start in range(0, len(wanted), AT_ONCE):
+            values = {"subjects": wanted[start : start + AT_ONCE], "model": self._model}
+            entries += self._connection.execute(_OF_SUBJECTS, values).all()
+        if not entries:
+            return
+        sound, matrix = self._reader.read(entries, self._vectors.shape[1])
+        rows = np.array([entry.row for entry in entries], np.int64)[sound]
+        groups = np.array([entry.subject_row for entry in entries], np.int64)[sound]
+        self._rows, self._groups = np.append(self._rows, rows), np.append(self._groups, groups)
+        self._vectors = np.concatenate([self._vectors, matrix])
+        if len(matrix):
+            self._offsets = np.append(self._offsets, self._scoring.offsets(matrix))
+
+    def rank(self, subjects: Rows, probe: Vector, own: float, k: int) -> CandidateList:
+        """The k best of some subjects, each with its best template, for a probe (D,) with its own offset."""
+        mine = np.isin(self._groups, subjects)
+        scores = self._vectors[mine] @ probe + self._offsets[mine] + own
+        return distinct(self._rows[mine], self._groups[mine], np.asarray(scores, np.float32), k)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from service.gallery.errors import DuplicateSubject
 from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
 from service.index.base import Matrix
+from service.index.normalised import NEAREST
 from service.index.scoring import Scoring
+from service.index.stored_templates import TemplateReader
 from tests.gallery.vectors import people, unit
 
 A = "a" * 64
@@ -71,6 +74,24 @@ def test_nobody_above_what_matters_is_missing(gallery: Gallery) -> None:
         for hits, probe, mine in zip(found, probes, own, strict=True):
             wanted = [name for name, score in best(probe, float(mine), 5) if score >= least + 1e-3]
             assert [hit.subject for hit in hits][: len(wanted)] == wanted
+
+
+def test_only_the_nearest_are_read_where_they_settle_it(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template costs a row of the database and its checksum."""
+    read: list[int] = []
+    whole = TemplateReader.read
+
+    def count(self: TemplateReader, entries: Sequence[Any], dim: int) -> tuple[NDArray[np.bool_], Matrix]:
+        read.append(len(entries))
+        return whole(self, entries, dim)
+
+    monkeypatch.setattr(TemplateReader, "read", count)
+    probe = VECTORS[8:9]
+    (found,) = gallery.search(
+        "main", A, probe, 1, Scoring(offsets(probe), lambda stored: np.zeros(len(stored), np.float32))
+    )
+    assert found[0].subject == "p4"
+    assert read == [NEAREST * EACH, 1]
 
 
 def test_a_claim_takes_the_best_template_by_the_normalised_score(gallery: Gallery) -> None:
