@@ -11,12 +11,12 @@ import typer
 
 from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
-from training.data.crops import open_set
+from training.data.crops import CropSet, open_set
 from training.errors import ProtocolInvalid, RecipeInvalid
 from training.evaluation.vectors import open_detector
 from training.papers.budget import BUDGETS, Budget, run_name
 from training.papers.finished import KEPT, keep_rows, read_early
-from training.papers.measures.benchmark import prepare_benchmark
+from training.papers.measures.benchmark import Benchmark, prepare_benchmark
 from training.papers.measures.ensemble import measure_ensemble
 from training.papers.measures.jitter import measure_jitter
 from training.papers.page import write_page
@@ -49,9 +49,7 @@ def papers(
     chosen = replace(chosen, steps=steps or chosen.steps, seeds=seeds or chosen.seeds)
     roots = _rooted(chosen, data, models, runs)
     celeba = open_set(data / people)
-    benchmark = prepare_benchmark(
-        view1, celeba, open_set(data / turned), open_detector(detector, roots), runs / "crops", chosen.rounds
-    )
+    benchmark = _prepare(chosen, view1, celeba, open_set(data / turned), detector, roots, runs)
     row_runs: list[RowRun] = []
     for row_run in run_rows(chosen, roots, celeba, benchmark, train=train):
         row_runs.append(row_run)
@@ -85,9 +83,7 @@ def papers_row(
         raise RecipeInvalid(f"no row {row!r}; known: {', '.join(each.recipe for each in ROWS)}")
     roots = _rooted(chosen, data, models, runs)
     celeba = open_set(data / people)
-    benchmark = prepare_benchmark(
-        view1, celeba, open_set(data / turned), open_detector(detector, roots), runs / "crops", chosen.rounds
-    )
+    benchmark = _prepare(chosen, view1, celeba, open_set(data / turned), detector, roots, runs)
     print(describe(run_row(wanted, seed, chosen, roots, celeba, benchmark)))
 
 
@@ -127,6 +123,13 @@ def _budget(name: str) -> Budget:
     if name not in BUDGETS:
         raise RecipeInvalid(f"no budget {name!r}; known: {', '.join(BUDGETS)}")
     return BUDGETS[name]
+
+
+def _prepare(
+    budget: Budget, view1: Path, celeba: CropSet, turned: CropSet, detector: str | None, roots: Roots, runs: Path
+) -> Benchmark:
+    """Crops of every length of training lie in one folder: they differ in nothing."""
+    return prepare_benchmark(view1, celeba, turned, open_detector(detector, roots), runs / "crops", budget.rounds)
 
 
 def _rooted(budget: Budget, data: Path, models: Path, runs: Path) -> Roots:
