@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "client" / "README.md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
-NOT_ROOMS = {"__pycache__"}
+NO_PACKAGES = {"__pycache__"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -34,14 +34,14 @@ def test_paths_in_documents_are_there(page: Path) -> None:
 
 
 @pytest.mark.parametrize("half", ["service", "training"])
-def test_the_architecture_names_every_room_and_no_other(half: str) -> None:
+def test_the_architecture_names_every_package_and_no_other(half: str) -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    section = text.split(f"## Rooms of {'the service' if half == 'service' else half}")[1].split("\n## ")[0]
+    section = text.split(f"## Packages of {'the service' if half == 'service' else half}")[1].split("\n## ")[0]
     named = {
         name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)
     }
-    rooms = {path.name for path in (ROOT / half).iterdir() if path.is_dir()} - NOT_ROOMS
-    assert rooms <= named
+    packages = {path.name for path in (ROOT / half).iterdir() if path.is_dir()} - NO_PACKAGES
+    assert packages <= named
     assert [name for name in named if not (ROOT / half / name).exists()] == []
 
 
