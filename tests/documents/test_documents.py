@@ -13,12 +13,21 @@ from tests.conftest import ROOT
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "client" / "README.md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 NO_PACKAGES = {"__pycache__"}
+TABLE = re.compile(r"(?:^ *\|.*\|$\n?)+", re.MULTILINE)
+CELL = re.compile(r"(?<!\\)\|")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(page: Path) -> None:
     links = LINK.findall(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_row_of_a_table_has_a_cell_for_each_column(page: Path) -> None:
+    for table in TABLE.findall(page.read_text(encoding="utf-8")):
+        head, *rows = table.splitlines()
+        assert [row for row in rows if len(CELL.findall(row)) != len(CELL.findall(head))] == []
 
 
 def test_the_readme_leads_to_every_document() -> None:
