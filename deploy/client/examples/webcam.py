@@ -1,6 +1,6 @@
 """Say who stands before a camera, and whenever that changes.
 
-    pip install facet-client opencv-python
+    pip install ./deploy/client opencv-python     # in a checkout of Facet
     FACET_KEY=facet_... python webcam.py --address http://127.0.0.1:8000
 
 Frames that come while the service decides are passed over: what is sent is always the newest. A camera is a number, a
