@@ -9,7 +9,13 @@ export const KINDS = { match: "good", no_match: "bad", ambiguous: "unsure" };
 export const milliseconds = (timings) =>
   Math.round(1000 * Object.values(timings).reduce((sum, value) => sum + value, 0));
 
-const BASES = { measured: "measured", interpolated: "between measured ones", extrapolated: "beyond the measured ones" };
+const BASES = {
+  measured: "(measured)",
+  interpolated: "(between measured ones)",
+  extrapolated: "(beyond the measured ones)",
+  outside_calibration: "on fit faces",
+  given: "(that of the score given)",
+};
 const rate = (value) => Number(value.toPrecision(2)).toString();
 
 const oneOf = (value) => `of ${Number((1 / value).toPrecision(2)).toLocaleString("en")} strangers`;
@@ -17,10 +23,11 @@ const oneOf = (value) => `of ${Number((1 / value).toPrecision(2)).toLocaleString
 // What a false match rate means to those who have to live with it; of a search, the rate at which a stranger matches anybody.
 export function atWhatRate({ fmr, fmr_basis: basis, fpir = null }) {
   if (fmr === null) return "The score was given; how often strangers reach it is not known.";
-  const how = BASES[basis] ?? basis;
+  const how = BASES[basis];
+  const more = basis === "outside_calibration" ? " A face here is unfit, so more may." : "";
   if (fpir !== null)
-    return `At a false match rate of ${rate(fmr)} for each comparison (${how}): ${oneOf(fpir)} searched for, one would be taken for somebody.`;
-  return `At a false match rate of ${rate(fmr)} (${how}): ${oneOf(fmr)} compared, one would pass.`;
+    return `At a false match rate of ${rate(fmr)} for each comparison ${how}: ${oneOf(fpir)} searched for, one would be taken for somebody.${more}`;
+  return `At a false match rate of ${rate(fmr)} ${how}: ${oneOf(fmr)} compared, one would pass.${more}`;
 }
 
 // `extra` holds further names and values.

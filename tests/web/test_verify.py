@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageFilter
 from playwright.sync_api import Page, Route, expect
 
 from tests.web.console import Console
@@ -40,6 +41,17 @@ def test_two_photographs_are_compared_and_the_faces_marked(matched: Console, pho
     page.click("#detect")
     expect(matched.title).to_have_text("2 faces")
     assert matched.marked("probe") > 200
+
+
+def test_an_unfit_face_is_said_to_be_beside_the_calibration(
+    matched: Console, photos: dict[str, Path], tmp_path: Path
+) -> None:
+    blurred = tmp_path / "blurred.png"
+    Image.open(photos["astronaut.jpg"]).filter(ImageFilter.GaussianBlur(5)).save(blurred)
+    matched.page.set_input_files("#reference", blurred)
+    matched.page.click("#verify")
+    expect(matched.answer).to_contain_text("At a false match rate of 0.001 on fit faces: of 1,000 strangers compared")
+    expect(matched.answer).to_contain_text("A face here is unfit, so more may.")
 
 
 def test_a_score_can_be_given_instead_of_a_rate(matched: Console, photos: dict[str, Path]) -> None:
