@@ -20,7 +20,11 @@ DATABASE_FORM = "is not of the form postgresql://user@host:port/name"
 class Storage(Group):
     """Storage: where the gallery lives."""
 
-    data: Path = Field(Path("data"), description="Folder of the embedded storage. Back this one up.")
+    data: Path = Field(
+        Path("data"),
+        description="Folder of the embedded storage, and of models that were taken in. `facet backup` copies the database, "
+        "also while the service runs; `<data>/models` is copied by hand.",
+    )
     index: Annotated[Index, AnyCase] | None = Field(
         None,
         description="What searches: `embedded` (faiss, in this process), `pgvector` or `milvus`. Unset: `pgvector` "

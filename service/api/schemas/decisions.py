@@ -130,8 +130,8 @@ class Identification(Decided):
     collection: str
     comparisons: int = Field(description="Templates searched.")
     people: int = Field(
-        description="Subjects behind those templates. The threshold follows their number; that of photographs counts "
-        "for a candidate who has several alone, whose score is lowered by what the choice among them is worth."
+        description="Subjects behind those templates. The threshold follows their number, not that of photographs. The "
+        "score of a candidate with several photographs is lowered by what the choice among them is worth."
     )
     fpir: float | None = Field(
         description="Rate at which a stranger matches anybody among that many at this threshold; null when unknown."

@@ -114,7 +114,7 @@ class _Decidable(Request):
         examples=[0.001],
     )
     threshold: Score | None = Field(
-        None, description="Score (a cosine) to decide at, instead of a rate. Not together with fmr.", examples=[0.4]
+        None, description="Score to decide at, instead of a rate. Not together with fmr.", examples=[0.4]
     )
 
     @model_validator(mode="after")

@@ -105,7 +105,7 @@ class ComparedModel(RoleModel):
 
 
 class DecisionTable(Reply):
-    """Cases by what each model decided; `no_match` includes ambiguous identifications."""
+    """Cases by what each model decided; an ambiguous identification is no match here."""
 
     both_match: int
     only_champion: int
