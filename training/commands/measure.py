@@ -52,7 +52,7 @@ def evaluate(
     detector: Annotated[str | None, typer.Option(help="Detector; default: the bundled one.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json and plots.")] = None,
     flip: Annotated[bool, typer.Option(help="Average with the mirror image (serving does not).")] = False,
-    threads: int = 1,
+    threads: Annotated[int, typer.Option(help="Threads of one inference.")] = 1,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,

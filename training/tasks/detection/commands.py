@@ -57,8 +57,8 @@ def compose_tiles(
     teacher: Teacher = "yunet",
     portraits: Annotated[Path | None, typer.Option(help="Folder of photographs, one folder per person.")] = None,
     unpeopled: Annotated[Path, typer.Option(help="Names of scenes without people, one a line.")] = UNPEOPLED,
-    count: int = TILES_COUNT,
-    seed: int = 7,
+    count: Annotated[int, typer.Option(help="Tiles composed.")] = TILES_COUNT,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 7,
 ) -> None:
     """Compose the tiles a detector learns from; what is held out for measuring stays out."""
     session = open_detector(Registry.scan([models]), teacher).session
