@@ -9,7 +9,7 @@ const SCOPES = {
   identify: "identify",
   read: "list and read collections, people and faces; see live comparisons",
   delete: "erase people and faces",
-  admin: "everything; make and erase collections, change roles, list receipts",
+  admin: "everything; make and erase collections, change models and roles, list receipts, read the audit log",
 };
 
 const quoted = (word) => (/^[\w.-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
