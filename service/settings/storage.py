@@ -22,8 +22,8 @@ class Storage(Group):
 
     data: Path = Field(
         Path("data"),
-        description="Folder of the embedded storage, and of models that were taken in. `facet backup` copies the database, "
-        "also while the service runs; `<data>/models` is copied by hand.",
+        description="Folder of the embedded storage, and of models that were taken in. `facet backup` copies the "
+        "database, also while the service runs; `<data>/models` is copied by hand.",
     )
     index: Annotated[Index, AnyCase] | None = Field(
         None,

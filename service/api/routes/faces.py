@@ -49,7 +49,8 @@ async def embed(
 ) -> faces.Embedding:
     """Find faces and give back their templates: unit vectors, comparable within one model's space.
 
-    The score of two is the inner product of their `embedding`s and both their `offset`s, added up. A template is biometric data: keep it as carefully as the image.
+    The score of two is the inner product of their `embedding`s and both their `offset`s, added up. A template is
+    biometric data: keep it as carefully as the image.
     """
     embedder = services.embedder_for(request, fields.model)
     result = await services.decide(request, lambda stages: services.engine.embed(fields.image, embedder, stages))
