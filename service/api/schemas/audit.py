@@ -18,8 +18,8 @@ class AuditRecord(Reply):
     at: datetime
     request_id: str
     principal: str = Field(
-        description="`key:` and the key's id, `address:` of a caller without one, `command:` and a user of the machine, "
-        "or `expiry` where a person's date had come."
+        description="`key:` and the key's id, `address:` of a caller without one, `command:` and a user of the "
+        "machine, or `expiry` where a person's date had come."
     )
     action: str
     outcome: str = Field(description="What was decided or done, or the code of the problem.")
