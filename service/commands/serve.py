@@ -41,7 +41,7 @@ def serve(
 ) -> None:
     """Run the service until it is asked to stop. The first start makes an admin key and prints it, this once.
 
-    The port is taken first, then models, settings and storage are opened; only then is anything made or printed.
+    The port is taken first, then models, rates and storage are checked; only then is anything made or printed.
     """
     given: dict[str, Any] = {"host": host, "port": port, "data": data}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})

@@ -58,7 +58,7 @@ class CollectionCoverage(Reply):
     shared: int = Field(description="Faces without one, and with one of another model of its space.")
     from_crops: int = Field(description="Faces without one whose crop is kept: it can be made.")
     out_of_reach: int = Field(description="Faces without any template of its space: no probe of it finds them.")
-    to_be_seen: int = Field(description="Those among them without a crop: only a new photograph helps.")
+    to_be_seen: int = Field(description="Faces out of reach without a crop: only a new photograph helps.")
 
 
 class Coverage(Reply):
