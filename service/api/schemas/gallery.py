@@ -83,8 +83,12 @@ class Receipt(Reply):
     """Proof of an erasure: what was removed, and how much of it."""
 
     id: str
-    kind: str = Field(examples=["subject"])
-    target: str
+    kind: str = Field(
+        description="What was erased: `subject`, `face`, `collection`, `subjects` (all of a collection), or `model` "
+        "(its templates).",
+        examples=["subject"],
+    )
+    target: str = Field(description="Id of the subject or face, name of the collection, or digest of the model.")
     faces: int
     templates: int
     at: datetime
