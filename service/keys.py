@@ -28,6 +28,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
+from sqlalchemy.pool import QueuePool
 
 from service.database.schema import keys as table
 from service.database.transaction import serialise, storage_errors
@@ -38,6 +39,8 @@ MASK = re.compile(r"(facet_[0-9a-f]{10})_[0-9a-f]+")
 UNKNOWN = "the key is unknown or no longer valid"
 GUESSES = RateLimitItemPerMinute(10)
 GUESSES_AT_ONCE = 2
+SPARE_CONNECTIONS = 4
+"""Left free for others where a key is read at once: who takes the last one meanwhile must not be waited for."""
 SALT_BYTES = 24
 """Of the hash of a key whose id is made of its secret; the hashes of older keys have salts of 16 bytes."""
 
@@ -148,8 +151,18 @@ class Keys:
         self._verified: dict[str, _Verified] = {}
         self._find = select(table).where(table.c.id == bindparam("key_id"))
         self._find_text = str(self._find.compile(dialect=engine.dialect))
-        self.quick = engine.dialect.name == "sqlite"
-        """Whether the database is a local file, where reading a key takes less than handing it to another thread."""
+        self._is_local = engine.dialect.name == "sqlite"
+
+    @property
+    def quick(self) -> bool:
+        """Whether reading a key takes less than handing it to another thread.
+
+        So it does where the database is a local file, and connections are free: nobody has to wait for one.
+        """
+        pool = self._engine.pool
+        if not self._is_local or not isinstance(pool, QueuePool):
+            return False
+        return pool.checkedout() + SPARE_CONNECTIONS <= pool.size() + max(0, pool._max_overflow)
 
     def create(
         self,
@@ -210,7 +223,7 @@ class Keys:
             StorageError: The database cannot be used.
         """
         row = None
-        if self.quick and (shape := SHAPE.fullmatch(text)) is not None:
+        if self._is_local and (shape := SHAPE.fullmatch(text)) is not None:
             row = self._read_row(shape.group(1))
             if (key := self._known(shape.group(1), shape.group(2), row)) is not None:
                 return key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -294,3 +295,15 @@ def test_many_first_sights_of_one_key_are_hashed_once(engine: sa.Engine, monkeyp
     with ThreadPoolExecutor(32) as threads:
         list(threads.map(lambda _: restarted.verify(text), range(100)))
     assert len(hashed) == 1
+
+
+def test_a_key_is_not_read_at_once_where_it_would_wait_for_a_connection(engine: sa.Engine) -> None:
+    keys = Keys(engine)
+    _, text = keys.create("door", [Scope.READ])
+    keys.verify(text)
+    assert keys.quick
+    with ExitStack() as busy:
+        while keys.quick:
+            busy.enter_context(engine.connect())
+        assert keys.recall(text) is not None, "a connection is still free"
+    assert keys.quick

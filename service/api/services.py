@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+import anyio.to_thread
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
@@ -72,15 +73,18 @@ class Services:
     observers: Observers
     readiness: Readiness
 
-    def embedder_for(self, request: Request, name: str | None, collection: str | None = None) -> Embedder:
+    async def embedder_for(self, request: Request, name: str | None, collection: str | None = None) -> Embedder:
         """Find the embedder that answers a request, and note it, and where it decides or enrols: '' for two images.
 
         To be called once for a request: the roles may change at any moment.
 
         Raises:
-            ModelNotFound, ChampionUnavailable.
+            ModelNotFound, ChampionUnavailable, StorageError.
         """
-        embedder = self.engine.embedder(name)
+        if name is None and not self.roles.is_fresh():  # a database that hangs must not hold up the event loop
+            embedder = await anyio.to_thread.run_sync(self.engine.embedder, name)
+        else:
+            embedder = self.engine.embedder(name)
         trace = trace_of(request.scope)
         trace.model, trace.collection = embedder.manifest.identity, collection
         return embedder

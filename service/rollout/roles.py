@@ -79,6 +79,10 @@ class Roles:
                 self._fresh_until = self._clock() + FRESH_SECONDS
             return self._kept
 
+    def is_fresh(self) -> bool:
+        """Whether `current` answers without asking the database."""
+        return self._clock() < self._fresh_until
+
     def held(self, connection: sa.Connection) -> Assignment:
         """The roles as an open transaction sees them."""
         return last_assignment(connection) or self._start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections import Counter
@@ -436,3 +437,29 @@ def test_a_refused_enrolment_says_which_images_are_at_fault(running: Running, ca
         ("images[0]", "no_face"),
         ("images[1]", "several_faces"),
     ]
+
+
+@pytest.mark.parametrize("route", ["/verify", "/identify", "/enroll", "/embed"])
+def test_a_record_that_hangs_does_not_hold_up_the_event_loop(
+    running: Running, monkeypatch: pytest.MonkeyPatch, astronaut_jpeg: bytes, route: str
+) -> None:
+    collection = running.collection(f"slow{route.replace('/', ' ')}")
+    asked: list[bool] = []
+    database = running.services.gallery.database
+    read = database.read
+
+    def watched_read(work: Any) -> Any:
+        asked.append(asyncio._get_running_loop() is not None)
+        return read(work)
+
+    monkeypatch.setattr(database, "read", watched_read)
+    monkeypatch.setattr(running.services.roles, "_fresh_until", float("-inf"))  # the champion is to be looked up
+    fields = {"collection": collection, "subject": "ann", "images": [b64(astronaut_jpeg)]}
+    if route != "/enroll":
+        fields = {"image": b64(astronaut_jpeg)}
+    if route == "/verify":
+        fields = {"probe": b64(astronaut_jpeg), "reference": b64(astronaut_jpeg), "fmr": float(FMR)}
+    answer = running.client.post(f"/v1{route}", json=fields)
+    assert answer.is_success, answer.text
+    assert asked
+    assert not any(asked)

@@ -54,7 +54,7 @@ async def verify(
     else:
         collection = caller.require(fields.collection or requests.DEFAULT_COLLECTION)
         reference = SubjectRef(collection, fields.subject or "")
-    embedder = services.embedder_for(request, fields.model, collection)
+    embedder = await services.embedder_for(request, fields.model, collection)
     result = await services.decide(
         request,
         lambda stages: services.engine.verify(
@@ -86,7 +86,7 @@ async def identify(
 ) -> decisions.Identification:
     """Search a collection. The threshold follows its size: `fmr` is the rate at which a stranger matches anybody."""
     collection = caller.require(fields.collection)
-    embedder = services.embedder_for(request, fields.model, collection)
+    embedder = await services.embedder_for(request, fields.model, collection)
     result = await services.decide(
         request,
         lambda stages: services.engine.identify(
@@ -133,7 +133,7 @@ async def enroll(
     A replayed answer carries the header `Idempotency-Replayed: true`.
     """
     collection = caller.require(fields.collection)
-    embedder = services.embedder_for(request, fields.model, collection)
+    embedder = await services.embedder_for(request, fields.model, collection)
     request_id = trace_of(request.scope).request_id
 
     def work(stages: Stages) -> EnrolmentOutcome | Repetition | KeptReply:

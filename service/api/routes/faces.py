@@ -52,6 +52,6 @@ async def embed(
     The score of two is the inner product of their `embedding`s and both their `offset`s, added up. A template is
     biometric data: keep it as carefully as the image.
     """
-    embedder = services.embedder_for(request, fields.model)
+    embedder = await services.embedder_for(request, fields.model)
     result = await services.decide(request, lambda stages: services.engine.embed(fields.image, embedder, stages))
     return faces.Embedding.of(result, trace_of(request.scope).request_id)

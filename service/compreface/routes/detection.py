@@ -27,7 +27,7 @@ async def detect(
     fields: Annotated[FileRequest, Depends(body(FileRequest))],
 ) -> replies.Detection:
     """Find faces, the most prominent first. None is an error, as it is in CompreFace."""
-    embedder = services.embedder_for(request, None)
+    embedder = await services.embedder_for(request, None)
     engine = options.see(services.engine)
 
     def work(stages: Stages) -> Detection | Embedding:

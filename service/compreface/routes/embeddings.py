@@ -38,7 +38,7 @@ async def recognize_embeddings(
     fields: EmbeddingsBody,
 ) -> replies.EmbeddingRecognition:
     """Name for each embedding the subjects that are most like it."""
-    embedder = services.embedder_for(request, None, service.collection)
+    embedder = await services.embedder_for(request, None, service.collection)
     vectors = read_vectors(fields.embeddings, embedder)
 
     def work(stages: Stages) -> TemplateSearch:
@@ -69,7 +69,7 @@ async def verify_embeddings_with_stored(
     fields: EmbeddingsBody,
 ) -> replies.EmbeddingVerification:
     """Compare embeddings with one stored face."""
-    embedder = services.embedder_for(request, None, service.collection)
+    embedder = await services.embedder_for(request, None, service.collection)
     vectors = read_vectors(fields.embeddings, embedder)
 
     def work(stages: Stages) -> TemplateComparison:
@@ -91,7 +91,7 @@ async def verify_embeddings(
     fields: Annotated[EmbeddingPairsRequest, Depends(body(EmbeddingPairsRequest, forms=False))],
 ) -> replies.EmbeddingVerification:
     """Compare embeddings with another one."""
-    embedder = services.embedder_for(request, None, "")
+    embedder = await services.embedder_for(request, None, "")
     source = read_vectors([fields.source], embedder)
     vectors = read_vectors(fields.targets, embedder)
 

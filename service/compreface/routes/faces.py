@@ -38,7 +38,7 @@ async def enroll(
     fields: Annotated[FileRequest, Depends(body(FileRequest))],
 ) -> replies.StoredFace:
     """Add a face to a subject, which is made when new. The picture shows one face."""
-    embedder = services.embedder_for(request, None, service.collection)
+    embedder = await services.embedder_for(request, None, service.collection)
     quality = services.settings.compreface.quality
 
     def work(stages: Stages) -> EnrolmentOutcome:

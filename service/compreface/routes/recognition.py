@@ -37,7 +37,7 @@ async def recognize(
     detect_faces: bool = True,
 ) -> replies.Recognition:
     """Name for each face the subjects that are most like it, however little that is."""
-    embedder = services.embedder_for(request, None, service.collection)
+    embedder = await services.embedder_for(request, None, service.collection)
     engine = options.see(services.engine, whole=not detect_faces)
 
     def work(stages: Stages) -> Identification:
@@ -75,7 +75,7 @@ async def verify_stored(
     fields: Annotated[FileRequest, Depends(body(FileRequest))],
 ) -> replies.FaceVerification:
     """Compare each face of a picture with one stored face."""
-    embedder = services.embedder_for(request, None, service.collection)
+    embedder = await services.embedder_for(request, None, service.collection)
     engine = options.see(services.engine)
 
     def work(stages: Stages) -> tuple[Verification, ...]:

@@ -30,7 +30,7 @@ async def verify(
     fields: Annotated[PairRequest, Depends(body(PairRequest))],
 ) -> replies.PairVerification:
     """Compare the one face of the source with each face of the target."""
-    embedder = services.embedder_for(request, None, "")
+    embedder = await services.embedder_for(request, None, "")
     engine = options.see(services.engine)
     choice: FaceChoice = "prominent" if options.limit == 1 else "single"
     found = await services.decide_each(
