@@ -28,8 +28,9 @@ from service.errors import FacetError
 from service.face.embedding.embed import Embedder
 from service.face.registry import Registry
 from service.gallery.gallery import Gallery
+from service.gallery.records import Receipt
 from service.keys import Keys
-from service.observation import Access, Decision, DecisionContext, DecisionEvent, Observers
+from service.observation import Access, Decision, DecisionContext, DecisionEvent, Erasure, Observers
 from service.rollout.backfill.observed_templates import ObservedTemplates
 from service.rollout.backfill.reembeddings import Reembeddings
 from service.rollout.backfill.worker import Reembedder
@@ -129,6 +130,10 @@ class Services:
             FacetError: an observer refuses the answer.
         """
         self.observers.publish(_event(request, decision, collection))
+
+    def noting(self, request: Request, collection: str) -> Callable[[Receipt], None]:
+        """Return what tells the observers of an erasure in a collection: the gallery calls it with the receipt."""
+        return lambda receipt: self.publish(request, Erasure(receipt), collection)
 
     def _tell(self, request: Request, decision: Decision, stages: Stages) -> list[Future[Any]]:
         """Tell the observers, and return what has to end before the decision is answered."""

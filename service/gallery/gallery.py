@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.database import paging
 from service.database.base import Database
 from service.database.encryption import Keyring, crop_place
-from service.database.errors import ErasureUnfinished
+from service.database.errors import ErasureUnfinished, StorageError
 from service.database.paging import Page
 from service.database.schema import crops, faces
 from service.database.schema import store as facts
@@ -53,8 +53,16 @@ Observe = Callable[[str, float], None]
 index's part of a search, `carry` for some changes brought to an index outside the database."""
 
 
+Note = Callable[[Receipt], None]
+"""Told of an erasure as soon as it is committed, before the files are cleaned."""
+
+
 def unobserved(_: str, __: float) -> None:
     """Tell nobody."""
+
+
+def unnoted(_: Receipt) -> None:
+    """Tell nobody of an erasure."""
 
 
 class Gallery:
@@ -133,13 +141,15 @@ class Gallery:
         """
         return self._page(partial(queries.list_collections, reachable=reachable), cursor, limit)
 
-    def delete_collection(self, name: str) -> Receipt:
+    def delete_collection(self, name: str, note: Note = unnoted) -> Receipt:
         """Erase a collection with everything in it.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        return self._erase(partial(collections.delete_collection, name=name))
+        receipt = self._change(partial(collections.delete_collection, name=name))
+        self._finish_erasure([receipt], note)
+        return receipt
 
     # ---- subjects and faces
 
@@ -192,22 +202,26 @@ class Gallery:
             )
         )
 
-    def delete_subject(self, collection: str, name: str) -> Receipt:
+    def delete_subject(self, collection: str, name: str, note: Note = unnoted) -> Receipt:
         """Erase a subject with all its faces.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
             SubjectNotFound: The collection has no subject of that name.
         """
-        return self._erase(partial(subjects.delete_subject, collection=collection, name=name))
+        receipt = self._change(partial(subjects.delete_subject, collection=collection, name=name))
+        self._finish_erasure([receipt], note)
+        return receipt
 
-    def delete_subjects(self, collection: str) -> tuple[Receipt, int]:
+    def delete_subjects(self, collection: str, note: Note = unnoted) -> tuple[Receipt, int]:
         """Erase all subjects of a collection, which stays; returns also how many these were.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        return self._erase(partial(subjects.delete_subjects, collection=collection))
+        receipt, gone = self._change(partial(subjects.delete_subjects, collection=collection))
+        self._finish_erasure([receipt], note)
+        return receipt, gone
 
     def faces(self, collection: str, subject: str, cursor: str | None = None, limit: int = 100) -> Page[Face]:
         """Return faces of a subject, oldest first.
@@ -249,16 +263,20 @@ class Gallery:
 
         return self._read(read)
 
-    def delete_face(self, collection: str, face_id: str) -> Receipt:
+    def delete_face(self, collection: str, face_id: str, note: Note = unnoted) -> Receipt:
         """Erase one face; its subject stays.
 
         Raises:
             CollectionNotFound: There is no collection of that name.
             FaceNotFound: The collection has no face of that id.
         """
-        return self._erase(partial(subjects.delete_face, collection=collection, face_id=face_id))
+        receipt = self._change(partial(subjects.delete_face, collection=collection, face_id=face_id))
+        self._finish_erasure([receipt], note)
+        return receipt
 
-    def delete_faces(self, collection: str, face_ids: Sequence[str]) -> list[tuple[Face, Receipt]]:
+    def delete_faces(
+        self, collection: str, face_ids: Sequence[str], note: Note = unnoted
+    ) -> list[tuple[Face, Receipt]]:
         """Erase several faces at once; ids that are not there are overlooked. Returns what was erased, oldest first.
 
         Raises:
@@ -266,7 +284,7 @@ class Gallery:
         """
         erased = self._change(partial(subjects.delete_faces, collection=collection, face_ids=face_ids))
         if erased:
-            self.erase_traces()
+            self._finish_erasure([receipt for _, receipt in erased], note)
         return erased
 
     def receipts(
@@ -329,7 +347,8 @@ class Gallery:
         )
         enrolment = self._change(job)
         if job.erased:
-            self.erase_traces()
+            with suppress(StorageError):  # the upkeep goes on; whoever is enrolled now is enrolled
+                self.erase_traces()
         return enrolment
 
     def replay(self, idempotency: Idempotency) -> Enrolment | KeptReply | None:
@@ -453,11 +472,19 @@ class Gallery:
         finally:
             self._observe("change", time.perf_counter() - started)
 
-    def _erase(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
-        """Change; the receipts are given when the files hold nothing of it either."""
-        receipts = self._change(work)
-        self.erase_traces()
-        return receipts
+    def _finish_erasure(self, receipts: Sequence[Receipt], note: Note) -> None:
+        """Tell of what was erased, and clean the files of it, also where it cannot be told.
+
+        A file that cannot be cleaned now is no reason to tell nobody: the erasure is committed.
+
+        Raises:
+            ErasureUnfinished: Somebody still reads the old state. What `note` raises.
+        """
+        try:
+            for receipt in receipts:
+                note(receipt)
+        finally:
+            self.erase_traces()
 
     def _page(
         self, read: Callable[[sa.Connection, int, int], list[tuple[int, T]]], cursor: str | None, limit: int

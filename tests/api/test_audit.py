@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from service.app import create_app
 from service.cli import app as command
 from service.database.audit_log import AuditEntry
+from service.database.schema import subjects
 from service.keys import Scope
 from service.observation import Access, DecisionContext, DecisionEvent
 from service.observers.audit import CHEAP_A_MINUTE, Auditor
@@ -188,3 +190,26 @@ def test_old_entries_are_forgotten(models: tuple[Path, ...], tmp_path: Path) -> 
         pass
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM audit WHERE outcome = 'old'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("what", ["subjects/ann", "faces/{face}", "everybody"])
+def test_an_erasure_is_noted_also_where_a_reader_holds_the_old_pages(
+    service: Running, monkeypatch: pytest.MonkeyPatch, astronaut_jpeg: bytes, what: str
+) -> None:
+    enrolled = service.client.post("/v1/enroll", json={"subject": "ann", "images": [b64(astronaut_jpeg)]}).json()
+    face = enrolled["images"][0]["face_id"]
+    path = f"/v1/collections/default/{what.format(face=face)}"
+    if what == "everybody":
+        path = "/api/v1/recognition/subjects"
+    with service.services.gallery.database.engine.connect() as connection, connection.begin():
+        connection.execute(sa.select(subjects)).all()
+        monkeypatch.setattr("service.database.sqlite.engine.CHECKPOINT_SECONDS", 0.2)
+        answer = service.client.delete(path)
+    assert answer.status_code == 503
+    kind, target = {
+        "subjects/ann": ("subject", enrolled["subject"]["id"]),
+        "faces/{face}": ("face", face),
+        "everybody": ("subjects", "default"),
+    }[what]
+    noted = [entry for entry in entries(service) if entry["action"].startswith("delete_")]
+    assert [(each["action"], each["outcome"], each["target"]) for each in noted] == [(f"delete_{kind}", "done", target)]

@@ -237,6 +237,20 @@ def test_an_expired_person_whose_name_is_given_again_leaves_no_trace(tmp_path: P
         assert traces(tmp_path) == set()
 
 
+def test_who_gets_the_name_of_an_expired_person_is_enrolled_though_a_reader_holds_the_old_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        gallery.update_subject("main", NAME, new_name="x", expires_at=now() - timedelta(days=1))
+        with gallery.database.engine.connect() as connection, connection.begin():
+            connection.execute(sa.select(replies)).all()
+            monkeypatch.setattr("service.database.sqlite.engine.CHECKPOINT_SECONDS", 0.2)
+            assert gallery.enroll("main", "x", [NewFace("new", {A: PERSONS[-1]})]).created
+        Expiry(gallery, lambda *_: None)()
+        assert traces(tmp_path) == set()
+
+
 def test_an_erasure_that_was_interrupted_is_finished_by_the_upkeep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,9 +71,9 @@ def drop_templates(
     _reach(caller, collection)
     digest = services.registry.find(name).manifest.sha256
     receipt = services.reembeddings.drop(digest, collection)
-    services.gallery.erase_traces()
     services.engine.references.forget()
     services.publish(request, TemplatesChange("drop_templates", digest), collection)
+    services.gallery.erase_traces()
     return Receipt.model_validate(receipt)
 
 

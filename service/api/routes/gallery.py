@@ -29,7 +29,7 @@ from service.gallery.changes.collections import Members, members_of
 from service.gallery.gallery import KEEP_REPLY
 from service.gallery.records import Collection, Idempotency
 from service.keys import Scope
-from service.observation import Erasure, Reassignment
+from service.observation import Reassignment
 
 router = APIRouter(prefix="/v1", tags=["gallery"])
 
@@ -116,8 +116,8 @@ def delete_collection(
     request: Request, services: ServicesDep, caller: Admin, collection: CollectionName
 ) -> replies.Receipt:
     """Erase a collection with every subject, face and template in it."""
-    receipt = services.gallery.delete_collection(caller.require(collection))
-    services.publish(request, Erasure(receipt), collection)
+    noting = services.noting(request, collection)
+    receipt = services.gallery.delete_collection(caller.require(collection), noting)
     return replies.Receipt.model_validate(receipt)
 
 
@@ -187,8 +187,8 @@ def delete_subject(
     request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, subject: SubjectName
 ) -> replies.Receipt:
     """Erase a subject with all faces and templates."""
-    receipt = services.gallery.delete_subject(caller.require(collection), subject)
-    services.publish(request, Erasure(receipt), collection)
+    noting = services.noting(request, collection)
+    receipt = services.gallery.delete_subject(caller.require(collection), subject, noting)
     return replies.Receipt.model_validate(receipt)
 
 
@@ -339,8 +339,8 @@ def delete_face(
     request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, face_id: FaceId
 ) -> replies.Receipt:
     """Erase one face with its templates; its subject stays."""
-    receipt = services.gallery.delete_face(caller.require(collection), face_id)
-    services.publish(request, Erasure(receipt), collection)
+    noting = services.noting(request, collection)
+    receipt = services.gallery.delete_face(caller.require(collection), face_id, noting)
     return replies.Receipt.model_validate(receipt)
 
 

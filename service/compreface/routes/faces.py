@@ -17,7 +17,6 @@ from service.decision import OperatingPoint
 from service.engine.results import EnrolmentOutcome
 from service.gallery import queries
 from service.keys import Scope
-from service.observation import Erasure
 from service.runtime.timing import Stages
 
 router = router_of("faces")
@@ -83,13 +82,13 @@ def delete_faces(
 ) -> replies.Deleted:
     """Erase the faces of one subject, or of all. As in CompreFace a subject goes with its faces."""
     gallery, collection = services.gallery, service.collection
+    noting = services.noting(request, collection)
     if not subject:
-        receipt, _ = gallery.delete_subjects(collection)
+        receipt, _ = gallery.delete_subjects(collection, noting)
     elif gallery.database.read(partial(queries.has_subject, collection=collection, name=subject)):
-        receipt = gallery.delete_subject(collection, subject)
+        receipt = gallery.delete_subject(collection, subject, noting)
     else:
         return replies.Deleted(deleted=0)
-    services.publish(request, Erasure(receipt), collection)
     return replies.Deleted(deleted=receipt.faces)
 
 
@@ -97,8 +96,7 @@ def delete_faces(
 def delete_face(request: Request, services: ServicesDep, service: Eraser, image_id: str) -> replies.StoredFace:
     """Erase one face; its subject stays."""
     face = services.gallery.face(service.collection, image_id)
-    receipt = services.gallery.delete_face(service.collection, image_id)
-    services.publish(request, Erasure(receipt), service.collection)
+    services.gallery.delete_face(service.collection, image_id, services.noting(request, service.collection))
     return replies.StoredFace(image_id=image_id, subject=face.subject)
 
 
@@ -110,7 +108,6 @@ def delete_several_faces(
     fields: Annotated[FaceIdsRequest, Depends(body(FaceIdsRequest, forms=False))],
 ) -> list[replies.StoredFace]:
     """Erase faces by their ids; ids that are not there are overlooked."""
-    erased = services.gallery.delete_faces(service.collection, fields.ids)
-    for _, receipt in erased:
-        services.publish(request, Erasure(receipt), service.collection)
+    noting = services.noting(request, service.collection)
+    erased = services.gallery.delete_faces(service.collection, fields.ids, noting)
     return [replies.StoredFace(image_id=face.id, subject=face.subject) for face, _ in erased]

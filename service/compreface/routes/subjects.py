@@ -17,7 +17,7 @@ from service.gallery import queries
 from service.gallery.changes import subjects
 from service.gallery.changes.reassignment import merge_subjects
 from service.keys import Scope
-from service.observation import Erasure, Reassignment
+from service.observation import Reassignment
 
 router = router_of("subjects")
 
@@ -78,8 +78,7 @@ def rename_subject(
 @router.delete("/recognition/subjects/{subject}")
 def delete_subject(request: Request, services: ServicesDep, service: Eraser, subject: str) -> replies.SubjectName:
     """Erase a subject with its faces."""
-    receipt = services.gallery.delete_subject(service.collection, subject)
-    services.publish(request, Erasure(receipt), service.collection)
+    services.gallery.delete_subject(service.collection, subject, services.noting(request, service.collection))
     return replies.SubjectName(subject=subject)
 
 
@@ -87,6 +86,5 @@ def delete_subject(request: Request, services: ServicesDep, service: Eraser, sub
 @router.delete("/recognition/subjects")
 def delete_subjects(request: Request, services: ServicesDep, service: Eraser) -> replies.Deleted:
     """Erase all subjects with their faces."""
-    receipt, gone = services.gallery.delete_subjects(service.collection)
-    services.publish(request, Erasure(receipt), service.collection)
+    _, gone = services.gallery.delete_subjects(service.collection, services.noting(request, service.collection))
     return replies.Deleted(deleted=gone)
