@@ -52,7 +52,7 @@ def move_face(
 
     Raises:
         CollectionNotFound: There is no collection of that name.
-        FaceNotFound: The collection has no face of that id.
+        FaceNotFound: The collection has no face of that id, or only of somebody who has expired.
         NameInvalid: Nobody can have that name.
         TemplateDamaged: A template of the face is damaged, and belongs to nobody.
     """
@@ -61,7 +61,7 @@ def move_face(
     query = sa.select(faces.c.row, faces.c.subject_row, subjects.c.id).join(
         subjects, faces.c.subject_row == subjects.c.row
     )
-    query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection)
+    query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection, queries.LIVING)
     found = connection.execute(query.with_for_update(of=faces)).one_or_none()
     if found is None:
         raise FaceNotFound(collection, face_id)

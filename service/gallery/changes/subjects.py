@@ -53,6 +53,8 @@ def update_subject(
 ) -> Subject:
     """Rename a subject, replace its metadata, set or lift (None) the date at which it is erased.
 
+    Somebody expired who has the new name is erased.
+
     Raises:
         SubjectNotFound: The collection has no subject of that name.
         CollectionNotFound: There is no collection of that name.
@@ -62,7 +64,10 @@ def update_subject(
     row = queries.subject_row(transaction.connection, collection, name)
     values: dict[str, Any] = {"updated_at": now()}
     if new_name is not None:
-        values["name"] = check_name("subject", new_name)
+        values["name"] = new_name = check_name("subject", new_name)
+        in_collection = queries.collection_row(transaction.connection, collection)
+        if queries.has_expired(transaction.connection, in_collection, new_name):
+            erase_expired(transaction, collection, new_name)
     if metadata is not None:
         values["metadata"] = dict(metadata)
     if expires_at is not Keep.KEEP:

@@ -234,3 +234,20 @@ def test_dates_and_gates_move_with_an_archive(gallery: Gallery, tmp_path: Path) 
     assert other.subject("gated", "ann").expires_at == future
     assert other.collection("gated").quality == "report"
     other.close()
+
+
+def test_a_face_of_somebody_expired_is_given_to_nobody(gallery: Gallery) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0], "one")], expires_at=now() - timedelta(seconds=1))
+    with pytest.raises(errors.FaceNotFound):
+        move(gallery, "one", "bea")
+    Expiry(gallery, lambda *_: None)()
+    assert gallery.counts.templates("main", A) == 0
+
+
+def test_a_person_is_renamed_to_the_name_of_somebody_expired(gallery: Gallery) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0], "one")], expires_at=now() - timedelta(seconds=1))
+    gallery.enroll("main", "bea", [face(VECTORS[4], "two")])
+    renamed = gallery.update_subject("main", "bea", "ann")
+    assert (renamed.name, [each.id for each in gallery.faces("main", "ann").items]) == ("ann", ["two"])
+    assert [receipt.kind for receipt in gallery.receipts().items] == ["subject"]
+    assert gallery.verify().problems == ()
