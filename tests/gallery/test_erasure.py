@@ -21,7 +21,7 @@ from service.gallery.embedded import open_embedded
 from service.gallery.errors import EnrolmentErased, IdempotencyConflict
 from service.gallery.gallery import Gallery
 from service.gallery.maintenance.expiry import Expiry
-from service.gallery.records import Enrolment, Idempotency, NewFace
+from service.gallery.records import DuplicateCheck, DuplicatePolicy, Enrolment, Idempotency, NewFace
 from service.index import vectors
 from service.index.embedded.segment import Segment
 from service.index.embedded.tiered import TieredIndex, Tiers
@@ -279,6 +279,24 @@ def test_a_reader_that_holds_the_old_pages_is_told_and_not_hidden(
         assert gallery.receipts().items[-1].kind == "subject"
         gallery.erase_traces()
         assert traces(tmp_path) == set()
+
+
+def test_what_is_kept_of_others_does_not_name_an_erased_person(tmp_path: Path) -> None:
+    with closing(opened(tmp_path)) as gallery:
+        fill(gallery)
+        again = Idempotency("key:tenant", "enrol-her-twin", "t" * 64, "request-2")
+        check = DuplicateCheck(DuplicatePolicy.WARN, A, 0.9)
+        twin = [NewFace("twin", {A: PERSONS[0]})]
+        first = gallery.enroll("main", "twin", twin, duplicate=check, idempotency=again)
+        assert [hit.subject for hit in first.duplicates] == [NAME]
+        kept = gallery.replay(again)
+        assert isinstance(kept, Enrolment)
+        assert kept.duplicates == first.duplicates
+        gallery.delete_subject("main", NAME)
+        assert {what for _, what in traces(tmp_path)} <= {f"template 0 at {at}" for at in range(0, 2 * DIM, 16)}
+        kept = gallery.replay(again)
+        assert isinstance(kept, Enrolment)
+        assert (kept.subject.name, kept.duplicates) == ("twin", ())
 
 
 def test_a_request_repeated_after_an_erasure_is_told_so(tmp_path: Path) -> None:

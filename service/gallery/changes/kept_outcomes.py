@@ -1,7 +1,8 @@
 """Outcomes of enrolments and mergers, kept for a while so that a repeated request is answered and enrols nothing.
 
 An outcome is kept as JSON in the transaction that it is of, with the version of its form and the subject's id. It
-is all that a repetition needs: nothing else is read.
+is all that a repetition needs, but for the names of other people: they are kept by id, and named when they are told, so
+that nothing of somebody erased stands among what is kept of others.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from service.database.errors import StorageUnavailable
-from service.database.schema import now
+from service.database.schema import now, subjects
 from service.database.schema import replies as table
 from service.gallery.errors import EnrolmentErased, IdempotencyConflict
-from service.gallery.records import Enrolment, Idempotency, KeptReply, Merger
+from service.gallery.queries import LIVING
+from service.gallery.records import Enrolment, Hit, Idempotency, KeptReply, Merger
 
 VERSION: Final = 1
 
@@ -32,7 +34,8 @@ def keep(connection: sa.Connection, idempotency: Idempotency, outcome: Enrolment
     if isinstance(outcome, Merger):
         told = {"merger": _MERGER.dump_python(outcome, mode="json")}
     else:
-        told = {"enrolment": _ENROLMENT.dump_python(outcome, mode="json")}
+        unnamed = replace(outcome, duplicates=tuple(replace(hit, subject="") for hit in outcome.duplicates))
+        told = {"enrolment": _ENROLMENT.dump_python(unnamed, mode="json")}
     text = json.dumps({"version": VERSION, **told})
     prune(connection)
     connection.execute(
@@ -92,7 +95,17 @@ def recall(connection: sa.Connection, idempotency: Idempotency) -> Enrolment | K
     kept = _recall(connection, idempotency)
     if kept is None or isinstance(kept, KeptReply):
         return kept
-    return replace(_ENROLMENT.validate_python(kept["enrolment"]), replayed=True)
+    outcome = _ENROLMENT.validate_python(kept["enrolment"])
+    return replace(outcome, duplicates=_named(connection, outcome.duplicates), replayed=True)
+
+
+def _named(connection: sa.Connection, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    """Return those of the people who are still there, by the names that they have now."""
+    if not hits:
+        return ()
+    query = sa.select(subjects.c.id, subjects.c.name).where(subjects.c.id.in_([hit.subject_id for hit in hits]), LIVING)
+    names = {row.id: row.name for row in connection.execute(query)}
+    return tuple(replace(hit, subject=names[hit.subject_id]) for hit in hits if hit.subject_id in names)
 
 
 def recall_merger(connection: sa.Connection, idempotency: Idempotency) -> Merger | None:
