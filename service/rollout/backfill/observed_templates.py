@@ -96,7 +96,7 @@ class ObservedTemplates:
         result = event.decision
         if isinstance(result, Verification) and result.matched and result.reach is not None:
             if isinstance(result.reference, Hit):
-                self._take(event, result, result.probe, result.reference, result.reach, None)
+                self._take(event, result, result.probe, result.reference, result.reach, result.pictures)
         elif isinstance(result, Identification):
             for each in result.faces:
                 if each.outcome == Outcome.MATCH:
@@ -121,9 +121,9 @@ class ObservedTemplates:
         face: FaceFound,
         hit: Hit,
         reach: Reach,
-        comparisons: int | None,
+        comparisons: int,
     ) -> None:
-        """Queue a fit face that was recognised surely enough."""
+        """Queue a fit face that was recognised surely enough, by the best of so many comparisons."""
         if self._point is None or self._point.fmr is None or face.quality.reasons:
             return
         try:
