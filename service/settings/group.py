@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.gallery.names import canonical_name
 
 PREFIX = "FACET_"
 DOTENV = Path(".env")
@@ -64,6 +66,9 @@ def _split_paths(value: object) -> object:
 
 AnyCase = BeforeValidator(_lower)
 """For a word of a fixed choice: INFO is info."""
+
+CollectionName = Annotated[str, AfterValidator(canonical_name)]
+"""The name of a collection, in the spelling that collections are kept under."""
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 """Names, separated by commas in a variable."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from service.settings.group import AnyCase, Group, Names
+from service.settings.group import AnyCase, CollectionName, Group, Names
 
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 ORIGIN = re.compile(r"https?://[^/?#\s@]+")
@@ -84,7 +84,7 @@ class CompreFace(Group):
 
     model_config = SettingsConfigDict(env_prefix="FACET_COMPREFACE_")
 
-    collection: str = Field(
+    collection: CollectionName = Field(
         "default",
         min_length=1,
         max_length=200,

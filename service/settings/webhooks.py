@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from service.settings.group import Group
+from service.settings.group import CollectionName, Group
 
 EVENTS = (
     "verification.match",
@@ -45,7 +45,7 @@ class Endpoint(BaseModel):
     url: AnyHttpUrl
     secret: SecretStr
     events: tuple[str, ...] = ("*",)
-    collections: tuple[str, ...] | None = None
+    collections: tuple[CollectionName, ...] | None = None
 
     @field_validator("name")
     @classmethod

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import sqlite3
 import time
+import unicodedata
 from concurrent.futures import Future
 from contextlib import closing
 from multiprocessing.connection import Connection
@@ -213,3 +214,9 @@ def test_an_erasure_is_noted_also_where_a_reader_holds_the_old_pages(
     }[what]
     noted = [entry for entry in entries(service) if entry["action"].startswith("delete_")]
     assert [(each["action"], each["outcome"], each["target"]) for each in noted] == [(f"delete_{kind}", "done", target)]
+
+
+def test_a_collection_is_found_in_the_log_however_its_accents_were_typed(service: Running) -> None:
+    service.client.post("/v1/collections", json={"name": "Gäste"})
+    typed = unicodedata.normalize("NFD", "Gäste")
+    assert [entry["action"] for entry in entries(service, collection=typed)] == ["create_collection"]

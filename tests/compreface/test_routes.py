@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +81,15 @@ def test_faces_are_added_listed_by_pages_shown_and_deleted(
     assert door.ask("DELETE", "/recognition/faces", params={"subject": "Grace"}).json() == {"deleted": 0}
     assert door.ask("GET", "/recognition/subjects").json() == {"subjects": ["Eileen"]}
     assert door.ask("DELETE", "/recognition/faces").json() == {"deleted": 0}
+    assert door.ask("GET", "/recognition/subjects").json() == {"subjects": []}
+
+
+def test_a_subject_is_found_however_the_accents_were_typed(house: House) -> None:
+    door = house.door("accents")
+    door.ask("POST", "/recognition/subjects", json={"subject": "Zoë"})
+    typed = {"subject": unicodedata.normalize("NFD", "Zoë")}
+    assert door.ask("GET", "/recognition/faces", params=typed).json()["total_elements"] == 0
+    assert door.ask("DELETE", "/recognition/faces", params=typed).json() == {"deleted": 0}
     assert door.ask("GET", "/recognition/subjects").json() == {"subjects": []}
 
 

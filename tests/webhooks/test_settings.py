@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ def test_receivers_are_read() -> None:
     assert not other.wants("verification.match", "watchlist")
     assert not other.wants("identification.match", None)
     assert SECRET not in settings.text_of("FACET_WEBHOOKS")
+
+
+def test_a_collection_is_the_same_however_its_accents_were_typed() -> None:
+    typed = unicodedata.normalize("NFD", "Gäste")
+    settings = read_settings(None, webhooks=json.dumps([{**GOOD, "collections": [typed]}]), compreface_collection=typed)
+    assert settings.webhooks.endpoints[0].wants("verification.match", "Gäste")
+    assert settings.compreface.collection == "Gäste"
 
 
 def test_without_the_setting_nobody_is_told() -> None:

@@ -13,6 +13,7 @@ from service.api.http.pagination import Cursor, Limit
 from service.api.route_declarations import CALLER, STORE, problems
 from service.api.schemas.audit import AuditRecord
 from service.api.schemas.reply import Page
+from service.api.schemas.requests import QueryName
 from service.api.services import ServicesDep
 from service.database.audit_log import AuditQuery, read_audit
 from service.database.errors import CursorInvalid
@@ -32,7 +33,7 @@ def list_audit(
     principal: Annotated[str | None, Query(max_length=255, description="Entries of this caller.")] = None,
     action: Annotated[str | None, Query(max_length=64, description="Entries of this action.")] = None,
     target: Annotated[str | None, Query(max_length=255, description="Entries about this id.")] = None,
-    collection: Annotated[str | None, Query(max_length=200, description="Entries about this collection.")] = None,
+    collection: Annotated[QueryName | None, Query(max_length=200, description="Entries about this collection.")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[AuditRecord]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, Response
 
 from service.api.route_declarations import body
-from service.api.schemas.requests import Name
+from service.api.schemas.requests import Name, QueryName
 from service.api.services import ServicesDep
 from service.compreface import replies
 from service.compreface.requests import MAX_PAGE, FaceIdsRequest, FileRequest, Options, options
@@ -59,7 +59,7 @@ def list_faces(
     service: Reader,
     page: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     size: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
-    subject: Annotated[str, Query(max_length=200)] = "",
+    subject: Annotated[QueryName, Query(max_length=200)] = "",
 ) -> replies.FacePage:
     """A page of faces, oldest first: of all subjects, or of one."""
     faces, total = services.gallery.database.read(
@@ -78,7 +78,7 @@ def read_image(services: ServicesDep, service: Reader, image_id: str) -> Respons
 @router.delete("/recognition/faces/", include_in_schema=False)
 @router.delete("/recognition/faces")
 def delete_faces(
-    request: Request, services: ServicesDep, service: Eraser, subject: Annotated[str, Query(max_length=200)] = ""
+    request: Request, services: ServicesDep, service: Eraser, subject: Annotated[QueryName, Query(max_length=200)] = ""
 ) -> replies.Deleted:
     """Erase the faces of one subject, or of all. As in CompreFace a subject goes with its faces."""
     gallery, collection = services.gallery, service.collection
