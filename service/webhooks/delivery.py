@@ -172,11 +172,11 @@ def sign(message_id: str, body: str, secrets: tuple[str, ...], at: datetime) -> 
 
 def retry_after(value: str, at: datetime) -> float:
     """Seconds that a `Retry-After` asks for, given as such or as a date (RFC 9110, 10.2.3); 0 for what is neither."""
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return min(float(value), LONGEST_RETRY_AFTER)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # whatever stands there, the message is tried again, and given up in the end
         return 0.0
     until = date if date.tzinfo else date.replace(tzinfo=UTC)
     return min(max(0.0, (until - at).total_seconds()), LONGEST_RETRY_AFTER)

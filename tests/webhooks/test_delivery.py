@@ -201,6 +201,8 @@ def test_pauses_double_and_end_at_an_hour() -> None:
         ("99999999999", 86400),
         ("soon", 0),
         ("", 0),
+        ("²", 0.0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", 0.0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
