@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from service.database.schema import collections, crops, faces, models, subjects, templates
 from service.gallery import queries
 
+AT_ONCE = 500  # subjects a statement: a crowd has more candidates than one may name
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -159,10 +161,14 @@ def pictures_of(
         .join(faces, faces.c.subject_row == subjects.c.row)
         .join(templates, templates.c.face_row == faces.c.row)
         .join(models, templates.c.model_row == models.c.row)
-        .where(subjects.c.collection_row == row, subjects.c.id.in_(subject_ids), models.c.digest.in_(digests))
+        .where(subjects.c.collection_row == row, models.c.digest.in_(digests))
         .group_by(subjects.c.id)
     )
-    return {entry[0]: int(entry[1]) for entry in connection.execute(query)}
+    counts: dict[str, int] = {}
+    for start in range(0, len(subject_ids), AT_ONCE):
+        some = query.where(subjects.c.id.in_(subject_ids[start : start + AT_ONCE]))
+        counts |= {entry[0]: int(entry[1]) for entry in connection.execute(some)}
+    return counts
 
 
 def pictures(connection: sa.Connection, collection: str, subject: str, digests: Sequence[str]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -394,3 +396,14 @@ def test_every_new_id_is_new_and_sorts_by_birth() -> None:
     assert len(set(ids)) == 1000
     assert [id_[:13] for id_ in ids] == sorted(id_[:13] for id_ in ids)
     assert all(id_[14] == "7" for id_ in ids)
+
+
+def test_the_photographs_of_a_crowd_are_counted_within_the_databases_limits(gallery: Gallery) -> None:
+    known = gallery.enroll("main", "Ann", [face(VECTORS[0]), face(VECTORS[1])]).subject.id
+
+    def limit(connection: sqlite3.Connection, *_: Any) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+
+    sa.event.listen(gallery.database.engine, "checkout", limit)
+    crowd = [*(f"stranger {number}" for number in range(2000)), known]
+    assert gallery.counts.photographs_of("main", crowd, [A]) == {known: 1}
