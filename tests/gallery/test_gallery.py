@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -396,6 +396,17 @@ def test_every_new_id_is_new_and_sorts_by_birth() -> None:
     assert len(set(ids)) == 1000
     assert [id_[:13] for id_ in ids] == sorted(id_[:13] for id_ in ids)
     assert all(id_[14] == "7" for id_ in ids)
+
+
+def test_those_who_have_expired_hide_no_duplicate(gallery: Gallery) -> None:
+    gallery.enroll("main", "Ann", [face(VECTORS[1])])
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    for number in range(8):
+        gallery.enroll("main", f"visit {number}", [face(VECTORS[0])], expires_at=past)
+    check = DuplicateCheck(DuplicatePolicy.REJECT, A, 0.4)
+    with pytest.raises(errors.DuplicateSubject) as refused:
+        gallery.enroll("main", "Bea", [face(VECTORS[0])], duplicate=check)
+    assert [hit.subject for hit in refused.value.hits] == ["Ann"]
 
 
 def test_the_photographs_of_a_crowd_are_counted_within_the_databases_limits(gallery: Gallery) -> None:

@@ -191,9 +191,16 @@ class Enroll:
         )
 
     def _find_duplicates(
-        self, transaction: Transaction[IndexChange], collection_row: int, subject_row: int
+        self,
+        transaction: Transaction[IndexChange],
+        collection_row: int,
+        subject_row: int,
+        depth: int = DUPLICATES_SHOWN + 1,
     ) -> tuple[Hit, ...]:
-        """Other subjects at or above the threshold, best first: in the index, and in this same commit before us."""
+        """Other subjects at or above the threshold, best first: in the index, and in this same commit before us.
+
+        `depth` is how many the index is asked for; more, where those who have expired may hide others.
+        """
         check = self._duplicate
         if check is None:
             return ()
@@ -212,7 +219,7 @@ class Enroll:
         results = [
             result
             for model_row, scoring in zip(rows_of_models, scorings, strict=True)
-            for result in self._search(transaction.connection, (collection_row, model_row), matrix, scoring)
+            for result in self._search(transaction.connection, (collection_row, model_row), matrix, depth, scoring)
         ]
         rows = [row for result in results for row in result.rows.tolist()]
         groups = [group for result in results for group in result.groups.tolist()]
@@ -238,17 +245,18 @@ class Enroll:
         if damaged:  # they may hide another face of the same person
             for model_row in rows_of_models:
                 self._index.leave_out((collection_row, model_row), damaged)
-            return self._find_duplicates(transaction, collection_row, subject_row)
+            return self._find_duplicates(transaction, collection_row, subject_row, depth)
+        if len(found) < len(others.rows) and any(len(result.rows) >= depth for result in results):
+            return self._find_duplicates(transaction, collection_row, subject_row, 2 * depth)
         still = matches(np.array([hit.score for hit in found], np.float32), check.threshold)
         return tuple(hit for hit, is_match in zip(found, still.tolist(), strict=True) if is_match)[:DUPLICATES_SHOWN]
 
     def _search(
-        self, connection: sa.Connection, place: Place, matrix: Matrix, scoring: Scoring | None
+        self, connection: sa.Connection, place: Place, matrix: Matrix, depth: int, scoring: Scoring | None
     ) -> list[CandidateList]:
-        count = DUPLICATES_SHOWN + 1
         if scoring is None:
-            return self._index.search(connection, place, matrix, count)
-        return normalised.search(connection, self._index, self._reader, place, matrix.shape[1], matrix, count, scoring)
+            return self._index.search(connection, place, matrix, depth)
+        return normalised.search(connection, self._index, self._reader, place, matrix.shape[1], matrix, depth, scoring)
 
     def _insert_face(
         self,
