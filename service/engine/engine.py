@@ -335,6 +335,8 @@ class Engine:
         if not fit:
             raise EnrolmentRefused(outcomes)
         loaded = self.models.embedders  # once: models may come and go meanwhile
+        if all(each.digest != embedder.digest for each in loaded):
+            loaded = (*loaded, embedder)  # unloaded since it was asked for: duplicates are looked for by its templates
         others = [each for each in loaded if each is not embedder or not own]
         templates = {each.digest: embed(each, [face for *_, face in fit], stages).vectors for each in others}
         if own:

@@ -20,6 +20,8 @@ from service.face.model_import import add_model
 from service.face.registry import MANIFEST, MODEL, Registry
 from service.face.session import Runtime
 from service.gallery.embedded import open_embedded
+from service.gallery.errors import DuplicateSubject
+from service.gallery.records import DuplicatePolicy
 from service.models import Models
 from service.rollout.errors import ChampionUnavailable, ModelInUse
 from service.rollout.model_loading import ModelLoading
@@ -194,3 +196,16 @@ def test_a_replica_that_lacks_the_folder_says_so_once_and_goes_on_looking(
     shutil.copytree(folders.find("student").path, poor / "student")
     there.loading.follow()
     assert there.names == {"teacher", "student"}
+
+
+def test_an_enrolment_whose_model_is_unloaded_meanwhile_still_looks_for_duplicates(
+    start: Start, portrait: bytes
+) -> None:
+    client = start("teacher", "stranger")
+    enrol(client, "ann", portrait)
+    engine = services_of(client).engine
+    embedder = engine.embedder("stranger")
+    assert change(client, "unload", "stranger")[0] == 200
+    point = OperatingPoint(threshold=0.4)
+    with pytest.raises(DuplicateSubject):
+        engine.enroll("default", "bea", [portrait], embedder, point, Stages(), duplicate=DuplicatePolicy.REJECT)
