@@ -72,6 +72,7 @@ class GroundTruth:
     route: str
     outcome: str
     acceptances: tuple[ModelAcceptance, ...]
+    """What the models had made of it; none where the truth was told before, and is counted."""
 
 
 @dataclass(frozen=True, slots=True)

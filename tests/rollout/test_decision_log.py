@@ -109,6 +109,9 @@ def test_the_truth_told_shows_beside_what_was_promised(compared: TestClient) -> 
     assert sum(series(compared, "facet_comparison_outcomes_total").values()) == 4
 
     compared.post("/v1/decisions/default-0/outcome", json={"outcome": "impostor"})
+    noted = compared.get("/v1/audit", params={"target": "default-0"}).json()["items"]
+    assert [(entry["action"], entry["outcome"]) for entry in noted] == [("outcome", "impostor"), ("outcome", "genuine")]
+    assert sum(series(compared, "facet_comparison_outcomes_total").values()) == 4, "counted once"
     (identify,) = read(compared, route="identify")["champion"]["observed"]
     assert (identify["false_match"]["count"], identify["false_match"]["trials"]) == (1, 1)
     assert identify["promised"] == pytest.approx(0.01)

@@ -110,12 +110,14 @@ def tell_outcome(
     if caller.key is not None and not caller.key.may(Scope(before.route)):
         raise ScopeMissing(f"this key lacks the scope {before.route!r}")
     decision = services.decision_log.judge(before, fields.outcome, caller.principal)
-    if before.outcome is None:
-        services.publish(request, _truth(services, decision), decision.collection)
+    services.publish(request, _truth(services, decision, counts=before.outcome is None), decision.collection)
     return replies.Case.of(decision)
 
 
-def _truth(services: Services, decision: LoggedDecision) -> GroundTruth:
+def _truth(services: Services, decision: LoggedDecision, counts: bool) -> GroundTruth:
+    """What was told; a decision `counts` for the models once, and each word on it is one for the audit log."""
+    if not counts:
+        return GroundTruth(decision.request_id, decision.route, decision.outcome or "", ())
     name_of = services.roles.name_of
     acceptances = [ModelAcceptance(CHAMPION, name_of(decision.champion.model), decision.champion.accepts)]
     if decision.challenger is not None:
