@@ -220,3 +220,15 @@ def test_a_collection_is_found_in_the_log_however_its_accents_were_typed(service
     service.client.post("/v1/collections", json={"name": "Gäste"})
     typed = unicodedata.normalize("NFD", "Gäste")
     assert [entry["action"] for entry in entries(service, collection=typed)] == ["create_collection"]
+
+
+def test_whose_picture_was_shown_is_noted(service: Running, astronaut_jpeg: bytes) -> None:
+    client = service.client
+    client.patch("/v1/collections/default", json={"keep_crops": True})
+    enrolled = client.post("/v1/enroll", json={"subject": "ann", "images": [b64(astronaut_jpeg)]}).json()
+    face = enrolled["images"][0]["face_id"]
+    assert client.get(f"/v1/collections/default/faces/{face}/crop").status_code == 200
+    headers = {"x-api-key": service.key, "Authorization": ""}
+    assert client.get(f"/api/v1/recognition/faces/{face}/img", headers=headers).status_code == 200
+    noted = [(each["action"], each["target"]) for each in entries(service) if each["action"].startswith("read_")]
+    assert noted == [("read_crop", enrolled["subject"]["id"]), ("read_image", enrolled["subject"]["id"])]

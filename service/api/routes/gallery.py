@@ -293,9 +293,12 @@ def read_face(
         **_problems(gallery.CollectionNotFound, gallery.FaceNotFound, gallery.CropMissing),
     },
 )
-def read_crop(services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId) -> Response:
+def read_crop(
+    request: Request, services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId
+) -> Response:
     """The aligned face as it was kept at enrolment, a PNG of 128 by 128 pixels, where the collection keeps crops."""
-    crop = services.gallery.crop(caller.require(collection), face_id)
+    trace_of(request.scope).target = services.gallery.face(caller.require(collection), face_id).subject_id
+    crop = services.gallery.crop(collection, face_id)
     if crop is None:
         raise gallery.CropMissing(collection, face_id)
     return Response(crop, media_type="image/png")
