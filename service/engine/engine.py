@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.decision import OperatingPoint, decide_open_set, threshold_for
+from service.decision import OperatingPoint, decide_open_set, is_match, threshold_for
 from service.engine.enrolment import admit, describe_faces, fit_faces, judge
 from service.engine.enrolment_report import EnrolmentReport, ModelReport, dump_report, load_report
 from service.engine.faces import (
@@ -247,7 +247,8 @@ class Engine:
         decisions = []
         for face, hits in zip(probes, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)
-            decisions.append(FaceIdentification(face, outcome, tuple(hits[:top_k]), margin))
+            passing = tuple(hit for hit in hits if is_match(hit.score, threshold))
+            decisions.append(FaceIdentification(face, outcome, tuple(hits[:top_k]), margin, passing))
         return Identification(
             collection=collection,
             faces=tuple(decisions),

@@ -98,6 +98,8 @@ class FaceIdentification:
     outcome: Outcome
     candidates: tuple[Hit, ...]
     margin: float | None
+    passing: tuple[Hit, ...]
+    """Those of the best who reach the threshold, also where fewer candidates are to be shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from service.database.base import Database
 from service.database.schema import new_id, now
-from service.decision import Outcome, is_match
+from service.decision import Outcome
 from service.engine.results import EnrolmentOutcome, Identification, Verification
 from service.errors import FacetError
 from service.face.embedding.embed import Embedder
@@ -112,8 +112,8 @@ def messages_of(event: DecisionEvent) -> Iterator[Message]:
             basis = _basis(result.model, result.threshold)
             for number, each in enumerate(result.faces):
                 score = each.candidates[0].score if each.candidates else None
-                likely = [hit for hit in each.candidates if is_match(hit.score, result.threshold)]
-                people = [_person(hit) for hit in (likely[:1] if each.outcome == Outcome.MATCH else likely)]
+                likely = each.passing[:1] if each.outcome == Outcome.MATCH else each.passing
+                people = [_person(hit) for hit in likely]
                 data = {**basis, "face": number, "score": score, "subjects": people}
                 yield _message(event, f"identification.{each.outcome}", data)
         case BroughtTemplates(action, model, threshold, outcomes):

@@ -111,6 +111,20 @@ def test_receivers_are_told_by_filter(
     assert len({message for message, _ in receiver.taken}) == 6
 
 
+def test_both_who_are_taken_for_each_other_are_told_where_one_candidate_is_asked_for(
+    tmp_path: Path, model_dirs: tuple[Path, ...], receiver: Receiver, face: bytes
+) -> None:
+    endpoint = receiver.endpoint(events=["identification.*"])
+    with running(tmp_path / "data", model_dirs, endpoint) as client:
+        both = {enrol(client, face, name) for name in ("Ann", "Eve")}
+        fields = {"threshold": "0.5", "collection": "watchlist", "top_k": "1"}
+        answer = client.post("/v1/identify", data=fields, files={"image": ("i", face)}).json()
+        assert len(answer["faces"][0]["candidates"]) == 1
+        (told,) = receiver.await_taken(1)
+    assert told["type"] == "identification.ambiguous"
+    assert {person["id"] for person in told["data"]["subjects"]} == both
+
+
 def test_a_receiver_that_hangs_holds_up_no_caller_and_no_other_receiver(
     tmp_path: Path, model_dirs: tuple[Path, ...], receiver: Receiver, face: bytes
 ) -> None:
