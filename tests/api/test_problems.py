@@ -57,6 +57,12 @@ def test_every_problem_is_documented_as_it_is_answered() -> None:
     assert documented == answered
 
 
+def test_every_row_of_the_document_stands_in_a_table_of_its_width() -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", DOCUMENT.read_text(), re.MULTILINE):
+        head, *rows = table.splitlines()
+        assert [row for row in rows if row.count("|") != head.count("|")] == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
