@@ -120,12 +120,12 @@ def options(
 
 
 def prediction_count(
-    prediction_count: Annotated[int, Query(ge=ALL, le=MAX_TOP_K)] = 1,
+    prediction_count: Annotated[int, Query(ge=ALL)] = 1,
 ) -> int:
-    """Read how many subjects are named for each face; -1 is as many as can be.
+    """Read how many subjects are named for each face; -1, or more than that, is as many as can be.
 
     Raises: RequestInvalid for none.
     """
     if prediction_count == 0:
         raise RequestInvalid([Fault("query.prediction_count", "must be positive, or -1")])
-    return MAX_TOP_K if prediction_count == ALL else prediction_count
+    return MAX_TOP_K if prediction_count == ALL else min(prediction_count, MAX_TOP_K)
