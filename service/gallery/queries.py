@@ -145,7 +145,8 @@ def list_subjects(
     in_collection = collection_row(connection, collection)
     query = _SUBJECTS.where(subjects.c.collection_row == in_collection, subjects.c.row > after, LIVING)
     if prefix:
-        query = query.where(subjects.c.name.startswith(prefix, autoescape=True))
+        # Not LIKE, which is blind to case in SQLite alone.
+        query = query.where(sa.func.substr(subjects.c.name, 1, len(prefix)) == prefix)
     return [(entry.row, _subject(entry)) for entry in connection.execute(query.order_by(subjects.c.row).limit(limit))]
 
 

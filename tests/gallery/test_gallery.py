@@ -398,6 +398,13 @@ def test_every_new_id_is_new_and_sorts_by_birth() -> None:
     assert all(id_[14] == "7" for id_ in ids)
 
 
+def test_a_prefix_tells_small_letters_from_capitals_as_names_do(gallery: Gallery) -> None:
+    for name in ("ann", "Anna", "%nn", "\U0001f600nn"):
+        gallery.enroll("main", name, [face(VECTORS[0])])
+    for prefix, names in (("a", ["ann"]), ("A", ["Anna"]), ("%", ["%nn"]), ("\U0001f600n", ["\U0001f600nn"])):
+        assert [each.name for each in gallery.subjects("main", prefix=prefix).items] == names
+
+
 def test_those_who_have_expired_hide_no_duplicate(gallery: Gallery) -> None:
     gallery.enroll("main", "Ann", [face(VECTORS[1])])
     past = datetime.now(UTC) - timedelta(seconds=1)
