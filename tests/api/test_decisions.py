@@ -463,3 +463,9 @@ def test_a_record_that_hangs_does_not_hold_up_the_event_loop(
     assert answer.is_success, answer.text
     assert asked
     assert not any(asked)
+
+
+def test_a_gate_that_would_not_be_kept_is_refused(running: Running, astronaut_jpeg: bytes) -> None:
+    answer = running.post("/identify", image(astronaut_jpeg), faces="all", quality="enforce", fmr=FMR)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert running.post("/identify", image(astronaut_jpeg), faces="all", quality="report", fmr=FMR).is_success

@@ -173,6 +173,12 @@ class IdentifyRequest(_Decidable):
     )
     quality: QualityGate = "report"
 
+    @model_validator(mode="after")
+    def _one_face_to_enforce(self) -> Self:
+        if self.faces == "all" and self.quality == "enforce":
+            raise ValueError("quality=enforce refuses one face; with faces=all the reasons of each are reported")
+        return self
+
 
 class EnrollRequest(_Decidable):
     """A person to enrol, from one image or several. Fit images are kept, the others are reported."""
