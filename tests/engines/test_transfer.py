@@ -64,3 +64,25 @@ def test_a_round_trip_is_identical(places: Places, tmp_path: Path, source: str, 
         assert again.faces == 120
         assert content(second, tmp_path / "third") == before
         assert second.verify().problems == ()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "pgvector"])
+def test_a_face_that_is_enrolled_meanwhile_is_exported_with_its_templates_or_not_at_all(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with closing(places(kind)()) as gallery:
+        gallery.create_collection("main")
+        gallery.enroll("main", "ann", [NewFace("first", {A: VECTORS[0]})])
+        read = exports.TemplateReader.read
+        late = [NewFace("late", {A: VECTORS[1]})]
+
+        def read_late(reader: Any, *given: Any) -> Any:
+            if late:
+                gallery.enroll("main", "ann", [late.pop()])
+            return read(reader, *given)
+
+        monkeypatch.setattr(exports.TemplateReader, "read", read_late)
+        *_, people_block, _ = content(gallery, tmp_path / "beside")
+        assert not late
+        faces = people_block["subjects"][0]["faces"]
+        assert [face["id"] for face in faces if not face["templates"]] == []

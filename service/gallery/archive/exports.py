@@ -82,6 +82,8 @@ def export(
     """
     moved = Moved()
     reader = TemplateReader(keyring or Keyring.empty())
+    if engine.dialect.name == "postgresql":  # a block is of one moment there too: of each face all templates or none
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with storage_errors(), ArchiveWriter(path, keys) as archive, engine.connect() as connection:
         chosen = list(connection.execute(sa.select(collections).order_by(collections.c.row)))
         for name in only or ():
