@@ -28,6 +28,13 @@ _PEOPLE = {
     "collection": f"DELETE FROM subjects WHERE created_at <= :at AND collection_row IN ({_IN_COLLECTION})",  # noqa: S608
 }
 """Who is erased by a receipt, by its kind. A collection is known by its name, which another may have had later."""
+_MERGERS = """
+    SELECT gave.target, took.target, min(took.row) FROM audit gave JOIN audit took
+    ON took.request_id = gave.request_id AND took.principal = gave.principal AND took.row > gave.row
+    AND took.action = gave.action AND took.outcome LIKE 'took %'
+    WHERE gave.action = 'merge_subjects' AND gave.outcome LIKE 'gave %' GROUP BY gave.row ORDER BY gave.row
+"""
+"""Who was made one with whom, in the order in which it was done, by the two entries of each merger."""
 TABLES = ("collections", "subjects", "faces", "templates", "crops", "keys", "audit", "receipts")
 
 
@@ -80,7 +87,7 @@ def restore(directory: Path, file: Path, *, replace: bool = False) -> BackupCont
         try:
             fresh = directory / "gallery.restored"
             copy_database(file, fresh)
-            again = _erase_again(fresh, _receipts(present))
+            again = _erase_again(fresh, _receipts(present), _mergers(present))
             _remove_log(present)
             fresh.replace(present)
             present.chmod(PRIVATE_FILE)
@@ -109,18 +116,30 @@ def _check_is_gallery(file: Path) -> dict[str, int]:
 
 def _receipts(file: Path) -> list[tuple[str, ...]]:
     """The erasures that a database knows of; none where it cannot be read."""
+    columns = "id, kind, target, faces, templates, at, collection"
+    return _rows(file, f"SELECT {columns} FROM receipts ORDER BY row")  # noqa: S608
+
+
+def _mergers(file: Path) -> list[tuple[str, str]]:
+    """The ids of people made one that a database's audit log knows of: of whom was merged, and into whom."""
+    return [(origin, into) for origin, into, _ in _rows(file, _MERGERS)]
+
+
+def _rows(file: Path, query: str) -> list[tuple[str, ...]]:
     if not file.exists():
         return []
     try:
         with _opened(file) as connection:
-            columns = "id, kind, target, faces, templates, at, collection"
-            return list(connection.execute(f"SELECT {columns} FROM receipts ORDER BY row"))  # noqa: S608
+            return list(connection.execute(query))
     except sqlite3.DatabaseError:
         return []
 
 
-def _erase_again(file: Path, receipts: list[tuple[str, ...]]) -> int:
-    """Erase whoever a backup has and lacks the receipt of, and add the receipts; returns how many these were."""
+def _erase_again(file: Path, receipts: list[tuple[str, ...]], mergers: list[tuple[str, str]]) -> int:
+    """Erase whoever a backup has and lacks the receipt of, and add the receipts; returns how many these were.
+
+    Who was merged with somebody erased is erased too: the receipt names only the one who stayed.
+    """
     erased = 0
     with _opened(file) as connection:
         held = {row[1] for row in connection.execute("PRAGMA table_info(receipts)")}
@@ -133,6 +152,9 @@ def _erase_again(file: Path, receipts: list[tuple[str, ...]]) -> int:
                 continue
             given = {"target": target, "at": receipt[5]}
             erased += connection.execute(_PEOPLE[kind], given).rowcount if kind in _PEOPLE else 0
+            if kind == "subject":
+                for other in _merged_into(target, mergers):
+                    erased += connection.execute(_PEOPLE[kind], {"target": other}).rowcount
             if kind == "collection":
                 connection.execute("DELETE FROM collections WHERE name = :target AND created_at <= :at", given)
             if "collection" in held:
@@ -142,6 +164,15 @@ def _erase_again(file: Path, receipts: list[tuple[str, ...]]) -> int:
             connection.execute("DELETE FROM replies")
         connection.commit()
     return erased
+
+
+def _merged_into(target: str, mergers: list[tuple[str, str]]) -> list[str]:
+    """Those who became one person with `target`, at once or by way of others."""
+    others = [target]
+    for origin, into in reversed(mergers):
+        if into in others:
+            others.append(origin)
+    return others[1:]
 
 
 def _remove_log(database: Path) -> None:

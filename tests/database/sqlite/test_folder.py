@@ -9,6 +9,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,17 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.database.audit_log import AuditLog
+from service.database.encryption import Keyring
 from service.database.errors import StorageFull, StorageLocked, StorageUnavailable
 from service.database.sqlite import database as sqlite_database
+from service.gallery.changes.reassignment import merge_subjects
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace
 from service.keys import Keys, Scope
+from service.observation import DecisionContext, DecisionEvent, Observers, Reassignment
+from service.observers.audit import Auditor
 from tests.gallery.vectors import people
 
 A = "a" * 64
@@ -189,6 +195,23 @@ def test_who_was_erased_after_the_backup_is_erased_in_it(folder: Path, tmp_path:
     with closing(open_embedded(folder)) as gallery:
         assert [subject.name for subject in gallery.subjects("main").items] == ["p0", "p2"]
         assert receipt in gallery.receipts().items
+        assert gallery.verify().sound
+
+
+def test_who_was_merged_with_somebody_erased_is_erased_in_a_backup_of_before(folder: Path, tmp_path: Path) -> None:
+    assert run(app, ["backup", str(tmp_path / "b"), "--data", str(folder)]).exit_code == 0
+    with closing(open_embedded(folder)) as gallery:
+        for other, subject in (("p2", "p1"), ("p1", "p0")):
+            merge = partial(merge_subjects, keyring=Keyring.empty(), collection="main", subject=subject, other=other)
+            merger = gallery.database.change(merge)
+            auditor = Auditor(AuditLog(gallery.database.defer, gallery.database.begin_write))
+            told = Reassignment("merge_subjects", merger.merged, merger.subject.id, merger.faces)
+            Observers([auditor]).publish(DecisionEvent(DecisionContext("same", "key:1", "main"), told))
+        gallery.delete_subject("main", "p0")
+    result = run(app, ["restore", str(tmp_path / "b"), "--replace", "--data", str(folder)])
+    assert result.exit_code == 0, result.output
+    with closing(open_embedded(folder)) as gallery:
+        assert gallery.subjects("main").items == ()
         assert gallery.verify().sound
 
 
