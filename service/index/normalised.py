@@ -58,7 +58,7 @@ def search(
         ):
             return results
         if depth == listed:
-            listed *= 4
+            listed = min(4 * listed, DEEPEST)
             lists = index.search(connection, place, probes, listed)
         depth = listed
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.database.encryption import Keyring
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import DuplicateSubject
 from service.gallery.gallery import Gallery
 from service.gallery.records import DuplicateCheck, DuplicatePolicy, NewFace
-from service.index.base import Matrix
-from service.index.normalised import NEAREST
+from service.index import normalised
+from service.index.base import Backlog, CandidateList, Matrix
+from service.index.milvus.index import MOST_CANDIDATES, MilvusIndex
+from service.index.normalised import DEEPEST, NEAREST
 from service.index.scoring import Scoring
 from service.index.stored_templates import TemplateReader
 from tests.gallery.vectors import people, unit
@@ -126,13 +130,13 @@ def test_duplicates_are_looked_for_by_the_normalised_score(tmp_path: Path) -> No
         made.enroll("main", name, [new], duplicate=check)
 
     plain = DuplicateCheck(DuplicatePolicy.REJECT, A, 0.5)
-    normalised = replace(plain, scoring=scoring)
-    enroll("one", near[0], normalised)
+    by_score = replace(plain, scoring=scoring)
+    enroll("one", near[0], by_score)
     with pytest.raises(DuplicateSubject):
         enroll("two", near[1], plain)
-    enroll("two", near[1], normalised)
+    enroll("two", near[1], by_score)
     with pytest.raises(DuplicateSubject):
-        enroll("three", near[1], replace(normalised, threshold=float(1 + 2 * offsets(near[1:])[0]) - 0.01))
+        enroll("three", near[1], replace(by_score, threshold=float(1 + 2 * offsets(near[1:])[0]) - 0.01))
     made.close()
 
 
@@ -142,3 +146,40 @@ def test_people_are_counted_and_not_their_photographs(gallery: Gallery) -> None:
     assert gallery.counts.people("main", ["b" * 64]) == 0
     ids = [gallery.subject("main", name).id for name in ("p0", "p7")]
     assert gallery.counts.photographs_of("main", ids, [A]) == dict.fromkeys(ids, EACH)
+
+
+class Endless:
+    """An index of people who are all as near as can be, and have no templates; notes how many it is asked for."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def search(self, _: object, __: object, probes: Matrix, k: int) -> list[CandidateList]:
+        self.lengths.append(k)
+        return [CandidateList(np.arange(k), 10**9 + np.arange(k), np.ones(k, np.float32)) for _ in probes]
+
+    def answers(self, _: int) -> bool:
+        return True
+
+    def nearest(self, _: object, probes: Matrix, reach: int) -> list[list[int]]:
+        self.lengths.append(reach)
+        return [list(range(10**9, 10**9 + reach)) for _ in probes]
+
+
+def test_a_search_that_nothing_settles_asks_for_no_more_than_it_looks_at(gallery: Gallery) -> None:
+    index: Any = Endless()
+    reader, scoring = TemplateReader(Keyring.empty()), Scoring(offsets(VECTORS[:1]), offsets)
+    given = {"reader": reader, "place": (1, 1), "dim": DIM, "probes": VECTORS[:1], "k": 5, "scoring": scoring}
+    (found,) = gallery.database.read(lambda connection: normalised.search(connection, index, **given))
+    assert len(found.rows) == 0
+    assert max(index.lengths) == index.lengths[-1] == DEEPEST
+
+
+@pytest.mark.parametrize("k", [5, 2048, 5000])
+def test_milvus_is_asked_for_no_more_than_it_gives(gallery: Gallery, k: int) -> None:
+    milvus: Any = object.__new__(MilvusIndex)
+    milvus.copy, milvus.relay = Endless(), SimpleNamespace(backlog=Backlog(0, 0.0))
+    milvus._reader = TemplateReader(Keyring.empty())
+    (found,) = gallery.database.read(lambda connection: milvus.search(connection, (1, 1), VECTORS[:1], k))
+    assert len(found.rows) == 0
+    assert max(milvus.copy.lengths) == milvus.copy.lengths[-1] == MOST_CANDIDATES

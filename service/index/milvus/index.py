@@ -28,6 +28,7 @@ from service.index.stored_templates import TemplateReader
 MOST_WAITING = 20_000
 """Changes under way; with more, searches would spend their time on the outbox."""
 MOST_CANDIDATES = 16_384
+"""Milvus gives no more at once."""
 
 
 class MilvusIndex:
@@ -81,7 +82,7 @@ class MilvusIndex:
             return [candidates.best(fresh, probe, k, self._reader) for probe in probes]
         results = [CandidateList.nothing()] * len(probes)
         waiting = list(range(len(probes)))
-        reach = 8 * k + 16
+        reach = min(8 * k + 16, MOST_CANDIDATES)
         while waiting:
             near = self.copy.nearest(place, probes[waiting], reach)
             by_row = candidates.read(connection, sorted({row for rows in near for row in rows}))
