@@ -30,7 +30,7 @@ from service.api.routes import ROUTERS, health, web_page
 from service.api.schemas.requests import DEFAULT_COLLECTION, MAX_IMAGES
 from service.api.services import Services
 from service.compreface.routes import ROUTERS as COMPREFACE
-from service.database.audit_log import AuditEntry, AuditLog, prune_audit
+from service.database.audit_log import AuditLog, prune_audit
 from service.database.audit_log import note as audit_note
 from service.engine.engine import Engine, EngineLimits
 from service.errors import FacetError
@@ -227,7 +227,7 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         audit_log = AuditLog(database.defer, database.begin_write)
         forget = partial(prune_audit, days=settings.storage.audit_days)
         webhooks = stack.enter_context(closing(WebhookSender(settings.webhooks, database, series.registry)))
-        expiry = Expiry(gallery, partial(_note_expiry, audit_log, webhooks))
+        expiry = Expiry(gallery, partial(_note_expiry, webhooks))
         tasks: list[Callable[[], object]] = [gallery.prune, lambda: database.write(forget), webhooks.prune, expiry]
         stack.enter_context(closing(Upkeep(tasks)))
         if not gallery.collections(limit=1).items:
@@ -327,9 +327,8 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         )
 
 
-def _note_expiry(audit_log: AuditLog, webhooks: WebhookSender, receipt: Receipt, collection: str) -> None:
-    """Say in the audit log, and to receivers, that nobody asked for this erasure: its date had come."""
-    audit_log.write([AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)])
+def _note_expiry(webhooks: WebhookSender, receipt: Receipt, collection: str) -> None:
+    """Say to receivers that nobody asked for this erasure: its date had come."""
     webhooks.observe(DecisionEvent(DecisionContext("", "expiry", collection), Erasure(receipt)))
 
 

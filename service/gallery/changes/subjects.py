@@ -96,8 +96,8 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
     return write_receipt(transaction, "subject", str(subject_id), lost, removed, collection)
 
 
-def erase_expired(transaction: Transaction[IndexChange], collection: str, name: str) -> None:
-    """Erase a subject whose date has come, as the upkeep would: whoever gets the name now is somebody else.
+def erase_expired(transaction: Transaction[IndexChange], collection: str, name: str) -> Receipt:
+    """Erase a subject whose date has come, with its entry in the audit log: nobody asked for it.
 
     Raises:
         CollectionNotFound: There is no collection of that name.
@@ -106,6 +106,7 @@ def erase_expired(transaction: Transaction[IndexChange], collection: str, name: 
     receipt = delete_subject(transaction, collection, name)
     entry = AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)
     insert_entries(transaction.connection, [entry])
+    return receipt
 
 
 def delete_subjects(transaction: Transaction[IndexChange], collection: str) -> tuple[Receipt, int]:

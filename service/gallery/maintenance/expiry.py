@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from service.database.schema import collections, now, receipts, subjects
 from service.database.transaction import Transaction
-from service.gallery.changes.subjects import delete_subject
+from service.gallery.changes.subjects import erase_expired
 from service.gallery.gallery import Gallery
 from service.gallery.records import Receipt
 from service.index.changes import IndexChange
@@ -67,4 +67,4 @@ def _erase(transaction: Transaction[IndexChange], subject_id: str, at: datetime)
     found = transaction.connection.execute(query.with_for_update(of=subjects)).one_or_none()
     if found is None:
         return None
-    return delete_subject(transaction, found.collection, found.name), found.collection
+    return erase_expired(transaction, found.collection, found.name), found.collection

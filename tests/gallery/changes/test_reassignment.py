@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from service.database.audit_log import AuditQuery, read_audit
 from service.database.encryption import Keyring
-from service.database.errors import TemplateDamaged
+from service.database.errors import StorageBusy, TemplateDamaged
 from service.database.schema import new_id, now, templates
 from service.gallery import errors
 from service.gallery.archive.exports import export
@@ -251,3 +252,16 @@ def test_a_person_is_renamed_to_the_name_of_somebody_expired(gallery: Gallery) -
     assert (renamed.name, [each.id for each in gallery.faces("main", "ann").items]) == ("ann", ["two"])
     assert [receipt.kind for receipt in gallery.receipts().items] == ["subject"]
     assert gallery.verify().problems == ()
+
+
+def test_the_entry_of_an_expiry_is_written_with_it(gallery: Gallery) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0])], expires_at=now() - timedelta(seconds=1))
+
+    def fail(*_: object) -> None:
+        raise StorageBusy
+
+    with pytest.raises(StorageBusy):
+        Expiry(gallery, fail)()
+    (receipt,) = gallery.receipts().items
+    (entry,) = read_audit(gallery.database.engine, AuditQuery(principal="expiry")).items
+    assert (entry.action, entry.outcome, entry.target) == ("delete_subject", "done", receipt.target)
