@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -27,6 +27,8 @@ class Transaction(Generic[E]):
     """Changes by earlier work of the same commit; nothing follows them yet."""
     changes: list[E] = field(default_factory=list)
     """Changes by this work, in order."""
+    by_the_way: list[Any] = field(default_factory=list)
+    """What this work did besides what it was asked for; whoever asked may tell of it after the commit."""
 
 
 @contextmanager

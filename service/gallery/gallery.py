@@ -61,6 +61,14 @@ def unobserved(_: str, __: float) -> None:
     """Tell nobody."""
 
 
+NoteExpiry = Callable[[Receipt, str], None]
+"""Told of the erasure of somebody expired, and of the collection."""
+
+
+def unnoted_expiry(_: Receipt, __: str) -> None:
+    """Tell nobody of an expiry."""
+
+
 def unnoted(_: Receipt) -> None:
     """Tell nobody of an erasure."""
 
@@ -95,6 +103,7 @@ class Gallery:
         self.database, self.index = database, index
         self._keyring, self._reader = keyring, reader
         self._keep_reply, self._observe = keep_reply, observe
+        self._note_expiry: NoteExpiry = unnoted_expiry
         self.counts = Counts(index, self._read)
 
     # ---- collections
@@ -411,6 +420,14 @@ class Gallery:
 
     # ---- the store itself
 
+    def note_expiries(self, note: NoteExpiry) -> None:
+        """Let `note` be told of whoever has expired and is erased because somebody else gets the name."""
+        self._note_expiry = note
+
+    def change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
+        """Run a change of `service.gallery.changes` whole or not at all."""
+        return self._change(work)
+
     @property
     def damaged(self) -> int:
         """How many templates were found damaged, and set aside, since the start."""
@@ -466,11 +483,17 @@ class Gallery:
             self._observe(what, time.perf_counter() - started)
 
     def _change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
+        def noting(transaction: Transaction[IndexChange]) -> tuple[T, list[Any]]:
+            return work(transaction), transaction.by_the_way
+
         started = time.perf_counter()
         try:
-            return self.database.change(work)
+            result, expired = self.database.change(noting)
         finally:
             self._observe("change", time.perf_counter() - started)
+        for receipt, collection in expired:
+            self._note_expiry(receipt, collection)
+        return result
 
     def _finish_erasure(self, receipts: Sequence[Receipt], note: Note) -> None:
         """Tell of what was erased, and clean the files of it, also where it cannot be told.

@@ -106,7 +106,7 @@ def update_collection(
     """
     trace_of(request.scope).target = caller.require(collection)
     work = partial(collections.update_collection, name=collection, values=fields.values)
-    return _counted(services, services.gallery.database.change(work))
+    return _counted(services, services.gallery.change(work))
 
 
 @router.delete(
@@ -234,7 +234,7 @@ def merge_subjects(
         idempotency=once,
         until=now() + KEEP_REPLY,
     )
-    merger = services.gallery.database.change(work)
+    merger = services.gallery.change(work)
     if merger.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     else:
@@ -326,7 +326,7 @@ def move_face(
         face_id=face_id,
         subject=fields.subject,
     )
-    result = services.gallery.database.change(work)
+    result = services.gallery.change(work)
     trace_of(request.scope).target = result.face.subject_id
     if result.moved:
         services.publish(request, Reassignment("move_face", result.origin, result.face.subject_id, 1), collection)

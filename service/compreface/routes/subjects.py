@@ -33,9 +33,7 @@ def create_subject(
     request: Request, services: ServicesDep, service: Enroller, fields: SubjectBody
 ) -> replies.SubjectName:
     """Make a subject without a face."""
-    made = services.gallery.database.change(
-        partial(subjects.create_subject, collection=service.collection, name=fields.subject)
-    )
+    made = services.gallery.change(partial(subjects.create_subject, collection=service.collection, name=fields.subject))
     trace_of(request.scope).target = made.id
     return replies.SubjectName(subject=made.name)
 
@@ -64,7 +62,7 @@ def rename_subject(
         return replies.Updated(updated=False)
     if gallery.database.read(partial(queries.has_subject, collection=collection, name=fields.subject)):
         keyring = services.settings.storage.keyring
-        merger = gallery.database.change(
+        merger = gallery.change(
             partial(merge_subjects, keyring=keyring, collection=collection, subject=fields.subject, other=subject)
         )
         trace_of(request.scope).target = merger.subject.id

@@ -18,7 +18,7 @@ from service.database.schema import new_id, now, templates
 from service.gallery import errors
 from service.gallery.archive.exports import export
 from service.gallery.archive.imports import Rule, restore
-from service.gallery.changes import collections, reassignment
+from service.gallery.changes import collections, reassignment, subjects
 from service.gallery.changes.collections import Members, members_of
 from service.gallery.changes.reassignment import MovedFace
 from service.gallery.embedded import open_embedded
@@ -265,3 +265,19 @@ def test_the_entry_of_an_expiry_is_written_with_it(gallery: Gallery) -> None:
     (receipt,) = gallery.receipts().items
     (entry,) = read_audit(gallery.database.engine, AuditQuery(principal="expiry")).items
     assert (entry.action, entry.outcome, entry.target) == ("delete_subject", "done", receipt.target)
+
+
+def test_an_expiry_by_the_way_is_told_once(gallery: Gallery) -> None:
+    told: list[tuple[Receipt, str]] = []
+    gallery.note_expiries(lambda receipt, collection: told.append((receipt, collection)))
+    names = ("by enrolment", "by a new record", "by renaming", "by moving")
+    for name in names:
+        gallery.enroll("main", name, [face(VECTORS[0])], expires_at=now() - timedelta(seconds=1))
+    gallery.enroll("main", names[0], [face(VECTORS[4], "moved")])
+    gallery.change(partial(subjects.create_subject, collection="main", name=names[1]))
+    gallery.update_subject("main", names[1], names[2])
+    work = partial(reassignment.move_face, keyring=KEYRING, collection="main", face_id="moved", subject=names[3])
+    gallery.change(work)
+    assert told == [(receipt, "main") for receipt in gallery.receipts().items]
+    assert len(told) == len(names)
+    assert Expiry(gallery, lambda *_: None)() == 0
