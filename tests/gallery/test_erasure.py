@@ -336,3 +336,17 @@ def test_a_copy_from_before_the_schema_changed_goes_with_the_first_erasure(
         gallery.delete_subject("default", "person-1")
         assert not copy.exists()
         assert all(b"person-1" not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_a_copy_from_before_the_schema_changed_outlives_the_erasures_of_before(tmp_path: Path) -> None:
+    (tmp_path / "gallery.sqlite3").write_bytes(gzip.decompress(LAST_RELEASE.read_bytes()))
+    with closing(sqlite3.connect(tmp_path / "gallery.sqlite3")) as connection:
+        columns = "id, kind, target, faces, templates, at"
+        receipt = ("r", "subject", "s", 1, 1, "2026-01-01 00:00:00.000000")
+        connection.execute(f"INSERT INTO receipts ({columns}) VALUES (?, ?, ?, ?, ?, ?)", receipt)
+        connection.commit()
+    with closing(open_embedded(tmp_path)) as gallery:
+        Expiry(gallery, lambda *_: None)()
+        (copy,) = tmp_path.glob("gallery.*.before")
+        gallery.delete_subject("default", "person-1")
+        assert not copy.exists()

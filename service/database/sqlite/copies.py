@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from service.database.errors import StorageUnavailable
 from service.database.sqlite.birth import FILE, PRIVATE_FILE
 
 log = logging.getLogger(__name__)
-KEPT_DAYS = 7.0
+KEPT_SECONDS = 7.0 * 86_400
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -61,9 +61,9 @@ def keep_before(directory: Path, revision: str) -> str:
     return target.name
 
 
-def drop_before(directory: Path, *, older_than_days: float = 0.0) -> None:
-    """Delete those copies: whoever is erased now is in them too."""
+def drop_before(directory: Path, made_before: float = math.inf) -> None:
+    """Delete those copies that were made before a moment (of `time.time()`): who was erased then is in them too."""
     for copy in directory.glob("gallery.*.before"):
-        if time.time() - copy.stat().st_mtime >= older_than_days * 86_400:
+        if copy.stat().st_mtime <= made_before:
             copy.unlink(missing_ok=True)
             log.warning("%s is deleted: it held the database from before its schema changed", copy.name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +14,8 @@ import sqlalchemy as sa
 
 from service.database.base import Database
 from service.database.errors import StorageFull, StorageReadOnly
-from service.database.schema import store
-from service.database.sqlite.copies import KEPT_DAYS, drop_before
+from service.database.schema import receipts, store
+from service.database.sqlite.copies import KEPT_SECONDS, drop_before
 from service.database.sqlite.engine import DirectoryLock, checkpoint, open_engine
 from service.database.sqlite.writer import Writer
 from service.database.transaction import Transaction, storage_errors
@@ -40,7 +42,7 @@ class SqliteDatabase(Database[E]):
         try:
             self.engine = open_engine(directory)
             with storage_errors():
-                drop_before(directory, older_than_days=KEPT_DAYS)
+                drop_before(directory, time.time() - KEPT_SECONDS)
         except BaseException:
             self._lock.release()
             raise
@@ -90,14 +92,14 @@ class SqliteDatabase(Database[E]):
                 raise StorageFull
 
     def tidy(self, *, copies: bool = True) -> None:
-        """Empty SQLite's log, and drop copies from before the schema changed.
+        """Empty SQLite's log, and drop copies from before the schema changed that hold somebody erased.
 
         Raises:
             ErasureUnfinished: A reader still needs the log.
         """
         with storage_errors():
-            if copies:
-                drop_before(self._directory)
+            if copies and (erased := self.read(_last_erasure)) is not None:
+                drop_before(self._directory, erased.timestamp())
             checkpoint(self.engine)
 
     def close(self) -> None:
@@ -108,3 +110,9 @@ class SqliteDatabase(Database[E]):
         """Close the file and give the folder back."""
         self.engine.dispose()
         self._lock.release()
+
+
+def _last_erasure(connection: sa.Connection) -> datetime | None:
+    """When somebody or something was erased last."""
+    at: datetime | None = connection.scalar(sa.select(receipts.c.at).order_by(receipts.c.row.desc()).limit(1))
+    return at
