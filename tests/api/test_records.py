@@ -251,3 +251,16 @@ def test_whose_date_came_while_the_service_was_stopped_is_erased_at_the_start(
         (receipt,) = client.get("/v1/receipts").json()["items"]
         (entry,) = client.get("/v1/audit?principal=expiry").json()["items"]
         assert (receipt["kind"], entry["target"], entry["collection"]) == ("subject", receipt["target"], "default")
+
+
+@pytest.mark.parametrize("moment", ["2030", "20300131", "1900000000", "-5", "2e9"])
+def test_a_number_is_no_date_of_expiry(running: Running, astronaut_jpeg: bytes, moment: str) -> None:
+    name = running.collection(f"dates {moment}")
+    person = f"/v1/collections/{name}/subjects/ann"
+    photo = {"images": ("i", astronaut_jpeg)}
+    refused = running.post("/enroll", photo, collection=name, subject="ann", expires_at=moment)
+    assert refused.json()["errors"][0]["field"] == "body.expires_at"
+    assert running.post("/enroll", photo, collection=name, subject="ann").status_code == 201
+    assert running.client.patch(person, json={"expires_at": moment}).status_code == 422
+    assert running.client.get("/v1/audit", params={"since": moment}).status_code == 422
+    assert running.client.get(person).json()["expires_at"] is None

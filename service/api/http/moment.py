@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+
+NUMBER = re.compile(r"[-+]?[0-9.]+")
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -15,4 +18,11 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("must lie within the years 1 to 9999 in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _no_number(value: object) -> object:
+    """Refuse what would be taken for seconds since 1970: as a date of expiry, 2030 or 20300131 would erase at once."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        raise ValueError("must be a date and a time with their zone, as 2030-01-31T12:00:00Z, and no number")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
