@@ -34,6 +34,7 @@ TABLE: dict[type[FacetError], tuple[int, int]] = {
     gallery.CollectionNotFound: (404, MODEL_NOT_FOUND),
     api.RequestInvalid: (400, CONSTRAINT),
     api.BodyMalformed: (400, CONSTRAINT),
+    api.BodyTooLarge: (413, UNUSABLE_FILE),
     api.TooManyParts: (400, CONSTRAINT),
     gallery.NameInvalid: (400, CONSTRAINT),
     face.FaceUnfit: (400, CONSTRAINT),

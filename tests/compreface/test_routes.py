@@ -233,6 +233,8 @@ def test_embeddings_are_decided_as_their_pictures_are(house: House, astronaut_jp
         ("POST", FILE, {"params": {"det_prob_threshold": 1.5}, "files": {"file": b"x"}}, 400, 26),
         ("POST", FILE, {"files": {"picture": b"x"}}, 400, 34),
         ("POST", FILE, {"files": {"file": b"no picture"}}, 400, 21),
+        ("POST", FILE, {"files": {"file": bytes(11 << 20)}}, 413, 21),
+        ("POST", FILE, {"files": {"file": bytes(16 << 20)}}, 413, 21),
         ("POST", FILE, {"json": {"file": "&&&"}}, 400, 21),
         ("POST", FILE, {"json": {}}, 400, 34),
         ("POST", "/recognition/faces", {"json": {"file": ""}}, 400, 33),
