@@ -20,7 +20,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 def _no_number(value: object) -> object:
     """Refuse what would be taken for seconds since 1970: as a date of expiry, 2030 or 20300131 would erase at once."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
+    if isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value)):
         raise ValueError("must be a date and a time with their zone, as 2030-01-31T12:00:00Z, and no number")
     return value
 
