@@ -186,6 +186,7 @@ class EmbeddedIndex:
 
     def compact(self, *, thorough: bool = True) -> None:
         """Compact everything now, on this thread."""
+        self._provide_files()
         for index in self.indexes():
             while index.compact(self._closing.is_set, thorough=thorough):
                 pass
@@ -216,12 +217,21 @@ class EmbeddedIndex:
             index.add(rows, np.array([change.subject for change in batch], np.int64), matrix)
 
     def _made(self, place: Place, dim: int) -> TieredIndex:
-        with self._engine.connect() as connection:
-            digest = str(connection.scalar(sa.select(models.c.digest).where(models.c.row == place[1])))
-            files = self._folder_of(connection, place, digest, dim)
-        self.models[digest] = (place[1], dim)
-        self._indexes[place] = TieredIndex(dim, self._tiers, files=files, helpers=self._helpers)
+        # Without files: they are named by what the database says, and who applies changes must not need it.
+        self._indexes[place] = TieredIndex(dim, self._tiers, helpers=self._helpers)
+        self._wake.set()
         return self._indexes[place]
+
+    def _provide_files(self) -> None:
+        """Give files to the indexes that were made since, and remember their models."""
+        bare = [(place, index) for place, index in list(self._indexes.items()) if index.files is None]
+        if not bare:
+            return
+        with self._engine.connect() as connection:
+            for place, index in bare:
+                digest = str(connection.scalar(sa.select(models.c.digest).where(models.c.row == place[1])))
+                index.files = self._folder_of(connection, place, digest, index.dim)
+                self.models[digest] = (place[1], index.dim)
 
     def _folder_of(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> SegmentFolder:
         return SegmentFolder(self._directory / _folder(place), source.store_id(connection), digest, dim, self._keyring)

@@ -96,7 +96,8 @@ class TieredIndex:
         """
         self.dim = dim
         self._tiers = tiers or Tiers()
-        self._files = files
+        self.files = files
+        """Where later segments are kept; may be given later, and is never taken away."""
         self._helpers = helpers
         held = SegmentSet.of(segments)
         self._view = View(held, Memtable.empty(dim, max(room, SMALLEST)), int(np.count_nonzero(held.alive)))
@@ -224,7 +225,7 @@ class TieredIndex:
             self._compacting.release()
 
     def _clear_files(self) -> bool:
-        return self._files is None or self._files.clear()
+        return self.files is None or self.files.clear()
 
     # ---- settling
 
@@ -266,13 +267,13 @@ class TieredIndex:
         new: Segment | None = None
         if sum(len(part[3]) for part in parts):
             new = build(parts, self.dim, lambda: self._gone or bool(self._erasing) or stopped())
-            if self._files is not None:
-                new = replace(new, file=self._files.write(new))
+            if self.files is not None:
+                new = replace(new, file=self.files.write(new))
         if not self._swap(first, last, new, with_fresh):
             raise BuildStopped
         for segment in old:
-            if segment.file is not None and self._files is not None:
-                self._files.remove(segment.file)
+            if segment.file is not None and self.files is not None:
+                self.files.remove(segment.file)
         return True
 
     def erase(self) -> None:
@@ -293,8 +294,8 @@ class TieredIndex:
                     return
                 for number in self._spoiled():
                     segment = self._view.segments.members[number]
-                    if self._files is not None and segment.file is not None:
-                        self._files.remove(segment.file)
+                    if self.files is not None and segment.file is not None:
+                        self.files.remove(segment.file)
                         if segment.file.exists():
                             raise ErasureUnfinished
                     self._swap(number, number + 1, replace(segment, file=None), False)
@@ -309,7 +310,7 @@ class TieredIndex:
             BuildStopped: `stopped` said so.
         """
         missing = [number for number, segment in enumerate(self._view.segments.members) if segment.file is None]
-        for _ in missing if self._files is not None else ():
+        for _ in missing if self.files is not None else ():
             self.compact(stopped, thorough=True)
 
     def _spoiled(self) -> list[int]:
@@ -326,15 +327,15 @@ class TieredIndex:
         A segment with dead vectors only loses its file: `write_missing` builds it again without them.
         """
         with self._compacting:
-            if self._files is None or self._gone:
+            if self.files is None or self._gone:
                 return
             for number, segment in enumerate(self._view.segments.members):
-                file = self._files.write(segment) if segment.alive.all() else None
+                file = self.files.write(segment) if segment.alive.all() else None
                 if not self._swap(number, number + 1, replace(segment, file=file), False):
                     self._clear_files()
                     return
                 if segment.file is not None:
-                    self._files.remove(segment.file)
+                    self.files.remove(segment.file)
 
     @property
     def wants_compaction(self) -> bool:
