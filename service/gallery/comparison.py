@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from service.database.errors import TemplateDamaged
-from service.database.schema import faces, models, templates
+from service.database.schema import faces, models, subjects, templates
 from service.database.template_seal import STORED
 from service.gallery import queries
 from service.gallery.errors import TemplateMissing
@@ -92,8 +92,11 @@ def compare(
     """
     row = queries.subject_row(connection, collection, subject)
     query = (
-        sa.select(*STORED, faces.c.id, models.c.dim)
+        sa.select(
+            *STORED, faces.c.id, subjects.c.name.label("subject"), subjects.c.id.label("subject_id"), models.c.dim
+        )
         .join(faces, templates.c.face_row == faces.c.row)
+        .join(subjects, faces.c.subject_row == subjects.c.row)
         .join(models, templates.c.model_row == models.c.row)
         .where(faces.c.subject_row == row, templates.c.subject_row == row, models.c.digest == digest)
         .order_by(templates.c.row)
@@ -107,15 +110,15 @@ def compare(
     dim = entries[0].dim
     checked = vectors.check(probe[None], dim)[0]
     sound, matrix = reader.read(entries, dim)
-    faces_of = [entry.id for entry, is_sound in zip(entries, sound.tolist(), strict=True) if is_sound]
-    if not faces_of:
+    readable = [entry for entry, is_sound in zip(entries, sound.tolist(), strict=True) if is_sound]
+    if not readable:
         raise TemplateDamaged("no other of this person is sound")
     scores = matrix @ checked
     if scoring is not None:
         scores = scores + scoring.offsets(matrix) + scoring.own[0]
-    best = int(scores.argmax())
-    person = queries.subject(connection, collection, subject)
-    return Hit(person.name, person.id, faces_of[best], vectors.score(float(scores[best])), digest)
+    at = int(scores.argmax())
+    best = readable[at]  # named as it was compared: somebody else may have got the name meanwhile
+    return Hit(best.subject, best.subject_id, best.id, vectors.score(float(scores[at])), digest)
 
 
 def _score(stored: Vector, _: str, *, probe: Vector, scoring: Scoring | None, at: int) -> float:
