@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -94,10 +94,7 @@ class Results:
     def _load(self, expected: dict[str, Row]) -> None:
         content = self.path.read_bytes()
         text = content[: content.rfind(b"\n") + 1].decode(errors="replace")
-        reader = csv.DictReader(io.StringIO(text))
-        if text and tuple(reader.fieldnames or ()) != NAMES:
-            raise RecordForeign(f"{self.path} holds something else than results: name another file with --output")
-        for cells in reader:
+        for cells in _read(text, self.path):
             row = Row(**cells)
             if row.number not in expected or not row.begins_like(expected[row.number]):
                 raise RecordForeign(
@@ -122,5 +119,20 @@ def _lines(rows: Iterable[Row]) -> str:
     return buffer.getvalue()
 
 
-def _cells(row: Row) -> list[str]:
-    return [str(as_text(value)).replace("\n", " ") for value in asdict(row).values()]
+def _read(text: str, path: Path) -> Iterator[dict[str, str]]:
+    """The lines of a file of results, each with a cell for each name.
+
+    Raises:
+        RecordForeign: It is no such file.
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    foreign = RecordForeign(f"{path} holds something else than results: name another file with --output")
+    try:
+        if text and tuple(reader.fieldnames or ()) != NAMES:
+            raise foreign
+        for cells in reader:
+            if None in cells or None in cells.values():  # of more cells than names, or of fewer
+                raise foreign
+            yield cells
+    except csv.Error:
+        raise foreign from None
