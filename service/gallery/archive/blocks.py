@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AwareDatetime,
+    Base64Bytes,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from service.gallery.errors import ArchiveInvalid
 from service.index import vectors
@@ -21,6 +31,26 @@ DEEPEST = 8
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\]+$")]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\\]+$")]
 Count = Annotated[int, Field(ge=0)]
+
+
+def moment_of(value: object) -> datetime:
+    """Return the moment that stands in an archive, in UTC.
+
+    Raises:
+        ValueError: It is no text, no moment in ISO 8601, or of no zone.
+    """
+    if not isinstance(value, str):
+        raise ValueError("must be a moment as text")
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("must be a moment with its zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a moment of this calendar") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(moment_of)]
 
 
 class _Block(BaseModel):
@@ -43,7 +73,7 @@ class CollectionBlock(_Block):
     name: Name
     keep_crops: bool
     metadata: dict[str, Any]
-    created_at: AwareDatetime
+    created_at: Moment
     quality: Literal["enforce", "report"] | None = None
 
 
@@ -51,7 +81,7 @@ class FaceEntry(_Block):
     """A face with its templates, by the digests of their models, and its crop."""
 
     id: Id
-    created_at: AwareDatetime
+    created_at: Moment
     quality: dict[str, float]
     box: Annotated[list[float], Field(max_length=4)]
     landmarks: Annotated[list[tuple[float, float]], Field(max_length=16)]
@@ -66,9 +96,9 @@ class SubjectEntry(_Block):
     id: Id
     name: Name
     metadata: dict[str, Any]
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
+    created_at: Moment
+    updated_at: Moment
+    expires_at: Moment | None = None
     faces: list[FaceEntry]
 
 
@@ -105,7 +135,7 @@ def read_block(text: bytes, source: str) -> dict[str, Any]:
     """
     try:
         block: dict[str, Any] = json.loads(text)
-        _KINDS.validate_python(block)
+        _KINDS.validate_json(text, strict=True)  # nothing is turned into what it should be: it is taken as it stands
         for entry in (block, *(block["subjects"] if block["kind"] == "subjects" else ())):
             metadata = entry.get("metadata", {})
             if _depth(metadata) > DEEPEST or len(json.dumps(metadata, allow_nan=False)) > LARGEST_METADATA:

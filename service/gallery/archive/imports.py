@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from service.database.schema import collections, crops, faces, models, store, su
 from service.database.template_seal import TemplatePlace, seal_template
 from service.database.transaction import Transaction
 from service.gallery import queries
-from service.gallery.archive.blocks import template_of
+from service.gallery.archive.blocks import moment_of, template_of
 from service.gallery.archive.exports import Moved, ReportProgress, inspect
 from service.gallery.archive.format import NO_KEYS, Block, read_blocks
 from service.gallery.archive.signature import SigningKeys
@@ -104,7 +103,7 @@ def _restore_block(
         row = transaction.connection.scalar(sa.select(collections.c.row).where(collections.c.name == block["name"]))
         if row is None:
             create_collection(transaction, block["name"], block["keep_crops"], block["metadata"], block.get("quality"))
-            at = _moment(block["created_at"])
+            at = moment_of(block["created_at"])
             transaction.connection.execute(
                 sa.update(collections).where(collections.c.name == block["name"]).values(created_at=at)
             )
@@ -172,9 +171,9 @@ def _restore_subjects(
                 "collection_row": collection_row,
                 "name": check_name("subject", person["name"]),
                 "metadata": person["metadata"],
-                "created_at": _moment(person["created_at"]),
-                "updated_at": _moment(person["updated_at"]),
-                "expires_at": None if person.get("expires_at") is None else _moment(person["expires_at"]),
+                "created_at": moment_of(person["created_at"]),
+                "updated_at": moment_of(person["updated_at"]),
+                "expires_at": None if person.get("expires_at") is None else moment_of(person["expires_at"]),
             }
             for person in new
         ]
@@ -214,7 +213,7 @@ def _restore_faces(
         return
     values = [
         {name: face[name] for name in ("id", "quality", "box", "landmarks", "source_sha256")}
-        | {"collection_row": collection_row, "subject_row": subject, "created_at": _moment(face["created_at"])}
+        | {"collection_row": collection_row, "subject_row": subject, "created_at": moment_of(face["created_at"])}
         for subject, collection_row, face in new
     ]
     transaction.connection.execute(sa.insert(faces), values)
@@ -296,7 +295,3 @@ def _model(connection: sa.Connection, digest: str, dim: int) -> int:
             f"Templates of model {digest[:12]} have {dim} dimensions here and {model.dim} in the gallery."
         )
     return int(model.row)
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
