@@ -112,8 +112,7 @@ class Deliverer:
         delivery = self._database.change(lambda open_: outbox.take(open_.connection, name, lease))
         if delivery is None:
             return False
-        names = self._database.read(lambda connection: outbox.names_of(connection, delivery.message))
-        failure = self._send(client, delivery.message, names)
+        failure = self._try(client, delivery.message)
         if failure is None:
             self._database.change(lambda open_: outbox.drop(open_.connection, delivery))
             self._metrics.count_try(name, "delivered")
@@ -124,6 +123,16 @@ class Deliverer:
             self._database.change(lambda open_: outbox.postpone(open_.connection, delivery, pause))
             self._metrics.count_try(name, "failed")
         return True
+
+    def _try(self, client: httpx.Client, message: Message) -> Failure | None:
+        try:
+            names = self._database.read(lambda connection: outbox.names_of(connection, message))
+            return self._send(client, message, names)
+        except StorageError:  # of no message and no receiver
+            raise
+        except Exception as error:  # whatever it is, the message must not come again for ever
+            log.exception("a try of webhook %s to %s failed", message.id, self._endpoint.name)
+            return Failure(type(error).__name__)
 
     def _give_up(self, delivery: Delivery, failure: Failure) -> None:
         self._database.change(lambda open_: outbox.drop(open_.connection, delivery))

@@ -113,6 +113,16 @@ def test_what_is_never_taken_is_given_up_and_said(
     assert (tries(registry, "given_up"), tries(registry, "failed")) == (1, 2)
 
 
+def test_a_try_that_goes_wrong_in_no_known_way_counts(
+    database: Database[Any], receiver: Receiver, registry: CollectorRegistry, deliver: Deliver
+) -> None:
+    nameless = Message(new_id(), now(), "enrolment.done", {"subjects": [{}]})
+    database.change(lambda open_: outbox.put(open_.connection, "desk", [nameless], 1000))
+    deliver()
+    await_that(lambda: tries(registry, "given_up") == 1)
+    assert (receiver.requests, waiting(database), tries(registry, "failed")) == ([], [], 2)
+
+
 def test_gone_is_given_up_at_once(
     database: Database[Any], receiver: Receiver, registry: CollectorRegistry, deliver: Deliver
 ) -> None:
