@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from service.database.base import Database
 from service.database.encryption import Keyring
-from service.database.errors import StorageUnavailable
+from service.database.errors import KeyMissing, StorageUnavailable
 from service.database.schema import new_id, now
 from service.errors import FacetError
 from service.face.align import CROP
@@ -163,7 +163,7 @@ class Reembedder:
             try:
                 # One at a time: in a batch of another size the last bits could round otherwise.
                 new_templates[crop.face_row] = embedder.embed(self._open(crop)[None])[0]
-            except (ImageError, InferenceFailed, StorageUnavailable) as error:
+            except (ImageError, InferenceFailed, StorageUnavailable, KeyMissing) as error:
                 log.warning("the crop of face row %d cannot be used: %s", crop.face_row, error)
         return new_templates, len(kept)
 

@@ -59,13 +59,14 @@ def test_a_damaged_crop_is_counted_and_passed_over(models: Models, gallery: Gall
         connection.execute(
             sa.update(crops).where(crops.c.face_row == first + 1).values(data=b"not a picture", key_id=None)
         )
+        connection.execute(sa.update(crops).where(crops.c.face_row == first + 2).values(key_id="lost"))
 
     gallery.database.write(damage)
     desk = Reembeddings(models, gallery.database, Roles(models, gallery.database))
     with worker(models, gallery):
         done = ended(desk, desk.start("test", "stranger", None, 1000.0))
-    assert (done.made, done.failed, done.total) == (PEOPLE - 2, 2, PEOPLE)
-    assert len(stored_templates(gallery, models.embedder("stranger").digest)) == PEOPLE - 2
+    assert (done.made, done.failed, done.total) == (PEOPLE - 3, 3, PEOPLE)
+    assert len(stored_templates(gallery, models.embedder("stranger").digest)) == PEOPLE - 3
 
 
 def test_people_erased_meanwhile_stay_erased(models: Models, gallery: Gallery) -> None:
