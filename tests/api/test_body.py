@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api.http.body import Intake, decode_base64
+from service.api.http.body import BodyLimits, Intake, decode_base64
+from service.api.schemas.requests import DetectRequest
 from service.app import create_app
 from service.runtime.executor import Overloaded
 from tests.api.conftest import Running, b64, settings_for
@@ -195,6 +196,29 @@ def test_a_wrong_fact_is_told_once_and_under_its_name(running: Running, cat_png:
     (fault,) = running.client.post("/v1/enroll", json=body).json()["errors"]
     assert fault["field"] == "body.metadata.badge"
     assert fault["message"] == "must be a text of at most 1,000 characters, a number, true, false or null"
+
+
+def test_metadata_is_as_long_in_a_form_as_in_json(running: Running) -> None:
+    facts = {f"fact-{number}": "é" * 1000 for number in range(50)}
+    asked = {"subject": "ann", "metadata": json.dumps(facts)}
+    in_form = running.client.post("/v1/enroll", data=asked, files={"images": ("i", b"no image")})
+    in_json = running.client.post("/v1/enroll", json=asked | {"metadata": facts, "images": [b64(b"no image")]})
+    assert (in_form.status_code, in_form.json()["code"]) == (in_json.status_code, in_json.json()["code"])
+    assert in_form.json()["code"] == "enrolment_refused"
+
+
+def test_values_without_number_are_refused_in_a_form_before_they_are_read(running: Running) -> None:
+    asked = {"subject": "ann", "metadata": "[" * 100_000}
+    answer = running.client.post("/v1/enroll", data=asked, files={"images": ("i", b"no image")})
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_malformed")
+
+
+def test_the_largest_image_fits_in_lines_and_with_every_slash_escaped() -> None:
+    image = bytes(range(256)) * 4096
+    text = b64(image)
+    lines = "\r\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    sent = json.dumps({"image": lines}).replace("/", "\\/")
+    assert len(sent) <= BodyLimits(1 << 30, len(image), 1, 1.0).of(DetectRequest).max_bytes
 
 
 SPELLINGS = {

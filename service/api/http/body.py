@@ -30,7 +30,6 @@ from service.runtime.shares import Shares
 
 JSON, FORM = "application/json", "multipart/form-data"
 KIB = 1024
-MAX_FIELD_BYTES = 64 * KIB  # of a form's text part
 MAX_BODIES = 512  # held at once: a small one counts as that share of the memory set aside
 MAX_FAULTS = 50  # told of one request
 WORDS = {
@@ -115,7 +114,8 @@ class BodyLimits:
 
     def of(self, schema: type[Request]) -> BodyLimits:
         """The bounds of a route's body: its text, and its images in base64, if that is less than the bound of all."""
-        images = schema.max_images * self.max_image_bytes * 4 // 3
+        # Base64 takes 4/3 of the bytes; in lines, each end of which JSON escapes, and with escaped slashes 9/8 of that.
+        images = schema.max_images * self.max_image_bytes * 3 // 2
         return replace(self, max_bytes=min(self.max_bytes, schema.max_text + images))
 
 
@@ -253,8 +253,8 @@ async def _limited(request: HttpRequest, max_bytes: int) -> AsyncGenerator[bytes
 class _FormParser(MultiPartParser):
     """Starlette's parser, with the number of parts bounded as they arrive, and nothing ever written to disk."""
 
-    def __init__(self, request: HttpRequest, limits: BodyLimits) -> None:
-        super().__init__(request.headers, _limited(request, limits.max_bytes), max_part_size=MAX_FIELD_BYTES)
+    def __init__(self, request: HttpRequest, schema: type[Request], limits: BodyLimits) -> None:
+        super().__init__(request.headers, _limited(request, limits.max_bytes), max_part_size=schema.max_text)
         self.spool_max_size = limits.max_bytes + 1
         self._max_parts = limits.max_parts
         self._parts = 0
@@ -268,7 +268,7 @@ class _FormParser(MultiPartParser):
 
 async def _read_form(request: HttpRequest, schema: type[Request], limits: BodyLimits) -> dict[str, object]:
     try:
-        form = await _FormParser(request, limits).parse()
+        form = await _FormParser(request, schema, limits).parse()
     except MultiPartException as error:
         raise BodyMalformed(f"the form cannot be read: {error.message}") from error
     except ValueError as error:  # python-multipart raises bare ones for some broken boundaries and headers

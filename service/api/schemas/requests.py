@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from service.api.http import body
-from service.api.http.body import KIB, Image
+from service.api.http.body import KIB, Image, bound_json
 from service.api.http.moment import Moment
 from service.decision import OperatingPoint
 from service.gallery.names import canonical_name, is_name
@@ -47,6 +47,7 @@ def _addressable(value: str) -> str:
 def _json_in_form(value: object, info: ValidationInfo) -> object:
     """A form's field is text: metadata is read from it as JSON."""
     if isinstance(value, str) and (info.context or {}).get("form"):
+        bound_json(value.encode())
         value = from_json(value, allow_inf_nan=False)
     if isinstance(value, dict) and len(value) > MAX_FACTS:  # said once, and not of each
         raise ValueError(f"must have at most {MAX_FACTS} entries")
