@@ -13,6 +13,7 @@ import typer
 
 from service.commands.terminal.database import connected
 from service.commands.terminal.listing import print_table
+from service.commands.terminal.names import spell
 from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.audit_log import AuditQuery, LoggedEntry, read_audit
 
@@ -26,7 +27,7 @@ def list_audit(
     principal: Annotated[str | None, typer.Option(help="Entries of this caller, as `key:<id>`.")] = None,
     action: Annotated[str | None, typer.Option(help="Entries of this action, as `verify` or `list_subjects`.")] = None,
     target: Annotated[str | None, typer.Option(help="Entries about this id: of a subject, a face or a key.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Entries about this collection.")] = None,
+    collection: Annotated[str | None, typer.Option(callback=spell, help="Entries about this collection.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most entries in the table; with --json all are printed.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print all, one JSON object a line: the way out.")] = False,
     data: DataOption = None,

@@ -16,6 +16,7 @@ from service.commands import gallery_bench
 from service.commands.terminal.database import connected
 from service.commands.terminal.group import command_group
 from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_new_file
 from service.commands.terminal.settings import DataOption, settings_for, settings_of_store
 from service.database.audit_log import note
@@ -79,7 +80,7 @@ def reseal_(data: DataOption = None) -> None:
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", callback=check_new_file, help="A new file for the archive.")],
     collection: Annotated[
-        list[str] | None, typer.Option(help="Collection to export; repeatable. Default: all.")
+        list[str] | None, typer.Option(callback=spell, help="Collection to export; repeatable. Default: all.")
     ] = None,
     data: DataOption = None,
 ) -> None:

@@ -16,6 +16,7 @@ from service.commands.compreface.importing import Importer, ImportReport
 from service.commands.compreface.source import Source, SourceInvalid
 from service.commands.gallery import opened
 from service.commands.terminal.group import command_group
+from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.settings import DataOption, settings_for
 from service.database.audit_log import note
@@ -38,7 +39,9 @@ def compreface(
         str,
         typer.Argument(metavar="SOURCE", help="Address of a running instance, or file of a plain pg_dump."),
     ],
-    collection: Annotated[str, typer.Option(help="Collection to import into; made if need be, with kept crops.")],
+    collection: Annotated[
+        str, typer.Option(callback=spell, help="Collection to import into; made if need be, with kept crops.")
+    ],
     api_key: Annotated[
         str | None,
         typer.Option(envvar="COMPREFACE_API_KEY", help="Key of CompreFace's recognition service, for an address."),

@@ -13,11 +13,11 @@ import typer
 from service.commands.terminal.database import connected
 from service.commands.terminal.group import command_group
 from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.names import spell
 from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.audit_log import note
 from service.database.schema import collections as collections_table
 from service.database.transaction import storage_errors
-from service.gallery.names import canonical_name
 from service.keys import Key, Keys, Scope
 
 app = command_group("Make, list and revoke keys; a running service follows at once.")
@@ -28,13 +28,14 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; give it several times.")],
     collection: Annotated[
-        list[str] | None, typer.Option(help="Collection it may touch; give it several times. Default: all.")
+        list[str] | None,
+        typer.Option(callback=spell, help="Collection it may touch; give it several times. Default: all."),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires. Default: never.")] = None,
     data: DataOption = None,
 ) -> None:
     """Make a key and print it, this once; only its hash is kept."""
-    collection = [canonical_name(each) for each in collection or []]
+    collection = collection or []
     if not name.strip():
         raise typer.BadParameter("a key needs a name that says what it is for")
     with connected(settings_of_store(data)) as engine:

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from service.commands.terminal.database import connected
 from service.commands.terminal.listing import print_table
+from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.settings import DataOption, settings_for, settings_of_store
 from service.face.decoding.image import ImageLimits
@@ -92,7 +93,7 @@ def report(
     fpir: Annotated[list[float] | None, typer.Option(help="FPIR of searches; may be repeated. Default: 0.01.")] = None,
     since: Annotated[datetime | None, typer.Option(help="Live: decisions from this moment on, in UTC.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Live: decisions before this moment, in UTC.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Live: decisions of this collection.")] = None,
+    collection: Annotated[str | None, typer.Option(callback=spell, help="Live: decisions of this collection.")] = None,
     most: Annotated[int, typer.Option(min=2, help="Photographs to compare each with each; people are drawn.")] = 5000,
     rounds: Annotated[int, typer.Option(min=20, help="Draws of people for an interval.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Of all draws.")] = 0,

@@ -21,10 +21,10 @@ from service.bulk.through_server import ServerEnroller
 from service.commands.terminal.bars import counting_bar, resumable
 from service.commands.terminal.choices import DuplicateChoice, FaceChoice, QualityChoice
 from service.commands.terminal.listing import print_table
+from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.server import KeyOption, ServerOption, count_at_once
 from service.commands.terminal.settings import DataOption, settings_of_store
-from service.gallery.names import canonical_name
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -43,7 +43,7 @@ def enroll(
             "the list), perhaps expires_at, all others being facts to keep.",
         ),
     ],
-    collection: Annotated[str, typer.Option(help="Collection to enrol in.")] = "default",
+    collection: Annotated[str, typer.Option(callback=spell, help="Collection to enrol in.")] = "default",
     server: ServerOption = None,
     key: KeyOption = None,
     data: DataOption = None,
@@ -84,9 +84,7 @@ def enroll(
     if server is not None and data is not None:
         raise typer.BadParameter("give --server (or FACET_SERVER) or --data, not both")
     people = read_people(source)
-    choices = Choices(
-        canonical_name(collection), faces.value, None if quality is None else quality.value, duplicate.value, model
-    )
+    choices = Choices(collection, faces.value, None if quality is None else quality.value, duplicate.value, model)
     place = check_file(record or Path(f"{source.resolve().name}.enrolled.jsonl"))
     assert place is not None  # noqa: S101 - a path is given back as it came
     with _enroller(server, key, data, choices, parallel) as (enroller, at_once):

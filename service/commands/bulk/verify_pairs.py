@@ -15,9 +15,9 @@ from service.bulk.server import Server
 from service.bulk.verification import PairVerifier, Rates, Wishes, verify_all
 from service.commands.terminal.bars import counting_bar, resumable
 from service.commands.terminal.choices import FaceChoice, QualityChoice
+from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.server import KeyOption, ServerOption, count_at_once
-from service.gallery.names import canonical_name
 
 UNDECIDED = 3
 """The exit status when everything was asked, and some pairs were not decided."""
@@ -57,7 +57,9 @@ def verify_pairs(
     quality: Annotated[
         QualityChoice, typer.Option(help="`enforce` refuses unfit faces, `report` decides.")
     ] = QualityChoice.REPORT,
-    collection: Annotated[str | None, typer.Option(help="Collection of the subjects. Default: default.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(callback=spell, help="Collection of the subjects. Default: default.")
+    ] = None,
     parallel: Annotated[
         int | None, typer.Option(min=1, max=64, help="Requests at once. Default: twice the cores of this machine.")
     ] = None,
@@ -75,7 +77,7 @@ def verify_pairs(
     if fmr is not None and threshold is not None:
         raise typer.BadParameter("give --fmr or --threshold, not both")
     pairs = read_list(file)
-    wishes = Wishes(fmr, threshold, model, faces.value, quality.value, collection and canonical_name(collection))
+    wishes = Wishes(fmr, threshold, model, faces.value, quality.value, collection)
     place = check_file(output or Path(f"{file.stem}.results.csv"))
     assert place is not None  # noqa: S101 - a path is given back as it came
     results = Results(place, [Row.of(pair, str(wishes)) for pair in pairs])

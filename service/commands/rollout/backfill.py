@@ -12,6 +12,7 @@ import typer
 from service.commands.terminal.database import connected, writing
 from service.commands.terminal.group import command_group
 from service.commands.terminal.listing import JsonOption, print_list
+from service.commands.terminal.names import spell
 from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.transaction import storage_errors
 from service.face.registry import Registry
@@ -22,7 +23,7 @@ app = command_group(
     "A new model's templates for people who are enrolled already. Works beside a running service, except `drop`."
 )
 ModelArgument = Annotated[str, typer.Argument(help="Model, as `name` or `name@version`.")]
-CollectionOption = Annotated[str | None, typer.Option(help="Only this collection. Default: all.")]
+CollectionOption = Annotated[str | None, typer.Option(callback=spell, help="Only this collection. Default: all.")]
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from service.bulk.spreadsheets import comma_separated
 from service.commands.terminal.database import connected
 from service.commands.terminal.group import command_group
+from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import MarkdownOption, PlotsOption, check_file
 from service.commands.terminal.settings import DataOption, settings_of_store
 from service.face.registry import Registry
@@ -30,7 +31,7 @@ def report_live(
     challenger: Annotated[str | None, typer.Option(help="Model that was tried. Default: the challenger now.")] = None,
     since: Annotated[datetime | None, typer.Option(help="Decisions from this moment on, in UTC.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Decisions before this moment, in UTC.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Decisions of this collection.")] = None,
+    collection: Annotated[str | None, typer.Option(callback=spell, help="Decisions of this collection.")] = None,
     markdown: MarkdownOption = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", callback=check_file, help="File to write the decisions to, as CSV.")
