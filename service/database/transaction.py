@@ -27,7 +27,7 @@ class Transaction(Generic[E]):
     """Changes by earlier work of the same commit; nothing follows them yet."""
     changes: list[E] = field(default_factory=list)
     """Changes by this work, in order."""
-    by_the_way: list[Any] = field(default_factory=list)
+    side_effects: list[Any] = field(default_factory=list)
     """What this work did besides what it was asked for; whoever asked may tell of it after the commit."""
 
 

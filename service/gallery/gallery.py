@@ -484,7 +484,7 @@ class Gallery:
 
     def _change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
         def noting(transaction: Transaction[IndexChange]) -> tuple[T, list[Any]]:
-            return work(transaction), transaction.by_the_way
+            return work(transaction), transaction.side_effects
 
         started = time.perf_counter()
         try:

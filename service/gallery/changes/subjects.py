@@ -106,7 +106,7 @@ def erase_expired(transaction: Transaction[IndexChange], collection: str, name: 
     receipt = delete_subject(transaction, collection, name)
     entry = AuditEntry("", "expiry", "delete_subject", "done", collection=collection, target=receipt.target)
     insert_entries(transaction.connection, [entry])
-    transaction.by_the_way.append((receipt, collection))
+    transaction.side_effects.append((receipt, collection))
     return receipt
 
 

@@ -267,7 +267,7 @@ def test_the_entry_of_an_expiry_is_written_with_it(gallery: Gallery) -> None:
     assert (entry.action, entry.outcome, entry.target) == ("delete_subject", "done", receipt.target)
 
 
-def test_an_expiry_by_the_way_is_told_once(gallery: Gallery) -> None:
+def test_an_expiry_that_is_a_side_effect_is_told_once(gallery: Gallery) -> None:
     told: list[tuple[Receipt, str]] = []
     gallery.note_expiries(lambda receipt, collection: told.append((receipt, collection)))
     names = ("by enrolment", "by a new record", "by renaming", "by moving")
