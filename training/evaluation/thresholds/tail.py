@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from scipy.stats import genpareto
 
 from service.face.manifest import CalibratedThreshold, TailThreshold
-from service.measures.thresholds import Scores
+from service.measures.thresholds import Scores, threshold_at
 
 EXCEEDANCES = 1000  # highest impostor scores that the tail is fitted to
 LEAST = 100
@@ -66,14 +66,17 @@ def extend(
     """Rows below the last counted threshold, half a decade apart, down to 1e-12.
 
     `left` and `right` are the people of each impostor comparison, numbered below `people`. The fitted tail is moved so
-    that it begins where the counting ends. There are no rows where there are too few scores to fit.
+    that it begins where the counting ends, or where its own scores do if that is later: of the ordinary scores it knows
+    nothing. There are no rows where there are too few scores to fit.
     """
     if len(impostor) < 10 * LEAST:
         return ()
     tail = fit_tail(impostor)
-    shift = last.threshold - tail.threshold(last.fmr)
+    begins = last.threshold if last.fmr <= tail.rate else threshold_at(impostor, tail.rate)
+    shift = begins - tail.threshold(last.fmr)
     steps = np.arange(1, int(np.floor(STEPS * np.log10(last.fmr / STRICTEST) + 1e-9)) + 1)
     fmrs = last.fmr * 10.0 ** (-steps / STEPS)
+    fmrs = fmrs[fmrs <= tail.rate]
     thresholds = np.minimum(1.0, np.maximum.accumulate([tail.threshold(fmr) + shift for fmr in fmrs]))
     above = np.flatnonzero(impostor > tail.start)
     above = above[np.argsort(impostor[above])]

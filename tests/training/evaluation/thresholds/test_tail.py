@@ -43,6 +43,22 @@ def test_the_interval_widens_with_the_distance() -> None:
     assert rows[0].threshold > last.threshold
 
 
+def test_a_tail_keeps_its_rates_where_counting_ends_far_above_it() -> None:
+    """One false match in ten alone was asked: a tail of the highest thousand does not begin there."""
+    known = norm(0, 0.1)
+    scores = known.rvs(200_000, random_state=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    left, right = rng.integers(0, 300, 200_000).astype(np.int32), rng.integers(300, 600, 200_000).astype(np.int32)
+    last = CalibratedThreshold(
+        fmr=0.1, threshold=float(np.quantile(scores, 0.9)), impostor_trials=200_000, ci95=(0.09, 0.11)
+    )
+    rows = extend(scores, left, right, 600, last, rounds=2)
+    assert rows[0].fmr <= 1000 / 200_000
+    assert rows[0].threshold > last.threshold
+    for row in rows[:6]:
+        assert known.sf(row.threshold) == pytest.approx(row.fmr, rel=0.5)
+
+
 def test_too_few_scores_have_no_tail() -> None:
     scores = np.random.default_rng(0).normal(0, 0.1, 500)
     nobody = np.zeros(500, np.int32)
