@@ -134,7 +134,7 @@ def measure_promise(model: Embedder, sets: Sequence[CropSet], plan: Plan, *, dam
         for name, kind, crops, damaged in _kinds(sets, plan, damage=damage)
         for each in _measure(name, kind, look(model, crops), find_fit(crops), damaged, table, cut, plan)
     ]
-    if not kept:
+    if not any(each.impostors for each in kept):
         raise ProtocolInvalid("no kind has two people whose pictures could be compared")
     return Promise(manifest.identity, manifest.sha256, manifest.computed_score, tuple(kept), plan.tolerance)
 

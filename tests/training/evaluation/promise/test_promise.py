@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from service.face.manifest import CalibratedThreshold, dump_manifest
 from service.face.registry import MANIFEST, ModelFolder, Registry
 from tests.training.conftest import MakeSet
 from training.cli import app
+from training.data.crops import Entry, open_set, writing_set
 from training.errors import ProtocolInvalid
 from training.evaluation.promise.damage import COMMON, RARE
 from training.evaluation.promise.promise import Kept, Plan, Promise, find_fit, measure_promise
@@ -64,6 +66,17 @@ def test_a_model_that_promises_nothing_is_refused(
         measure_promise(folder.embedder(), [make_set(tmp_path / "six")], Plan((0.1,)))
 
 
+def test_a_promise_of_which_nothing_can_be_compared_is_not_kept(
+    model_dirs: tuple[Path, ...], tmp_path: Path, faces: NDArray[np.uint8]
+) -> None:
+    with writing_set(tmp_path / "one") as writer:
+        for i in range(2):
+            writer.add(faces[0] // (1 + i), Entry(f"{i}.png", "ann", "test"))
+    folder = folder_with(model_dirs, tmp_path / "model", 0.3)
+    with pytest.raises(ProtocolInvalid, match="no kind has two people"):
+        measure_promise(folder.embedder(), [open_set(tmp_path / "one")], Plan((0.1,)), damage=False)
+
+
 def test_the_command_measures_every_damage_and_fails_where_a_promise_breaks(
     model_dirs: tuple[Path, ...], tmp_path: Path, make_set: MakeSet
 ) -> None:
@@ -106,8 +119,6 @@ def test_the_rate_observed_is_that_of_all_comparisons_between_people(
     folder = folder_with(model_dirs, tmp_path / "model", 0.3)
     model = folder.embedder()
     (crops.folder / "index.csv").write_text((crops.folder / "index.csv").read_text().replace(",train", ",test"))
-    from training.data.crops import open_set  # noqa: PLC0415
-
     found = measure_promise(model, [open_set(crops.folder)], Plan((0.1,)), damage=False).kept[0]
     fit = find_fit(crops.crops[:])
     assert fit.mean() > 0.9
