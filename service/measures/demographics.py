@@ -42,10 +42,14 @@ def gini(rates: Sequence[float] | NDArray[np.float64]) -> float:
 def worst_over_geometric_mean(rates: Sequence[float], trials: Sequence[int]) -> float:
     """Compute the highest rate over the geometric mean of all; nothing observed counts as half an error.
 
-    NaN where there are none.
+    Half an error of few trials is no rate that was observed, so it counts no more than the highest that was. 1 where
+    nothing was observed of any; NaN where there are none.
     """
-    values = np.maximum(np.asarray(rates, np.float64), 0.5 / np.maximum(1, np.asarray(trials)))
-    return float(values.max() / np.exp(np.log(values).mean())) if len(values) else float("nan")
+    if not len(rates):
+        return float("nan")
+    highest = max(rates)
+    least = np.minimum(0.5 / np.maximum(1, np.asarray(trials)), highest)
+    return float(highest / np.exp(np.log(np.maximum(rates, least)).mean())) if highest > 0 else 1.0
 
 
 def compare_groups(names: Sequence[str], rates: Sequence[float], trials: Sequence[int]) -> Inequality | None:

@@ -46,6 +46,11 @@ def test_a_group_without_an_error_counts_as_half_of_one() -> None:
     assert math.isnan(worst_over_geometric_mean([], []))
 
 
+def test_a_group_of_few_trials_and_no_error_is_not_the_worst() -> None:
+    assert worst_over_geometric_mean([0.004, 0.001, 0.0], [1000, 1000, 10]) == pytest.approx(4 ** (1 / 3))
+    assert worst_over_geometric_mean([0.0, 0.0], [1000, 10]) == 1, "nothing was observed"
+
+
 def test_the_worst_group_is_named() -> None:
     found = compare_groups(["a", "b", "c"], [0.01, 0.04, 0.01], [1000] * 3)
     assert found is not None
