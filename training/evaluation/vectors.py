@@ -116,12 +116,14 @@ def cut_crops(
     """Cut every picture's face (the one nearest to the centre), or take it as a crop where `detector` is None.
 
     A picture without a face still gets a crop, its middle, and its name goes into `missed`. Crops are cached by the
-    detector's digest and the pictures' names and bytes.
+    detector's digest and the pictures' names, bytes and landmarks.
     """
     mark = hashlib.sha256(("".join(detector.digests) if detector else "aligned").encode())
     blobs = [picture.data() for picture in pictures]
     for picture, data in zip(pictures, blobs, strict=True):
         mark.update(picture.name.encode() + hashlib.sha256(data).digest())
+        if picture.landmarks is not None:
+            mark.update(picture.landmarks.tobytes())
     path = cache / f"crops-{mark.hexdigest()[:16]}.npz" if cache is not None else None
     if path is not None and path.is_file():
         with np.load(path) as saved:
