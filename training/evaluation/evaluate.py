@@ -90,12 +90,13 @@ def evaluate_view1(bench: Bench, train: Pairs, test: Pairs, model: Model, refere
 
 
 def evaluate_templates(bench: Bench, protocol: Templates, model: Model) -> Report:
-    """IJB-B/C style: TAR at low FMR between pooled templates."""
+    """IJB-B/C style: TAR at low FMR between pooled templates, each with its own offset where scores are normalised."""
     vectors, missed = bench.vectors(protocol, model)
     pooled = pool_templates(vectors, protocol.template, protocol.medium)
-    left = np.stack([pooled[int(t)] for t in protocol.left])
-    right = np.stack([pooled[int(t)] for t in protocol.right])
-    scores = score_pairs(left, right)
+    known = np.stack(list(pooled.values()))
+    place, offsets = {name: i for i, name in enumerate(pooled)}, offsets_of(model.embeds, known)
+    left, right = (np.array([place[int(t)] for t in side]) for side in (protocol.left, protocol.right))
+    scores = score_pairs(known[left], known[right]) + offsets[left] + offsets[right]
     genuine, impostor = scores[protocol.same], scores[~protocol.same]
     rows = [
         row(protocol.name, "AUC", Estimate(area(genuine, impostor), None, len(protocol.same))),
