@@ -48,7 +48,7 @@ def compare_all(vectors: Vectors, person: NDArray[np.int64], references: Vectors
     others = vectors if references is None else references
 
     def blocks() -> Iterator[tuple[Vectors, NDArray[np.int64], NDArray[np.int64]]]:
-        for start in range(0, len(vectors), BLOCK):
+        for start in range(0, max(1, len(vectors)), BLOCK):
             block = vectors[start : start + BLOCK] @ others[start:].T
             rows, columns = np.triu_indices(len(block), 1, block.shape[1])
             yield block[rows, columns], person[start + rows], person[start + columns]
@@ -60,7 +60,7 @@ def compare_across(probes: Vectors, references: Vectors, person: NDArray[np.int6
     """Compare probes by one model with references by another, of the same crops: all but those of one crop."""
 
     def blocks() -> Iterator[tuple[Vectors, NDArray[np.int64], NDArray[np.int64]]]:
-        for start in range(0, len(probes), BLOCK):
+        for start in range(0, max(1, len(probes)), BLOCK):
             block = probes[start : start + BLOCK] @ references.T
             rows, columns = np.nonzero(start + np.arange(len(block))[:, None] != np.arange(len(references)))
             yield block[rows, columns], person[start + rows], person[columns]

@@ -51,6 +51,9 @@ def test_an_unsupported_rate_is_refused_with_its_numbers() -> None:
         calibrate(vectors, names, [0.1, 0.001])
     with pytest.raises(RateUnsupported):
         calibrate(vectors, ["same"] * 40)
+    for templates in (None, vectors):
+        with pytest.raises(RateUnsupported, match="in 0 comparisons between 0 people"):
+            calibrate(vectors, [""] * 40, templates=templates)
 
 
 def test_crops_of_unknown_people_are_left_out() -> None:
