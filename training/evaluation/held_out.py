@@ -25,13 +25,16 @@ FEWEST = 30  # false matches that a rate needs to be told
 
 
 def hold_out(crops: CropSet, folder: Path) -> CropSet:
-    """Write the test split as a set of its own, where a crop of nobody known is a person of its own; once.
+    """Write the test split as a set of its own, where a crop of nobody known is a person of its own.
+
+    It is written once, and again where it was made of another set: whoever was held out of that one may be trained on.
 
     Raises:
         ProtocolInvalid: Fewer than two crops are held out.
     """
-    if folder.is_dir():
-        return open_set(folder)
+    made_from = f"{crops.name} ({crops.digest}), its test split"
+    if folder.is_dir() and (known := open_set(folder)).about.get("made_from") == made_from:
+        return known
     rows = crops.rows("test")
     if len(rows) < 2:
         raise ProtocolInvalid(f"{crops.name} holds {len(rows)} pictures back for testing: more are needed")
@@ -39,7 +42,7 @@ def hold_out(crops: CropSet, folder: Path) -> CropSet:
         for i in map(int, rows):
             name = crops.identities[i] or f"unknown: {crops.files[i]}"
             writer.add(np.ascontiguousarray(crops.crops[i]), Entry(crops.files[i], name, "test"))
-        writer.about = {"made_from": f"{crops.name} ({crops.digest}), its test split"}
+        writer.about = {"made_from": made_from}
     return open_set(folder)
 
 
