@@ -56,7 +56,8 @@ def rounding(
     student, pixels = restore_student(checkpoint)
     probes = draw_held_out(sets, count)
     print("one less the cosine with single precision, in thousandths: mean, worst")
-    for loss in measure_rounding(student, pixels, draw(sets, count, 0), probes, checkpoint.best.get("ranges")):
+    seen = draw(sets, count, 0, "train")
+    for loss in measure_rounding(student, pixels, seen, probes, checkpoint.best.get("ranges")):
         print(f"{1e3 * loss.mean:6.2f} {1e3 * loss.worst:6.2f}  {loss.what}")
 
 

@@ -73,7 +73,8 @@ def distil(photos: Path, teacher: str, student: str, into: Path, roots: Roots, o
     run = fit(recipe, EMBEDDING, roots)
     fit_confidence(run, roots, crops=order.crops_of_confidence)
     form = begun.form
-    export(run, [crops], tuple({"fp32", form}), amount=min(order.amount, len(crops) // 2))
+    amount = min(order.amount, len(crops.rows("train")) // 2)
+    export(run, [crops], tuple({"fp32", form}), amount=amount, split="train")
     people = hold_out(crops, roots.data / f"{order.name}-held-out")
     model, reference = open_model(f"run:{run.name}:{form}", roots), open_model(taught.manifest.identity, roots)
     reports = evaluate_held_out(people, model, reference)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from training.backbones.confidence import Confidence, Confident
 from training.backbones.eight_bits.equalise import equalise
 from training.backbones.eight_bits.ranges import name_ranges
 from training.backbones.network import example, restore_student
-from training.data.crops import CropSet
+from training.data.crops import CropSet, Split
 from training.engine.checkpoint import load_checkpoint
 from training.engine.task import Exported
 from training.errors import ExportFailed
@@ -44,8 +45,11 @@ def export(
     *,
     amount: int = 200,
     seed: int = 0,
+    split: Split | Literal["all"] = "all",
 ) -> EmbedderExport:
     """Write `<run>/export/{fp32,fp16,int8}.onnx` and `export.json`. Half of the drawn crops calibrate, half compare.
+
+    They are drawn from `split` of the sets: from `train` where others of these people are to be measured on.
 
     Raises:
         CheckpointInvalid: There is no checkpoint, or it does not fit.
@@ -56,7 +60,7 @@ def export(
     checkpoint = load_checkpoint(run)
     student, pixels = restore_student(checkpoint)
     confidence = read_confidence(run)
-    crops = draw(calibration, 2 * amount, seed)
+    crops = draw(calibration, 2 * amount, seed, split)
     ranges, probes = to_tensor(crops[:amount], pixels), to_tensor(crops[amount:], pixels)
     with torch.no_grad():
         expected = normalise(student(torch.from_numpy(probes)).numpy())
@@ -116,15 +120,15 @@ def judge(form: Form, speedup: float) -> str:
     return "faster than fp32" if speedup > 1 else "slower than fp32 here: smaller, not an optimisation"
 
 
-def draw(sets: Sequence[CropSet], count: int, seed: int) -> NDArray[np.uint8]:
-    """Crops drawn evenly from several sets.
+def draw(sets: Sequence[CropSet], count: int, seed: int, split: Split | Literal["all"] = "all") -> NDArray[np.uint8]:
+    """Crops drawn evenly from a split of several sets.
 
     Raises:
         ExportFailed: There are too few.
     """
     rng = np.random.default_rng(seed)
     each = -(-count // len(sets))
-    parts = [np.asarray(s.crops[np.sort(rng.permutation(len(s))[:each])]) for s in sets]
+    parts = [np.asarray(s.crops[np.sort(rng.permutation(s.rows(split))[:each])]) for s in sets]
     crops = np.concatenate(parts)[rng.permutation(sum(len(part) for part in parts))][:count]
     if len(crops) < count:
         raise ExportFailed(f"{count} crops are needed to calibrate and compare, the sets hold {len(crops)}")

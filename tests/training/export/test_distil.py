@@ -103,13 +103,17 @@ def test_photographs_become_a_student_that_is_compared_with_its_teacher(
 def test_called_again_it_goes_on_and_trains_nothing_twice(
     roots: Roots, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_arguments: object, **_options: object) -> None:
+    splits: list[object] = []
+
+    def stop(*_arguments: object, **options: object) -> None:
+        splits.append(options["split"])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(distil, "export", stop)
         status, _ = command(roots, photos, "--name", "again")
     assert status != 0
+    assert splits == ["train"], "nobody who is held out has a part in the ranges of 8 bits"
     assert not (roots.models / "again-1.0.0").exists()
     checkpoint = roots.runs / "again" / "checkpoint.pt"
     before = checkpoint.stat().st_mtime_ns
