@@ -85,6 +85,8 @@ def measure_student(model: Model, on: Development, *, progress: bool = True) -> 
             strangers = embed(model.embeds, on.kinds.crops[kind.rows], progress=progress)
             people = np.unique(np.array(kind.people), return_inverse=True)[1].astype(np.int64)
             impostor, protocol = compare_all(strangers, people).impostor, f"{on.kinds.name}: {kind.name}"
+            if not len(impostor):  # a kind of one person has no strangers
+                continue
             rows.append(row(protocol, f"FMR at {name}'s FMR {SERVED:g}", false_match_rate(impostor, served)))
             rows.append(row(protocol, f"FMR at {name}'s FNMR {LENIENT:g}", false_match_rate(impostor, lenient)))
     known = [each for each in sureness if each is not None]
@@ -135,12 +137,15 @@ def compare_people(crops: CropSet, rows: NDArray[np.int64], vectors: NDArray[np.
     """All comparisons among the crops of these rows, by their unit vectors (N, D).
 
     Raises:
-        SetInvalid: Not all of them have a name, or there are none.
+        SetInvalid: Not all of them have a name, or there are none; or none are of one person, or of two.
     """
     names = np.array([crops.identities[i] for i in rows], dtype=np.str_)
     if not len(rows) or not all(names):
         raise SetInvalid(f"{crops.name} names nobody, or holds nothing out: give a labelled set")
-    return compare_all(vectors, np.unique(names, return_inverse=True)[1].astype(np.int64))
+    pairs = compare_all(vectors, np.unique(names, return_inverse=True)[1].astype(np.int64))
+    if not len(pairs.genuine) or not len(pairs.impostor):
+        raise SetInvalid(f"{crops.name}: two people are needed among those that count, one with two pictures")
+    return pairs
 
 
 def pair_people(crops: CropSet, most: int, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,25 @@ def test_a_set_that_names_nobody_is_refused(tmp_path: Path, faces: NDArray[np.ui
         measure_student(
             Model("pixels", Pixels(), "0" * 64, None), Development(open_set(tmp_path / "strangers")), progress=False
         )
+
+
+def test_people_of_one_picture_each_are_refused(on: Development, tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    with writing_set(tmp_path / "single") as writer:
+        for i, face in enumerate(faces):
+            writer.add(face, Entry(f"{i}.png", f"person {i}", "test"))
+    model = Model("pixels", Pixels(), "0" * 64, None)
+    for sets in (Development(open_set(tmp_path / "single")), replace(on, others=open_set(tmp_path / "single"))):
+        with pytest.raises(SetInvalid, match="one with two pictures"):
+            measure_student(model, sets, progress=False)
+
+
+def test_a_kind_of_one_person_has_no_rates(on: Development, tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    with writing_set(tmp_path / "one") as writer:
+        writer.add(faces[0], Entry("30_0_0_20170101000000.png", "", "test"))
+    report = measure_student(
+        Model("pixels", Pixels(), "0" * 64, None), replace(on, kinds=open_set(tmp_path / "one")), progress=False
+    )
+    assert not any(row.protocol.startswith("one") for row in report.rows)
 
 
 def test_bundled_students_tell_what_their_confidence_is_worth(
