@@ -78,6 +78,8 @@ class Expectation:
 def expect(model: Embedder, vectors: NDArray[np.float32], identities: Sequence[str], plan: ExpectPlan) -> Expectation:
     """Measure on the unit vectors (N, D) of a labelled set whose people were not calibrated on, or know why not.
 
+    Crops of nobody known ('') are left out.
+
     Raises:
         ProtocolInvalid: The model has no thresholds, or too few people have enough photographs.
         ThresholdUnsupported: A rate is outside its calibration.
@@ -85,7 +87,8 @@ def expect(model: Embedder, vectors: NDArray[np.float32], identities: Sequence[s
     if not model.manifest.thresholds:
         raise ProtocolInvalid(f"{model.manifest.identity} has no calibrated thresholds")
     table = ThresholdTable(model.manifest.thresholds, model.manifest.tail)
-    person = np.unique(identities, return_inverse=True)[1].astype(np.int64)
+    known = np.flatnonzero([bool(name) for name in identities])
+    vectors, person = vectors[known], np.unique(np.array(identities)[known], return_inverse=True)[1].astype(np.int64)
     offsets = model.offsets(vectors)
     most = max(plan.photographs)
     enrolled = int((np.bincount(person) > most).sum())

@@ -50,6 +50,15 @@ def test_the_threshold_is_the_one_that_is_served(model: Embedder) -> None:
     assert found.searches[0].basis == table.for_gallery(0.01, 200).basis
 
 
+def test_crops_of_unknown_people_are_left_out(model: Embedder) -> None:
+    plan = ExpectPlan(photographs=(2,), fmrs=(1e-2,), people=(100,), draws=1)
+    vectors, names = people(20, 6)
+    known = expect(model, vectors[:90], names[:90], plan)
+    assert expect(model, vectors, names[:90] + [""] * 30, plan) == known
+    with pytest.raises(ProtocolInvalid, match="0 people have more than 2"):
+        expect(model, vectors, [""] * 120, plan)
+
+
 def test_too_few_photographs_are_refused(model: Embedder) -> None:
     with pytest.raises(ProtocolInvalid, match="more than 5 photographs"):
         expect(model, *people(5, 3), ExpectPlan(draws=1))
