@@ -158,9 +158,12 @@ class _Faces:
 
 
 def _strength(tight: _Faces, ordinary: _Faces, centres: Vectors, level: float, plan: CohortPlan) -> Strength:
-    """The plan's strength, or the least that keeps the kinds of tight crops at the rate of ordinary faces."""
-    if plan.strength is not None or not tight.held or not ordinary.held:
-        return Strength(USUAL if plan.strength is None else plan.strength, {})
+    """The plan's strength, or the least that keeps the kinds of tight crops at the rate of ordinary faces.
+
+    It is the usual one where too few people are held out of either to compare two strangers.
+    """
+    if plan.strength is not None:
+        return Strength(plan.strength, {})
 
     def measured(faces: _Faces) -> dict[str, Held]:
         return {
@@ -169,7 +172,8 @@ def _strength(tight: _Faces, ordinary: _Faces, centres: Vectors, level: float, p
             if len(set(people)) > 1
         }
 
-    return choose_strength(measured(ordinary), measured(tight), plan.fmr, plan.kept)
+    usual, kinds = measured(ordinary), measured(tight)
+    return choose_strength(usual, kinds, plan.fmr, plan.kept) if usual and kinds else Strength(USUAL, {})
 
 
 def _as_ordinary(tight: Mapping[str, Vectors], place: str, ordinary: Vectors) -> dict[str, Vectors]:

@@ -20,6 +20,7 @@ from torch import nn
 from service.face.align import CROP
 from service.face.embedding.embed import normalise
 from training.data.crops import CropSet
+from training.errors import SetInvalid
 from training.evaluation.promise.damage import COMMON, Damage
 from training.evaluation.promise.kinds import find_kinds
 from training.normalisation.once import Once, damaged, draw_pictures
@@ -74,7 +75,11 @@ NO_FACE: Mapping[str, Damage] = {"scrambled": scramble, "texture": texture}
 def choose_gate(model: Once, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
     """Fit the network on one half of the sets' pictures and choose the cut on the other.
 
-    A model whose own graph tells its confidence needs the cut only: `layers` is empty then.
+    A model whose own graph tells its confidence needs the cut only: `layers` is empty then. A kind of one picture has
+    none left to choose the cut on.
+
+    Raises:
+        SetInvalid: No kind has two pictures.
     """
     good: dict[str, Vectors] = {}
     told: dict[str, NDArray[np.float32]] = {}
@@ -85,7 +90,10 @@ def choose_gate(model: Once, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
             if confidence is not None:
                 told[name] = confidence
     layers = () if len(told) == len(good) else _fit_layers(model, sets, {n: raw[::2] for n, raw in good.items()}, plan)
-    held = {name: apply(layers, raw[1::2]) if layers else told[name][1::2] for name, raw in good.items()}
+    known = {name: raw for name, raw in good.items() if len(raw) > 1}
+    if not known:
+        raise SetInvalid("a gate needs two good pictures of one kind: one to learn from, one to choose the cut on")
+    held = {name: apply(layers, raw[1::2]) if layers else told[name][1::2] for name, raw in known.items()}
     cut = choose_cut(held, plan.share)
     return Gate(layers, cut, {name: float((values < cut).mean()) for name, values in held.items()})
 

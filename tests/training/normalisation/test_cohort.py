@@ -15,8 +15,9 @@ from tests.training.conftest import MakeSet
 from training.data.crops import CropSet
 from training.errors import SetInvalid
 from training.evaluation.promise.damage import COMMON
-from training.normalisation.cohort import CohortPlan, find_centres, gather_cohort, nearest_mean
+from training.normalisation.cohort import USUAL, CohortPlan, find_centres, gather_cohort, nearest_mean
 from training.normalisation.graphs import write_normalisation
+from training.normalisation.strength import Strength
 
 DIM = 32
 
@@ -68,6 +69,13 @@ def test_no_member_is_anybodys_template(six: CropSet) -> None:
 def test_too_few_faces_are_refused(tmp_path: Path, make_set: MakeSet) -> None:
     with pytest.raises(SetInvalid, match="too few"):
         gather_cohort(Pixels(), [make_set(tmp_path / "few", each=1)], CohortPlan(nearest=50), progress=False)
+
+
+@pytest.mark.parametrize("few", ["tight", "ordinary"])
+def test_too_few_strangers_held_out_leave_the_usual_strength(tmp_path: Path, make_set: MakeSet, few: str) -> None:
+    sets = [make_set(tmp_path / name, each=12, people=3 if name == few else 6) for name in ("tight", "ordinary")]
+    plan = CohortPlan(centres=8, nearest=2, least=2, tight=("tight",))
+    assert gather_cohort(Pixels(), sets, plan, progress=False).strength == Strength(USUAL, {})
 
 
 def test_strangers_of_a_kind_match_at_the_rate_of_all_strangers_again(tmp_path: Path) -> None:

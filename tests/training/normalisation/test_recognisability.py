@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from service.face.registry import Registry
 from tests.training.conftest import MakeSet
+from training.errors import SetInvalid
 from training.normalisation.once import Once
 from training.normalisation.recognisability import GatePlan, apply, choose_cut, choose_gate, scramble
 
@@ -56,3 +57,13 @@ def test_a_graph_that_tells_its_confidence_gains_the_cut_only(
     gate = choose_gate(Once(model), [make_set(tmp_path / "six", each=4)], GatePlan())
     assert gate.layers == ()
     assert 0 < gate.cut < 1
+
+
+def test_a_kind_of_one_picture_has_no_part_in_the_cut(
+    model_dirs: tuple[Path, ...], tmp_path: Path, make_set: MakeSet
+) -> None:
+    once = Once(Registry.scan(model_dirs).embedder("facet-s"))
+    six, one = make_set(tmp_path / "six", each=4), make_set(tmp_path / "one", each=1, people=1)
+    assert choose_gate(once, [six, one], GatePlan()) == choose_gate(once, [six], GatePlan())
+    with pytest.raises(SetInvalid, match="two good pictures"):
+        choose_gate(once, [one], GatePlan())
