@@ -71,20 +71,28 @@ def find_best(
 
 
 def evaluate_openset(
-    name: str, people: CropSet, others: NDArray[np.uint8] | None, model: Model, *, progress: bool = True
+    name: str,
+    people: CropSet,
+    others: NDArray[np.uint8] | None,
+    model: Model,
+    *,
+    flip: bool = False,
+    progress: bool = True,
 ) -> Report:
     """Rank-1 and FNIR at FPIR for galleries with no, a tenth of, and all distractors `others` (M, 128, 128, 3).
+
+    `flip` averages with the mirror image.
 
     Raises:
         ProtocolInvalid: The set has too few people.
     """
     parts = divide(people.identities)
-    vectors = embed(model.embeds, people.crops, progress=progress)
+    vectors = embed(model.embeds, people.crops, flip=flip, progress=progress)
     offsets = offsets_of(model.embeds, vectors)
     probes, references = as_probes(vectors, offsets), as_references(vectors, offsets)
     distractors = references[:0]
     if others is not None:
-        more = embed(model.embeds, others, progress=progress)
+        more = embed(model.embeds, others, flip=flip, progress=progress)
         distractors = as_references(more, offsets_of(model.embeds, more))
     rows = []
     for count in sorted({0, len(distractors) // 10, len(distractors)}):

@@ -113,23 +113,26 @@ def evaluate_groups(
     *,
     threshold: float | None = None,
     held_out: bool = False,
+    flip: bool = False,
     progress: bool = True,
 ) -> Report:
     """FMR by subgroup; the table stands in the details.
 
     At `threshold`, the one that is served for `fmr`; without it, where all these pictures together have `fmr`.
-    `held_out`: only pictures that are not in the training split.
+    `held_out`: only pictures that are not in the training split. `flip` averages with the mirror image.
 
     Raises:
-        ProtocolInvalid: The files carry no labels.
+        ProtocolInvalid: The files carry no labels, or nothing that does is held out.
     """
     everything = read_labels(crops.files)
     if held_out:
         trained = crops.splits == "train"
         everything = {kind: np.where(trained, "", names) for kind, names in everything.items()}
+        if not any(everything["age"]):
+            raise ProtocolInvalid(f"{name} holds no labelled picture out: prepare it with shares for testing")
     chosen = draw_evenly(everything["gender and race"], MOST)
     labels = {kind: names[chosen] for kind, names in everything.items()}
-    vectors = embed(model.embeds, crops.crops[chosen], progress=progress)
+    vectors = embed(model.embeds, crops.crops[chosen], flip=flip, progress=progress)
     offsets = offsets_of(model.embeds, vectors)
     protocol = f"{name}, FMR {fmr:g} overall" if threshold is None else f"{name}, at the served score of FMR {fmr:g}"
     if threshold is None:

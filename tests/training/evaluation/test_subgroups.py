@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from training.data.crops import Entry, open_set, writing_set
 from training.errors import ProtocolInvalid
-from training.evaluation.openset import divide
+from training.evaluation.openset import divide, evaluate_openset
 from training.evaluation.subgroups import (
     describe_groups,
     evaluate_groups,
@@ -103,6 +103,29 @@ def test_at_a_served_score_on_pictures_that_were_held_out(tmp_path: Path, faces:
     assert report.protocol == "kinds, at the served score of FMR 0.001"
 
 
+def test_nothing_held_out_is_told(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    with writing_set(tmp_path / "kinds") as writer:
+        writer.add(faces[0], Entry("30_0_0_1.png", "", "train"))
+    model = Model("pixels", Pixels(), "0" * 64, None)
+    with pytest.raises(ProtocolInvalid, match="kinds holds no labelled picture out"):
+        evaluate_groups("kinds", open_set(tmp_path / "kinds"), 1e-3, model, held_out=True, progress=False)
+
+
+def test_mirror_images_are_averaged_by_every_protocol(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    """A model that sees no colours but those of the left half, and its average with the mirror image."""
+    with writing_set(tmp_path / "kinds") as writer:
+        for i in range(24):
+            writer.add(np.roll(faces[i % 6], i, axis=0), Entry(f"30_0_{i % 2}_{i}.png", f"person {i // 2}", "test"))
+    crops, left, both = open_set(tmp_path / "kinds"), Left(), Mirrored(Left())
+    one, other = (Model("left", embeds, "0" * 64, None) for embeds in (left, both))
+    groups = evaluate_groups("kinds", crops, 0.1, one, flip=True, progress=False)
+    assert groups.rows == evaluate_groups("kinds", crops, 0.1, other, progress=False).rows
+    assert groups.details != evaluate_groups("kinds", crops, 0.1, one, progress=False).details
+    found = evaluate_openset("kinds", crops, faces, one, flip=True, progress=False)
+    assert found.rows == evaluate_openset("kinds", crops, faces, other, progress=False).rows
+    assert found.rows != evaluate_openset("kinds", crops, faces, one, progress=False).rows
+
+
 class Pixels:
     """A stand-in for a network: a crop's own pixels, coarsely."""
 
@@ -112,3 +135,23 @@ class Pixels:
         coarse = crops.reshape(len(crops), 4, 32, 4, 32, 3).mean((2, 4)).reshape(len(crops), 48)
         centred = coarse - coarse.mean(axis=1, keepdims=True)
         return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), np.float32)
+
+
+class Left(Pixels):
+    """Sees the left half."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        seen = crops.copy()
+        seen[:, :, 64:] = 0
+        return super().embed(seen)
+
+
+class Mirrored(Pixels):
+    """A model's average with the mirror image."""
+
+    def __init__(self, model: Pixels) -> None:
+        self._model = model
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        both = self._model.embed(crops) + self._model.embed(crops[:, :, ::-1].copy())
+        return np.asarray(both / np.linalg.norm(both, axis=1, keepdims=True), np.float32)
