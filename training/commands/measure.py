@@ -9,13 +9,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from service.face.cross_model import PAIRS
 from service.face.errors import ModelNotFound
-from service.face.registry import MODEL
+from service.face.registry import MANIFEST, MODEL
 from service.face.session import ModelSession
 from training.atomic_folder import write_json
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
-from training.errors import ProtocolInvalid
+from training.errors import ProtocolInvalid, PublishRefused
 from training.evaluation.evaluate import Bench, evaluate_pairs, evaluate_templates, evaluate_view1
 from training.evaluation.openset import evaluate_openset
 from training.evaluation.plots import plot
@@ -76,9 +77,9 @@ def evaluate(
             reports.append(evaluate_templates(bench, find_templates(ijb), each))
         if openset is not None:
             others = open_set(data / distractors).crops if distractors is not None else None
-            reports.append(evaluate_openset(openset, open_set(data / openset), others, each))
+            reports.append(evaluate_openset(openset, open_set(data / openset), others, each, flip=flip))
         if groups is not None:
-            reports.append(report := evaluate_groups(groups, open_set(data / groups), group_fmr, each))
+            reports.append(report := evaluate_groups(groups, open_set(data / groups), group_fmr, each, flip=flip))
             texts.append(str(report.details["table"]))
     if not reports:
         raise ProtocolInvalid("nothing to evaluate on: give --lfw, --view1, --bin, --ijb, --openset or --groups")
@@ -125,22 +126,26 @@ def calibrate_model(
         Path | None, typer.Option(help="JSON file for `publish`; with --reference the model folder's pairs.json.")
     ] = None,
     write: Annotated[
-        bool, typer.Option(help="Write the thresholds into the model folder, which is then given by its path.")
+        bool,
+        typer.Option(help="Write the thresholds, or the pair's, into the model folder, which is given by its path."),
     ] = False,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,
 ) -> None:
     """Find the thresholds of a model from comparisons between different people; refuse what the data cannot support."""
+    if write and not (Path(model) / MANIFEST).is_file():
+        raise PublishRefused(f"{model} is no folder of a model: give its path to write into it")
     roots = Roots(data, models, runs)
     opened = open_model(model, roots)
     if reference is not None:
         enrolled = open_model(reference, roots)
         pair = calibrate_pair(opened, enrolled, roots, crops, fmr)
         _print_calibration(f"{opened.name} against {enrolled.name} on {crops}", pair)
-        if out is not None:
-            write_pair(out, enrolled.embeds.digest, pair, (opened.score, enrolled.score))
-            print(out)
+        for path in (out, Path(model) / PAIRS if write else None):
+            if path is not None:
+                write_pair(path, enrolled.embeds.digest, pair, (opened.score, enrolled.score))
+                print(path)
         return
     calibration, written = calibrate_on(opened, roots, crops, fmr)
     _print_calibration(f"{opened.name} on {crops}", calibration)
