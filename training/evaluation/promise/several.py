@@ -140,7 +140,8 @@ def describe_expectation(found: Expectation) -> str:
     ]
     for size in sorted({row.people for row in found.searches}):
         cells = " | ".join(f"{by[size, count].best:.1%}" for count in counts)
-        lines.append(f"| {size:,} | {cells} | {by[size, counts[0]].basis} |")
+        bases = dict.fromkeys(by[size, count].basis for count in counts)
+        lines.append(f"| {size:,} | {cells} | {', then '.join(bases)} |")
     return "\n".join(lines) + "\n"
 
 

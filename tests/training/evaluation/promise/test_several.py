@@ -11,7 +11,7 @@ from service.face.registry import Registry
 from service.face.score import ThresholdTable
 from tests.conftest import STARTER
 from training.errors import ProtocolInvalid
-from training.evaluation.promise.several import ExpectPlan, describe_expectation, expect
+from training.evaluation.promise.several import Expectation, ExpectPlan, SearchRow, describe_expectation, expect
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,13 @@ def test_the_threshold_is_the_one_that_is_served(model: Embedder) -> None:
     found = expect(model, vectors, names, ExpectPlan(photographs=(2,), fmrs=(1e-2,), people=(100,), draws=1))
     table = ThresholdTable(model.manifest.thresholds, model.manifest.tail)
     assert found.searches[0].basis == table.for_gallery(0.01, 200).basis
+
+
+def test_a_row_says_of_each_number_of_photographs_how_its_threshold_is_known() -> None:
+    rows = tuple(
+        SearchRow(1000, count, 0.01, 0.1, 0.1, "interpolated" if count < 2 else "extrapolated") for count in (1, 2, 3)
+    )
+    assert "| interpolated, then extrapolated |" in describe_expectation(Expectation("m@1", 50, (), rows))
 
 
 def test_crops_of_unknown_people_are_left_out(model: Embedder) -> None:
