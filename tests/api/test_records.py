@@ -265,3 +265,5 @@ def test_a_number_is_no_date_of_expiry(running: Running, astronaut_jpeg: bytes, 
         assert running.client.patch(person, json={"expires_at": number}).status_code == 422
     assert running.client.get("/v1/audit", params={"since": moment}).status_code == 422
     assert running.client.get(person).json()["expires_at"] is None
+    dated = running.client.patch(person, json={"expires_at": "2130-01-31T12:00:00+02:00"})
+    assert dated.json()["expires_at"] == "2130-01-31T10:00:00Z"
