@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -64,8 +65,7 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
     """
     with _open(data, limits) as image:
         width, height = image.size
-        # Pillow gives the size of a TIFF as it will be when turned.
-        if image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in TURNED:
+        if _orientation(image) in TURNED:
             width, height = height, width
         return Header(str(image.format), width, height)
 
@@ -145,11 +145,19 @@ def _read(data: bytes, limits: ImageLimits, max_side: int | None) -> tuple[NDArr
             deep = has_16_bit_colour(image)
             image.load()
             lower = _lower_bytes(data) if deep and is_dim(image) else None
-            # Pillow has turned a TIFF already.
-            tag = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
-            return rgb_of(image, lower), size, tag
+            return rgb_of(image, lower), size, _orientation(image)
         except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, MemoryError) as error:
             raise ImageCorrupt(f"the {image.format} image ends early or is damaged") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation that is left to undo: 1, upright, where there is none or none that can be read."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns it, and gives its size as it will be then
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError, struct.error):
+        return 1  # damaged notes beside a picture are no damage to it
 
 
 def _lower_bytes(data: bytes) -> Image.Image:

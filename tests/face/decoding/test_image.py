@@ -64,6 +64,15 @@ def saved(image: Image.Image, kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.parametrize("exif", [b"MM", b"MM\0\x2a", b"MM\0\x2a\0\0", b"II\x2a\0\xff\xff\xff\xff", b"no EXIF at all"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_damaged_exif_block_leaves_the_picture_as_it_is(kind: str, exif: bytes) -> None:
+    plain = encode(ramp(), kind)
+    data = encode(ramp(), kind, exif=b"Exif\0\0" + exif)
+    assert np.array_equal(decode(data, LIMITS).pixels, decode(plain, LIMITS).pixels)
+    assert (read_header(data, LIMITS).width, read_header(data, LIMITS).height) == (64, 48)
+
+
 def test_grey_16_bit_cmyk_palette_and_alpha_become_rgb() -> None:
     grey = np.linspace(0, 255, 64 * 48).reshape(48, 64).astype(np.uint8)
     assert np.array_equal(decode(saved(Image.fromarray(grey)), LIMITS).pixels, np.stack([grey] * 3, axis=-1))
