@@ -17,7 +17,7 @@ from PIL import Image
 
 from service.bench.errors import BenchError
 from service.face.decoding.cost import PLAIN, counted_pixels
-from service.face.decoding.image import START_OF_SCAN, ImageLimits, decode
+from service.face.decoding.image import ImageLimits, count_scans, decode
 
 UNLIMITED = ImageLimits(max_bytes=1 << 40, max_pixels=1 << 40)
 WIDTH = 4000
@@ -149,7 +149,7 @@ def measure_images(pixels: int, kinds: Iterable[str] = tuple(KINDS)) -> Iterator
         for kind in kinds:
             data = KINDS[kind](picture)
             with Image.open(io.BytesIO(data)) as opened:
-                counted = counted_pixels(opened, data.count(START_OF_SCAN)) * PLAIN
+                counted = counted_pixels(opened, count_scans(data)) * PLAIN
             yield Decoding(kind, len(data), processes.submit(peak_of, data).result() / area, counted / area)
 
 

@@ -20,6 +20,7 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 SMALLEST_SIDE = 8
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 START_OF_SCAN = b"\xff\xda"
+COMPONENTS = (1, 2, 3, 4)  # of a scan
 MAX_SCANS = 100  # of a JPEG; each goes over all pixels, and encoders make about ten
 
 # Both are settings of the whole process, made once and not for each picture: worker threads would see each other's.
@@ -86,6 +87,15 @@ def decode(data: bytes, limits: ImageLimits, max_side: int | None = None) -> Pho
     return Photo(pixels, width, height, pixels.shape[1] / width)
 
 
+def count_scans(data: bytes) -> int:
+    """In how many scans a JPEG comes, at most.
+
+    The marker alone stands by chance once in 64 KiB of what cameras append, as the film of a motion photograph. A scan
+    says how long its header is and how many components it has; where these disagree, the decoder ends.
+    """
+    return sum(data.count(START_OF_SCAN + bytes((0, 6 + 2 * parts, parts))) for parts in COMPONENTS)
+
+
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """RGB uint8 (H, W, 3) to the bytes of a PNG file, which loses nothing."""
     buffer = io.BytesIO()
@@ -109,7 +119,7 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     width, height = image.size
     if min(width, height) < SMALLEST_SIDE:
         raise ImageUnsupported(f"the image has {width}x{height} pixels; each side needs at least {SMALLEST_SIDE}")
-    scans = data.count(START_OF_SCAN) if image.format in ("JPEG", "MPO") else 1
+    scans = count_scans(data) if image.format in ("JPEG", "MPO") else 1
     if scans > MAX_SCANS:
         raise ImageUnsupported(f"the JPEG comes in {scans} scans; the limit is {MAX_SCANS}")
     try:

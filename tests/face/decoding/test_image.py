@@ -251,6 +251,25 @@ def test_a_jpeg_of_more_scans_than_an_encoder_makes_is_refused() -> None:
         decode(many, LIMITS)
 
 
+def test_what_a_camera_appends_to_a_jpeg_is_no_scan() -> None:
+    """The film of a motion photograph holds any two bytes by chance."""
+    plain = encode(ramp(), "JPEG")
+    film = np.random.default_rng(5).integers(0, 256, 8_000_000, dtype=np.uint8).tobytes()
+    assert film.count(START_OF_SCAN) > 100
+    assert np.array_equal(decode(plain + film, LIMITS).pixels, decode(plain, LIMITS).pixels)
+
+
+@pytest.mark.parametrize(
+    "header", [b"\xff\xda\0\x06\0", b"\xff\xda\0\x12\x06", b"\xff\xda\0\x08\x02", b"\xff\xda\x01\x08\x01"]
+)
+def test_a_scan_of_another_shape_ends_the_decoding(header: bytes) -> None:
+    """So that counting those of the right shape counts all that cost something."""
+    data = encode(ramp(), progressive=True)
+    second = data.index(START_OF_SCAN, data.index(START_OF_SCAN) + 2)
+    with pytest.raises(ImageCorrupt):
+        decode(data[:second] + header + bytes(300) + data[second:], LIMITS)
+
+
 def test_the_largest_images_take_no_more_than_what_is_counted() -> None:
     """8 million pixels of the kinds that took 20 to 25 bytes a pixel, in a process of its own."""
     kinds = ["TIFF, 16 bits, grey", "TIFF, 32-bit floats", "PNG, interlaced", "WebP, lossless"]
