@@ -47,15 +47,12 @@ class ModelFolder:
         """
         self.card()
         self._verify(MODEL, self.manifest.sha256)
-        require_whole(self.model_path)
         if self.manifest.normalisation is not None:
             self._verify(NORMALISATION, self.manifest.normalisation.sha256)
         if self.manifest.recognisability is not None and self.manifest.recognisability.sha256 is not None:
             self._verify(RECOGNISABILITY, self.manifest.recognisability.sha256)
-            require_whole(self.path / RECOGNISABILITY)
         if self.manifest.landmarks is not None:
             self._verify(LANDMARKS, self.manifest.landmarks.sha256)
-            require_whole(self.path / LANDMARKS)
 
     def embedder(self, runtime: Runtime | None = None) -> Embedder:
         """Verify and load an embedder with what stands beside it. Raises: ModelError."""
@@ -92,6 +89,7 @@ class ModelFolder:
                 f"{self.manifest.identity}: {file} has sha256 {digest[:12]}..., the manifest says "
                 f"{expected[:12]}...: the file is damaged or is another model's"
             )
+        require_whole(self.path / file)
 
 
 class Registry:

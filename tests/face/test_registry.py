@@ -15,9 +15,10 @@ import pytest
 
 from service.face.detection.detect import LANDMARKS
 from service.face.download import download
+from service.face.embedding.normalisation import NORMALISATION
 from service.face.errors import ModelDigestMismatch, ModelExists, ModelInvalid, ModelNotFound
 from service.face.external_weights import external_files
-from service.face.manifest import COSINE, LandmarksSpec, Manifest, dump_manifest, parse_manifest
+from service.face.manifest import COSINE, LandmarksSpec, Manifest, NormalisationSpec, dump_manifest, parse_manifest
 from service.face.model_import import ModelSpec, add_model, known_specs, parse_spec, read_spec
 from service.face.registry import CARD, MANIFEST, MODEL, ModelFolder, Registry, sha256_of
 
@@ -279,11 +280,37 @@ def test_a_folder_with_weights_in_a_second_file_does_not_verify(parted: Path, fo
         other.verify()
 
 
-def test_weights_inside_a_branch_are_found(tmp_path: Path) -> None:
+def weight_elsewhere() -> onnx.TensorProto:
+    """A number that lies in another file."""
     weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [1.0])
     weight.ClearField("float_data")
     weight.data_location = onnx.TensorProto.EXTERNAL
     weight.external_data.add(key="location", value="../elsewhere")
+    return weight
+
+
+def test_a_normalisation_with_weights_in_a_second_file_does_not_verify(folder: ModelFolder) -> None:
+    """Its digest says nothing of them, and they say what is added to every score."""
+    node = onnx.helper.make_node("Constant", [], ["y"], value=weight_elsewhere())
+    path = folder.path / NORMALISATION
+    path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [])).SerializeToString())
+    spec = NormalisationSpec(sha256=sha256_of(path), nearest=3, strength=1.0, cohort=40, data=("a test",))
+    other = ModelFolder(folder.manifest.model_copy(update={"normalisation": spec}), folder.path)
+    for load in (other.verify, other.normalisation):
+        with pytest.raises(ModelInvalid, match="elsewhere"):
+            load()
+
+
+def test_weights_of_a_functions_default_are_found(tmp_path: Path) -> None:
+    function = onnx.helper.make_function("own", "f", [], ["y"], [], [onnx.helper.make_opsetid("", 20)])
+    function.attribute_proto.append(onnx.helper.make_attribute("value", weight_elsewhere()))
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []), functions=[function])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert external_files(tmp_path / "m.onnx") == {"../elsewhere"}
+
+
+def test_weights_inside_a_branch_are_found(tmp_path: Path) -> None:
+    weight = weight_elsewhere()
     inner = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["y"], value=weight)], "branch", [], [])
     node = onnx.helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner)
     path = tmp_path / "m.onnx"
