@@ -110,7 +110,7 @@ class Registry:
         for directory in directories:
             if not directory.is_dir():
                 raise ModelNotFound(f"model directory {directory} does not exist")
-            for path in sorted(directory.glob(f"*/{MANIFEST}")):
+            for path in sorted(directory.glob(f"[!.]*/{MANIFEST}")):  # a hidden folder is one that is being made
                 try:
                     folders.append(ModelFolder(load_manifest(path), path.parent))
                 except ModelError as error:

@@ -151,6 +151,12 @@ def test_a_broken_manifest_is_reported_and_hides_no_other(folder: ModelFolder) -
         Registry.scan([folder.path / "absent"])
 
 
+def test_a_folder_that_is_being_made_is_no_model_yet(folder: ModelFolder) -> None:
+    """What a killed `facet models add` leaves behind would answer in the place of the model that is added again."""
+    folder.path.rename(folder.path.parent / ".adding-x")
+    assert Registry.scan([folder.path.parent]).folders() == []
+
+
 def test_the_newest_version_answers_to_the_bare_name(folder: ModelFolder) -> None:
     newer = folder.manifest.model_copy(update={"version": "10.0.0"})
     older = folder.manifest.model_copy(update={"version": "9.9.9"})
