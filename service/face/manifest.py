@@ -211,6 +211,11 @@ class Manifest(_Part):
                 raise ValueError("an embedder needs output, space and an aligned input")
         elif self.space is not None or self.thresholds or self.normalisation or self.recognisability:
             raise ValueError("only an embedder has a space, thresholds, a normalisation and a recognisability")
+        if self.recognisability is not None and self.recognisability.sha256 is None and not self._tells_confidence:
+            raise ValueError(
+                "the cut of a recognisability cuts nothing: give the sha256 of recognisability.onnx, or name the "
+                "output that tells the confidence"
+            )
         if self.landmarks is not None and self.task != "detector":
             raise ValueError("only a detector has landmarks")
         if self.thresholds and self.score != self.computed_score:
@@ -227,6 +232,10 @@ class Manifest(_Part):
                 "thresholds, and the tail after them, must go from the highest FMR to the lowest, with rising scores"
             )
         return self
+
+    @property
+    def _tells_confidence(self) -> bool:
+        return self.output is not None and self.output.confidence is not None
 
     @property
     def computed_score(self) -> str:

@@ -97,6 +97,17 @@ def test_a_detectors_second_graph_is_checked_like_the_first(model_dirs: tuple[Pa
         folder.detector()
 
 
+def test_a_cut_without_a_measure_to_cut_does_not_load(folder: ModelFolder) -> None:
+    """Its faces would all pass, and the gate would seem to be there."""
+    written = json.loads(dump_manifest(folder.manifest))
+    silent = written | {"output": written["output"] | {"confidence": None}}
+    with pytest.raises(ModelInvalid, match="cuts nothing"):
+        parse_manifest(json.dumps(silent | {"recognisability": {"sha256": None, "cut": 0.4}}), "m")
+    parse_manifest(json.dumps(silent | {"recognisability": {"sha256": "ab" * 32, "cut": 0.4}}), "m")
+    telling = written | {"output": written["output"] | {"confidence": "confidence"}}
+    parse_manifest(json.dumps(telling | {"recognisability": {"sha256": None, "cut": 0.4}}), "m")
+
+
 def test_only_a_detector_has_landmarks(folder: ModelFolder) -> None:
     written = json.loads(dump_manifest(folder.manifest))
     with pytest.raises(ModelInvalid, match="only a detector"):
