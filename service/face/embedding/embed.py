@@ -55,7 +55,7 @@ class Embedder:
             )
         self._output = others[0]
         shape = session.output_shapes[self._output]
-        if shape[-1] not in (None, manifest.output.dim):
+        if shape and shape[-1] not in (None, manifest.output.dim):  # a graph need not declare what it gives
             raise ModelInvalid(f"{manifest.identity}: the graph gives {shape}, the manifest says {manifest.output.dim}")
         self.manifest = manifest
         self.dim = manifest.output.dim
@@ -100,15 +100,17 @@ class Embedder:
         tensor = to_tensor(crops, self.manifest.input)
         batches = np.split(tensor, len(tensor)) if self._one_by_one and len(tensor) > 1 else [tensor]
         given = [self._session.run(batch) for batch in batches]
-        vectors = np.concatenate(
-            [each[self._output].reshape(len(batch), -1) for each, batch in zip(given, batches, strict=True)]
-        )
-        if vectors.shape[1] != self.dim:
-            raise InferenceFailed(f"{self.manifest.identity} gave {vectors.shape[1]} values, not {self.dim}")
+        flat = [each[self._output].reshape(-1) for each in given]
+        for values, batch in zip(flat, batches, strict=True):
+            if len(values) != len(batch) * self.dim:
+                raise InferenceFailed(
+                    f"{self.manifest.identity} gave {len(values)} values for {len(batch)} faces, not {self.dim} each"
+                )
+        vectors = np.concatenate(flat).reshape(len(tensor), self.dim)
         if self._confidence is None:
             return vectors, None
-        flat = np.concatenate([each[self._confidence].reshape(-1) for each in given])
-        return vectors, bounded(flat, len(vectors), self.manifest.identity)
+        confidences = np.concatenate([each[self._confidence].reshape(-1) for each in given])
+        return vectors, bounded(confidences, len(vectors), self.manifest.identity)
 
 
 def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from service.face.align import CROP, align
 from service.face.embedding.embed import Embedder, normalise
 from service.face.embedding.preprocess import to_tensor
 from service.face.errors import InferenceFailed, ModelInvalid
-from service.face.manifest import InputSpec
+from service.face.manifest import InputSpec, Manifest, OutputSpec
 from service.face.registry import Registry
 from service.face.session import ModelSession, Runtime
 
@@ -104,6 +105,53 @@ def test_a_manifest_that_contradicts_its_graph_does_not_load(registry: Registry)
     for manifest in (wrong_size, wrong_dim):
         with pytest.raises(ModelInvalid):
             Embedder(manifest, session)
+
+
+def graph_of(path: Path, nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto], side: int) -> ModelSession:
+    """A graph from pictures to an output `y` that it does not describe."""
+    taken = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, side, side])
+    given = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "g", [taken], [given], weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return ModelSession(path)
+
+
+def manifest_of(registry: Registry, side: int, dim: int) -> Manifest:
+    plain = registry.folders("embedder")[0].manifest
+    output = OutputSpec(dim=dim, normalised=False)
+    return plain.model_copy(update={"input": spec(width=side, height=side), "output": output, "recognisability": None})
+
+
+def test_a_graph_need_not_declare_what_it_gives(registry: Registry, tmp_path: Path) -> None:
+    make = onnx.helper.make_node
+    undescribed = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("a", "b")]
+    branches = {
+        "then_branch": onnx.helper.make_graph([make("Identity", ["x"], ["a"])], "then", [], undescribed[:1]),
+        "else_branch": onnx.helper.make_graph([make("Flatten", ["x"], ["b"])], "else", [], undescribed[1:]),
+    }
+    nodes = [
+        make("ReduceMax", ["x"], ["most"], keepdims=0),
+        make("Greater", ["most", "large"], ["so"]),
+        make("If", ["so"], ["y"], **branches),
+    ]
+    large = onnx.helper.make_tensor("large", onnx.TensorProto.FLOAT, [], [1e9])
+    session = graph_of(tmp_path / "m.onnx", nodes, [large], side=4)
+    assert session.output_shapes == {"y": ()}
+    crops = np.random.default_rng(0).integers(0, 256, (2, CROP, CROP, 3), dtype=np.uint8)
+    assert Embedder(manifest_of(registry, 4, dim=48), session).embed(crops).shape == (2, 48)
+
+
+def test_too_few_values_are_no_templates(registry: Registry, tmp_path: Path) -> None:
+    """A graph that loses all but the first face of a batch, say."""
+    bounds = [onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], [at]) for name, at in (("l", 0), ("h", 1))]
+    nodes = [onnx.helper.make_node("Slice", ["f", "l", "h"], ["y"]), onnx.helper.make_node("Flatten", ["x"], ["f"])]
+    session = graph_of(tmp_path / "m.onnx", nodes[::-1], bounds, side=3)
+    crops = np.random.default_rng(0).integers(0, 256, (4, CROP, CROP, 3), dtype=np.uint8)
+    embedder = Embedder(manifest_of(registry, 3, dim=27), session)
+    assert embedder.embed(crops[:1]).shape == (1, 27)
+    with pytest.raises(InferenceFailed, match="27 values for 4 faces"):
+        embedder.embed(crops)
 
 
 def test_a_provider_that_is_not_there_is_not_replaced(registry: Registry) -> None:
