@@ -261,10 +261,13 @@ def parse_json(kind: type[Parsed], text: str | bytes, source: str, whole: str) -
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or whole}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ModelInvalid(f"{source}: {faults}") from error
+        raise ModelInvalid(f"{source}: {describe_faults(error, whole)}") from error
+
+
+def describe_faults(error: ValidationError, whole: str) -> str:
+    """List every wrong field; `whole` is what the document is called where no field is at fault."""
+    faults = error.errors()
+    return "; ".join(f"{'.'.join(str(part) for part in fault['loc']) or whole}: {fault['msg']}" for fault in faults)
 
 
 def load_manifest(path: Path) -> Manifest:

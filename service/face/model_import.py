@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.face.align import CROP
 from service.face.detection.detect import Detector
@@ -29,6 +29,7 @@ from service.face.manifest import (
     Sha256,
     Task,
     Version,
+    describe_faults,
     dump_manifest,
     parse_json,
 )
@@ -71,7 +72,7 @@ def known_specs() -> dict[str, ModelSpec]:
     return {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.name)}
 
 
-def parse_spec(text: str, source: str) -> ModelSpec:
+def parse_spec(text: str | bytes, source: str) -> ModelSpec:
     """Parse a spec's JSON. Raises: ModelInvalid, listing every wrong field."""
     return parse_json(ModelSpec, text, source, "spec")
 
@@ -82,7 +83,7 @@ def read_spec(name_or_path: str) -> ModelSpec:
     if name_or_path in specs:
         return specs[name_or_path]
     try:
-        return parse_spec(Path(name_or_path).read_text("utf-8"), name_or_path)
+        return parse_spec(Path(name_or_path).read_bytes(), name_or_path)
     except OSError as error:
         raise ModelNotFound(f"no spec {name_or_path!r}; a JSON file or one of: {', '.join(specs)}") from error
 
@@ -104,21 +105,7 @@ def add_model(source: Path, spec: ModelSpec, directory: Path) -> ModelFolder:
     target = directory / f"{spec.name}-{spec.version}"
     if target.exists():
         raise ModelExists(f"{target} exists already; remove it, or give another name or version")
-    manifest = Manifest(
-        schema=1,
-        name=spec.name,
-        version=spec.version,
-        task=spec.task,
-        sha256=digest,
-        space=(spec.space or digest) if spec.task == "embedder" else None,
-        input=spec.input,
-        output=spec.output,
-        licence=spec.licence,
-        provenance=spec.provenance,
-        cost=Cost(parameters=spec.parameters, multiply_adds=spec.multiply_adds, bytes=source.stat().st_size),
-        results=spec.results,
-        thresholds=spec.thresholds,
-    )
+    manifest = _manifest_of(spec, digest, source.stat().st_size)
     probe(manifest, source)
     directory.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=directory))
@@ -135,6 +122,28 @@ def add_model(source: Path, spec: ModelSpec, directory: Path) -> ModelFolder:
         raise
     _sync(directory)
     return ModelFolder(manifest, target)
+
+
+def _manifest_of(spec: ModelSpec, digest: str, size: int) -> Manifest:
+    """What a spec and a file make together. Raises: ModelInvalid where the parts of the spec do not go together."""
+    try:
+        return Manifest(
+            schema=1,
+            name=spec.name,
+            version=spec.version,
+            task=spec.task,
+            sha256=digest,
+            space=(spec.space or digest) if spec.task == "embedder" else None,
+            input=spec.input,
+            output=spec.output,
+            licence=spec.licence,
+            provenance=spec.provenance,
+            cost=Cost(parameters=spec.parameters, multiply_adds=spec.multiply_adds, bytes=size),
+            results=spec.results,
+            thresholds=spec.thresholds,
+        )
+    except ValidationError as error:
+        raise ModelInvalid(f"the spec {spec.name!r}: {describe_faults(error, spec.task)}") from error
 
 
 def probe(manifest: Manifest, path: Path) -> None:

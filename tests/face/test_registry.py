@@ -204,6 +204,15 @@ def test_what_does_not_fit_its_spec_leaves_nothing_behind(folder: ModelFolder, t
     assert not target.exists() or not list(target.iterdir())
 
 
+def test_a_spec_whose_parts_do_not_go_together_is_told_so(folder: ModelFolder, tmp_path: Path) -> None:
+    spec = spec_of(folder.manifest, name="mine").model_copy(update={"output": None})
+    with pytest.raises(ModelInvalid, match="an embedder needs output"):
+        add_model(folder.model_path, spec, tmp_path / "added")
+    assert not (tmp_path / "added").exists()
+    with pytest.raises(ModelInvalid, match="JSON"):
+        read_spec(str(folder.model_path))
+
+
 def test_known_specs_parse_and_errors_name_the_field() -> None:
     assert {"omz-0095", "yunet", "sface", "arcface-512"} <= set(known_specs())
     with pytest.raises(ModelNotFound, match="omz-0095"):
