@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,7 +72,7 @@ def _fetch(url: str, part: Path, have: int, progress: Progress | None, timeout: 
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink(missing_ok=True)
         raise ModelNotFound(f"{url} answered {error.code}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise ModelNotFound(f"{url} could not be read: {error}; call again to resume") from error
     if total is not None and have < total:
         raise ModelNotFound(f"{url} ended after {have} of {total} bytes; call again to resume")

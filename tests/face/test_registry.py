@@ -222,7 +222,7 @@ def test_known_specs_parse_and_errors_name_the_field() -> None:
 
 
 class _Server(http.server.SimpleHTTPRequestHandler):
-    """A file server that understands `Range: bytes=N-` and may cut its first answer short."""
+    """A file server that understands `Range: bytes=N-`, and may cut its first answer short or end amid chunks."""
 
     body = bytes(range(256)) * 2000
     cut: int | None = None
@@ -231,6 +231,12 @@ class _Server(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/absent":
             self.send_error(404)
+            return
+        if self.path == "/chunks":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"8\r\nhalf of ")
             return
         asked = self.headers.get("Range")
         type(self).ranges.append(asked)
@@ -267,6 +273,13 @@ def test_a_cut_download_resumes_where_it_ended(server: str, tmp_path: Path) -> N
     assert seen[-1] == (len(_Server.body), len(_Server.body))
     download(f"{server}/model", digest, target)
     assert len(_Server.ranges) == 2  # what is there already is not fetched again
+
+
+def test_what_breaks_the_rules_of_http_is_no_answer(server: str, tmp_path: Path) -> None:
+    for address in (f"{server}/chunks", f"{server}/no address"):
+        with pytest.raises(ModelNotFound, match="could not be read"):
+            download(address, "0" * 64, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_a_download_with_another_digest_is_not_kept(server: str, tmp_path: Path) -> None:
