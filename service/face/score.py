@@ -107,11 +107,13 @@ class ThresholdTable:
             )
         scores = np.array([*self._scores, *(row.threshold for row in self._tail)])
         rates = np.log10([*self._rates, *(row.fmr for row in self._tail)])
-        if len(scores) == 1:
-            return float(10 ** rates[0]) if value >= scores[0] else 1.0
+        if scores[0] == scores[-1]:
+            return float(10 ** rates[-1]) if value >= scores[0] else 1.0
         if scores[0] <= value <= scores[-1]:
             return float(10 ** np.interp(value, scores, rates))
-        end, inner = (0, 1) if value < scores[0] else (-1, -2)
+        end = 0 if value < scores[0] else -1
+        others = np.flatnonzero(scores != scores[end])  # two rates may have one threshold: such a step leads nowhere
+        inner = others[0] if end == 0 else others[-1]
         slope = (rates[inner] - rates[end]) / (scores[inner] - scores[end])
         return float(10 ** min(0.0, max(MOST_DECADES, rates[end] + slope * (value - scores[end]))))
 

@@ -45,6 +45,14 @@ def test_outside_the_calibration_is_refused_and_says_what_there_is(fmr: float) -
     assert caught.value.supported == TABLE.rates
 
 
+def test_a_rate_beyond_thresholds_that_are_equal_goes_on_as_before_them() -> None:
+    ends = ThresholdTable([row(1e-2, 0.20), row(5e-3, 0.20), row(1e-3, 0.30), row(1e-4, 0.42), row(5e-5, 0.42)])
+    assert ends.rate_of(0.5) < ends.rate_of(0.45) < 5e-5
+    assert 1e-2 < ends.rate_of(0.15) < ends.rate_of(0.1) < 1
+    one = ThresholdTable([row(1e-3, 0.30), row(1e-4, 0.30)])
+    assert (one.rate_of(0.4), one.rate_of(0.2)) == (pytest.approx(1e-4), 1.0)
+
+
 def test_without_calibration_there_is_no_threshold() -> None:
     with pytest.raises(ThresholdUnsupported):
         ThresholdTable([]).at(1e-3)
