@@ -179,7 +179,7 @@ class Models:
         return next((each.provider for each in self._loaded() if each.manifest.sha256 == digest), None)
 
     def exercise(self) -> None:
-        """Run every loaded model once on a grey picture.
+        """Run every loaded model once on a grey picture, with what stands beside it.
 
         Raises:
             InferenceFailed.
@@ -188,7 +188,7 @@ class Models:
         grey[32:96, 32:96] = 90
         self.detector.detect(grey)
         for embedder in self.embedders:
-            embedder.embed(grey[None])
+            embedder.templates(grey[None])
 
     def _loaded(self) -> list[Detector | Embedder]:
         return [self.detector, *self.embedders]

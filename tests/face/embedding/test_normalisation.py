@@ -17,6 +17,7 @@ from service.face.manifest import NormalisationSpec, RecognisabilitySpec, dump_m
 from service.face.registry import MANIFEST, ModelFolder, Registry, sha256_of
 from service.face.score import cosine, normalised
 from service.face.session import ModelSession
+from service.models import Models
 from training.normalisation.graphs import write_normalisation, write_perceptron
 
 DIM = 256
@@ -149,3 +150,18 @@ def test_a_companion_that_was_changed_or_is_missing_does_not_load(equipped: Mode
     (equipped.path / file).unlink()
     with pytest.raises(ModelInvalid, match=f"{file} is missing"):
         equipped.embedder()
+
+
+def test_a_companion_that_gives_no_number_is_noticed_at_the_start(
+    equipped: ModelFolder, model_dirs: tuple[Path, ...]
+) -> None:
+    """A service whose every decision fails is not ready."""
+    assert equipped.manifest.output is not None
+    nothing = np.full((1, equipped.manifest.output.dim), np.nan, np.float32)
+    write_perceptron(equipped.path / RECOGNISABILITY, [(nothing, np.zeros(1, np.float32))])
+    spec = RecognisabilitySpec(sha256=sha256_of(equipped.path / RECOGNISABILITY), cut=0.4)
+    broken = ModelFolder(equipped.manifest.model_copy(update={"recognisability": spec}), equipped.path)
+    registry = Registry.scan(model_dirs)
+    detector = registry.detector(registry.folders("detector")[0].manifest.identity)
+    with pytest.raises(InferenceFailed, match="no finite recognisability"):
+        Models(detector, [broken.embedder()]).exercise()
