@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
 from prometheus_client import CollectorRegistry
 
+from service.decision import OperatingPoint
+from service.engine.results import Detection, Identification
+from service.face.registry import Registry
+from service.face.score import Threshold
 from service.metrics import OTHER, CollectionLabels
+from service.observation import DecisionContext, DecisionEvent
 from service.observers.decision_metrics import DecisionMetrics
+from service.pipeline import Scene
 
 
 def labels(registry: CollectorRegistry) -> set[str]:
@@ -36,3 +45,20 @@ def test_no_collection_of_its_own_at_all() -> None:
     metrics = DecisionMetrics(registry, CollectionLabels(0))
     metrics.count_decision("identify", "m", "c", "match", None)
     assert labels(registry) == {OTHER}
+
+
+def test_faces_of_an_image_are_those_that_were_seen(model_dirs: tuple[Path, ...]) -> None:
+    """Of a group, a search decides about one face, and an answer holds so many at most."""
+    registry, models = CollectorRegistry(), Registry.scan(model_dirs)
+    metrics = DecisionMetrics(registry, CollectionLabels(3))
+    context = DecisionContext("r", "k", "staff")
+    search = Identification(
+        collection="staff", faces=(), faces_total=7, truncated=False, threshold=Threshold(0.3, 1e-3, "measured"),
+        comparisons=1, people=1, model=models.embedder(models.folders("embedder")[0].manifest.identity),
+        point=OperatingPoint(), depth=5, reach=cast("Any", None), seconds={},
+    )  # fmt: skip
+    crowd = Scene(width=9000, height=9000, faces=(), total=600, rivals=0)
+    metrics.observe(DecisionEvent(context, search))
+    metrics.observe(DecisionEvent(context, Detection(crowd, {})))
+    for route, faces in (("identify", 7), ("detect", 600)):
+        assert registry.get_sample_value("facet_faces_per_image_sum", {"route": route}) == faces

@@ -77,7 +77,7 @@ class DecisionMetrics:
             case Identification() as result:
                 model = result.model.manifest.identity
                 faces = [each.face for each in result.faces]
-                self._count_faces("identify", len(faces), faces)
+                self._count_faces("identify", result.faces_total, faces)
                 self._acquire(model, collection, faces)
                 for each in result.faces:
                     score = each.candidates[0].score if each.candidates else None
@@ -93,9 +93,9 @@ class DecisionMetrics:
                     identity = embedder.manifest.identity
                     self.count_decision(action, identity, collection, outcome.outcome, outcome.score)
             case Detection(scene=scene):
-                self._count_faces("detect", len(scene.faces), scene.faces)
+                self._count_faces("detect", scene.total, scene.faces)
             case Embedding(scene=scene):
-                self._count_faces("embed", len(scene.faces), scene.faces)
+                self._count_faces("embed", scene.total, scene.faces)
 
     def count_decision(self, route: str, model: str, collection: str, decision: str, score: float | None) -> None:
         """Count one decision and, where there was something to compare with, observe its score."""
