@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from service.face.errors import ModelInvalid
-from service.face.manifest import COSINE, CalibratedThreshold, Sha256, TailThreshold, load_manifest
+from service.face.manifest import COSINE, CalibratedThreshold, Sha256, TailThreshold, load_manifest, require_order
 from service.face.score import Threshold, ThresholdTable
 
 PAIRS = "pairs.json"
@@ -53,6 +53,11 @@ class PairThresholds(BaseModel):
     probe_score: str = COSINE
     reference_score: str = COSINE
     """What the two models' scores were when the thresholds were measured (`Manifest.computed_score`)."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        require_order(self.thresholds, self.tail)
+        return self
 
 
 def read_pairs(folder: Path, scores: Mapping[str, str] | None = None) -> Mapping[str, ThresholdTable]:

@@ -5,6 +5,7 @@ A field that is missing, misspelt or of another type refuses to load and says wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -138,6 +139,21 @@ class TailThreshold(_Part):
     ci95: tuple[float, float]
 
 
+def require_order(thresholds: Sequence[CalibratedThreshold], tail: Sequence[TailThreshold]) -> None:
+    """Check that rates fall and scores rise from row to row, on into the tail: between two rows is interpolated.
+
+    Raises: ValueError.
+    """
+    if tail and not thresholds:
+        raise ValueError("a tail goes on from thresholds, and there are none")
+    rates = [row.fmr for row in thresholds] + [row.fmr for row in tail]
+    scores = [row.threshold for row in thresholds] + [row.threshold for row in tail]
+    if rates != sorted(set(rates), reverse=True) or scores != sorted(scores):
+        raise ValueError(
+            "thresholds, and the tail after them, must go from the highest FMR to the lowest, with rising scores"
+        )
+
+
 class NormalisationSpec(_Part):
     """The digest of `normalisation.onnx`, and how it was made.
 
@@ -223,14 +239,7 @@ class Manifest(_Part):
                 f"the thresholds are of the score {self.score!r}, the model computes {self.computed_score!r}: "
                 "calibrate it again"
             )
-        if self.tail and not self.thresholds:
-            raise ValueError("a tail goes on from thresholds, and there are none")
-        rates = [row.fmr for row in self.thresholds] + [row.fmr for row in self.tail]
-        scores = [row.threshold for row in self.thresholds] + [row.threshold for row in self.tail]
-        if rates != sorted(set(rates), reverse=True) or scores != sorted(scores):
-            raise ValueError(
-                "thresholds, and the tail after them, must go from the highest FMR to the lowest, with rising scores"
-            )
+        require_order(self.thresholds, self.tail)
         return self
 
     @property
