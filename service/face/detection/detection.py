@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from service.face.errors import InferenceFailed
+
 STRIDES = (8, 16, 32)
 HEADS = ("cls", "obj", "bbox", "kps")
 CLEARLY_LESS = 0.999  # than 1, so that rounding cannot lose a cell
@@ -69,6 +71,8 @@ def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min
 
     A cell at column c, row r of stride s gives: score sqrt(cls * obj), both clipped to 0..1; box centre
     ((c + dx) s, (r + dy) s) and size (exp(dw) s, exp(dh) s); landmark ((c + kx) s, (r + ky) s).
+
+    Raises: InferenceFailed when a score, or a face, is not finite: it would pass for a photograph without that face.
     """
     faces: list[Detection] = []
     for stride in STRIDES:
@@ -76,7 +80,9 @@ def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min
         cls, obj, bbox, kps = (outputs[f"{head}_{stride}"][0] for head in HEADS)
         # Clipping only lowers a score: what fails unclipped would fail clipped. NumPy lets other threads in at every
         # pass over a large array, and waits to come back: few passes are made over all cells.
-        cells = np.flatnonzero(cls[:, 0] * obj[:, 0] >= CLEARLY_LESS * min_score**2)
+        squares = cls[:, 0] * obj[:, 0]
+        _require_finite(squares.sum())
+        cells = np.flatnonzero(squares >= CLEARLY_LESS * min_score**2)
         if not len(cells):
             continue
         scores = np.sqrt(np.clip(cls[cells, 0], 0, 1) * np.clip(obj[cells, 0], 0, 1))
@@ -86,9 +92,15 @@ def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min
         sizes = np.exp(np.minimum(bbox[cells, 2:4], 10.0)) * stride
         boxes = np.hstack([(corners + bbox[cells, :2]) * stride - sizes / 2, sizes])
         landmarks = ((kps[cells].reshape(-1, 5, 2) + corners[:, None]) * stride).astype(np.float32)
+        _require_finite(boxes, landmarks)
         found = zip(boxes.tolist(), scores.tolist(), landmarks, strict=True)
         faces += [Detection((x, y, w, h), score, points) for (x, y, w, h), score, points in found]
     return faces
+
+
+def _require_finite(*values: NDArray[np.floating] | np.floating) -> None:
+    if not all(np.isfinite(each).all() for each in values):
+        raise InferenceFailed("the detector gave no finite number")
 
 
 def suppress(faces: Sequence[Detection], iou: float) -> list[Detection]:

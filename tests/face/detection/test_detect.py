@@ -11,6 +11,7 @@ import pytest
 from service.face.detection.detect import Detector
 from service.face.detection.detection import STRIDES, decode, overlap, suppress
 from service.face.detection.search import Seek
+from service.face.errors import InferenceFailed
 from service.face.registry import Registry
 
 
@@ -113,6 +114,16 @@ def test_one_cell_decodes_by_the_formula() -> None:
     assert face.box == pytest.approx((3.5 * 16 - 16, 2.25 * 16 - 24, 32, 48))
     assert np.allclose(face.landmarks, (np.arange(10).reshape(5, 2) / 10 + [3, 2]) * 16)
     assert decode(outputs, 64, 96, 0.91) == []
+
+
+@pytest.mark.parametrize("head", ["cls", "obj", "bbox", "kps"])
+def test_a_network_that_gives_no_number_is_an_error_and_no_empty_photograph(head: str) -> None:
+    outputs = heads(64, 64)
+    outputs["cls_8"][0, 9] = outputs["obj_8"][0, 9] = 1.0
+    assert len(decode(outputs, 64, 64, 0.5)) == 1
+    outputs[f"{head}_8"][0, 9] = np.nan
+    with pytest.raises(InferenceFailed):
+        decode(outputs, 64, 64, 0.5)
 
 
 def test_suppression_keeps_the_best_of_what_overlaps() -> None:
