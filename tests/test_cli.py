@@ -66,6 +66,13 @@ def test_keys_are_made_listed_and_revoked(data: Path) -> None:
     assert (again.exit_code, again.stderr.startswith("facet: no live key")) == (1, True)
 
 
+def test_names_of_keys_are_listed_as_they_were_given(data: Path) -> None:
+    open_embedded(data).close()
+    for name in ("front [desk]", "ends [/here]", "gate :warning:"):
+        assert facet("keys", "create", name, "--scope", "verify").exit_code == 0
+        assert name in facet("keys", "list").stdout
+
+
 def test_a_key_without_a_scope_is_not_made(data: Path) -> None:
     assert facet("keys", "create", "door").exit_code == 2
     assert facet("keys", "create", "door", "--scope", "everything").exit_code == 2

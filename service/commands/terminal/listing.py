@@ -25,14 +25,14 @@ def print_list(
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; numbers with a fraction have three digits of it."""
+    """Print a table; numbers with a fraction have three digits of it. Texts stand as they are, brackets and all."""
     from rich.console import Console  # noqa: PLC0415 - JSON goes without
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(*columns)
     for row in rows:
         table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else UNBOUNDED).print(table)
+    Console(width=None if sys.stdout.isatty() else UNBOUNDED, markup=False, emoji=False).print(table)
 
 
 def _plain(value: Any) -> Any:
