@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -71,6 +74,21 @@ def test_names_of_keys_are_listed_as_they_were_given(data: Path) -> None:
     for name in ("front [desk]", "ends [/here]", "gate :warning:"):
         assert facet("keys", "create", name, "--scope", "verify").exit_code == 0
         assert name in facet("keys", "list").stdout
+
+
+def test_a_key_that_would_outlive_the_calendar_is_not_made(data: Path) -> None:
+    open_embedded(data).close()
+    refused = facet("keys", "create", "door", "--scope", "verify", "--days", "3000000")
+    assert (refused.exit_code, "--days" in refused.stderr) == (2, True)
+
+
+def test_who_has_read_enough_hears_nothing_more(data: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "service.cli", "config"]
+    run = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert run.stderr == ""
 
 
 def test_a_key_without_a_scope_is_not_made(data: Path) -> None:

@@ -20,6 +20,8 @@ from service.database.schema import collections as collections_table
 from service.database.transaction import storage_errors
 from service.keys import Key, Keys, Scope
 
+MOST_DAYS = 36_500
+
 app = command_group("Make, list and revoke keys; a running service follows at once.")
 
 
@@ -31,7 +33,9 @@ def create(
         list[str] | None,
         typer.Option(callback=spell, help="Collection it may touch; give it several times. Default: all."),
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires. Default: never.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=MOST_DAYS, help="Days until it expires. Default: never.")
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Make a key and print it, this once; only its hash is kept."""

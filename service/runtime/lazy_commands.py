@@ -58,6 +58,8 @@ class LazyCommands(TyperGroup):
             return super().invoke(ctx)
         except self.expected as error:
             message = self.describe(error)
+        except BrokenPipeError:
+            raise  # whoever reads the output has enough of it, as `head` has: ended without a word
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             message = f"{self.program}: {place}{error.strerror or error}"
