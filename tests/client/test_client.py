@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from facet_client import AsyncFacet, Facet, Problem, Unreachable, errors
+from facet_client.exchange import headers_of
 
 from service.bench.server import free_port
 from tests.api.server import Server
@@ -149,6 +150,22 @@ def test_a_key_that_is_not_valid_is_told_apart_from_one_that_may_not(shared_serv
     assert refused.value.code == "key_required"
     with Facet(shared_server.address, "facet_0123456789_x") as wrong, pytest.raises(errors.Unauthorised):
         wrong.key()
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [("facet_1_x\n", {"Authorization": "Bearer facet_1_x"}), (" \n", {}), ("", {}), (None, {})],
+)
+def test_a_key_is_taken_without_the_space_around_it(key: str | None, headers: dict[str, str]) -> None:
+    assert headers_of(key) == headers
+
+
+@pytest.mark.parametrize("key", ["facet_1_x\nfacet_2_y", "facet_1_\u00e4"])
+def test_a_key_that_is_none_is_told_at_once_and_not_shown(key: str) -> None:
+    for kind in (Facet, AsyncFacet):
+        with pytest.raises(ValueError, match="the key holds characters that no key has") as refused:
+            kind("http://127.0.0.1:8000", key)
+        assert "facet_1" not in str(refused.value)
 
 
 def test_nobody_listens() -> None:

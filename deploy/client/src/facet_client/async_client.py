@@ -61,7 +61,7 @@ class AsyncFacet:
             http: A client of your own, for proxies or certificates; it is not closed here.
 
         Raises:
-            ValueError: The address does not say http or https and a host.
+            ValueError: The address does not say http or https and a host, or the key is none.
         """
         self._address = base_of(address)
         self._headers = headers_of(key)

@@ -38,8 +38,15 @@ def base_of(address: str) -> str:
 
 
 def headers_of(key: str | None) -> dict[str, str]:
-    """The headers of every request."""
-    return {} if key is None else {"Authorization": f"Bearer {key}"}
+    """The headers of every request. Space around a key is none of it: a file that holds one ends with a line's end.
+
+    Raises:
+        ValueError: The key holds what no key holds; the message does not show it.
+    """
+    text = (key or "").strip()
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("the key holds characters that no key has")
+    return {"Authorization": f"Bearer {text}"} if text else {}
 
 
 def arguments_of(call: Call[object]) -> dict[str, Any]:
