@@ -8,6 +8,7 @@ export class Desk {
   #turn = 0;
   #leaving = new AbortController();
   #writing = false;
+  #held = null;
   #first = null;
 
   constructor(api, { inputs = [], photographs = [], wide = false }) {
@@ -81,14 +82,15 @@ export class Desk {
   #begin(writes) {
     this.#writing = writes;
     this.focused = document.activeElement;
-    if (writes) this.node.closest("main").inert = true; // what is being written is not changed under way
+    this.#held = this.node.closest("main"); // another view may stand in it by the end
+    if (writes) this.#held.inert = true; // what is being written is not changed under way
     this.node.setAttribute("aria-busy", "true");
   }
 
   #settle() {
     if (this.#writing) {
       this.#writing = false;
-      this.node.closest("main").inert = false;
+      this.#held.inert = false;
       this.focused.focus({ preventScroll: true });
     }
     this.node.removeAttribute("aria-busy");

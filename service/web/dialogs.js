@@ -9,10 +9,11 @@ export function act({ title, nodes = [], confirm, cancel = true, danger = false,
     let result = null;
     const message = element("p", { class: "message", role: "alert" });
     const pressed = element("button", { class: danger ? "danger" : "primary" }, confirm);
+    const leave = button("Cancel", () => dialog.close());
     const submit = async (event) => {
       event.preventDefault();
       if (pressed.disabled) return;
-      pressed.disabled = true;
+      pressed.disabled = leave.disabled = true;
       message.textContent = "";
       try {
         result = await work();
@@ -20,7 +21,7 @@ export function act({ title, nodes = [], confirm, cancel = true, danger = false,
       } catch (error) {
         message.textContent = error.message;
       } finally {
-        pressed.disabled = false;
+        pressed.disabled = leave.disabled = false;
       }
     };
     const dialog = element(
@@ -28,6 +29,10 @@ export function act({ title, nodes = [], confirm, cancel = true, danger = false,
       {
         "aria-label": title,
         onclose: () => {
+          if (pressed.disabled) {
+            dialog.showModal(); // by Escape under way: what is being done is seen to its end
+            return;
+          }
           dialog.remove();
           resolve(result);
         },
@@ -37,7 +42,7 @@ export function act({ title, nodes = [], confirm, cancel = true, danger = false,
         { onsubmit: submit, autocomplete: "off", novalidate: true },
         element("h3", {}, title),
         ...nodes,
-        element("div", { class: "actions" }, pressed, cancel && button("Cancel", () => dialog.close())),
+        element("div", { class: "actions" }, pressed, cancel && leave),
         message,
       ),
     );

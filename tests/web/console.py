@@ -34,6 +34,15 @@ TRANSFER = """(files) => {
   return transfer;
 }"""
 
+HOLD = """() => {
+  const fetched = window.fetch;
+  const released = new Promise((resolve) => (window.release = resolve));
+  window.fetch = async (place, options) => {
+    if (options.method !== "GET") await released;
+    return fetched(place, options);
+  };
+}"""
+
 
 @dataclass(frozen=True)
 class Console:
@@ -97,6 +106,14 @@ class Console:
     def marked(self, photograph: str) -> int:
         """How many pixels of a photograph have the colour that fit faces and matches are marked with."""
         return int(self.page.evaluate(MARKED, f"[data-photo='{photograph}'] canvas"))
+
+    def hold(self) -> None:
+        """Hold back whatever is asked to be changed, until it is released."""
+        self.page.evaluate(HOLD)
+
+    def release(self) -> None:
+        """Let go what is held back."""
+        self.page.evaluate("window.release()")
 
     def drop(self, target: str, *photos: Path) -> None:
         """Drop files on what `target` selects."""

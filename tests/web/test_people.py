@@ -169,3 +169,32 @@ def test_collections_are_made_chosen_and_erased_by_typing_their_name(console: Co
     expect(page.locator(".receipt")).to_contain_text("guests & others is erased")
     expect(row).to_have_count(0)
     assert "guests & others" not in page.locator("#collection option").all_inner_texts()
+
+
+def test_a_view_that_is_left_while_it_writes_leaves_no_locked_page(console: Console) -> None:
+    console.enter(view="collections")
+    page = console.page
+    console.hold()
+    page.fill("#collection-name", "slow")
+    page.click("#create")
+    expect(page.locator("main")).to_have_attribute("inert", "")
+    console.go("keys")
+    console.release()
+    expect(page.locator("main")).not_to_have_attribute("inert", "")
+    console.go("collections")
+    expect(console.title).to_have_text("slow is made, and chosen")
+    expect(console.message).to_be_empty()
+
+
+def test_an_erasure_under_way_is_seen_to_its_end(console: Console) -> None:
+    console.collection("going")
+    console.enter(view="collections")
+    page = console.page
+    page.click("[aria-label='Erase going']")
+    page.fill("#typed-name", "going")
+    console.hold()
+    page.press("#typed-name", "Enter")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog button:has-text('Cancel')")).to_be_disabled()
+    console.release()
+    expect(page.locator(".receipt")).to_contain_text("going is erased")
