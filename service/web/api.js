@@ -33,7 +33,7 @@ export class Api {
       if (error.name === "AbortError") throw error;
       throw new Error("The service does not answer. Is it running?");
     }
-    if (!response.ok) throw new Problem(await response.json().catch(() => unreadable(response)));
+    if (!response.ok) throw new Problem(await problemOf(response));
     return response;
   }
 
@@ -57,8 +57,10 @@ export class Api {
   }
 }
 
-// From a proxy before the service, say.
-function unreadable(response) {
+// What the service says, or that something else answered: a proxy before it, say.
+async function problemOf(response) {
+  const answer = await response.json().catch(() => null);
+  if (typeof answer?.code === "string") return answer;
   return { title: `HTTP ${response.status}`, detail: "the answer is not one of this service", code: "unknown" };
 }
 

@@ -24,7 +24,7 @@ export function collectionsView({ api, session, choices, go }) {
       json: { name: wanted, keep_crops: keep.querySelector("input").checked },
     });
     name.value = "";
-    await refresh();
+    await shown();
     choices.choose(made.name);
     return [element("h3", { class: "match" }, `${made.name} is made, and chosen`)];
   }
@@ -37,6 +37,14 @@ export function collectionsView({ api, session, choices, go }) {
       list.replaceChildren(element("p", {}, "This key reaches every collection and may list none."));
     else if (collections.length === 0) list.replaceChildren(element("p", {}, "There is no collection yet."));
     else list.replaceChildren(table("Collections", ["Name", "Made", "Pictures", ""], collections.map(row)));
+  }
+
+  // What was done before stands, whatever becomes of the list.
+  async function shown() {
+    desk.message.textContent = "";
+    await refresh().catch((error) => {
+      desk.message.textContent = error.message;
+    });
   }
 
   function row(each) {
@@ -74,9 +82,9 @@ export function collectionsView({ api, session, choices, go }) {
       request,
     });
     if (!erased) return;
-    await refresh();
     desk.clear();
     desk.answer.replaceChildren(receiptOf(erased, collection));
+    await shown();
     desk.answer.scrollIntoView({ block: "nearest" });
   }
 
@@ -85,9 +93,6 @@ export function collectionsView({ api, session, choices, go }) {
     heading: "Collections",
     nodes: [desk.node, list],
     desk,
-    shown: () =>
-      refresh().catch((error) => {
-        desk.message.textContent = error.message;
-      }),
+    shown,
   };
 }

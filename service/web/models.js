@@ -49,9 +49,17 @@ export function modelsView({ api, session, choices }) {
     sample.value = Number((100 * roles.sample).toFixed(3));
   }
 
+  // What was changed before stands, whatever becomes of the list.
+  async function shown() {
+    desk.message.textContent = "";
+    await refresh().catch((error) => {
+      desk.message.textContent = error.message;
+    });
+  }
+
   const change = (request) => async (ask) => {
     const roles = await ask(request());
-    await refresh();
+    await shown();
     return [
       element(
         "h3",
@@ -84,10 +92,7 @@ export function modelsView({ api, session, choices }) {
     heading: "Models",
     nodes,
     desk,
-    shown: () =>
-      refresh().catch((error) => {
-        desk.message.textContent = error.message;
-      }),
+    shown,
   };
 }
 

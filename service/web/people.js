@@ -167,6 +167,7 @@ export function peopleView({ api, session, choices }) {
         ),
       );
     };
+    const show = () => load().catch((error) => rows.replaceChildren(element("p", { class: "message" }, error.message)));
     const remove = async (face) => {
       const request = () => ({ method: "DELETE", path: path`collections/${person.collection}/faces/${face.id}` });
       const done = await askOnce(api, {
@@ -178,9 +179,9 @@ export function peopleView({ api, session, choices }) {
       });
       if (!done) return;
       erased = done;
-      await load();
+      await show();
     };
-    await load().catch((error) => rows.replaceChildren(element("p", { class: "message" }, error.message)));
+    await show();
     await act({
       title: `Faces of ${person.name}`,
       nodes: [rows],

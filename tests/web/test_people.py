@@ -198,3 +198,20 @@ def test_an_erasure_under_way_is_seen_to_its_end(console: Console) -> None:
     expect(page.locator("dialog button:has-text('Cancel')")).to_be_disabled()
     console.release()
     expect(page.locator(".receipt")).to_contain_text("going is erased")
+
+
+def test_a_receipt_is_shown_though_the_list_cannot_be_read_again(console: Console) -> None:
+    console.collection("gone")
+    console.enter(view="collections")
+    page = console.page
+    page.click("[aria-label='Erase gone']")
+    page.fill("#typed-name", "gone")
+    page.route("**/v1/models", lambda route: route.fulfill(status=502, json={"message": "bad gateway"}))
+    page.press("#typed-name", "Enter")
+    expect(page.locator(".receipt")).to_contain_text("gone is erased")
+    expect(console.message).to_have_text("HTTP 502: the answer is not one of this service (unknown)")
+    page.unroute("**/v1/models")
+    console.go("keys")
+    console.go("collections")
+    expect(page.locator("[aria-label='Use gone']")).to_have_count(0)
+    expect(console.message).to_be_empty()
