@@ -43,12 +43,15 @@ export class Choices {
 
   offer() {
     const { embedders, collections } = this.session;
+    const models = embedders.map(({ manifest }) => nameOf(manifest));
+    const kept = this.model.value === this.usual ? null : this.model.value; // chosen by hand
+    const usual = embedders.find((model) => model.default);
+    this.usual = usual ? nameOf(usual.manifest) : models[0];
     options(
       this.model,
-      embedders.map(({ manifest }) => [nameOf(manifest), nameOf(manifest)]),
+      models.map((name) => [name, name]),
     );
-    const usual = embedders.find((model) => model.default);
-    if (usual) this.model.value = nameOf(usual.manifest);
+    this.model.value = models.includes(kept) ? kept : this.usual;
     this.#offerRates();
     if (collections === null) return;
     const names = collections.map(({ name }) => name);

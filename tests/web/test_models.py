@@ -53,6 +53,18 @@ def test_roles_are_set_promoted_and_rolled_back(console: Console, embedders: lis
     expect(page.locator("#view")).to_contain_text("rolled back")
 
 
+def test_the_model_that_was_chosen_stays_chosen_when_models_are_looked_at(
+    console: Console, embedders: list[str]
+) -> None:
+    console.enter(view="verify")
+    page = console.page
+    page.select_option("#model", embedders[1])
+    console.go("models")
+    expect(page.locator("#champion")).to_have_value(embedders[0])
+    console.go("verify")
+    expect(page.locator("#model")).to_have_value(embedders[1])
+
+
 def test_an_admin_of_some_collections_changes_no_roles(console: Console) -> None:
     console.enter(console.limited_key(Scope.ADMIN, collections=["default"]), "models")
     expect(console.page.locator("#view table").first).to_contain_text("embedder")
