@@ -14,6 +14,7 @@ import yaml
 
 from service.settings import Settings
 from tests.conftest import ROOT
+from tests.deploy.queries import dashboard_queries
 
 COMPOSE, KUBERNETES = ROOT / "deploy" / "compose", ROOT / "deploy" / "kubernetes"
 KINDS = ("embedded", "postgres", "milvus")
@@ -69,6 +70,31 @@ def test_every_replica_is_behind_the_balancer() -> None:
     assert {balancer[f"FACET_{number}"] for number in ("ONE", "TWO", "THREE")} == {f"{name}:8000" for name in replicas}
     assert {service["ports"] == [] for name, service in services.items() if name in replicas} == {True}
     assert set(overlay("milvus")["services"]) == replicas | {"milvus"}
+
+
+def test_every_replica_is_watched() -> None:
+    services = overlay("postgres")["services"]
+    alone, together = (
+        yaml.safe_load((ROOT / "deploy/prometheus" / name).read_text()) for name in ("prometheus.yml", "replicas.yml")
+    )
+    targets = together["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert set(targets) == {f"{name}:8000" for name, service in services.items() if "build" in service}
+    alone["scrape_configs"][0]["static_configs"][0]["targets"] = targets
+    assert together == alone
+    words = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["prometheus"]["command"]
+    assert services["prometheus"]["command"] == [word.replace("prometheus.yml", "replicas.yml") for word in words]
+
+
+def test_what_replicas_share_is_counted_once() -> None:
+    shared = [
+        query.expression
+        for query in dashboard_queries()
+        if re.search("facet_gallery_(templates|index_bytes)", query.expression)
+        and query.expression.startswith(("sum", "max"))
+    ]
+    assert len(shared) == 5
+    for expression in shared:
+        assert expression.count("facet_gallery_") == expression.count("max by (collection, model) (facet_gallery_")
 
 
 @pytest.mark.parametrize("kind", ["embedded", "postgres"])
