@@ -16,6 +16,7 @@ from rich.table import Table
 
 from service.bench.batches import SIZES, measure_batches
 from service.bench.compreface import measure_wire_cost
+from service.bench.errors import BenchError
 from service.bench.hostile.hostile import measure_harm
 from service.bench.images import measure_images
 from service.bench.memory import LONGEST_SIDE, Memory, Reading, measure_memory
@@ -56,7 +57,7 @@ Rounds = Annotated[int, typer.Option(min=1, help="Times that floor and service a
 @app.command()
 def throughput(photos: Photos = None, seconds: Seconds = 10.0, rounds: Rounds = 3) -> None:
     """Verifications a second: the floor of a plain loop, the saturated service, and latency by connections."""
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         found = measure_throughput(read_settings(), read_photos(photos), folder, seconds, rounds, console.log)
         _print_throughput(console, found)
 
@@ -74,7 +75,7 @@ def memory(
     ),
 ) -> None:
     """Resident memory, descriptors and threads after few and after many mixed requests."""
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         counts = [few, *sorted(count for count in set(between or ()) if few < count < many), many]
 
         def tell(reading: Reading) -> None:
@@ -103,7 +104,7 @@ def images(
 @app.command()
 def hostile() -> None:
     """What the most expensive things that a client can send do to the service: memory, and /livez meanwhile."""
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         table = Table(title="attacks on the service")
         for heading in ("attack", "answer", "seconds", "longest /livez, s", "missed", "growth, MiB"):
             table.add_column(heading, justify="left" if heading in ("attack", "answer") else "right")
@@ -121,7 +122,7 @@ def start(
     templates: Annotated[int, typer.Option(min=1, help="Templates enrolled before the start.")] = 100_000,
 ) -> None:
     """Seconds from starting the process to its first good answer of /readyz, with a large gallery."""
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         _print_start(console, measure_start(read_settings(), folder, templates, console.log))
 
 
@@ -134,7 +135,7 @@ def shadow(
     """Latency of verify below saturation, without and with every decision compared with the challenger's, in turns."""
     from service.bench.shadow import measure_shadow  # noqa: PLC0415 - loads what no other command needs
 
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         _print_shadow(console, measure_shadow(read_photos(photos), folder, seconds, turns, console.log))
 
 
@@ -150,7 +151,7 @@ def enroll(
     """Photographs enrolled a second by `facet enroll`, beside a loop of curl, in turns, through one service."""
     from service.bench.enrolment import measure_enrolment  # noqa: PLC0415 - loads what no other command needs
 
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         found = measure_enrolment(people, folder, photographs, turns, console.log)
         table = Table(title="photographs a second")
         for heading in ("turn", "loop of curl", "facet enroll", "ratio"):
@@ -171,7 +172,7 @@ def compreface(
     requests: Annotated[int, typer.Option(min=1, help="Requests to each in a turn.")] = 40,
 ) -> None:
     """CPU time of one comparison of two photographs, at /v1/verify and as CompreFace's clients ask for it."""
-    with _measuring() as (console, folder):
+    with _serving() as (console, folder):
         found = measure_wire_cost(read_photos(photos), folder, turns, requests, console.log)
         table = Table(title="CPU ms of the server for a comparison")
         for heading in ("turn", "/v1/verify", "the same, faces=single", "/api/v1/verification/verify"):
@@ -226,6 +227,23 @@ def _cost_cells(cost: Cost, own: Cost) -> tuple[str, ...]:
     cells = (f"{cost.load_seconds:.1f}", f"{1000 * cost.typical.cpu:.2f}", f"{1000 * cost.typical.wall:.2f}")
     compared = own.failure is None
     return (*cells, f"{cost.ratio_to(own):.2f}" if compared else "", f"{cost.difference:.1e}" if compared else "")
+
+
+@contextmanager
+def _serving() -> Iterator[tuple[Console, Path]]:
+    """Measure a service of its own, which takes the settings for models and limits.
+
+    Raises:
+        BenchError: They name a database or receivers too, which are others'.
+    """
+    settings = read_settings()
+    named = {"FACET_DATABASE": settings.database.url, "FACET_WEBHOOKS": settings.webhooks.receivers.get_secret_value()}
+    if others := [name for name, value in named.items() if value]:
+        raise BenchError(
+            f"the service that is measured would use what {' and '.join(others)} names: unset it, also in .env"
+        )
+    with _measuring() as place:
+        yield place
 
 
 @contextmanager

@@ -144,3 +144,11 @@ def test_both_ways_of_enrolment_take_turns_and_enrol_everybody(
     assert result.exit_code == 0, result.output
     assert "8 of 8 photographs are enrolled" in result.output
     assert "facet enroll / loop, median of turns: " in result.output
+
+
+@pytest.mark.parametrize("command", ["throughput", "memory", "hostile", "start", "shadow", "enroll", "compreface"])
+def test_no_measurement_is_made_in_a_database_of_others(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_DATABASE", "postgresql://facet@127.0.0.1:1/facet")
+    refused = CliRunner().invoke(app, ["bench", command])
+    assert refused.exit_code == 1
+    assert "would use what FACET_DATABASE names" in refused.stderr
