@@ -24,8 +24,6 @@ CENTRES, KINDS, ALIKE = 1000, 8, 0.9
 NEAREST, STRENGTH, ORDINARY = 4, 1.35, 0.25
 """As in facet-s: centres that count, the strength, and the share of faces that keep their score."""
 SEARCHES, AT_ONCE = 200, 50
-TURN = 25
-"""Searches of one kind in a row: an exact one empties the caches, and no service makes one between two others."""
 
 
 @dataclass(frozen=True, slots=True)
