@@ -227,8 +227,9 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         audit_log = AuditLog(database.defer, database.begin_write)
         forget = partial(prune_audit, days=settings.storage.audit_days)
         webhooks = stack.enter_context(closing(WebhookSender(settings.webhooks, database, series.registry)))
-        gallery.note_expiries(partial(_note_expiry, webhooks))
-        expiry = Expiry(gallery, partial(_note_expiry, webhooks))
+        note_expiry = partial(_note_expiry, webhooks)
+        gallery.note_expiries(note_expiry)
+        expiry = Expiry(gallery, note_expiry)
         tasks: list[Callable[[], object]] = [gallery.prune, lambda: database.write(forget), webhooks.prune, expiry]
         stack.enter_context(closing(Upkeep(tasks)))
         if not gallery.collections(limit=1).items:

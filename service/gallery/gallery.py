@@ -122,7 +122,7 @@ class Gallery:
             NameInvalid: The name cannot be given.
             CollectionExists: The name is taken.
         """
-        return self._change(
+        return self.change(
             partial(
                 collections.create_collection,
                 name=name,
@@ -156,7 +156,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        receipt = self._change(partial(collections.delete_collection, name=name))
+        receipt = self.change(partial(collections.delete_collection, name=name))
         self._finish_erasure([receipt], note)
         return receipt
 
@@ -200,7 +200,7 @@ class Gallery:
             SubjectExists: The name is another subject's.
             NameInvalid: The name cannot be given.
         """
-        return self._change(
+        return self.change(
             partial(
                 subjects.update_subject,
                 collection=collection,
@@ -218,7 +218,7 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             SubjectNotFound: The collection has no subject of that name.
         """
-        receipt = self._change(partial(subjects.delete_subject, collection=collection, name=name))
+        receipt = self.change(partial(subjects.delete_subject, collection=collection, name=name))
         self._finish_erasure([receipt], note)
         return receipt
 
@@ -228,7 +228,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        receipt, gone = self._change(partial(subjects.delete_subjects, collection=collection))
+        receipt, gone = self.change(partial(subjects.delete_subjects, collection=collection))
         self._finish_erasure([receipt], note)
         return receipt, gone
 
@@ -279,7 +279,7 @@ class Gallery:
             CollectionNotFound: There is no collection of that name.
             FaceNotFound: The collection has no face of that id.
         """
-        receipt = self._change(partial(subjects.delete_face, collection=collection, face_id=face_id))
+        receipt = self.change(partial(subjects.delete_face, collection=collection, face_id=face_id))
         self._finish_erasure([receipt], note)
         return receipt
 
@@ -291,7 +291,7 @@ class Gallery:
         Raises:
             CollectionNotFound: There is no collection of that name.
         """
-        erased = self._change(partial(subjects.delete_faces, collection=collection, face_ids=face_ids))
+        erased = self.change(partial(subjects.delete_faces, collection=collection, face_ids=face_ids))
         if erased:
             self._finish_erasure([receipt for _, receipt in erased], note)
         return erased
@@ -354,7 +354,7 @@ class Gallery:
             report=report,
             keep_reply=self._keep_reply,
         )
-        enrolment = self._change(job)
+        enrolment = self.change(job)
         if job.erased:
             with suppress(StorageError):  # the upkeep goes on; whoever is enrolled now is enrolled
                 self.erase_traces()
@@ -424,10 +424,6 @@ class Gallery:
         """Let `note` be told of whoever has expired and is erased because somebody else gets the name."""
         self._note_expiry = note
 
-    def change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
-        """Run a change of `service.gallery.changes` whole or not at all."""
-        return self._change(work)
-
     @property
     def damaged(self) -> int:
         """How many templates were found damaged, and set aside, since the start."""
@@ -445,7 +441,7 @@ class Gallery:
 
     def verify(self) -> Report:
         """Compare the index with the database, and this with itself. Changes wait meanwhile; searches do not."""
-        return self._change(lambda transaction: verify(transaction.connection, self.index, self._reader))
+        return self.change(lambda transaction: verify(transaction.connection, self.index, self._reader))
 
     def compact(self) -> None:
         """Bring the index into its final shape and drop every removed vector from the derived files, now."""
@@ -482,7 +478,9 @@ class Gallery:
         finally:
             self._observe(what, time.perf_counter() - started)
 
-    def _change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
+    def change(self, work: Callable[[Transaction[IndexChange]], T]) -> T:
+        """Run a change of `service.gallery.changes` whole or not at all."""
+
         def noting(transaction: Transaction[IndexChange]) -> tuple[T, list[Any]]:
             return work(transaction), transaction.side_effects
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from service.keys import Scope
 from tests.web.console import Console
@@ -186,12 +186,18 @@ def test_a_view_that_is_left_while_it_writes_leaves_no_locked_page(console: Cons
     expect(console.message).to_be_empty()
 
 
-def test_an_erasure_under_way_is_seen_to_its_end(console: Console) -> None:
-    console.collection("going")
+def begin_erasure(console: Console, name: str) -> Page:
+    """Make a collection, ask to erase it and type its name; Enter erases it."""
+    console.collection(name)
     console.enter(view="collections")
     page = console.page
-    page.click("[aria-label='Erase going']")
-    page.fill("#typed-name", "going")
+    page.click(f"[aria-label='Erase {name}']")
+    page.fill("#typed-name", name)
+    return page
+
+
+def test_an_erasure_under_way_is_seen_to_its_end(console: Console) -> None:
+    page = begin_erasure(console, "going")
     console.hold()
     page.press("#typed-name", "Enter")
     page.keyboard.press("Escape")
@@ -201,11 +207,7 @@ def test_an_erasure_under_way_is_seen_to_its_end(console: Console) -> None:
 
 
 def test_a_receipt_is_shown_though_the_list_cannot_be_read_again(console: Console) -> None:
-    console.collection("gone")
-    console.enter(view="collections")
-    page = console.page
-    page.click("[aria-label='Erase gone']")
-    page.fill("#typed-name", "gone")
+    page = begin_erasure(console, "gone")
     page.route("**/v1/models", lambda route: route.fulfill(status=502, json={"message": "bad gateway"}))
     page.press("#typed-name", "Enter")
     expect(page.locator(".receipt")).to_contain_text("gone is erased")
