@@ -7,9 +7,12 @@ import resource
 import shutil
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from service.bench.errors import BenchError
 
@@ -41,7 +44,8 @@ class Load:
 
     Answers below 400, from 400 and from 500; connections lost or timed out; seconds it took; latency percentiles in
     seconds; CPU seconds of the generator itself; where the requests had a pace, every latency in rising order, and the
-    seconds between requests as they were scheduled.
+    seconds between requests as they were scheduled. Without a pace wrk counts a late answer also for the requests that
+    its connection would have sent meanwhile, so that percentiles do not hide a stall; with one they are of answers.
     """
 
     ok: int
@@ -118,16 +122,35 @@ def send(
     if run.returncode:
         raise BenchError(f"wrk failed: {run.stderr.strip() or run.stdout.strip()}")
     seen = json.loads(run.stdout.splitlines()[-1])
+    between = seen["microseconds"] // max(1, seen["answers"] // connections)
+    answers = take_out_fills(dict(seen["seen"]), between)
+    latencies = [n / 1e6 for n, count in sorted(answers.items()) for _ in range(count)]
+    counted = [seen[name] / 1e6 for name in ("p50", "p95", "p99")]
+    p50, p95, p99 = np.percentile(latencies, [50, 95, 99]) if latencies else counted
     return Load(
         ok=seen["ok"],
         refused=seen["refused"],
         failed=seen["failed"],
         lost=seen["lost"],
         seconds=seen["microseconds"] / 1e6,
-        p50=seen["p50"] / 1e6,
-        p95=seen["p95"] / 1e6,
-        p99=seen["p99"] / 1e6,
+        p50=float(p50),
+        p95=float(p95),
+        p99=float(p99),
         generator_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        latencies=tuple(microseconds / 1e6 for microseconds, count in seen["seen"] for _ in range(count)),
+        latencies=tuple(latencies),
         gaps=tuple(milliseconds / 1e3 for milliseconds in seen["gaps"]),
     )
+
+
+def take_out_fills(counts: Mapping[int, int], between: int) -> dict[int, int]:
+    """How often each latency was that of an answer, of what wrk counts. All in microseconds.
+
+    For every answer that took `n >= 2 * between`, wrk counts others of `n - between`, `n - 2 * between` and so on above
+    `between`, the mean time between two answers of a connection (`stats_correct` in wrk 4.1). A pace sends requests
+    whatever became of those before: none was left unsent, and none is to be filled in.
+    """
+    answers = Counter(counts)
+    for latency in sorted(counts, reverse=True):
+        for fill in range(latency - between, between, -between) if latency >= 2 * between else ():
+            answers[fill] -= answers[latency]
+    return +answers

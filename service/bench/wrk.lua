@@ -3,7 +3,7 @@
 -- With COUNT above 0 the run ends after that many answers. With GAP, milliseconds, requests come as those of
 -- independent callers do: so far apart in the mean, exponentially distributed, whatever became of those before, as long
 -- as a connection is free. One SEED gives one schedule. Latency counts from the sending. The summary is one line of
--- JSON, in microseconds; with GAP it has every latency, how often it was seen, and the gaps of the schedule in milliseconds.
+-- JSON, in microseconds; with GAP it has every latency, how often wrk counts it, and the gaps of the schedule in milliseconds.
 local ffi = require("ffi")
 ffi.cdef([[
   int getpid(void);
@@ -88,7 +88,7 @@ function done(summary, latency)
     table.insert(seen, string.format("[%d, %d]", microseconds, count))
   end
   io.write(string.format(
-    '\n{"ok": %d, "refused": %d, "failed": %d, "lost": %d, "microseconds": %d, "p50": %d, "p95": %d, "p99": %d, "seen": [%s], "gaps": [%s]}\n',
-    ok, refused, failed, errors.connect + errors.read + errors.write + errors.timeout, summary.duration,
+    '\n{"ok": %d, "refused": %d, "failed": %d, "lost": %d, "answers": %d, "microseconds": %d, "p50": %d, "p95": %d, "p99": %d, "seen": [%s], "gaps": [%s]}\n',
+    ok, refused, failed, errors.connect + errors.read + errors.write + errors.timeout, summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(95), latency:percentile(99), table.concat(seen, ", "), table.concat(planned, ", ")))
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.bench.errors import BenchError
-from service.bench.load import Pace, Shot, form, send, write_plan
+from service.bench.load import Pace, Shot, form, send, take_out_fills, write_plan
 
 
 def test_a_form_is_read_as_it_was_written() -> None:
@@ -53,6 +56,8 @@ class Recorder(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         self.seen[self.command, self.path, self.headers["Authorization"], body] += 1
+        if self.path.endswith("/late") and sum(self.seen.values()) % 5 == 0:
+            time.sleep(0.3)
         self.send_response(int(self.path[1:4]))
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -113,6 +118,30 @@ def test_requests_come_at_a_pace_of_their_own_and_a_seed_gives_it_again(
         assert sum(load.gaps[:60]) / 60 == pytest.approx(0.02, rel=0.4)  # three deviations of a mean of 60
     assert first.gaps[:60] == again.gaps[:60]
     assert first.gaps[:60] != other.gaps[:60]
+
+
+@pytest.mark.engines
+@pytest.mark.needs("wrk")
+def test_a_pace_has_one_latency_an_answer_also_where_some_are_late(
+    recorder: ThreadingHTTPServer, tmp_path: Path
+) -> None:
+    plan = write_plan([Shot("GET", "/200/late")], "facet_key", tmp_path / "plan")
+    load = send(f"http://127.0.0.1:{recorder.server_port}", plan, 4, count=40, pace=Pace(0.02, 1))
+    assert len(load.latencies) == load.ok >= 40
+    assert load.latencies[-1] >= 0.3
+    assert load.p50 <= load.p95 <= load.p99 <= load.latencies[-1]
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.integers(1, 500), st.integers(1, 5), min_size=1), st.integers(1, 90))
+def test_what_the_generator_fills_in_is_taken_out(answers: dict[int, int], between: int) -> None:
+    counts = Counter(answers)
+    for latency in range(2 * between, max(answers) + 1):
+        fill = latency - between
+        while counts[latency] and fill > between:
+            counts[fill] += counts[latency]
+            fill -= between
+    assert take_out_fills(counts, between) == answers
 
 
 @pytest.mark.engines
