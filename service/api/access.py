@@ -75,7 +75,13 @@ def allow(scope: Scope | None, unknown_query: bool = False) -> Callable[..., Awa
     return check
 
 
-def everywhere(caller: Annotated[Caller, Depends(allow(Scope.ADMIN))]) -> Caller:
+Reader = Annotated[Caller, Depends(allow(Scope.READ))]
+Enroller = Annotated[Caller, Depends(allow(Scope.ENROL))]
+Eraser = Annotated[Caller, Depends(allow(Scope.DELETE))]
+Admin = Annotated[Caller, Depends(allow(Scope.ADMIN))]
+
+
+def everywhere(caller: Admin) -> Caller:
     """An admin of all collections: models and their roles concern every one. Raises: CollectionForbidden."""
     if caller.collections is not None:
         raise CollectionForbidden("models and their roles concern every collection, and this key is limited to some")

@@ -54,7 +54,7 @@ it. Every error is a problem (RFC 9457) with a stable `code` and the `request_id
 
 TAGS = [
     {"name": "decisions", "description": "Enrol people, verify and identify them."},
-    {"name": "sight", "description": "What an image shows."},
+    {"name": "detection", "description": "What an image shows."},
     {"name": "gallery", "description": "Collections, subjects and their faces."},
     {"name": "models", "description": "The models that decide."},
     {"name": "comparison", "description": "Models compared on live requests, and changed."},

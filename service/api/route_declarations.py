@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
+from fastapi import Path, Request
 
 from service.api.http import body as bodies
 from service.api.http import errors as api
@@ -60,6 +60,16 @@ STORE = (
     database.TemplateDamaged,
 )
 """Problems of every route that reads or writes the gallery."""
+
+GALLERY = (*CALLER, *STORE, api.CollectionForbidden)
+"""Problems of every route that reads or changes who is enrolled."""
+
+ERASURE = (database.ErasureUnfinished,)
+"""Problems of every route that erases."""
+
+CollectionName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the collection.")]
+SubjectName = Annotated[str, Path(min_length=1, max_length=200, description="Name of the subject.")]
+FaceId = Annotated[str, Path(min_length=1, max_length=64, description="Id of the face.")]
 
 JSON_EXAMPLES: dict[str, dict[str, object]] = {
     "VerifyRequest": {"probe": "<base64>", "reference": "<base64>", "fmr": 0.001},

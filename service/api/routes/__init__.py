@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from service.api.routes import audit, backfill, decision_log, decisions, faces, gallery, keys, models, roles
+from service.api.routes import (
+    audit,
+    backfill,
+    collections,
+    decision_log,
+    decisions,
+    detection,
+    faces,
+    keys,
+    models,
+    roles,
+    subjects,
+)
 
 ROUTERS = (
     decisions.router,
+    detection.router,
+    collections.router,
+    subjects.router,
     faces.router,
-    gallery.router,
     models.router,
     roles.router,
     decision_log.router,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from service.api.access import Caller, allow
+from service.api.access import Admin, Caller, Reader
 from service.api.http.errors import CollectionForbidden
 from service.api.http.pagination import Cursor, Limit
 from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
@@ -21,7 +21,6 @@ from service.database.errors import CursorInvalid, ErasureUnfinished
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
 from service.gallery.errors import CollectionNotFound
-from service.keys import Scope
 from service.observation import TemplatesChange
 from service.rollout.backfill.errors import ReembeddingEnded, ReembeddingNotFound, ReembeddingRunning, TemplatesNeeded
 from service.rollout.backfill.jobs import Job
@@ -29,8 +28,6 @@ from service.rollout.errors import CoverageMissing
 
 router = APIRouter(prefix="/v1", tags=["comparison"])
 
-Reader = Annotated[Caller, Depends(allow(Scope.READ))]
-Admin = Annotated[Caller, Depends(allow(Scope.ADMIN))]
 ModelName = Annotated[str, Path(min_length=1, max_length=80, description="`name` or `name@version`.")]
 JobId = Annotated[str, Path(min_length=1, max_length=64, description="Id of the job.")]
 

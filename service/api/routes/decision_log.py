@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from service.api.access import Caller, allow
+from service.api.access import Caller, Reader, allow
 from service.api.http.errors import CollectionForbidden, ScopeMissing
 from service.api.http.moment import Moment
 from service.api.http.pagination import Cursor, Limit
@@ -25,8 +25,6 @@ from service.rollout.errors import DecisionNotFound
 from service.rollout.report import report
 
 router = APIRouter(prefix="/v1", tags=["comparison"])
-
-Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 
 
 def read_query(

@@ -1,57 +1,131 @@
-"""Detect and embed: what an image shows, without deciding anything."""
+"""Enrolled faces as resources: read, with their crops, given to another person, erased."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.access import Caller, allow
+from service.api.access import Enroller, Eraser, Reader
+from service.api.http.pagination import Cursor, Limit
 from service.api.http.request_context import trace_of
-from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
-from service.api.schemas import faces, requests
+from service.api.route_declarations import (
+    BODY,
+    ERASURE,
+    GALLERY,
+    CollectionName,
+    FaceId,
+    SubjectName,
+    body,
+    problems,
+    takes,
+)
+from service.api.schemas import gallery as replies
+from service.api.schemas import requests
+from service.api.schemas.reply import Page
 from service.api.services import ServicesDep
-from service.face.errors import ModelNotFound
-from service.keys import Scope
-from service.rollout.errors import ChampionUnavailable
+from service.database.errors import CursorInvalid
+from service.gallery.changes import reassignment
+from service.gallery.errors import CollectionNotFound, CropMissing, FaceNotFound, NameInvalid, SubjectNotFound
+from service.observation import Reassignment
 
-router = APIRouter(prefix="/v1", tags=["sight"])
+router = APIRouter(prefix="/v1", tags=["gallery"])
 
 
-@router.post(
-    "/detect",
-    summary="Which faces does an image show?",
-    responses=problems(*CALLER, *BODY, *IMAGE, *STORE),
-    openapi_extra=takes(requests.DetectRequest),
+@router.get(
+    "/collections/{collection}/subjects/{subject}/faces",
+    summary="List the faces of a subject",
+    responses=problems(*GALLERY, CollectionNotFound, SubjectNotFound, CursorInvalid),
 )
-async def detect(
+def list_faces(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
-    fields: Annotated[requests.DetectRequest, Depends(body(requests.DetectRequest))],
-) -> faces.Detection:
-    """Find faces, their landmarks and their quality, the most prominent face first. None is not an error."""
-    result = await services.decide(request, lambda stages: services.engine.detect(fields.image, stages))
-    return faces.Detection.of(result, trace_of(request.scope).request_id)
+    caller: Reader,
+    collection: CollectionName,
+    subject: SubjectName,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[replies.StoredFace]:
+    """Faces of a subject, oldest first."""
+    page = services.gallery.faces(caller.require(collection), subject, cursor, limit)
+    trace_of(request.scope).target = page.items[0].subject_id if page.items else None
+    items = [replies.StoredFace.model_validate(item) for item in page.items]
+    return Page[replies.StoredFace](items=items, next_cursor=page.next_cursor)
 
 
-@router.post(
-    "/embed",
-    summary="Templates of the faces of an image",
-    responses=problems(*CALLER, *BODY, *IMAGE, *STORE, ModelNotFound, ChampionUnavailable),
-    openapi_extra=takes(requests.EmbedRequest),
+@router.get(
+    "/collections/{collection}/faces/{face_id}",
+    summary="Read a face",
+    responses=problems(*GALLERY, CollectionNotFound, FaceNotFound),
 )
-async def embed(
+def read_face(
+    request: Request, services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId
+) -> replies.StoredFace:
+    """One enrolled face, without image and template."""
+    face = services.gallery.face(caller.require(collection), face_id)
+    trace_of(request.scope).target = face.subject_id
+    return replies.StoredFace.model_validate(face)
+
+
+@router.get(
+    "/collections/{collection}/faces/{face_id}/crop",
+    summary="Read the crop of a face",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(*GALLERY, CollectionNotFound, FaceNotFound, CropMissing),
+    },
+)
+def read_crop(
+    request: Request, services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId
+) -> Response:
+    """The aligned face as it was kept at enrolment, a PNG of 128 by 128 pixels, where the collection keeps crops."""
+    trace_of(request.scope).target = services.gallery.face(caller.require(collection), face_id).subject_id
+    crop = services.gallery.crop(collection, face_id)
+    if crop is None:
+        raise CropMissing(collection, face_id)
+    return Response(crop, media_type="image/png")
+
+
+@router.patch(
+    "/collections/{collection}/faces/{face_id}",
+    summary="Give a face to another person",
+    responses=problems(*GALLERY, *BODY, CollectionNotFound, FaceNotFound, NameInvalid),
+    openapi_extra=takes(requests.FaceRequest, forms=False),
+)
+def move_face(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
-    fields: Annotated[requests.EmbedRequest, Depends(body(requests.EmbedRequest))],
-) -> faces.Embedding:
-    """Find faces and give back their templates: unit vectors, comparable within one model's space.
+    caller: Enroller,
+    collection: CollectionName,
+    face_id: FaceId,
+    fields: Annotated[requests.FaceRequest, Depends(body(requests.FaceRequest, forms=False))],
+) -> replies.StoredFace:
+    """Give a face, with templates and crop, to another person of the collection, who is made when new."""
+    work = partial(
+        reassignment.move_face,
+        keyring=services.settings.storage.keyring,
+        collection=caller.require(collection),
+        face_id=face_id,
+        subject=fields.subject,
+    )
+    result = services.gallery.change(work)
+    trace_of(request.scope).target = result.face.subject_id
+    if result.moved:
+        services.publish(request, Reassignment("move_face", result.origin, result.face.subject_id, 1), collection)
+    return replies.StoredFace.model_validate(result.face)
 
-    The score of two is the inner product of their `embedding`s and both their `offset`s, added up. A template is
-    biometric data: keep it as carefully as the image.
-    """
-    embedder = await services.embedder_for(request, fields.model)
-    result = await services.decide(request, lambda stages: services.engine.embed(fields.image, embedder, stages))
-    return faces.Embedding.of(result, trace_of(request.scope).request_id)
+
+@router.delete(
+    "/collections/{collection}/faces/{face_id}",
+    summary="Erase a face",
+    responses=problems(*GALLERY, CollectionNotFound, FaceNotFound, *ERASURE),
+)
+def delete_face(
+    request: Request, services: ServicesDep, caller: Eraser, collection: CollectionName, face_id: FaceId
+) -> replies.Receipt:
+    """Erase one face with its templates; its subject stays."""
+    noting = services.noting(request, collection)
+    receipt = services.gallery.delete_face(caller.require(collection), face_id, noting)
+    return replies.Receipt.model_validate(receipt)

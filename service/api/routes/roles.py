@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from service.api.access import Caller, allow, everywhere
+from service.api.access import Caller, Reader, everywhere
 from service.api.http.errors import CollectionForbidden
 from service.api.http.pagination import Cursor, Limit
 from service.api.route_declarations import BODY, CALLER, STORE, body, problems, takes
@@ -17,14 +17,12 @@ from service.api.services import Services, ServicesDep
 from service.database.errors import CursorInvalid
 from service.errors import FacetError
 from service.face.errors import ModelNotFound
-from service.keys import Scope
 from service.observation import RolesChange
 from service.rollout import errors as rollout
 from service.rollout.roles import Assignment
 
 router = APIRouter(prefix="/v1", tags=["comparison"])
 
-Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 CHANGING = (rollout.CoverageMissing, rollout.ChampionUnavailable, CollectionForbidden)
 
 
