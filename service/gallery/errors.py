@@ -139,14 +139,15 @@ class TemplateMissing(GalleryError):
 
 
 class NameInvalid(GalleryError):
-    """A name is empty, too long or holds control characters."""
+    """A name is empty, too long, of dots alone, or holds slashes or control characters."""
 
     code = "name_invalid"
 
     def __init__(self, kind: str) -> None:
         """Say for what `kind` of thing the name was."""
-        """Say where, of which model (its digest), and which models are `present` there."""
-        super().__init__(f"A {kind} name has 1 to 255 printable characters and no space at either end.")
+        super().__init__(
+            f"A {kind} name has 1 to 200 printable characters, no slash and no space at either end, and is not dots alone."
+        )
 
 
 class IdempotencyConflict(GalleryError):

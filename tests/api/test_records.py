@@ -116,7 +116,7 @@ def test_a_crop_is_read_where_its_collection_keeps_crops(running: Running, astro
     assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "face_not_found")
 
 
-@pytest.mark.parametrize("name", ["", " lead", "a/b", "a\\b", "..", "tab\t", "x" * 201])
+@pytest.mark.parametrize("name", ["", " lead", "a/b", "a\\b", "..", "tab\t", "x" * 201, "\u0958" * 101])
 def test_names_that_cannot_stand_in_an_address_are_refused(running: Running, name: str) -> None:
     answer = running.client.post("/v1/collections", json={"name": name})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")

@@ -291,6 +291,8 @@ def deep(levels: int) -> dict[str, object]:
         [HEAD, COLLECTION | {"created_at": "9999-12-31T23:59:59-12:00"}, END],
         [HEAD, COLLECTION | {"keep_crops": "yes"}, END],
         [HEAD, COLLECTION | {"name": "../../x"}, END],
+        [HEAD, COLLECTION | {"name": ".."}, END],
+        [HEAD, COLLECTION | {"name": "x" * 201}, END],
         [HEAD, COLLECTION | {"metadata": {"x": "y" * 100_000}}, END],
         [HEAD, COLLECTION | {"metadata": deep(50)}, END],
         [HEAD, [1, 2, 3], END],
@@ -306,6 +308,8 @@ def deep(levels: int) -> dict[str, object]:
         "beyond the calendar",
         "text for a truth",
         "slashes",
+        "dots",
+        "long name",
         "long metadata",
         "deep metadata",
         "list",
@@ -315,6 +319,51 @@ def deep(levels: int) -> dict[str, object]:
 def test_an_archive_that_no_export_writes_is_refused_in_words(tmp_path: Path, blocks: list[dict[str, object]]) -> None:
     with pytest.raises(ArchiveInvalid):
         inspect(chained(blocks, tmp_path / "bad.facet"))
+
+
+FACE: dict[str, object] = {
+    "id": "f",
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "quality": {},
+    "box": [],
+    "landmarks": [],
+    "source_sha256": "",
+    "templates": {A: base64.b64encode(vectors.pack(PERSONS[0])).decode()},
+    "crop": None,
+}
+
+
+def person(id_: str, name: str, *faces_: str) -> dict[str, object]:
+    at = "2026-01-01T00:00:00+00:00"
+    own = [FACE | {"id": face} for face in faces_]
+    return {"id": id_, "name": name, "metadata": {}, "created_at": at, "updated_at": at, "faces": own}
+
+
+@pytest.mark.parametrize(
+    "people_",
+    [
+        [person("1", "ann"), person("1", "bea")],
+        [person("1", "ann"), person("2", "ann")],
+        [person("1", "\u00e9"), person("2", "e\u0301")],
+        [person("1", "ann", "f", "f")],
+        [person("1", "ann", "f"), person("2", "bea", "f")],
+    ],
+    ids=["person", "name", "spelling", "face", "face of two"],
+)
+@pytest.mark.parametrize("rule", Rule)
+def test_an_archive_that_gives_a_name_or_an_id_twice_is_refused_in_words(
+    tmp_path: Path, people_: list[dict[str, object]], rule: Rule
+) -> None:
+    count = sum(len(each["faces"]) for each in people_)  # type: ignore[arg-type]
+    counts = {"subjects_count": len(people_), "faces_count": count, "templates_count": count}
+    block = {"kind": "subjects", "collection": "main", "last": 1, **counts, "subjects": people_}
+    end = END | {"subjects": len(people_), "faces": count, "templates": count}
+    archive = chained([HEAD, COLLECTION, block, end], tmp_path / "bad.facet")
+    with closing(opened(tmp_path / "target")) as gallery:
+        with pytest.raises(ArchiveInvalid):
+            restore(gallery.database, archive, rule, keyring=Keyring.empty())
+        assert gallery.subjects("main").items == ()
+        assert gallery.verify().sound
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from service.api.http import body
 from service.api.http.body import KIB, Image, bound_json
 from service.api.http.moment import Moment
 from service.decision import OperatingPoint
-from service.gallery.names import canonical_name, is_name
+from service.gallery.names import LONGEST, canonical_name, is_name
 from service.gallery.records import DuplicatePolicy, Keep
 
 MAX_IMAGES = 20
@@ -37,9 +37,11 @@ GATE = "How enrolments into it treat unfit faces where they do not say: `enforce
 
 
 def _addressable(value: str) -> str:
-    """Names stand in addresses: a slash or a name of dots would not come through. One name has one spelling."""
+    """Names stand in addresses, in one spelling, which may have more characters than the one that was sent."""
     name = canonical_name(value)
-    if "/" in name or "\\" in name or name in (".", "..") or not is_name(name):
+    if len(name) > LONGEST:
+        raise ValueError(f"must have at most {LONGEST} characters in Unicode's composed form")
+    if not is_name(name):
         raise ValueError("must be printable, without slashes, not dots alone, and without space at either end")
     return name
 
@@ -55,7 +57,7 @@ def _json_in_form(value: object, info: ValidationInfo) -> object:
 
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
-NameText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\]+$")]
+NameText = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=r"^[^/\\]+$")]
 Name = Annotated[NameText, AfterValidator(_addressable)]
 QueryName = Annotated[str, AfterValidator(canonical_name)]
 """A name, or the beginning of one, that is looked for; one that nothing bears finds nothing."""

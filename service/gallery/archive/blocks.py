@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     Base64Bytes,
     BaseModel,
@@ -20,6 +21,7 @@ from pydantic import (
 )
 
 from service.gallery.errors import ArchiveInvalid
+from service.gallery.names import canonical_name, is_name
 from service.index import vectors
 from service.index.base import Vector
 from service.index.errors import VectorInvalid
@@ -28,7 +30,14 @@ LARGEST_METADATA = 1 << 16
 """Bytes of one record's metadata as JSON."""
 DEEPEST = 8
 
-Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\]+$")]
+
+def _name_of(value: str) -> str:
+    if not is_name(canonical_name(value)):
+        raise ValueError("must be a name")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name_of)]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\\]+$")]
 Count = Annotated[int, Field(ge=0)]
 
