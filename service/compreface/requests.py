@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from service.api.http import body
 from service.api.http.body import KIB, Image
 from service.api.http.errors import Fault, RequestInvalid
-from service.api.schemas.requests import MAX_TOP_K, Name
+from service.api.schemas.requests import MAX_TOP_K, Name, Text
 from service.engine.engine import Engine
 
 MAX_EMBEDDINGS = 64
@@ -61,7 +61,7 @@ class FaceIdsRequest(Request):
 
     max_text = 64 * KIB
 
-    ids: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(max_length=MAX_IDS)
+    ids: tuple[Annotated[Text, Field(min_length=1, max_length=64)], ...] = Field(max_length=MAX_IDS)
 
     @model_validator(mode="before")
     @classmethod

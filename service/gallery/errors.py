@@ -146,7 +146,7 @@ class NameInvalid(GalleryError):
     def __init__(self, kind: str) -> None:
         """Say for what `kind` of thing the name was."""
         super().__init__(
-            f"A {kind} name has 1 to 200 printable characters, no slash and no space at either end, and is not dots alone."
+            f"A {kind} name has 1 to 200 printable characters, no slash, no space at either end, and not dots alone."
         )
 
 

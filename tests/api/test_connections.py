@@ -176,6 +176,12 @@ def test_a_request_has_one_host(server: Server, hosts: bytes) -> None:
     assert b'"bad_request"' in answer
 
 
+def test_blanks_after_a_key_are_no_part_of_it(server: Server) -> None:
+    for line in (f"X-API-Key: {server.key} \t ", f"Authorization: Bearer {server.key}  "):
+        head = f"GET /v1/key HTTP/1.1\r\nHost: x\r\n{line}\r\nConnection: close\r\n\r\n"
+        assert status_of(exchange(server.address, head.encode())) == 200, line
+
+
 def test_http_1_0_needs_no_host(server: Server) -> None:
     assert status_of(exchange(server.address, b"GET /livez HTTP/1.0\r\n\r\n")) == 200
 

@@ -242,6 +242,7 @@ def test_embeddings_are_decided_as_their_pictures_are(house: House, astronaut_jp
         ("POST", "/recognition/subjects", {"content": b"{", "headers": {"content-type": "application/json"}}, 400, 26),
         ("PUT", "/recognition/subjects/nobody", {"json": {"subject": "other"}}, 404, 42),
         ("DELETE", "/recognition/faces/none", {}, 404, 44),
+        ("POST", "/recognition/faces/delete", {"json": ["a\0b"]}, 400, 26),
         ("POST", "/recognition/embeddings/recognize", {"json": {"embeddings": []}}, 400, 37),
         ("POST", "/recognition/embeddings/recognize", {"json": {"embeddings": [[1.0, 2.0]]}}, 400, 36),
         ("POST", "/verification/embeddings/verify", {"json": {"source": [0.0], "targets": []}}, 400, 37),

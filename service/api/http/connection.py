@@ -121,9 +121,9 @@ class Connection(HttpToolsProtocol):
             self._set_timer(self._limits.seconds)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header of a head."""
+        """Take a header of a head, without the blanks after its value, which are no part of it (RFC 9110, 5.5)."""
         if not self._head_complete:  # what comes after a body is dropped
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """Check the head, and hand the request on."""
