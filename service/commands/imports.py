@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ from service.models import load_models
 from service.pipeline import Perception
 
 SHOWN = 20
+PRIVATE = 0o077
 
 app = command_group("Bring people from other services.")
 
@@ -59,6 +61,7 @@ def compreface(
     """
     people = _source_of(source, api_key, service)
     settings = settings_for(data)
+    os.umask(PRIVATE)
     with opened(settings) as gallery:
         with suppress(CollectionExists):
             gallery.create_collection(collection, keep_crops=True)

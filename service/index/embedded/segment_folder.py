@@ -33,6 +33,8 @@ MAGIC = b"facet segment 2\n"
 SUFFIX = ".segment"
 DIGEST_SIZE = 32
 SLICE = 1 << 22
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""Templates stand in the files, and not every program that writes them has a mask."""
 READERS = 2
 """Files read and checked at once; each takes twice its size in memory meanwhile."""
 
@@ -59,7 +61,7 @@ class SegmentFolder:
         file = self.directory / f"{new_id()}{SUFFIX}"
         part = file.with_suffix(".part")
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             sections = [
                 np.ascontiguousarray(array).view(np.uint8).data
                 for array in (
@@ -76,7 +78,7 @@ class SegmentFolder:
                 sections = [memoryview(sealed)]
             pieces: tuple[bytes | memoryview, ...] = (MAGIC, json.dumps(head).encode() + b"\n", *sections)
             checksum = hashlib.sha256()
-            with part.open("wb") as out:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as out:
                 for piece in pieces:
                     for start in range(0, len(piece), SLICE):
                         checksum.update(piece[start : start + SLICE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,11 @@ def run(folder: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FACET_MODEL_DIRS", str(model_dirs[0]))
     monkeypatch.chdir(folder)
     command = ["import", "compreface", *arguments, "--collection", "visitors", "--data", str(folder / "data")]
-    return CliRunner().invoke(app, command)
+    before = os.umask(0o022)
+    try:
+        return CliRunner().invoke(app, command)
+    finally:
+        os.umask(before)
 
 
 def enrolled(folder: Path) -> dict[str, int]:
@@ -65,6 +70,7 @@ def test_people_come_over_from_a_running_instance(
     assert EXPECTED in first.output
     assert "face-4 of Grace Hopper: no picture was kept" in first.output
     assert "5 faces: 0 imported, 2 were there already" in again.output
+    assert (tmp_path / "report.json").stat().st_mode & 0o077 == 0, "names stand in it"
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["without_image"] == [{"image_id": "face-4", "subject": "Grace Hopper"}]
     assert [(each["image_id"], each["code"]) for each in report["refused"]] == [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,20 @@ def check(directory: Path, *, refused: int, templates: int = 400) -> Gallery:
         if templates == 400:
             assert gallery.search("main", A, VECTORS[[5 * number]], 1)[0][0].face_id == f"{number}-0"
     return gallery
+
+
+def test_files_are_the_owners_alone_also_in_a_folder_that_is_not(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "data").mkdir(mode=0o755)
+        with closing(opened(tmp_path / "data")) as gallery:
+            gallery.create_collection("main")
+            gallery.enroll("main", "s", [NewFace(str(at), {A: vector}) for at, vector in enumerate(VECTORS[:160])])
+            gallery.compact()
+    finally:
+        os.umask(before)
+    assert files(tmp_path / "data")
+    assert {file.stat().st_mode & 0o777 for file in files(tmp_path / "data")} == {0o600}
 
 
 def test_a_start_takes_what_it_can_from_files_and_the_rest_from_the_record(data: Path) -> None:
