@@ -50,6 +50,14 @@ def raw_mode_of(image: Image.Image) -> str:
     return raw if isinstance(raw, str) else ""
 
 
+def has_deep_planes(image: Image.Image) -> bool:
+    """Whether a TIFF has its colours apart in more than 8 bits, of which Pillow takes each byte for a sample."""
+    if image.format != "TIFF" or len(image.getbands()) == 1 or len(raw_mode_of(image)) != 1:
+        return False
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    return _deepest(tags) > 8
+
+
 def _of_decoder(image: Image.Image, scans: int) -> int:
     """Bytes that the decoder itself needs."""
     width, height = image.size
@@ -68,7 +76,7 @@ def _of_decoder(image: Image.Image, scans: int) -> int:
 
 def _of_tiff(tags: Any, width: int, height: int) -> int:
     """Bytes of a TIFF's strips or tiles. A strip may be the whole image; tiles may reach far beyond it."""
-    deepest = max(int(bits) for bits in tags.get(BITS_PER_SAMPLE, (8,)))
+    deepest = _deepest(tags)
     samples = int(tags.get(SAMPLES_PER_PIXEL, 1))
     if deepest <= 8:
         samples = max(samples, 4)  # the JPEG in a TIFF is handed over as four
@@ -76,3 +84,8 @@ def _of_tiff(tags: Any, width: int, height: int) -> int:
     if across and down:
         width, height = math.ceil(width / across) * across, math.ceil(height / down) * down
     return math.ceil(width * height * samples * deepest / 8)
+
+
+def _deepest(tags: Any) -> int:
+    """Bits of a TIFF's deepest sample."""
+    return max(int(bits) for bits in tags.get(BITS_PER_SAMPLE, (8,)))

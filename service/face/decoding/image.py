@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from service.face.decoding.cost import counted_pixels, has_16_bit_colour, raw_mode_of
+from service.face.decoding.cost import counted_pixels, has_16_bit_colour, has_deep_planes, raw_mode_of
 from service.face.decoding.pixels import is_dim, rgb_of, upright
 from service.face.errors import ImageCorrupt, ImageTooLarge, ImageTooManyPixels, ImageUnsupported
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+OTHER_TIFF = (
+    "the TIFF image is damaged, or its samples are of a kind that is not read: save it with 8 bits a sample, or as PNG"
+)
 SMALLEST_SIDE = 8
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 START_OF_SCAN = b"\xff\xda"
@@ -113,7 +117,8 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         what = "HEIC and AVIF are not read: send it as" if _is_heif(data) else "not a"
-        raise ImageUnsupported(f"{what} JPEG, PNG, WebP, BMP, GIF or TIFF image") from error
+        known = f"{what} JPEG, PNG, WebP, BMP, GIF or TIFF image"
+        raise ImageUnsupported(OTHER_TIFF if data.startswith(TIFF) else known) from error
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, OverflowError) as error:
         raise ImageCorrupt("the image header is damaged") from error
     width, height = image.size
@@ -123,9 +128,11 @@ def _open(data: bytes, limits: ImageLimits) -> Image.Image:
     if scans > MAX_SCANS:
         raise ImageUnsupported(f"the JPEG comes in {scans} scans; the limit is {MAX_SCANS}")
     try:
-        counted = counted_pixels(image, scans)
+        counted, misread = counted_pixels(image, scans), has_deep_planes(image)
     except (ValueError, TypeError, OverflowError) as error:
         raise ImageCorrupt("the image header is damaged") from error
+    if misread:
+        raise ImageUnsupported(OTHER_TIFF)
     if counted > limits.max_pixels:
         raise ImageTooManyPixels(
             f"the image has {width}x{height} pixels, and decoding takes the memory of {counted} plain ones; the limit "

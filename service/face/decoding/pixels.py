@@ -28,14 +28,14 @@ def rgb_of(image: Image.Image, low: Image.Image | None = None) -> NDArray[np.uin
     if image.mode == "RGB" and low is None and width * height <= WHOLE_PIXELS:
         return np.asarray(image, dtype=np.uint8)
     convert = _converter(image)
-    white = 0.0 if low is None else float(_white(_brightest(image) * 256.0 + 255.0))
+    scales = None if low is None else _scales_of(image)
     pixels = np.empty((height, width, 3), dtype=np.uint8)
     step = max(1, STRIP_PIXELS // width)
     for top in range(0, height, step):
         box = (0, top, width, min(top + step, height))
         strip = image.crop(box)
-        if low is not None:
-            strip = _joined(strip, low.crop(box), white)
+        if low is not None and scales is not None:
+            strip = _joined(strip, low.crop(box), scales)
         pixels[top : box[3]] = convert(strip)
     return pixels
 
@@ -118,11 +118,15 @@ def _over_white(strip: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(rgb, dtype=np.uint8)
 
 
-def _joined(high: Image.Image, low: Image.Image, white: float) -> Image.Image:
-    """Upper and lower bytes to 8 bits of the range that ends at `white`; alpha keeps its upper byte."""
-    upper = np.asarray(high)
-    values = upper.astype(np.float32) * 256 + np.asarray(low)
-    scaled = np.clip(values * np.float32(255.0 / white) + 0.5, 0, 255).astype(np.uint8)
-    if high.mode == "RGBA":
-        scaled[:, :, 3] = upper[:, :, 3]
-    return Image.fromarray(scaled, high.mode)
+def _scales_of(image: Image.Image) -> NDArray[np.float32]:
+    """By what 16 bits become 8, for each band of the upper bytes: colours have one range, and alpha one of its own."""
+    whites = [_white(_brightest(image) * 256.0 + 255.0)] * len(image.getbands())
+    if image.mode == "RGBA":
+        whites[3] = _white(_brightest(image.getchannel("A")) * 256.0 + 255.0)
+    return np.array([255.0 / white for white in whites], np.float32)
+
+
+def _joined(high: Image.Image, low: Image.Image, scales: NDArray[np.float32]) -> Image.Image:
+    """Upper and lower bytes to 8 bits, each band by its scale."""
+    values = np.asarray(high).astype(np.float32) * 256 + np.asarray(low)
+    return Image.fromarray(np.clip(values * scales + 0.5, 0, 255).astype(np.uint8), high.mode)

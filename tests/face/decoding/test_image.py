@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -210,6 +211,37 @@ def test_16_bit_colour_is_read_by_the_range_that_was_recorded(bits: int, interla
     pixels = decode(png(stored, interlaced), LIMITS).pixels
     assert (pixels[0, 0] == 255).all()
     assert np.abs(pixels.astype(int) - ramp())[1:].max() <= 1
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_16_bit_alpha_is_read_by_its_range_too(bits: int) -> None:
+    white = 2**bits - 1
+    stored = np.dstack([np.round(ramp().astype(np.float64) / 255 * white / 4), np.full((48, 64), white)])
+    opaque = decode(tiff(stored.astype(np.uint16), extrasamples=["unassalpha"]), LIMITS).pixels
+    colours = decode(tiff(stored[:, :, :3].astype(np.uint16)), LIMITS).pixels
+    assert np.array_equal(opaque, colours)
+    stored[:, :32, 3] = 0
+    assert (decode(tiff(stored.astype(np.uint16), extrasamples=["unassalpha"]), LIMITS).pixels[:, :32] == 255).all()
+
+
+def tiff(samples: np.ndarray, **options: object) -> bytes:
+    """RGB as a TIFF, of types that Pillow does not write."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, photometric="rgb", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.uint32])
+def test_a_tiff_of_samples_that_are_not_read_is_said_to_be_one(kind: type[np.generic]) -> None:
+    with pytest.raises(ImageUnsupported, match="samples are of a kind that is not read"):
+        decode(tiff(ramp().astype(kind)), LIMITS)
+
+
+def test_colours_that_lie_apart_are_read_rightly_or_not_at_all() -> None:
+    apart = np.moveaxis(ramp(), -1, 0)
+    assert np.array_equal(decode(tiff(apart, planarconfig="separate"), LIMITS).pixels, ramp())
+    with pytest.raises(ImageUnsupported, match="samples are of a kind that is not read"):
+        decode(tiff(apart.astype(np.uint16) * 257, planarconfig="separate"), LIMITS)
 
 
 @pytest.mark.data
