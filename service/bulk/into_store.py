@@ -6,6 +6,11 @@ import getpass
 import uuid
 from collections.abc import Sequence
 
+from pydantic import TypeAdapter, ValidationError
+
+from service.api.http.body import faults_of
+from service.api.http.errors import RequestInvalid
+from service.api.schemas.requests import Metadata
 from service.bulk.enrolment import Batch, Choices, Verdict
 from service.decision import OperatingPoint
 from service.engine.engine import Engine
@@ -16,6 +21,10 @@ from service.gallery.errors import DuplicateSubject, EnrolmentErased, NameInvali
 from service.gallery.records import DuplicatePolicy, Idempotency, KeptReply
 from service.observation import DecisionContext, DecisionEvent, Observers
 from service.runtime.timing import Stages
+
+
+METADATA: TypeAdapter[Metadata] = TypeAdapter(Metadata)
+"""Facts as the route takes them: an archive of others could not be read again."""
 
 
 class StoreEnroller:
@@ -39,6 +48,10 @@ class StoreEnroller:
             FacetError: The storage or a model fails, or there is no such collection.
         """
         request_id = uuid.uuid4().hex
+        try:
+            METADATA.validate_python(dict(batch.person.metadata))
+        except ValidationError as error:
+            return [_refused(RequestInvalid(faults_of(error, "metadata")))] * len(batch.images)
         try:
             outcome = self._engine.enroll(
                 self._choices.collection,

@@ -289,6 +289,17 @@ def test_people_of_a_list_are_enrolled_into_a_store_until_their_date(store: Path
     assert ann.expires_at == datetime(2100, 1, 31, 12, tzinfo=UTC)
 
 
+def test_what_the_route_refuses_is_refused_for_a_store_too(store: Path, folder: Path) -> None:
+    people = folder / "people.csv"
+    rows = ["ann,ann/1.jpg," + "x" * 1001, "g/race,grace/1.jpg,", "..,ann/2.jpg,"]
+    people.write_text("\n".join(["subject,image,story", *rows]))
+    result = run("enroll", people, "--data", store, "--json")
+    assert result.exit_code == KEPT_OUT, result.output
+    assert report_of(result)["reasons"] == {"name_invalid": 2, "request_invalid": 1}
+    with closing(open_embedded(store)) as gallery:
+        assert gallery.subjects("default").items == ()
+
+
 def test_a_store_is_not_made_and_not_taken_from_a_running_service(
     folder: Path, shared_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
