@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from service.api.schemas.requests import Metadata
 from service.database.encryption import Keyring
 from service.database.schema import new_id
 from service.gallery.archive import exports
 from service.gallery.archive.exports import Moved, export, inspect
 from service.gallery.archive.format import read_blocks
 from service.gallery.archive.imports import Rule, restore
+from service.gallery.changes.subjects import create_subject
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import ArchiveConflict, ArchiveInvalid
 from service.gallery.gallery import Gallery
@@ -76,6 +81,36 @@ def test_a_round_trip_is_identical(source: Gallery, tmp_path: Path, monkeypatch:
     probes = people(80, 5, 16)[:50]
     assert target.search("staff", A, probes, 3) == source.search("staff", A, probes, 3)
     target.close()
+
+
+LARGEST = [
+    pytest.param({f"{n:0100}": "名" * 1000 for n in range(50)}, id="wide"),
+    pytest.param({f"{n:0100}": '"' * 1000 for n in range(50)}, id="escaped"),
+    pytest.param({f"{n:0100}": 10**4000 for n in range(50)}, id="numbers"),
+]
+
+
+@pytest.mark.parametrize("facts", LARGEST)
+def test_the_largest_facts_that_the_api_takes_go_out_and_in(tmp_path: Path, facts: dict[str, object]) -> None:
+    assert TypeAdapter(Metadata).validate_python(facts) == facts
+    with closing(open_embedded(tmp_path / "source")) as gallery:
+        gallery.create_collection("main", metadata=facts)
+        gallery.enroll("main", "ann", [NewFace("f", {A: people(1, 1, 16)[0]})], metadata=facts)
+        export(gallery.database.engine, tmp_path / "a.facet")
+    with closing(open_embedded(tmp_path / "target")) as gallery:
+        restore(gallery.database, tmp_path / "a.facet", Rule.STOP, keyring=Keyring.empty())
+        assert gallery.subject("main", "ann").metadata == facts
+
+
+def test_facts_that_repeat_themselves_go_out_and_in(tmp_path: Path) -> None:
+    with closing(open_embedded(tmp_path / "source")) as gallery:
+        gallery.create_collection("main")
+        for number in range(60):
+            name = partial(create_subject, collection="main", name=f"p{number}")
+            gallery.change(name)
+            gallery.update_subject("main", f"p{number}", metadata={str(n): "x" * 1000 for n in range(50)})
+        export(gallery.database.engine, tmp_path / "a.facet")
+    assert inspect(tmp_path / "a.facet").subjects == 60
 
 
 def test_an_interrupted_export_goes_on_after_its_last_whole_block(

@@ -103,6 +103,8 @@ class ArchiveWriter:
         if signature := self._keys.sign(self._digest, text):
             text += b"\n" + signature
         payload = zlib.compress(text, 1)
+        if len(text) > _most_of(payload):
+            payload = zlib.compress(text, 0)  # metadata may repeat itself as nothing else does
         self._digest = hashlib.sha256(self._digest + payload).digest()
         self._file.write(len(payload).to_bytes(LENGTH_SIZE, "big") + self._digest + payload)
 
@@ -160,9 +162,14 @@ def _expand(payload: bytes, source: str) -> bytes:
     """Raises: ArchiveInvalid when a payload is no zlib stream, or expands beyond what an export writes."""
     stream = zlib.decompressobj()
     try:
-        text = stream.decompress(payload, EXPANDED + RATIO * len(payload))
+        text = stream.decompress(payload, _most_of(payload))
     except zlib.error:
         raise ArchiveInvalid(f"Archive {source} holds a block that is not compressed as it should be.") from None
     if not stream.eof or stream.unused_data:
         raise ArchiveInvalid(f"Archive {source} holds a block that expands beyond measure, or is cut short.")
     return text
+
+
+def _most_of(payload: bytes) -> int:
+    """Bytes that a payload may expand to."""
+    return EXPANDED + RATIO * len(payload)
