@@ -22,7 +22,6 @@ from service.gallery.records import DuplicatePolicy, Idempotency, KeptReply
 from service.observation import DecisionContext, DecisionEvent, Observers
 from service.runtime.timing import Stages
 
-
 METADATA: TypeAdapter[Metadata] = TypeAdapter(Metadata)
 """Facts as the route takes them: an archive of others could not be read again."""
 
