@@ -352,20 +352,16 @@ def person(id_: str, name: str, *faces_: str) -> dict[str, object]:
     ],
     ids=["person", "name", "spelling", "face", "face of two"],
 )
-@pytest.mark.parametrize("rule", Rule)
 def test_an_archive_that_gives_a_name_or_an_id_twice_is_refused_in_words(
-    tmp_path: Path, people_: list[dict[str, object]], rule: Rule
+    tmp_path: Path, people_: list[dict[str, object]]
 ) -> None:
     count = sum(len(each["faces"]) for each in people_)  # type: ignore[arg-type]
     counts = {"subjects_count": len(people_), "faces_count": count, "templates_count": count}
     block = {"kind": "subjects", "collection": "main", "last": 1, **counts, "subjects": people_}
     end = END | {"subjects": len(people_), "faces": count, "templates": count}
     archive = chained([HEAD, COLLECTION, block, end], tmp_path / "bad.facet")
-    with closing(opened(tmp_path / "target")) as gallery:
-        with pytest.raises(ArchiveInvalid):
-            restore(gallery.database, archive, rule, keyring=Keyring.empty())
-        assert gallery.subjects("main").items == ()
-        assert gallery.verify().sound
+    with pytest.raises(ArchiveInvalid, match="gives one name or one id"):
+        inspect(archive)
 
 
 @pytest.mark.parametrize(

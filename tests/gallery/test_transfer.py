@@ -229,6 +229,20 @@ def test_conflict_rules(source: Gallery, archive: Path) -> None:
     assert report.templates == inspect(archive).templates
 
 
+def test_people_who_got_each_other_s_names_since_are_replaced(source: Gallery, archive: Path) -> None:
+    one, two = (subject.name for subject in source.subjects("guests").items[:2])
+    before = {name: source.subject("guests", name) for name in (one, two)}
+    for old, new in ((one, "between"), (two, one), ("between", two)):
+        source.update_subject("guests", old, new_name=new)
+    restore(source.database, archive, Rule.REPLACE, keyring=Keyring.empty())
+    assert {name: source.subject("guests", name) for name in (one, two)} == before
+    source.delete_subject("guests", two)
+    source.update_subject("guests", one, new_name=two)
+    restore(source.database, archive, Rule.REPLACE, keyring=Keyring.empty())
+    assert {name: source.subject("guests", name) for name in (one, two)} == before
+    assert source.verify().sound
+
+
 def test_an_archive_of_other_dimensions_is_refused(archive: Path, tmp_path: Path) -> None:
     target = open_embedded(tmp_path / "target")
     target.create_collection("mine")

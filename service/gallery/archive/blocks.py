@@ -159,6 +159,8 @@ def read_block(text: bytes, source: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         what = type(error).__name__
         raise ArchiveInvalid(f"Archive {source} holds a block that is no JSON object ({what}).") from None
+    if block["kind"] == "subjects" and not _is_each_once(block["subjects"]):
+        raise ArchiveInvalid(f"Archive {source} gives one name or one id to two people or faces.")
     return block
 
 
@@ -174,6 +176,13 @@ def template_of(digest: str, text: str) -> Vector:
     except VectorInvalid as error:
         raise ArchiveInvalid(f"A template of model {digest[:12]} cannot be taken in: {error}") from None
     return template
+
+
+def _is_each_once(people: list[dict[str, Any]]) -> bool:
+    """Whether no two people of a block have one name or one id, and no two faces one id."""
+    names = [canonical_name(person["name"]) for person in people]
+    ids, face_ids = [person["id"] for person in people], [face["id"] for person in people for face in person["faces"]]
+    return all(len(set(each)) == len(each) for each in (names, ids, face_ids))
 
 
 def _depth(value: Any) -> int:

@@ -17,7 +17,7 @@ from service.database.encryption import Keyring, crop_place
 from service.database.errors import StorageBusy
 from service.database.schema import collections, crops, faces, models, store, subjects, templates
 from service.database.template_seal import TemplatePlace, seal_template
-from service.database.transaction import Transaction, is_taken
+from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.archive.blocks import moment_of, template_of
 from service.gallery.archive.exports import Moved, ReportProgress, inspect
@@ -64,8 +64,7 @@ def restore(
         keys: With which archives may be signed; without any, no signature is asked for.
 
     Raises:
-        ArchiveInvalid: The archive is damaged or not rightly signed, its templates do not fit the gallery's models, or
-            it gives a name or an id twice.
+        ArchiveInvalid: The archive is damaged or not rightly signed, or its templates do not fit the gallery's models.
         ArchiveConflict: A subject is there already, and the rule is to stop; what was imported before stays.
     """
     inspect(path, keys)
@@ -111,15 +110,7 @@ def _restore_block(
         part.collections += 1
     elif block["kind"] == "subjects":
         collection_row = queries.collection_row(transaction.connection, block["collection"])
-        try:
-            _restore_subjects(transaction, block["collection"], collection_row, block["subjects"], keyring, rule, part)
-        except sa.exc.IntegrityError as error:
-            if not is_taken(error):
-                raise
-            raise ArchiveInvalid(
-                f"The archive gives people of the collection '{block['collection']}' one name, or one id to two people "
-                "or faces; or somebody got a name meanwhile: then import again."
-            ) from None
+        _restore_subjects(transaction, block["collection"], collection_row, block["subjects"], keyring, rule, part)
     transaction.connection.execute(sa.delete(store).where(store.c.name == mark))
     transaction.connection.execute(sa.insert(store).values(name=mark, value=str(number)))
     return part
@@ -156,6 +147,7 @@ def _restore_subjects(
     by_id = {entry.id: entry for entry in present}
     known: dict[str, tuple[int, int]] = {}
     new: list[Block] = []
+    replaced: set[int] = set()
     for person in people:
         matches = {e.row: e for e in (by_name.get(person["name"]), by_id.get(person["id"])) if e is not None}
         if matches and rule == Rule.STOP:
@@ -171,7 +163,9 @@ def _restore_subjects(
             known[person["id"]] = (into.row, into.collection_row)
         else:
             for entry in matches.values():
-                delete_subject(transaction, entry.collection, entry.name)
+                if entry.row not in replaced:  # by somebody before, who has the name that this one had, or the id
+                    delete_subject(transaction, entry.collection, entry.name)
+                    replaced.add(entry.row)
             new.append(person)
     if new:
         values = [
