@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import struct
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError, _imaging
 
 from service.face.decoding.cost import counted_pixels, has_16_bit_colour, has_deep_planes, raw_mode_of
 from service.face.decoding.pixels import is_dim, rgb_of, upright
@@ -27,9 +29,25 @@ START_OF_SCAN = b"\xff\xda"
 COMPONENTS = (1, 2, 3, 4)  # of a scan
 MAX_SCANS = 100  # of a JPEG; each goes over all pixels, and encoders make about ten
 
-# Both are settings of the whole process, made once and not for each picture: worker threads would see each other's.
+
+
+def _silence_libtiff() -> None:
+    """Let libtiff write nothing to standard error, where each row of a damaged fax would be a line of the log.
+
+    Pillow tells what cannot be read without it, and has no word for this itself: the symbols are those of the library
+    that it was built with.
+    """
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(_imaging.__file__)
+        for setter in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            setter(None)
+
+
+# These are settings of the whole process, made once and not for each picture: worker threads would see each other's.
 Image.MAX_IMAGE_PIXELS = None  # the limits below decide, before a pixel is decoded
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of oddities in a file; what cannot be read is an error of ours
+_silence_libtiff()
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,19 @@ def test_tiles_of_common_size_are_read() -> None:
     assert not decode(tiled_tiff(300, 200, 64), LIMITS).pixels.any()
 
 
+def fax(rows: int) -> bytes:
+    """A TIFF of 8 pixels a row in the coding of faxes, whose rows are noise."""
+    noise = np.random.default_rng(3).integers(0, 256, 2 * rows, dtype=np.uint8).tobytes()
+    tags = {256: 8, 257: rows, 258: 1, 259: 3, 262: 0, 273: 8 + 2 + 9 * 12 + 4, 277: 1, 278: rows, 279: len(noise)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + noise
+
+
+def test_a_damaged_picture_writes_nothing_into_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    assert decode(fax(1000), LIMITS).pixels.shape == (1000, 8, 3)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_jpeg_of_more_scans_than_an_encoder_makes_is_refused() -> None:
     data = encode(ramp(), progressive=True)
     begin = data.rindex(START_OF_SCAN)
