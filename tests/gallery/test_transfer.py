@@ -113,6 +113,20 @@ def test_facts_that_repeat_themselves_go_out_and_in(tmp_path: Path) -> None:
     assert inspect(tmp_path / "a.facet").subjects == 60
 
 
+def test_a_block_holds_no_more_faces_than_can_be_read_again(
+    source: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "FACES", 5, raising=False)
+    export(source.database.engine, tmp_path / "a.facet")
+    blocks = [block for block in read_blocks(tmp_path / "a.facet") if block["kind"] == "subjects"]
+    assert all(block["faces_count"] <= 5 for block in blocks)
+    assert any(block["subjects_count"] > 1 for block in blocks)
+    assert inspect(tmp_path / "a.facet").faces == 100
+    monkeypatch.setattr(exports, "FACES", 1, raising=False)
+    export(source.database.engine, tmp_path / "b.facet")  # of four faces each, and one subject is the least
+    assert inspect(tmp_path / "b.facet").subjects == 40
+
+
 def test_an_interrupted_export_goes_on_after_its_last_whole_block(
     source: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

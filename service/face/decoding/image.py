@@ -30,7 +30,6 @@ COMPONENTS = (1, 2, 3, 4)  # of a scan
 MAX_SCANS = 100  # of a JPEG; each goes over all pixels, and encoders make about ten
 
 
-
 def _silence_libtiff() -> None:
     """Let libtiff write nothing to standard error, where each row of a damaged fax would be a line of the log.
 

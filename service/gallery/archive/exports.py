@@ -25,6 +25,8 @@ from service.index.stored_templates import TemplateReader
 
 BLOCK = 200
 """Subjects in a block: one transaction at the import."""
+FACES = 2000
+"""Faces in a block of several subjects: with crops they take 100 MiB, and a block beyond 1 GiB cannot be read again."""
 
 
 @dataclass(slots=True)
@@ -113,6 +115,7 @@ def export(
                     .limit(BLOCK)
                 )
             ):
+                rows = _first_of(connection, rows)
                 block = {"kind": "subjects", "collection": entry.name, "last": rows[-1]}
                 block |= _count(people := list(_read_subjects(connection, reader, rows)))
                 archive.write(block | {"subjects": people})
@@ -169,6 +172,14 @@ def _continue(archive: ArchiveWriter, store_id: str, names: list[str], moved: Mo
             after[block["collection"]] = block["last"]
             _add(moved, block)
     return after
+
+
+def _first_of(connection: sa.Connection, rows: list[int]) -> list[int]:
+    """The first of some subjects, at least one, whose faces together are not too many for a block."""
+    query = sa.select(faces.c.subject_row, sa.func.count()).where(faces.c.subject_row.in_(rows))
+    held: dict[int, int] = dict(connection.execute(query.group_by(faces.c.subject_row)).all())
+    totals = itertools.accumulate(held.get(row, 0) for row in rows)
+    return rows[: max(1, sum(total <= FACES for total in totals))]
 
 
 def _read_subjects(connection: sa.Connection, reader: TemplateReader, rows: Sequence[int]) -> Iterator[Block]:
