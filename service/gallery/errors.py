@@ -131,22 +131,25 @@ class TemplateMissing(GalleryError):
 
     def __init__(self, where: str, digest: str, present: tuple[str, ...] = ()) -> None:
         """Say where, of which model (its digest), and which models are `present` there."""
-        known = ", ".join(f"{other[:12]}" for other in present) or "none"
+        known = ", ".join(f"{other[:12]}" for other in present)
         super().__init__(
             f"{where} has no template of model {digest[:12]} (models there: {known}); "
             "ask with one of those, or enrol again with this model."
+            if present
+            else f"{where} has no template to compare with: enrol a photograph first."
         )
 
 
 class NameInvalid(GalleryError):
-    """A name is empty, too long or holds control characters."""
+    """A name is empty, too long, or holds slashes or control characters."""
 
     code = "name_invalid"
 
     def __init__(self, kind: str) -> None:
         """Say for what `kind` of thing the name was."""
-        """Say where, of which model (its digest), and which models are `present` there."""
-        super().__init__(f"A {kind} name has 1 to 255 printable characters and no space at either end.")
+        super().__init__(
+            f"A {kind} name has 1 to 200 printable characters, not dots alone, no slashes, and no space at either end."
+        )
 
 
 class IdempotencyConflict(GalleryError):

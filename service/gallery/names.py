@@ -6,7 +6,7 @@ import unicodedata
 
 from service.gallery.errors import NameInvalid
 
-LONGEST = 255
+LONGEST = 200
 JOINERS = frozenset("\u200c\u200d")
 """Zero-width non-joiner and joiner: they are part of the spelling in Persian and Devanagari, and of many emoji."""
 
@@ -17,10 +17,15 @@ def canonical_name(text: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be a name: of visible characters, blanks and joiners, with a visible one at either end."""
+    """Whether a text can be a name: of visible characters, blanks and joiners, with a visible one at either end.
+
+    Names stand in addresses: one with a slash, or of dots alone, would not come through.
+    """
     return (
         0 < len(text) <= LONGEST
         and text == text.strip()
+        and not {"/", "\\"} & set(text)
+        and text not in (".", "..")
         and not {text[0], text[-1]} & JOINERS
         and all(character.isprintable() or character in JOINERS or _is_blank(character) for character in text)
     )
@@ -30,7 +35,7 @@ def check_name(kind: str, name: str) -> str:
     """Return `name` in its canonical spelling, if a collection or subject may have it.
 
     Raises:
-        NameInvalid: Empty, longer than 255, with control characters or space at an end.
+        NameInvalid: Empty, longer than 200, of dots alone, with slashes, control characters or space at an end.
     """
     canonical = canonical_name(name)
     if not is_name(canonical):

@@ -29,10 +29,15 @@ def test_names_of_every_script(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " Ann", "Ann\u3000", "a\nb", "a\x00b", "a\u200bb", "a\u202eb", "\u200d", "a\u200d", "x" * 256]
+    "name", ["", " Ann", "Ann\u3000", "a\nb", "a\x00b", "a\u200bb", "a\u202eb", "\u200d", "a\u200d", "x" * 201]
 )
 def test_what_cannot_be_seen_or_told_apart_is_no_name(name: str) -> None:
     assert not is_name(canonical_name(name))
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", ".", ".."])
+def test_what_would_not_come_through_an_address_is_no_name(name: str) -> None:
+    assert not is_name(name)
 
 
 def test_two_spellings_are_one_name() -> None:

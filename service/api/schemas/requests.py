@@ -37,9 +37,9 @@ GATE = "How enrolments into it treat unfit faces where they do not say: `enforce
 
 
 def _addressable(value: str) -> str:
-    """Names stand in addresses: a slash or a name of dots would not come through. One name has one spelling."""
+    """Give a name the one spelling that it has."""
     name = canonical_name(value)
-    if "/" in name or "\\" in name or name in (".", "..") or not is_name(name):
+    if not is_name(name):
         raise ValueError("must be printable, without slashes, not dots alone, and without space at either end")
     return name
 

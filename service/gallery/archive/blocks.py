@@ -28,7 +28,7 @@ LARGEST_METADATA = 1 << 16
 """Bytes of one record's metadata as JSON."""
 DEEPEST = 8
 
-Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\]+$")]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^/\\]+$")]
 Count = Annotated[int, Field(ge=0)]
 
