@@ -24,6 +24,9 @@ from service.rollout.offline.photographs import read_pairs, read_people
 from service.rollout.offline.plots import plot_measurement
 from service.rollout.offline.tables import agreement_rows, measurement_markdown, model_rows
 
+SHOWN = 20
+"""Photographs without a template that are named."""
+
 
 def compare(
     models: Annotated[list[str], typer.Argument(help="Embedders, as `name` or `name@version`.")],
@@ -74,6 +77,10 @@ def compare(
 
 
 def _show(made: Measurement) -> None:
+    for failure in made.failures[:SHOWN]:
+        typer.echo(f"left out: {failure.file}: {failure.error.code}: {failure.error}", err=True)
+    if (more := len(made.failures) - SHOWN) > 0:
+        typer.echo(f"left out: {more} more", err=True)
     for rows in (model_rows(made), agreement_rows(made)):
         if len(rows) > 1:
             print_table(rows[0], rows[1:])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +74,19 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A photograph of which no template was made, and why: it cannot be read, or shows no face."""
+
+    file: Path
+    error: ImageError | FaceError
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What came of all. Failures to acquire are photographs without a readable image or a face."""
 
     photographs: int
-    failures: int
+    failures: tuple[Failure, ...]
     genuine_pairs: int
     impostor_pairs: int
     impostor_comparisons: int
@@ -105,8 +114,8 @@ def measure(
     with ThreadPoolExecutor(cores) as pool:
         seen = pool.map(lambda file: _crop(perception, file.read_bytes()), photographs.files)
         crops = [crop for crop, _ in zip(seen, _counting("faces", len(photographs.files), progress), strict=True)]
-        found = np.array([crop is not None for crop in crops])
-        stack = [crop for crop in crops if crop is not None]
+        found = np.array([isinstance(crop, np.ndarray) for crop in crops])
+        stack = [crop for crop in crops if isinstance(crop, np.ndarray)]
         if not stack:
             raise PhotographsInvalid("no photograph shows a face")
         templates, speeds = [], []
@@ -153,7 +162,11 @@ def measure(
     )
     return Measurement(
         photographs=len(photographs.files),
-        failures=int(np.count_nonzero(~found)),
+        failures=tuple(
+            Failure(file, crop)
+            for file, crop in zip(photographs.files, crops, strict=True)
+            if not isinstance(crop, np.ndarray)
+        ),
         genuine_pairs=int(np.count_nonzero(genuine)),
         impostor_pairs=int(np.count_nonzero(~genuine)),
         impostor_comparisons=every.impostors,
@@ -216,11 +229,11 @@ class _Comparisons:
         return {fmr: rate for fmr, rate in rates.items() if rate is not None}
 
 
-def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
+def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | ImageError | FaceError:
     try:
         return perception.look(data, Stages(), Seek.PROMINENT, 1).prominent().crop
-    except (ImageError, FaceError):
-        return None
+    except (ImageError, FaceError) as error:
+        return error
 
 
 def score_photographs(

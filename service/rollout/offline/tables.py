@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from service.face.errors import ImageError
 from service.rollout.offline.measure import RATES, Measurement, Rates
 from service.rollout.report import Observed, Report, Share, Side
 
@@ -53,7 +54,7 @@ def agreement_rows(made: Measurement) -> Rows:
 def measurement_markdown(made: Measurement) -> str:
     """The whole measurement."""
     parts = [
-        f"{made.photographs} photographs, {made.failures} without a face found; {made.genuine_pairs} genuine and "
+        f"{made.photographs} photographs, {_failures(made)}; {made.genuine_pairs} genuine and "
         f"{made.impostor_pairs} impostor pairs, decided at thresholds chosen on the other nine tenths; TAR over all "
         f"comparisons of the photographs ({made.impostor_comparisons} of impostors) where they support the rate. "
         "Scores are those that are served: cosines, or normalised where a model has a normalisation. "
@@ -63,6 +64,12 @@ def measurement_markdown(made: Measurement) -> str:
     if made.agreements:
         parts.append(markdown(agreement_rows(made)))
     return "\n\n".join(parts) + "\n"
+
+
+def _failures(made: Measurement) -> str:
+    unreadable = sum(isinstance(failure.error, ImageError) for failure in made.failures)
+    text = f"{len(made.failures) - unreadable} without a face found"
+    return f"{text}, {unreadable} that cannot be read" if unreadable else text
 
 
 def report_markdown(made: Report, champion: str, challenger: str | None) -> str:
