@@ -93,7 +93,7 @@ async def _identify(request: Request, services: Services, text: str | None) -> C
         shape = SHAPE.fullmatch(text)
         trace_of(request.scope).key = "" if shape is None else shape.group(1)
         key = services.keys.recall(text) if services.keys.quick else None
-        if key is None:  # the first time it takes a hash, or the record lies elsewhere
+        if key is None:  # the first time it takes a hash, or the database lies elsewhere
             key = await anyio.to_thread.run_sync(services.keys.verify, text, _address_of(request))
         return Caller(f"key:{key.id}", key)
     if services.settings.access.anonymous:

@@ -58,7 +58,7 @@ def _verify(connection: sa.Connection, index: VectorIndex, reader: TemplateReade
         problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in differences]
     for place in set(index.places(connection)) - set(known):
         count = sum(len(rows) for rows, _, _ in index.entries(connection, place))
-        problems.append(f"an index of {count} templates has no record (collection {place[0]}, model {place[1]})")
+        problems.append(f"an index of {count} templates has no row in the database (collection {place[0]}, model {place[1]})")
     return Report(compared, len(known), tuple(problems), time.perf_counter() - started)
 
 
@@ -123,13 +123,13 @@ def _compare(
     if len(missing):
         problems.append(f"{len(missing)} templates are missing in the index")
     if len(foreign):
-        problems.append(f"{len(foreign)} vectors of the index are not in the record")
+        problems.append(f"{len(foreign)} vectors of the index are not in the database")
     if len(held) != len(np.unique(held)):
         problems.append(f"{len(held) - len(np.unique(held))} vectors are in the index more than once")
     if (count := sizes.get(place, (0, 0))[0]) != len(held):
         problems.append(f"the index counts {count} vectors and holds {len(held)}")
     if wrong:
-        problems.append(f"{wrong} vectors of the index differ from the record")
+        problems.append(f"{wrong} vectors of the index differ from the database")
     return problems, len(record)
 
 

@@ -281,14 +281,14 @@ def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
     result = []
     gallery = open_embedded(directory)
     try:
-        result.append(StartRow(count, "record", gallery.index.loaded.seconds))
+        result.append(StartRow(count, "database", gallery.index.loaded.seconds))
         gallery.compact()
     finally:
         gallery.close()
     started = time.perf_counter()
     gallery = open_embedded(directory)
     whole = time.perf_counter() - started
-    source = f"snapshot ({gallery.index.loaded.from_snapshot} of {gallery.index.loaded.templates})"
+    source = f"files ({gallery.index.loaded.from_files} of {gallery.index.loaded.templates})"
     gallery.close()
     result.append(StartRow(count, source, whole))
     return result

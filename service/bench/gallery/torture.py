@@ -52,7 +52,7 @@ class Cost:
     happened: int = 0
     repeated: int = 0
     restarts_seconds: float = 0.0
-    from_snapshot: int = 0
+    from_files: int = 0
     refused: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -154,7 +154,7 @@ def torture(
             continue
         control = pipes[-1][0]
         seen, problems, loaded = control.recv()
-        cost.from_snapshot += loaded.from_snapshot
+        cost.from_files += loaded.from_files
         cost.refused += len(loaded.refused)
         cost.restarts_seconds += time.perf_counter() - started
         cost.problems += problems
