@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.align import CROP, TEMPLATE, align
+from service.face.align import CANONICAL_LANDMARKS, CROP, align
 from service.face.decoding.image import ImageLimits, Photo, decode
 from service.face.detection.detect import Detector
 from service.face.detection.detection import Detection
@@ -136,7 +136,9 @@ class WholePicture(Perception):
             height, width = photo.pixels.shape[:2]
             scale = np.array([width, height], np.float32) / CROP
             crop = np.asarray(cv2.resize(photo.pixels, (CROP, CROP), interpolation=cv2.INTER_AREA), np.uint8)
-            face = Detection((0.0, 0.0, float(width), float(height)), 1.0, np.asarray(TEMPLATE * scale, np.float32))
+            face = Detection(
+                (0.0, 0.0, float(width), float(height)), 1.0, np.asarray(CANONICAL_LANDMARKS * scale, np.float32)
+            )
             quality = assess(face, crop, (width, height), 1.0, self.quality)
         return Scene(photo.width, photo.height, (FaceFound(face, quality, crop),), 1, 0)
 

@@ -114,7 +114,9 @@ def test_a_misnamed_secret_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "facet_template_key").write_text("2026a:x")
     (tmp_path / "of_something_else").write_text("x")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    with pytest.raises(SettingsInvalid, match="FACET_TEMPLATE_KEY is no setting of Facet; did you mean FACET_TEMPLATE_KEYS"):
+    with pytest.raises(
+        SettingsInvalid, match="FACET_TEMPLATE_KEY is no setting of Facet; did you mean FACET_TEMPLATE_KEYS"
+    ):
         read_settings()
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 CROP = 128
 MARGIN = 8
 
-TEMPLATE: NDArray[np.float32] = (
+CANONICAL_LANDMARKS: NDArray[np.float32] = (
     np.array(
         [
             [38.2946, 51.6963],  # left eye of the picture
@@ -27,11 +27,14 @@ TEMPLATE: NDArray[np.float32] = (
     )
     + MARGIN
 )
-TEMPLATE.setflags(write=False)
+"""Landmarks of an aligned face, (5, 2) in pixels of the canonical crop: ArcFace's, moved by the margin."""
+CANONICAL_LANDMARKS.setflags(write=False)
 
 
-def similarity(landmarks: NDArray[np.floating], target: NDArray[np.floating] = TEMPLATE) -> NDArray[np.float64]:
-    """Least-squares similarity (rotation, uniform scale, shift; no reflection) from landmarks to a template.
+def similarity(
+    landmarks: NDArray[np.floating], target: NDArray[np.floating] = CANONICAL_LANDMARKS
+) -> NDArray[np.float64]:
+    """Least-squares similarity (rotation, uniform scale, shift; no reflection) from landmarks to others.
 
     `landmarks` and `target` are (5, 2) in pixels, x before y. Returns a (2, 3) matrix. The closed form of
     Umeyama (PAMI 1991), which in two dimensions is one complex division.

@@ -58,7 +58,9 @@ def _verify(connection: sa.Connection, index: VectorIndex, reader: TemplateReade
         problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in differences]
     for place in set(index.places(connection)) - set(known):
         count = sum(len(rows) for rows, _, _ in index.entries(connection, place))
-        problems.append(f"an index of {count} templates has no row in the database (collection {place[0]}, model {place[1]})")
+        problems.append(
+            f"an index of {count} templates has no row in the database (collection {place[0]}, model {place[1]})"
+        )
     return Report(compared, len(known), tuple(problems), time.perf_counter() - started)
 
 

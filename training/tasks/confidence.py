@@ -26,7 +26,7 @@ from training.data.degradations import pixelate
 from training.data.no_face import make_no_face
 from training.data.samples import Pool, gather
 from training.distillation.spaces import find_regressed_teacher
-from training.distillation.targets import compute_targets
+from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.errors import CheckpointInvalid, RecipeInvalid

@@ -22,7 +22,7 @@ current_trace_id: ContextVar[str] = ContextVar("current_trace_id", default="")
 
 
 @dataclass(slots=True)
-class Trace:
+class RequestContext:
     """Filled in as a request passes through the layers; read once, at its end, by metrics and log."""
 
     request_id: str
@@ -51,7 +51,7 @@ def request_id_from(given: str | None) -> str:
     return given if given is not None and ACCEPTABLE.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
-def trace_of(scope: AsgiScope) -> Trace:
-    """The trace of a request, made by the edge middleware when the request came in."""
-    trace: Trace = scope["state"]["trace"]
-    return trace
+def context_of(scope: AsgiScope) -> RequestContext:
+    """The context of a request, made by the middleware when the request came in."""
+    context: RequestContext = scope["state"]["context"]
+    return context

@@ -1,7 +1,7 @@
 """Measures searches by the scores that are served: cosines, shifted by what both templates score with a cohort.
 
-The database, the index and the search are those of the service. The cohort is synthetic, as the people are: centres of a
-few kinds, of which a template resembles some more than others, and offsets as large as the bundled models give.
+The database, the index and the search are those of the service. The cohort is synthetic, as the people are: centres of
+a few kinds, of which a template resembles some more than others, and offsets as large as the bundled models give.
 """
 
 from __future__ import annotations

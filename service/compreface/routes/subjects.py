@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import body
 from service.api.services import ServicesDep
 from service.compreface import replies
@@ -34,7 +34,7 @@ def create_subject(
 ) -> replies.SubjectName:
     """Make a subject without a face."""
     made = services.gallery.change(partial(subjects.create_subject, collection=service.collection, name=fields.subject))
-    trace_of(request.scope).target = made.id
+    context_of(request.scope).target = made.id
     return replies.SubjectName(subject=made.name)
 
 
@@ -65,11 +65,11 @@ def rename_subject(
         merger = gallery.change(
             partial(merge_subjects, keyring=keyring, collection=collection, subject=fields.subject, other=subject)
         )
-        trace_of(request.scope).target = merger.subject.id
+        context_of(request.scope).target = merger.subject.id
         told = Reassignment("merge_subjects", merger.merged, merger.subject.id, merger.faces)
         services.publish(request, told, collection)
     else:
-        trace_of(request.scope).target = gallery.update_subject(collection, subject, fields.subject).id
+        context_of(request.scope).target = gallery.update_subject(collection, subject, fields.subject).id
     return replies.Updated(updated=True)
 
 
