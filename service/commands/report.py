@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from service.commands.terminal.database import connected
 from service.commands.terminal.listing import print_table
+from service.commands.terminal.moments import moment_option
 from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.settings import DataOption, settings_for, settings_of_store
@@ -91,8 +92,8 @@ def report(
         typer.Option(help="FMR to measure groups and discard at; may be repeated. Default: FACET_DEFAULT_FMR."),
     ] = None,
     fpir: Annotated[list[float] | None, typer.Option(help="FPIR of searches; may be repeated. Default: 0.01.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Live: decisions from this moment on, in UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Live: decisions before this moment, in UTC.")] = None,
+    since: Annotated[datetime | None, moment_option("Live: decisions from this moment on, in UTC.")] = None,
+    until: Annotated[datetime | None, moment_option("Live: decisions before this moment, in UTC.")] = None,
     collection: Annotated[str | None, typer.Option(callback=spell, help="Live: decisions of this collection.")] = None,
     most: Annotated[int, typer.Option(min=2, help="Photographs to compare each with each; people are drawn.")] = 5000,
     rounds: Annotated[int, typer.Option(min=20, help="Draws of people for an interval.")] = 300,
@@ -107,8 +108,7 @@ def report(
     if group and attributes is None:
         raise typer.BadParameter("--group names a column of --attributes")
     if live:
-        window = (since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC), collection)
-        found = _report_live(settings_of_store(data), model, *window)
+        found = _report_live(settings_of_store(data), model, since, until, collection)
     else:
         study = read_folder(people, grouped=grouped) if people is not None else read_protocol(pairs or Path())
         if attributes is not None:
