@@ -138,7 +138,7 @@ def torture(
             clients=clients,
             seed=seed,
             keys=f"torture:{base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode()}" if encrypted else "",
-            told=lambda so_far: bar.update(task, completed=so_far.kills),
+            progress=lambda so_far: bar.update(task, completed=so_far.kills),
         )
     print_table(
         ("what", "count"),

@@ -108,16 +108,16 @@ def report(
     if group and attributes is None:
         raise typer.BadParameter("--group names a column of --attributes")
     if live:
-        found = _report_live(settings_of_store(data), model, since, until, collection)
+        findings = _report_live(settings_of_store(data), model, since, until, collection)
     else:
         study = read_folder(people, grouped=grouped) if people is not None else read_protocol(pairs or Path())
         if attributes is not None:
             study = add_attributes(study, attributes, group or ())
         settings = settings_for(data)
         plan = Plan(tuple(fmr or (settings.decisions.default_fmr,)), tuple(fpir or (0.01,)), most, rounds, seed)
-        found = _report_study(study, settings, model, detector, plan)
-    _write(found, html, pdf, json)
-    print_table(["FMR asked", "FMR observed", "FNMR observed", "promise"], [_row(each) for each in found.served])
+        findings = _report_study(study, settings, model, detector, plan)
+    _write(findings, html, pdf, json)
+    print_table(["FMR asked", "FMR observed", "FNMR observed", "promise"], [_row(each) for each in findings.served])
 
 
 def _row(served: Served) -> list[str]:
@@ -217,13 +217,13 @@ def _normalised_by(manifest: Manifest) -> str:
     return ", ".join(manifest.normalisation.data)
 
 
-def _write(found: Findings, html: Path | None, pdf: Path | None, json: Path | None) -> None:
+def _write(findings: Findings, html: Path | None, pdf: Path | None, json: Path | None) -> None:
     if json is not None:
-        text = dumps(found.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        text = dumps(findings.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
         json.write_text(text + "\n", encoding="utf-8")
     if html is None and pdf is None:
         return
-    page = render(found, draw_all(found))
+    page = render(findings, draw_all(findings))
     if html is not None:
         html.write_text(page, encoding="utf-8")
     if pdf is not None:

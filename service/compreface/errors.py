@@ -74,7 +74,7 @@ def respond(request: Request, error: Exception) -> Response:
     """The response for any error."""
     match error:
         case RequestValidationError():
-            faults = [api.Fault(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
+            faults = [api.Fault(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
             return respond(request, api.RequestInvalid(faults))
         case results.EnrolmentRefused(images=(results.ImageOutcome(error=FacetError() as refusal),)):
             return respond(request, refusal)

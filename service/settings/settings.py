@@ -112,12 +112,12 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
         return cls.groups()[place.group].model_fields[place.field].description or ""
 
 
-def read_settings(env_file: Path | None = DOTENV, **given: Any) -> Settings:
+def read_settings(env_file: Path | None = DOTENV, **options: Any) -> Settings:
     """Read the settings from the environment.
 
     Args:
         env_file: A file of variables that the environment's own come before; None reads none.
-        given: Settings that come before both, by their variables' names in small letters without `facet_`.
+        options: Settings that come before both, by their variables' names in small letters without `facet_`.
 
     Raises:
         SettingsInvalid: A variable or a secret is unknown, or a value cannot be used.
@@ -125,7 +125,7 @@ def read_settings(env_file: Path | None = DOTENV, **given: Any) -> Settings:
     variables = Settings.variables()
     _refuse_unknown(variables, env_file)
     groups: dict[str, dict[str, Any]] = {name: {"_env_file": env_file} for name in Settings.model_fields}
-    for name, value in given.items():
+    for name, value in options.items():
         place = variables[f"{PREFIX}{name.upper()}"]
         groups[place.group][place.field] = value
     try:

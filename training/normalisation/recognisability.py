@@ -82,18 +82,19 @@ def choose_gate(model: Once, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
         SetInvalid: No kind has two pictures.
     """
     good: dict[str, Vectors] = {}
-    told: dict[str, NDArray[np.float32]] = {}
+    confidences: dict[str, NDArray[np.float32]] = {}
     for crops in sets:
         for kind in find_kinds(crops, "train", plan.most, plan.seed):
             name = f"{crops.name}: {kind.name}"
             good[name], confidence = model.run(crops.crops[kind.rows])
             if confidence is not None:
-                told[name] = confidence
-    layers = () if len(told) == len(good) else _fit_layers(model, sets, {n: raw[::2] for n, raw in good.items()}, plan)
+                confidences[name] = confidence
+    halves = {} if len(confidences) == len(good) else {name: raw[::2] for name, raw in good.items()}
+    layers = _fit_layers(model, sets, halves, plan) if halves else ()
     known = {name: raw for name, raw in good.items() if len(raw) > 1}
     if not known:
         raise SetInvalid("a gate needs two good pictures of one kind: one to learn from, one to choose the cut on")
-    held = {name: apply(layers, raw[1::2]) if layers else told[name][1::2] for name, raw in known.items()}
+    held = {name: apply(layers, raw[1::2]) if layers else confidences[name][1::2] for name, raw in known.items()}
     cut = choose_cut(held, plan.share)
     return Gate(layers, cut, {name: float((values < cut).mean()) for name, values in held.items()})
 

@@ -161,23 +161,23 @@ def _fit(features: Tensor, wanted: Tensor, kinds: NDArray[np.int64], seed: int) 
         optimiser.step()
         schedule.step()
     with torch.no_grad():
-        given = head.eval()(features[:held])[:, 0].numpy()
-    return head, _measure(given, wanted[:held].numpy(), kinds[:held])
+        confidence = head.eval()(features[:held])[:, 0].numpy()
+    return head, _measure(confidence, wanted[:held].numpy(), kinds[:held])
 
 
-def _measure(given: NDArray[np.float32], wanted: NDArray[np.float32], kinds: NDArray[np.int64]) -> ConfidenceReport:
+def _measure(output: NDArray[np.float32], target: NDArray[np.float32], kinds: NDArray[np.int64]) -> ConfidenceReport:
     def mean(values: NDArray[np.float32]) -> float:
         return float(values.mean()) if len(values) else float("nan")
 
     faces = kinds < 2
-    told, cosine = given[faces], wanted[faces]
-    order = np.argsort(-told)
+    confidence, cosine = output[faces], target[faces]
+    order = np.argsort(-confidence)
     return ConfidenceReport(
-        crops=len(given),
-        correlation=float(np.corrcoef(told, cosine)[0, 1]) if len(told) > 1 else float("nan"),
-        ordinary=mean(given[kinds == 0]),
-        harsh=mean(given[kinds == 1]),
-        no_face=mean(given[kinds == 2]),
+        crops=len(output),
+        correlation=float(np.corrcoef(confidence, cosine)[0, 1]) if len(confidence) > 1 else float("nan"),
+        ordinary=mean(output[kinds == 0]),
+        harsh=mean(output[kinds == 1]),
+        no_face=mean(output[kinds == 2]),
         cosine=mean(cosine),
         cosine_of_surer_90=mean(cosine[order[: round(0.9 * len(order))]]),
         cosine_of_surer_50=mean(cosine[order[: round(0.5 * len(order))]]),

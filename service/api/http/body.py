@@ -184,15 +184,15 @@ def faults_of(error: ValidationError, where: str) -> list[Fault]:
 
 
 def _faults(errors: Sequence[Any], where: str) -> list[Fault]:
-    return [Fault(".".join([where, *map(str, found["loc"])])[:200], _words(found)) for found in errors[:MAX_FAULTS]]
+    return [Fault(".".join([where, *map(str, error["loc"])])[:200], _words(error)) for error in errors[:MAX_FAULTS]]
 
 
-def _words(found: Any) -> str:
+def _words(error: Any) -> str:
     """Say what is wrong with a field, without the value that was sent."""
-    words = WORDS.get(found["type"])
+    words = WORDS.get(error["type"])
     if words is None:
-        return str(found["msg"]).removeprefix("Value error, ")
-    return words.format(**found["ctx"])
+        return str(error["msg"]).removeprefix("Value error, ")
+    return words.format(**error["ctx"])
 
 
 def _parse(schema: type[M], text: bytes) -> M:

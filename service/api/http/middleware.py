@@ -139,7 +139,7 @@ class RequestMiddleware:
 
 def _attributes(scope: AsgiScope, route: str, context: RequestContext, status: int) -> Attributes:
     """What a span tells of a request, in the words of OpenTelemetry's semantic conventions where they have any."""
-    told = {
+    attributes = {
         "http.request.method": scope["method"],
         "http.route": route,
         "http.response.status_code": status,
@@ -148,7 +148,7 @@ def _attributes(scope: AsgiScope, route: str, context: RequestContext, status: i
         "facet.collection": context.collection or "",
         "facet.problem": context.code,
     }
-    return {name: value for name, value in told.items() if value != ""}
+    return {name: value for name, value in attributes.items() if value != ""}
 
 
 def _fault(context: RequestContext, status: int) -> str | None:

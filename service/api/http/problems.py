@@ -158,16 +158,16 @@ def row_of(kind: type[FacetError]) -> tuple[int, str]:
 
 def members(error: FacetError) -> dict[str, Any]:
     """What an error tells beyond its message: extension members of the problem."""
-    told: dict[str, Any] = {}
+    extension: dict[str, Any] = {}
     match error:
         case api.RequestInvalid():
-            told = {"errors": [{"field": fault.field, "message": fault.message} for fault in error.faults]}
+            extension = {"errors": [{"field": fault.field, "message": fault.message} for fault in error.faults]}
         case face.FaceUnfit():
-            told = {"reasons": list(error.reasons)}
+            extension = {"reasons": list(error.reasons)}
         case face.ThresholdUnsupported():
-            told = {"supported_fmr": list(error.supported)}
+            extension = {"supported_fmr": list(error.supported)}
         case results.EnrolmentRefused():
-            told = {
+            extension = {
                 "images": [
                     {"image": f"images[{number}]", **reason_of(image.error)}
                     for number, image in enumerate(error.images)
@@ -175,12 +175,12 @@ def members(error: FacetError) -> dict[str, Any]:
                 ]
             }
         case rollout.CoverageMissing():
-            told = {"faces": error.faces}
+            extension = {"faces": error.faces}
         case gallery.DuplicateSubject():
-            told = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
+            extension = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
     if (image := getattr(error, "image", None)) is not None:
-        told["image"] = image
-    return told
+        extension["image"] = image
+    return extension
 
 
 def reason_of(error: FacetError) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def respond(request: Request, error: Exception) -> JSONResponse:
             headers = dict(error.headers or {})
             return _problem(request, error.status_code, title, code, str(error.detail), headers, {})
         case RequestValidationError():
-            faults = [api.Fault(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
+            faults = [api.Fault(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
             return _expected(request, api.RequestInvalid(faults))
         case ClientDisconnect():
             return _expected(request, timing.Abandoned("the client went away while it sent its request"))

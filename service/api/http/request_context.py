@@ -43,12 +43,12 @@ class RequestContext:
     span: RequestSpan = NO_SPAN
 
 
-def request_id_from(given: str | None) -> str:
+def request_id_from(text: str | None) -> str:
     """The client's request id when it is short and plain, or else a new one.
 
     A name and no secret: asking the system for randomness would let go of the interpreter's lock in the event loop.
     """
-    return given if given is not None and ACCEPTABLE.fullmatch(given) else f"{random.getrandbits(128):032x}"
+    return text if text is not None and ACCEPTABLE.fullmatch(text) else f"{random.getrandbits(128):032x}"
 
 
 def context_of(scope: AsgiScope) -> RequestContext:

@@ -139,8 +139,8 @@ def merge_subjects(
     request_id = context_of(request.scope).request_id
     once = None
     if idempotency_key:
-        told = hashlib.sha256(json.dumps(["merge", collection, subject, fields.other]).encode()).hexdigest()
-        once = Idempotency(caller.principal, idempotency_key, told, request_id)
+        fingerprint = hashlib.sha256(json.dumps(["merge", collection, subject, fields.other]).encode()).hexdigest()
+        once = Idempotency(caller.principal, idempotency_key, fingerprint, request_id)
     work = partial(
         reassignment.merge_subjects,
         keyring=services.settings.storage.keyring,

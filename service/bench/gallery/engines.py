@@ -86,8 +86,8 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
         _analyse(gallery)
         database, index = _database_bytes(gallery), _index_bytes(gallery)
         parts = (gallery.search(COLLECTION, DIGEST, probes[at : at + 50], 1) for at in range(0, PROBES, 50))
-        found = [person_of(hits[0].subject) for part in parts for hits in part]
-        hard = float(np.mean(np.array(found) == persons))
+        first_persons = [person_of(hits[0].subject) for part in parts for hits in part]
+        hard = float(np.mean(np.array(first_persons) == persons))
         exact = float(np.mean(_exact(crowd, probes) == persons))
         single = _latencies(gallery, probes)
         batch = [_timed(gallery, probes[:64]) for _ in range(5)]
@@ -219,8 +219,8 @@ def _database_bytes(gallery: Gallery) -> int:
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("page_count", "page_size")
             )
             return int(pages or 0) * int(size or 0)
-        asked = sa.text("SELECT pg_total_relation_size(to_regclass(:name))")
-        return sum(int(connection.scalar(asked, {"name": table}) or 0) for table in metadata.tables)
+        size_of = sa.text("SELECT pg_total_relation_size(to_regclass(:name))")
+        return sum(int(connection.scalar(size_of, {"name": table}) or 0) for table in metadata.tables)
 
 
 def _index_bytes(gallery: Gallery) -> int:

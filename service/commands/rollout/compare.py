@@ -60,27 +60,27 @@ def compare(
         tasks = {
             name: progress.add_task(name) for name in ("faces", *(each.manifest.identity for each in loaded.embedders))
         }
-        made = measure(
+        measurement = measure(
             photographs,
             perception,
             loaded.embedders,
             {each.digest: measure_footprint(registry.find(each.manifest.identity).path) for each in loaded.embedders},
             lambda what, done, total: progress.update(tasks[what], completed=done, total=total),
         )
-    _show(made)
+    _show(measurement)
     if markdown is not None:
-        markdown.write_text(measurement_markdown(made), encoding="utf-8")
+        markdown.write_text(measurement_markdown(measurement), encoding="utf-8")
     if csv is not None:
-        csv.write_text(comma_separated(model_rows(made)), encoding="utf-8")
+        csv.write_text(comma_separated(model_rows(measurement)), encoding="utf-8")
     if plots is not None:
-        plot_measurement(made, plots)
+        plot_measurement(measurement, plots)
 
 
-def _show(made: Measurement) -> None:
-    for failure in made.failures[:SHOWN]:
+def _show(measurement: Measurement) -> None:
+    for failure in measurement.failures[:SHOWN]:
         typer.echo(f"left out: {failure.file}: {failure.error.code}: {failure.error}", err=True)
-    if (more := len(made.failures) - SHOWN) > 0:
+    if (more := len(measurement.failures) - SHOWN) > 0:
         typer.echo(f"left out: {more} more", err=True)
-    for rows in (model_rows(made), agreement_rows(made)):
+    for rows in (model_rows(measurement), agreement_rows(measurement)):
         if len(rows) > 1:
             print_table(rows[0], rows[1:])

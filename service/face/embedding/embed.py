@@ -99,8 +99,8 @@ class Embedder:
         """
         tensor = to_tensor(crops, self.manifest.input)
         batches = np.split(tensor, len(tensor)) if self._one_by_one and len(tensor) > 1 else [tensor]
-        given = [self._session.run(batch) for batch in batches]
-        flat = [each[self._output].reshape(-1) for each in given]
+        outputs = [self._session.run(batch) for batch in batches]
+        flat = [each[self._output].reshape(-1) for each in outputs]
         for values, batch in zip(flat, batches, strict=True):
             if len(values) != len(batch) * self.dim:
                 raise InferenceFailed(
@@ -109,7 +109,7 @@ class Embedder:
         vectors = np.concatenate(flat).reshape(len(tensor), self.dim)
         if self._confidence is None:
             return vectors, None
-        confidences = np.concatenate([each[self._confidence].reshape(-1) for each in given])
+        confidences = np.concatenate([each[self._confidence].reshape(-1) for each in outputs])
         return vectors, bounded(confidences, len(vectors), self.manifest.identity)
 
 
