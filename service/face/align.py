@@ -42,18 +42,18 @@ def similarity(
     Raises: ValueError when all landmarks coincide or are not finite.
     """
     source = np.asarray(landmarks, dtype=np.float64)
-    wanted = np.asarray(target, dtype=np.float64)
+    goal = np.asarray(target, dtype=np.float64)
     if not np.all(np.isfinite(source)):
         raise ValueError("landmarks are not finite")
-    source_mean, wanted_mean = source.mean(axis=0), wanted.mean(axis=0)
+    source_mean, goal_mean = source.mean(axis=0), goal.mean(axis=0)
     s = (source - source_mean) @ np.array([1, 1j])
-    w = (wanted - wanted_mean) @ np.array([1, 1j])
+    w = (goal - goal_mean) @ np.array([1, 1j])
     energy = float(np.vdot(s, s).real)
     if energy < 1e-9:
         raise ValueError("all landmarks coincide")
     z = np.vdot(s, w) / energy
     linear = np.array([[z.real, -z.imag], [z.imag, z.real]])
-    return np.column_stack([linear, wanted_mean - linear @ source_mean])
+    return np.column_stack([linear, goal_mean - linear @ source_mean])
 
 
 def align(pixels: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -124,13 +124,13 @@ class ThresholdTable:
             return Threshold(min(HIGHEST, float(value)), fmr, "extrapolated")
         rates = -np.log10([self._rates[-1], *(row.fmr for row in self._tail)])
         scores = np.array([self._scores[-1], *(row.threshold for row in self._tail)])
-        wanted = -math.log10(fmr)
-        if wanted > rates[-1]:  # on along the fitted tail's end
-            value = scores[-1] + (scores[-1] - scores[-2]) / (rates[-1] - rates[-2]) * (wanted - rates[-1])
+        exponent = -math.log10(fmr)
+        if exponent > rates[-1]:  # on along the fitted tail's end
+            value = scores[-1] + (scores[-1] - scores[-2]) / (rates[-1] - rates[-2]) * (exponent - rates[-1])
             return Threshold(min(HIGHEST, float(value)), fmr, "extrapolated")
         ends = np.array([self._ci95[-1], *(row.ci95 for row in self._tail)])
-        low, high = (10 ** np.interp(wanted, rates, np.log10(np.maximum(end, LEAST_RATE))) for end in ends.T)
-        value = np.interp(wanted, rates, scores)
+        low, high = (10 ** np.interp(exponent, rates, np.log10(np.maximum(end, LEAST_RATE))) for end in ends.T)
+        value = np.interp(exponent, rates, scores)
         return Threshold(float(value), fmr, "extrapolated", (float(low), float(high)))
 
     def _slope(self) -> float:

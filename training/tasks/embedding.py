@@ -126,9 +126,9 @@ class EmbeddingTask(Task):
         losses: dict[str, Tensor] = {}
         if self.head is not None:
             name = self.recipe.head.teacher
-            wanted = teachers[name].embedding if name is not None else None
+            goal = teachers[name].embedding if name is not None else None
             with torch.autocast(labels.device.type, enabled=False):
-                losses["head"] = self.recipe.head.weight * self.head.loss(student.embedding, labels, wanted)
+                losses["head"] = self.recipe.head.weight * self.head.loss(student.embedding, labels, goal)
         return losses | self.compare(student, teachers, labels)
 
     def compare(self, student: View, teachers: Mapping[str, View], labels: Tensor) -> dict[str, Tensor]:

@@ -41,9 +41,9 @@ class Embedder:
         """Raises: ModelInvalid when graph and manifest disagree on the input's or the outputs' shape."""
         spec = manifest.input
         declared = session.input_shape
-        wanted = (3, spec.height, spec.width)
-        if len(declared) != 4 or any(d not in (None, w) for d, w in zip(declared[1:], wanted, strict=True)):
-            raise ModelInvalid(f"{manifest.identity}: the graph takes {declared}, the manifest says (N, {wanted})")
+        input_shape = (3, spec.height, spec.width)
+        if len(declared) != 4 or any(d not in (None, w) for d, w in zip(declared[1:], input_shape, strict=True)):
+            raise ModelInvalid(f"{manifest.identity}: the graph takes {declared}, the manifest says (N, {input_shape})")
         if manifest.output is None or manifest.space is None:
             raise ModelInvalid(f"{manifest.identity}: not an embedder")
         self._confidence = manifest.output.confidence

@@ -236,9 +236,9 @@ class EmbeddedIndex:
     def _folder_of(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> SegmentFolder:
         return SegmentFolder(self._directory / _folder(place), source.store_id(connection), digest, dim, self._keyring)
 
-    def _forget_files(self, wanted: set[str]) -> None:
+    def _forget_files(self, in_use: set[str]) -> None:
         for folder in self._directory.iterdir() if self._directory.is_dir() else ():
-            if folder.name not in wanted:
+            if folder.name not in in_use:
                 SegmentFolder(folder, "", "", 0, self._keyring).clear()
 
     def _compact(self) -> None:

@@ -143,10 +143,10 @@ def point(network: OnnxNet, benchmark: Benchmark) -> Measures:
     return measure_points(points * size - 0.5, benchmark.points, benchmark.celeba)
 
 
-def measure_points(points: NDArray[np.float32], wanted: NDArray[np.float32], faces: Faces) -> Measures:
+def measure_points(points: NDArray[np.float32], truth: NDArray[np.float32], faces: Faces) -> Measures:
     """Landmark error of points (N, 5, 2) in any unit, eyes first."""
-    eyes = np.linalg.norm(wanted[:, 0] - wanted[:, 1], axis=1)
-    error = np.linalg.norm(points - wanted, axis=2).mean(axis=1) / eyes
+    eyes = np.linalg.norm(truth[:, 0] - truth[:, 1], axis=1)
+    error = np.linalg.norm(points - truth, axis=2).mean(axis=1) / eyes
     weight = faces.drawn[:, faces.person].astype(np.float64)
     share = weight / weight.sum(axis=1, keepdims=True)
     return {"nme": share @ error, "failures": share @ (error > FAILED)}
