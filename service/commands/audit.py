@@ -23,8 +23,8 @@ COLUMNS = ("at", "principal", "action", "outcome", "collection", "target", "mode
 
 
 def list_audit(
-    since: Annotated[datetime | None, moment_option("Entries from this moment on, in UTC.")] = None,
-    until: Annotated[datetime | None, moment_option("Entries before this moment, in UTC.")] = None,
+    since: Annotated[datetime | None, moment_option("Entries from this moment on.")] = None,
+    until: Annotated[datetime | None, moment_option("Entries before this moment.")] = None,
     principal: Annotated[str | None, typer.Option(help="Entries of this caller, as `key:<id>`.")] = None,
     action: Annotated[str | None, typer.Option(help="Entries of this action, as `verify` or `list_subjects`.")] = None,
     target: Annotated[str | None, typer.Option(help="Entries about this id: of a subject, a face or a key.")] = None,

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.errors import InferenceFailed, SpaceMismatch, ThresholdUnsupported
-from service.face.manifest import HIGHEST, CalibratedThreshold, Manifest, TailThreshold
+from service.face.errors import InferenceFailed, ThresholdUnsupported
+from service.face.manifest import HIGHEST, CalibratedThreshold, TailThreshold
 
 LEAST_RATE = 1e-30  # where an interval reaches down to nothing
 MOST_DECADES = -300.0  # log10 of the smallest rate that is told
@@ -170,12 +170,6 @@ def normalised(
     if not math.isfinite(value):
         raise InferenceFailed("a comparison gave no finite score")
     return value
-
-
-def require_same_space(probe: Manifest, reference: Manifest) -> None:
-    """Raises: SpaceMismatch unless both models embed into one space."""
-    if probe.space is None or probe.space != reference.space:
-        raise SpaceMismatch(f"{probe.identity} and {reference.identity} embed into different spaces")
 
 
 def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:

@@ -30,8 +30,8 @@ app = command_group("What champion and challenger decided on live requests.")
 def report_live(
     champion: Annotated[str | None, typer.Option(help="Model that answered. Default: the champion now.")] = None,
     challenger: Annotated[str | None, typer.Option(help="Model that was tried. Default: the challenger now.")] = None,
-    since: Annotated[datetime | None, moment_option("Decisions from this moment on, in UTC.")] = None,
-    until: Annotated[datetime | None, moment_option("Decisions before this moment, in UTC.")] = None,
+    since: Annotated[datetime | None, moment_option("Decisions from this moment on.")] = None,
+    until: Annotated[datetime | None, moment_option("Decisions before this moment.")] = None,
     collection: Annotated[str | None, typer.Option(callback=spell, help="Decisions of this collection.")] = None,
     markdown: MarkdownOption = None,
     csv: Annotated[

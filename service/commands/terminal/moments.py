@@ -23,4 +23,4 @@ def read_moment(text: str) -> datetime:
 
 def moment_option(about: str) -> Any:
     """Make an option that takes a moment."""
-    return typer.Option(help=about, parser=read_moment, metavar="MOMENT")
+    return typer.Option(help=f"{about} In UTC unless it names a zone.", parser=read_moment, metavar="MOMENT")
