@@ -21,9 +21,9 @@ from service.api.http import problems
 from service.api.http.body import BodyLimits, Intake
 from service.api.http.connections import Connections
 from service.api.http.limits import RateLimit
-from service.api.http.middleware import Edge
+from service.api.http.middleware import RequestMiddleware
 from service.api.http.path_prefix import PathPrefix
-from service.api.http.request_context import Trace
+from service.api.http.request_context import RequestContext
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.api.routes import ROUTERS, health, web_page
@@ -161,14 +161,16 @@ def create_app(
     )
     app.state.connections, app.state.requests = connections, series.requests
 
-    def note(scope: Scope, trace: Trace) -> None:
+    def note(scope: Scope, context: RequestContext) -> None:
         if (services := getattr(app.state, "services", None)) is not None:
-            services.note_access(scope, trace)
+            services.note_access(scope, context)
 
     if settings.server.path_prefix:
         app.add_middleware(PathPrefix, prefix=settings.server.path_prefix)
     begin_span = begin_none if tracing is None else tracing.begin
-    app.add_middleware(Edge, requests=series.requests, decisions=series.decisions, note=note, begin_span=begin_span)
+    app.add_middleware(
+        RequestMiddleware, requests=series.requests, decisions=series.decisions, note=note, begin_span=begin_span
+    )
     if settings.server.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **CROSS_ORIGIN)
     problems.install(app)

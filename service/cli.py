@@ -47,8 +47,8 @@ app = lazy_app(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         typer.echo(f"facet {VERSION}")
         raise typer.Exit
 

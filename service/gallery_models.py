@@ -146,8 +146,8 @@ class Reach:
         ranked: list[list[Hit]] = [[] for _ in probes]
         for digest in self.digests:
             with suppress(TemplateMissing):  # the last of that model's templates may just have been erased
-                found = self._search(digest, probes, k, least)
-                ranked = [hits + more for hits, more in zip(ranked, found, strict=True)]
+                further = self._search(digest, probes, k, least)
+                ranked = [hits + more for hits, more in zip(ranked, further, strict=True)]
         return [_distinct(hits)[:k] for hits in ranked]
 
     def compare(self, probe: Vector) -> Hit:
@@ -203,19 +203,19 @@ class References:
             CollectionNotFound, SubjectNotFound, TemplateMissing, SpaceMismatch.
         """
         if subject is not None:
-            found = self._find(embedder, collection, subject)
-            return found if face is None else replace(found, face=face)
+            reach = self._find(embedder, collection, subject)
+            return reach if face is None else replace(reach, face=face)
         place = (collection, embedder.digest)
         with self._lock:
             until, kept = self._kept.get(place, (0.0, None))
         begun = time.monotonic()
         if kept is not None and begun < until:
             return kept
-        found = self._find(embedder, collection, None)
+        reach = self._find(embedder, collection, None)
         ended = time.monotonic()
         with self._lock:
-            self._kept[place] = (ended + max(FRESH_SECONDS, (ended - begun) / MOST_SHARE), found)
-        return found
+            self._kept[place] = (ended + max(FRESH_SECONDS, (ended - begun) / MOST_SHARE), reach)
+        return reach
 
     def forget(self) -> None:
         """Look everything up again: what a collection holds has changed at one stroke."""
@@ -239,7 +239,7 @@ class References:
             raise self._refusal(embedder, collection, subject, present)
         thresholds, calibration = self._models.calibration(embedder, chosen)
         manifests = tuple(self._models.known[digest] for digest in chosen)
-        offsets = {digest: found for digest in chosen if (found := self._models.offsets(digest)) is not None}
+        offsets = {digest: added for digest in chosen if (added := self._models.offsets(digest)) is not None}
         return Reach(
             gallery=self._gallery,
             collection=collection,

@@ -87,8 +87,8 @@ class Models:
         ]
         known = [folder.manifest for folder in folders]
         pairs, normalisations = pairs_of(folders, known), normalisations_of(folders)
-        found = registry.detector(detector, choose(registry.find(detector).manifest), limits)
-        return cls(found, loaded, default, known, pairs, normalisations)
+        finder = registry.detector(detector, choose(registry.find(detector).manifest), limits)
+        return cls(finder, loaded, default, known, pairs, normalisations)
 
     @property
     def embedders(self) -> tuple[Embedder, ...]:

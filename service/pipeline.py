@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.align import CROP, TEMPLATE, align
+from service.face.align import CANONICAL_LANDMARKS, CROP, align
 from service.face.decoding.image import ImageLimits, Photo, decode
 from service.face.detection.detect import Detector
 from service.face.detection.detection import Detection
@@ -90,10 +90,10 @@ class Perception:
                 photo = decode(data, self.images, side)
             with stages.stage("detect"):
                 seen = self.detector.detect(photo.pixels, seek)
-                found = [face for face in seen if _has_shape(face) and face.as_sure_as(self.least_score)]
-            if found or photo.scale == 1:
+                likely = [face for face in seen if _has_shape(face) and face.as_sure_as(self.least_score)]
+            if likely or photo.scale == 1:
                 break
-        chosen = [face for face in found if face.area >= share * found[0].area][:limit]
+        chosen = [face for face in likely if face.area >= share * likely[0].area][:limit]
         full = photo
         if photo.scale < 1 and any(_eye_distance(face) < ENOUGH_EYE_DISTANCE for face in chosen):
             enlargement = ENOUGH_EYE_DISTANCE / min(map(_eye_distance, chosen))
@@ -101,7 +101,7 @@ class Perception:
                 full = decode(data, self.images, ceil(max(photo.pixels.shape[:2]) * enlargement))
         with stages.stage("align"):
             faces = tuple(self._cut(face, photo, full) for face in chosen)
-        return Scene(photo.width, photo.height, faces, len(found), self._count_rivals(found))
+        return Scene(photo.width, photo.height, faces, len(likely), self._count_rivals(likely))
 
     def _cut(self, face: Detection, photo: Photo, full: Photo) -> FaceFound:
         source = full if _eye_distance(face) < ENOUGH_EYE_DISTANCE else photo
@@ -112,10 +112,10 @@ class Perception:
         original = Detection((x, y, w, h), face.score, face.landmarks / np.float32(photo.scale))
         return FaceFound(original, quality, crop)
 
-    def _count_rivals(self, found: list[Detection]) -> int:
+    def _count_rivals(self, faces: list[Detection]) -> int:
         """Faces beside the first that are neither passers-by nor doubtful."""
         return sum(
-            face.area >= RIVAL_SHARE * found[0].area and not self.quality.is_doubtful(face) for face in found[1:]
+            face.area >= RIVAL_SHARE * faces[0].area and not self.quality.is_doubtful(face) for face in faces[1:]
         )
 
 
@@ -136,7 +136,9 @@ class WholePicture(Perception):
             height, width = photo.pixels.shape[:2]
             scale = np.array([width, height], np.float32) / CROP
             crop = np.asarray(cv2.resize(photo.pixels, (CROP, CROP), interpolation=cv2.INTER_AREA), np.uint8)
-            face = Detection((0.0, 0.0, float(width), float(height)), 1.0, np.asarray(TEMPLATE * scale, np.float32))
+            face = Detection(
+                (0.0, 0.0, float(width), float(height)), 1.0, np.asarray(CANONICAL_LANDMARKS * scale, np.float32)
+            )
             quality = assess(face, crop, (width, height), 1.0, self.quality)
         return Scene(photo.width, photo.height, (FaceFound(face, quality, crop),), 1, 0)
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import skimage.data
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared")).resolve()
 STARTER = ROOT / "service" / "starter"
+
+settings.register_profile("any machine", deadline=None)  # a busy one is slow, and that is no failure
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)

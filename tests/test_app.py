@@ -27,7 +27,7 @@ def test_a_long_start_tells_how_far_it_has_come(
     settings = read_settings(data=tmp_path, env_file=None)
     with caplog.at_level(logging.INFO, "facet"), app.opened(settings, app.Series.register(20)):
         pass
-    assert "reading templates of the collection visitors from the record: 3 of 3" in caplog.messages
+    assert "reading templates of the collection visitors from the database: 3 of 3" in caplog.messages
 
 
 @pytest.mark.parametrize("variable", ["default_fmr", "renew_fmr"])

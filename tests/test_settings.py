@@ -109,6 +109,25 @@ def test_a_misspelt_line_of_the_dotenv_file_is_refused_too(tmp_path: Path) -> No
     assert read_settings(env_file=None).server.port == 8000
 
 
+def test_a_misnamed_secret_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Or templates would be stored in the clear without a word."""
+    (tmp_path / "facet_template_key").write_text("2026a:x")
+    (tmp_path / "of_something_else").write_text("x")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(
+        SettingsInvalid, match="FACET_TEMPLATE_KEY is no setting of Facet; did you mean FACET_TEMPLATE_KEYS"
+    ):
+        read_settings()
+
+
+def test_a_value_that_comes_from_a_file_has_no_line_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_DATABASE", "postgresql://facet@db:5432/facet\n")
+    monkeypatch.setenv("FACET_DATABASE_PASSWORD", " a word \r\n")
+    settings = read_settings()
+    assert settings.database.url == "postgresql://facet@db:5432/facet"
+    assert settings.database.password.get_secret_value() == " a word "
+
+
 def test_variables_of_training_and_of_the_compose_file_are_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FACET_TRAIN_DATA", "FACET_PUBLISH", "FACET_MEMORY", "FACET_WEBHOOK_SECRET"):
         monkeypatch.setenv(name, "x")

@@ -111,20 +111,20 @@ def main() -> None:
     parser.add_argument("--topic", default="facet", help="first level of the topics")
     parser.add_argument("--tls", action="store_true", help="speak TLS with the broker, whose certificate is checked")
     parser.add_argument("--authority", help="file of the authority that signed it; the system's when not given")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.enable_logger(log)
     if "MQTT_USERNAME" in os.environ:
         client.username_pw_set(os.environ["MQTT_USERNAME"], os.environ.get("MQTT_PASSWORD"))
-    if given.tls or given.authority:
-        client.tls_set(given.authority)
+    if arguments.tls or arguments.authority:
+        client.tls_set(arguments.authority)
     client.reconnect_delay_set(1, 30)
-    client.connect_async(*given.broker)
+    client.connect_async(*arguments.broker)
     client.loop_start()
-    bridge = Bridge(Webhook(os.environ["FACET_WEBHOOK_SECRET"]), client, given.topic)
+    bridge = Bridge(Webhook(os.environ["FACET_WEBHOOK_SECRET"]), client, arguments.topic)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with ThreadingHTTPServer(given.listen, handler_of(bridge)) as server:
+    with ThreadingHTTPServer(arguments.listen, handler_of(bridge)) as server:
         log.info("listening at http://%s:%d/", *server.server_address[:2])
         try:
             server.serve_forever()

@@ -41,10 +41,10 @@ class Document:
         """The schema that this one refers to, keys beside the reference kept."""
         if "$ref" not in schema:
             return schema
-        found: Any = self.content
+        node: Any = self.content
         for part in schema["$ref"].removeprefix("#/").split("/"):
-            found = found[part]
-        return {**self.resolve(found), **{key: value for key, value in schema.items() if key != "$ref"}}
+            node = node[part]
+        return {**self.resolve(node), **{key: value for key, value in schema.items() if key != "$ref"}}
 
     def operations(self) -> Iterator[tuple[str, str, Json]]:
         """Method, path and operation, in the document's order."""
@@ -101,16 +101,16 @@ def _item(document: Document, method: str, path: str, operation: Json) -> Json:
 
 
 def _parameters(document: Document, operation: Json, place: str) -> list[Json]:
-    given = [document.resolve(parameter) for parameter in operation.get("parameters", [])]
-    return [parameter for parameter in given if parameter["in"] == place]
+    parameters = [document.resolve(parameter) for parameter in operation.get("parameters", [])]
+    return [parameter for parameter in parameters if parameter["in"] == place]
 
 
 def _url(document: Document, path: str, operation: Json) -> Json:
     parts = [f":{part[1:-1]}" if part.startswith("{") else part for part in path.strip("/").split("/")]
     query = [_entry(document, each) for each in _parameters(document, operation, "query")]
-    asked = "&".join(f"{each['key']}={each['value']}" for each in query if not each.get("disabled"))
+    query_text = "&".join(f"{each['key']}={each['value']}" for each in query if not each.get("disabled"))
     url: Json = {
-        "raw": "/".join(["{{base_url}}", *parts]) + (f"?{asked}" if asked else ""),
+        "raw": "/".join(["{{base_url}}", *parts]) + (f"?{query_text}" if query_text else ""),
         "host": ["{{base_url}}"],
         "path": parts,
     }

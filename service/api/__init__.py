@@ -1,1 +1,1 @@
-"""The HTTP edge: routes, schemas, problems, keys and limits. It decides nothing about faces."""
+"""HTTP: routes, schemas, problems, keys and limits. It decides nothing about faces."""

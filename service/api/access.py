@@ -12,7 +12,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.http.errors import CollectionForbidden, Fault, KeyInQuery, KeyRequired, RequestInvalid, ScopeMissing
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.services import Services, services_of
 from service.keys import SHAPE, Key, Scope
 
@@ -64,7 +64,7 @@ def allow(scope: Scope | None, unknown_query: bool = False) -> Callable[..., Awa
         services = services_of(request)
         _refuse_keys_in_query(request)
         caller = await _identify(request, services, token.credentials if token else plain)
-        trace_of(request.scope).principal = caller.principal
+        context_of(request.scope).principal = caller.principal
         services.rate.spend(caller.principal)
         if scope is not None and caller.key is not None and not caller.key.may(scope):
             raise ScopeMissing(f"this key lacks the scope {scope.value!r}")
@@ -91,9 +91,9 @@ def everywhere(caller: Admin) -> Caller:
 async def _identify(request: Request, services: Services, text: str | None) -> Caller:
     if text is not None:
         shape = SHAPE.fullmatch(text)
-        trace_of(request.scope).key = "" if shape is None else shape.group(1)
+        context_of(request.scope).key = "" if shape is None else shape.group(1)
         key = services.keys.recall(text) if services.keys.quick else None
-        if key is None:  # the first time it takes a hash, or the record lies elsewhere
+        if key is None:  # the first time it takes a hash, or the database lies elsewhere
             key = await anyio.to_thread.run_sync(services.keys.verify, text, _address_of(request))
         return Caller(f"key:{key.id}", key)
     if services.settings.access.anonymous:

@@ -113,8 +113,8 @@ class DocumentText:
         """Give the text; call it on another thread than the event loop's."""
         with self._making:
             if bodies not in self._texts:
-                made = document(self._app, bodies)
-                self._texts[bodies] = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+                text = document(self._app, bodies)
+                self._texts[bodies] = json.dumps(text, ensure_ascii=False, separators=(",", ":")).encode()
             return self._texts[bodies]
 
 

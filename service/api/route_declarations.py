@@ -12,7 +12,7 @@ from service.api.http import body as bodies
 from service.api.http import errors as api
 from service.api.http.body import FORM, JSON, expected_size, read_body
 from service.api.http.problems import FRAMEWORK, MEDIA_TYPE, row_of
-from service.api.http.request_context import ACCEPTABLE, trace_of
+from service.api.http.request_context import ACCEPTABLE, context_of
 from service.api.services import services_of
 from service.database import errors as database
 from service.errors import FacetError
@@ -95,11 +95,11 @@ def body(schema: type[M], forms: bool = True) -> Callable[..., Awaitable[M]]:
     """
 
     async def read(request: Request) -> M:
-        services, trace = services_of(request), trace_of(request.scope)
+        services, context = services_of(request), context_of(request.scope)
         limits = services.body_limits.of(schema)
         size = expected_size(request, limits)
-        services.executor.check(trace.principal)
-        trace.held.enter_context(services.intake.hold(trace.principal, size))
+        services.executor.check(context.principal)
+        context.held.enter_context(services.intake.hold(context.principal, size))
         return await read_body(request, schema, limits, forms)
 
     return read

@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from service.api.http.body import BodyLimits, Intake
 from service.api.http.limits import RateLimit
-from service.api.http.request_context import Trace, current_request_id, current_trace_id, trace_of
+from service.api.http.request_context import RequestContext, context_of, current_request_id, current_trace_id
 from service.api.http.request_metrics import RequestMetrics
 from service.api.readiness import Readiness
 from service.engine.engine import Engine
@@ -86,8 +86,8 @@ class Services:
             embedder = await anyio.to_thread.run_sync(self.engine.embedder, name)
         else:
             embedder = self.engine.embedder(name)
-        trace = trace_of(request.scope)
-        trace.model, trace.collection = embedder.manifest.identity, collection
+        context = context_of(request.scope)
+        context.model, context.collection = embedder.manifest.identity, collection
         return embedder
 
     async def decide(self, request: Request, work: Callable[[Stages], D]) -> D:
@@ -107,7 +107,7 @@ class Services:
         Raises:
             Overloaded, Stopping, Abandoned, and what `work` or an observer raises.
         """
-        span = trace_of(request.scope).span
+        span = context_of(request.scope).span
         decided: float | None = None
 
         def job(stages: Stages) -> Unsettled[Sequence[D]]:
@@ -139,19 +139,19 @@ class Services:
         """Tell the observers, and return what has to end before the decision is answered."""
         if self.settings.webhooks.endpoints:
             stages.rest()  # a message to a receiver waits for the disk
-        return self.observers.tell(_event(request, decision, trace_of(request.scope).collection or None))
+        return self.observers.tell(_event(request, decision, context_of(request.scope).collection or None))
 
-    def note_access(self, scope: Scope, trace: Trace) -> None:
+    def note_access(self, scope: Scope, context: RequestContext) -> None:
         """Tell the observers of a request of the API that nothing was published of: a read, a change, a refusal."""
         route = scope.get("route")
-        if trace.noted or not getattr(route, "path", "").startswith(API_PREFIXES):
+        if context.noted or not getattr(route, "path", "").startswith(API_PREFIXES):
             return
-        trace.noted = True
-        collection = trace.collection or scope.get("path_params", {}).get("collection")
-        context = DecisionContext(trace.request_id, trace.principal, collection)
-        access = Access(getattr(route, "name", ""), trace.code or "done", trace.target)
+        context.noted = True
+        collection = context.collection or scope.get("path_params", {}).get("collection")
+        access = Access(getattr(route, "name", ""), context.code or "done", context.target)
+        event = DecisionEvent(DecisionContext(context.request_id, context.principal, collection), access)
         with suppress(FacetError):  # it is answered already: metrics and log have it, and nothing waits
-            self.observers.tell(DecisionEvent(context, access))
+            self.observers.tell(event)
 
     async def perform(self, request: Request, work: Callable[[Stages], T | Unsettled[T]]) -> T:
         """Run `work` on a worker for as long as the client stays; its stages are timed, the wait included.
@@ -161,22 +161,22 @@ class Services:
         Raises:
             Overloaded, Stopping, Abandoned, and what `work` raises.
         """
-        trace = trace_of(request.scope)
+        context = context_of(request.scope)
         begun = time.perf_counter()
 
         def job(turn: Turn) -> T | Unsettled[T]:
-            current_request_id.set(trace.request_id)
-            current_trace_id.set(trace.span.trace_id)
-            stages = Stages(turn, turn.rest, trace.span.part)
+            current_request_id.set(context.request_id)
+            current_trace_id.set(context.span.trace_id)
+            stages = Stages(turn, turn.rest, context.span.part)
             stages.seconds["wait"] = waited = time.perf_counter() - begun
-            trace.span.note_past("wait", waited)
+            context.span.note_past("wait", waited)
             try:
-                with trace.span.active():
+                with context.span.active():
                     return work(stages)
             finally:
-                self.request_metrics.time_stages(stages.seconds, trace.model)
+                self.request_metrics.time_stages(stages.seconds, context.model)
 
-        task = asyncio.ensure_future(self.executor.run(job, trace.principal))
+        task = asyncio.ensure_future(self.executor.run(job, context.principal))
         gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -190,9 +190,9 @@ class Services:
 
 def _event(request: Request, decision: Decision, collection: str | None) -> DecisionEvent:
     """What is told of a decision; its request counts as noted."""
-    trace = trace_of(request.scope)
-    trace.noted = True
-    return DecisionEvent(DecisionContext(trace.request_id, trace.principal, collection), decision)
+    context = context_of(request.scope)
+    context.noted = True
+    return DecisionEvent(DecisionContext(context.request_id, context.principal, collection), decision)
 
 
 def services_of(request: Request) -> Services:

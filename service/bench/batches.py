@@ -28,7 +28,7 @@ def measure_batches(settings: Settings, rounds: int, sizes: Sequence[int] = SIZE
         raise BenchError("at least one round is needed")
     models = load_models(Registry.scan(settings.model_directories), settings.inference)
     crops = np.random.default_rng(SEED).integers(0, 256, (max(sizes), CROP, CROP, 3), dtype=np.uint8)
-    found: dict[str, dict[int, float]] = {}
+    seconds: dict[str, dict[int, float]] = {}
     for embedder in models.embedders:
         spent: dict[int, list[float]] = {size: [] for size in sizes}
         for turn in range(rounds + 1):
@@ -38,5 +38,5 @@ def measure_batches(settings: Settings, rounds: int, sizes: Sequence[int] = SIZE
                     embedder.embed(crops[start : start + size])
                 if turn:  # the first turn warms up
                     spent[size].append(1000 * (time.thread_time() - begun) / max(sizes))
-        found[embedder.manifest.identity] = {size: float(np.median(times)) for size, times in spent.items()}
-    return found
+        seconds[embedder.manifest.identity] = {size: float(np.median(times)) for size, times in spent.items()}
+    return seconds

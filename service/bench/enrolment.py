@@ -77,14 +77,14 @@ def measure_enrolment(
     blocks = _deal(read_people(source), count, 2 * turns)
     data = folder / "data"
     key = make_key(data)
-    found = []
+    rows = []
     with Server(data) as server:
         for number in range(turns):
             loop, command = blocks[2 * number], blocks[2 * number + 1]
             log(f"turn {number + 1} of {turns}")
-            found.append(Turn(_loop(server.address, key, loop), _command(server.address, key, command, folder)))
+            rows.append(Turn(_loop(server.address, key, loop), _command(server.address, key, command, folder)))
         enrolled = _count(server.address, key)
-    return Enrolment(tuple(found), count, enrolled)
+    return Enrolment(tuple(rows), count, enrolled)
 
 
 def _make_up(root: Path, count: int) -> Path:

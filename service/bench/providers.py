@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from service.bench.errors import BenchError
 from service.errors import FacetError
 from service.face.registry import MODEL, Registry
-from service.face.session import ModelSession, Runtime, installed_providers
+from service.face.session import PROVIDERS, ModelSession, Runtime, installed_providers
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -152,6 +152,8 @@ def measure_providers(settings: Settings, providers: Sequence[str], turns: int, 
     """
     if turns < 1 or inferences < 1:
         raise BenchError("at least one turn of one inference is needed")
+    if unknown := [name for name in providers if name not in PROVIDERS]:
+        raise BenchError(f"no execution provider {', '.join(unknown)}; there are {', '.join(PROVIDERS)}")
     others = [name for name in dict.fromkeys(providers or installed_providers()) if name != OWN]
     for folder in Registry.scan(settings.model_directories).folders():
         costs = [Cost(folder.manifest.identity, name) for name in (OWN, *others)]

@@ -85,7 +85,7 @@ def measure_shadow(
         alone = all_served(send(server.address, plan, 1, min(5.0, seconds)))
         workers = int(admin.sample("facet_workers"))
         gap = alone.p50 / (workers * UTILISATION)
-        made = []
+        rows = []
         for number in range(turns):
             loads: dict[bool, Load] = {}
             compared = dropped = 0.0
@@ -100,8 +100,8 @@ def measure_shadow(
                 if shadowing:
                     compared = admin.sample("facet_comparisons_total") - before[0]
                     dropped = admin.sample("facet_shadow_dropped_total") - before[1]
-            made.append(Turn(loads[False], loads[True], int(compared), int(dropped)))
-        return Shadowing(champion, challenger, gap, tuple(made))
+            rows.append(Turn(loads[False], loads[True], int(compared), int(dropped)))
+        return Shadowing(champion, challenger, gap, tuple(rows))
 
 
 def _ratio(turns: Sequence[Turn], share: float) -> float:

@@ -17,9 +17,9 @@ def read_photograph(path: Path) -> bytes:
     Raises:
         OSError: It cannot be read, is no regular file, or is far too large for a photograph.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    if found.st_size > LARGEST:
+    if status.st_size > LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return path.read_bytes()

@@ -89,13 +89,13 @@ class Record:
         lines = content.splitlines()
         try:
             head, *batches = [json.loads(line) for line in lines] or [{"target": target}]
-            found = head["target"]
+            earlier_target = head["target"]
             outcomes = [Outcome(**{**each, "reasons": tuple(each["reasons"])}) for batch in batches for each in batch]
         except (ValueError, KeyError, TypeError) as error:
             raise RecordForeign(f"{self.path} is no record of an enrolment: name another file with --record") from error
-        if found != target:
+        if earlier_target != target:
             raise RecordForeign(
-                f"{self.path} is the record of an enrolment into {found}, not into {target}: name another file with "
-                "--record"
+                f"{self.path} is the record of an enrolment into {earlier_target}, not into {target}: name another "
+                "file with --record"
             )
         self._done = {(each.person, each.sha256): each for each in outcomes}

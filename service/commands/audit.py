@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ import typer
 
 from service.commands.terminal.database import connected
 from service.commands.terminal.listing import print_table
+from service.commands.terminal.moments import moment_option
 from service.commands.terminal.names import spell
 from service.commands.terminal.settings import DataOption, settings_of_store
 from service.database.audit_log import AuditQuery, LoggedEntry, read_audit
@@ -22,8 +23,8 @@ COLUMNS = ("at", "principal", "action", "outcome", "collection", "target", "mode
 
 
 def list_audit(
-    since: Annotated[datetime | None, typer.Option(help="Entries from this moment on, in UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Entries before this moment, in UTC.")] = None,
+    since: Annotated[datetime | None, moment_option("Entries from this moment on.")] = None,
+    until: Annotated[datetime | None, moment_option("Entries before this moment.")] = None,
     principal: Annotated[str | None, typer.Option(help="Entries of this caller, as `key:<id>`.")] = None,
     action: Annotated[str | None, typer.Option(help="Entries of this action, as `verify` or `list_subjects`.")] = None,
     target: Annotated[str | None, typer.Option(help="Entries about this id: of a subject, a face or a key.")] = None,
@@ -34,8 +35,8 @@ def list_audit(
 ) -> None:
     """Print the audit log, the newest entry first: who asked what of whom, by ids, without biometric data."""
     query = AuditQuery(
-        since=since and since.replace(tzinfo=UTC),
-        until=until and until.replace(tzinfo=UTC),
+        since=since,
+        until=until,
         principal=principal,
         action=action,
         target=target,

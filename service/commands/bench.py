@@ -58,8 +58,8 @@ Rounds = Annotated[int, typer.Option(min=1, help="Times that floor and service a
 def throughput(photos: Photos = None, seconds: Seconds = 10.0, rounds: Rounds = 3) -> None:
     """Verifications a second: the floor of a plain loop, the saturated service, and latency by connections."""
     with _serving() as (console, folder):
-        found = measure_throughput(read_settings(), read_photos(photos), folder, seconds, rounds, console.log)
-        _print_throughput(console, found)
+        result = measure_throughput(read_settings(), read_photos(photos), folder, seconds, rounds, console.log)
+        _print_throughput(console, result)
 
 
 @app.command()
@@ -93,11 +93,11 @@ def images(
         table = Table(title=f"{megapixels} million pixels, bytes a pixel")
         for heading in ("kind", "file, KiB", "measured", "counted"):
             table.add_column(heading, justify="right")
-        found = list(measure_images(megapixels * 1_000_000))
-        for each in found:
+        kinds = list(measure_images(megapixels * 1_000_000))
+        for each in kinds:
             table.add_row(each.kind, f"{each.file / 1024:.0f}", f"{each.measured:.2f}", f"{each.counted:.2f}")
         console.print(table)
-        beyond = max(each.measured - each.counted for each in found) * megapixels * 1_000_000 / MIB
+        beyond = max(each.measured - each.counted for each in kinds) * megapixels * 1_000_000 / MIB
         _judge(console, f"beyond what is counted: {beyond:.0f} MiB", f"<= {ROWS_TARGET} MiB", beyond <= ROWS_TARGET)
 
 
@@ -108,12 +108,12 @@ def hostile() -> None:
         table = Table(title="attacks on the service")
         for heading in ("attack", "answer", "seconds", "longest /livez, s", "missed", "growth, MiB"):
             table.add_column(heading, justify="left" if heading in ("attack", "answer") else "right")
-        found = list(measure_harm(folder, console.log))
-        for each in found:
+        attacks = list(measure_harm(folder, console.log))
+        for each in attacks:
             figures = (f"{each.seconds:.1f}", f"{each.stall:.2f}", str(each.missed), f"{each.growth / MIB:.0f}")
             table.add_row(each.attack, each.answer, *figures)
         console.print(table)
-        stall, missed = max(each.stall for each in found), sum(each.missed for each in found)
+        stall, missed = max(each.stall for each in attacks), sum(each.missed for each in attacks)
         _judge(console, f"longest /livez: {stall:.2f} s, {missed} missed", "< 1 s, none", stall < 1 and not missed)
 
 
@@ -152,17 +152,17 @@ def enroll(
     from service.bench.enrolment import measure_enrolment  # noqa: PLC0415 - loads what no other command needs
 
     with _serving() as (console, folder):
-        found = measure_enrolment(people, folder, photographs, turns, console.log)
+        result = measure_enrolment(people, folder, photographs, turns, console.log)
         table = Table(title="photographs a second")
         for heading in ("turn", "loop of curl", "facet enroll", "ratio"):
             table.add_column(heading, justify="right")
-        for number, turn in enumerate(found.turns, 1):
+        for number, turn in enumerate(result.turns, 1):
             table.add_row(str(number), f"{turn.loop:.1f}", f"{turn.command:.1f}", f"{turn.ratio:.2f}")
         console.print(table)
         sent = 2 * turns * photographs
-        console.print(f"{found.enrolled} of {sent} photographs are enrolled, the others were refused")
-        met = found.ratio >= BULK_TARGET
-        _judge(console, f"facet enroll / loop, median of turns: {found.ratio:.2f}", f">= {BULK_TARGET:.0f}", met)
+        console.print(f"{result.enrolled} of {sent} photographs are enrolled, the others were refused")
+        met = result.ratio >= BULK_TARGET
+        _judge(console, f"facet enroll / loop, median of turns: {result.ratio:.2f}", f">= {BULK_TARGET:.0f}", met)
 
 
 @app.command()
@@ -173,28 +173,28 @@ def compreface(
 ) -> None:
     """CPU time of one comparison of two photographs, at /v1/verify and as CompreFace's clients ask for it."""
     with _serving() as (console, folder):
-        found = measure_wire_cost(read_photos(photos), folder, turns, requests, console.log)
+        result = measure_wire_cost(read_photos(photos), folder, turns, requests, console.log)
         table = Table(title="CPU ms of the server for a comparison")
         for heading in ("turn", "/v1/verify", "the same, faces=single", "/api/v1/verification/verify"):
             table.add_column(heading, justify="right")
-        for number, turn in enumerate(found.turns, 1):
+        for number, turn in enumerate(result.turns, 1):
             times = (turn.prominent, turn.single, turn.compreface)
             table.add_row(str(number), *(f"{1000 * seconds:.1f}" for seconds in times))
         console.print(table)
-        console.print(f"CompreFace's / our own by default, median of turns: {found.ratio_to_default:.3f}")
-        said = f"CompreFace's / our own with faces=single, median of turns: {found.ratio:.3f}"
-        _judge(console, said, f"<= {1 + WIRE_TARGET}", found.ratio <= 1 + WIRE_TARGET)
+        console.print(f"CompreFace's / our own by default, median of turns: {result.ratio_to_default:.3f}")
+        said = f"CompreFace's / our own with faces=single, median of turns: {result.ratio:.3f}"
+        _judge(console, said, f"<= {1 + WIRE_TARGET}", result.ratio <= 1 + WIRE_TARGET)
 
 
 @app.command()
 def batches(rounds: Annotated[int, typer.Option(min=1, help="Times that each size is measured.")] = 10) -> None:
     """CPU milliseconds a face by batch size: what batching across requests could gain."""
     with _measuring() as (console, _):
-        found = measure_batches(read_settings(), rounds)
+        models = measure_batches(read_settings(), rounds)
         table = Table(title="CPU ms a face, one thread")
         for heading in ("model", *(f"batch of {size}" for size in SIZES)):
             table.add_column(heading, justify="right")
-        for name, times in found.items():
+        for name, times in models.items():
             table.add_row(name, *(f"{times[size]:.2f}" for size in SIZES))
         console.print(table)
 
@@ -255,68 +255,68 @@ def _measuring() -> Iterator[tuple[Console, Path]]:
         yield console, Path(folder)
 
 
-def _print_throughput(console: Console, found: Throughput) -> None:
+def _print_throughput(console: Console, result: Throughput) -> None:
     table = Table(title="verify, two photographs each")
     for heading in ("round", "floor /s", "served /s", "served / floor", "cores: floor", "server", "generator"):
         table.add_column(heading, justify="right")
-    for number, turn in enumerate(found.rounds, 1):
+    for number, turn in enumerate(result.rounds, 1):
         rates = (turn.floor.rate, turn.served.rate, turn.ratio)
         cores = (turn.floor.cores, turn.server_cores, turn.generator_cores)
         table.add_row(str(number), *(f"{cell:.2f}" for cell in (*rates, *cores)))
     console.print(table)
-    stages = found.rounds[-1].floor.milliseconds
+    stages = result.rounds[-1].floor.milliseconds
     console.print("floor, CPU ms a photograph: " + ", ".join(f"{stage} {ms:.2f}" for stage, ms in stages.items()))
     table = Table(title="latency of verify in ms, by open connections")
     for heading in ("connections", "served /s", "p50", "p95", "p99"):
         table.add_column(heading, justify="right")
-    for connections, load in found.by_connections.items():
+    for connections, load in result.by_connections.items():
         times = (f"{1000 * value:.1f}" for value in (load.p50, load.p95, load.p99))
         table.add_row(str(connections), f"{load.rate:.2f}", *times)
     console.print(table)
-    console.print(f"served / floor for each CPU second, median of rounds: {found.efficiency:.2f}")
+    console.print(f"served / floor for each CPU second, median of rounds: {result.efficiency:.2f}")
     _judge(
         console,
-        f"served / floor, median of rounds: {found.ratio:.2f}",
+        f"served / floor, median of rounds: {result.ratio:.2f}",
         f">= {RATIO_TARGET}",
-        found.ratio >= RATIO_TARGET,
+        result.ratio >= RATIO_TARGET,
     )
 
 
-def _print_memory(console: Console, found: Memory) -> None:
+def _print_memory(console: Console, result: Memory) -> None:
     table = Table(title="what the service holds")
     for heading in ("when", "MiB", "descriptors", "threads", "served", "refused"):
         table.add_column(heading, justify="right")
     for when, held, load in (
-        ("ready", found.ready, None),
-        *((f"after {each.requests}", each.held, each.load) for each in found.readings),
+        ("ready", result.ready, None),
+        *((f"after {each.requests}", each.held, each.load) for each in result.readings),
     ):
         sent = ("", "") if load is None else (str(load.ok), str(load.refused))
         table.add_row(when, f"{held.memory / MIB:.1f}", str(held.descriptors), str(held.threads), *sent)
     console.print(table)
-    further = f"descriptors and threads beyond those after {found.readings[0].requests}: {found.further}"
-    _judge(console, further, f"<= {FURTHER_TARGET}", found.further <= FURTHER_TARGET)
-    _judge(console, f"growth: {found.growth:+.1%}", f"<= {GROWTH_TARGET:.0%}", found.growth <= GROWTH_TARGET)
+    further = f"descriptors and threads beyond those after {result.readings[0].requests}: {result.further}"
+    _judge(console, further, f"<= {FURTHER_TARGET}", result.further <= FURTHER_TARGET)
+    _judge(console, f"growth: {result.growth:+.1%}", f"<= {GROWTH_TARGET:.0%}", result.growth <= GROWTH_TARGET)
 
 
-def _print_start(console: Console, found: Start) -> None:
-    slowest = max(found.first, found.again)
-    console.print(f"start with {found.templates} templates: {found.first:.2f} s, and again {found.again:.2f} s")
-    console.print(f"CPU seconds of these: {found.first_cpu:.2f} and {found.again_cpu:.2f}")
+def _print_start(console: Console, result: Start) -> None:
+    slowest = max(result.first, result.again)
+    console.print(f"start with {result.templates} templates: {result.first:.2f} s, and again {result.again:.2f} s")
+    console.print(f"CPU seconds of these: {result.first_cpu:.2f} and {result.again_cpu:.2f}")
     _judge(console, f"slower of both: {slowest:.2f} s", f"< {START_TARGET:.0f} s", slowest < START_TARGET)
 
 
-def _print_shadow(console: Console, found: Shadowing) -> None:
-    about = f"{1000 * found.gap:.0f} ms between requests in the mean"
-    table = Table(title=f"{found.champion}, with {found.challenger} in its shadow, ms; {about}")
+def _print_shadow(console: Console, result: Shadowing) -> None:
+    about = f"{1000 * result.gap:.0f} ms between requests in the mean"
+    table = Table(title=f"{result.champion}, with {result.challenger} in its shadow, ms; {about}")
     for heading in ("turn", "/s", "p50 off", "p50 on", "p99 off", "p99 on", "compared", "dropped"):
         table.add_column(heading, justify="right")
-    for number, turn in enumerate(found.turns, 1):
+    for number, turn in enumerate(result.turns, 1):
         times = (f"{1000 * value:.1f}" for value in (turn.off.p50, turn.on.p50, turn.off.p99, turn.on.p99))
         counts = (str(turn.compared), str(turn.dropped))
         table.add_row(str(number), f"{turn.on.rate:.1f}", *times, *counts)
     console.print(table)
-    tail = found.ratio(0.99)
-    for name, ratio in (("p50", found.ratio(0.5)), ("p95", found.ratio(0.95))):
+    tail = result.ratio(0.99)
+    for name, ratio in (("p50", result.ratio(0.5)), ("p95", result.ratio(0.95))):
         console.print(f"{name} on / off, all turns: {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
     said = f"p99 on / off, all turns: {tail.value:.3f} ({tail.low:.3f} to {tail.high:.3f})"
     _judge(console, said, f"<= {1 + SHADOW_TARGET}", tail.value <= 1 + SHADOW_TARGET)

@@ -109,9 +109,9 @@ def _bench_engine(engine: str, count: int, dim: int, seconds: float, data: Path 
         with closing(open_gallery(settings)) as gallery:
             row = engines.measure_engine(gallery, engine, count, dim, Path(folder), seconds)
     columns = ("engine", "templates", "p50 ms", "p95", "batch 64 ms", "hard", "of exact", "filled s", "enrol/s")
-    print_table((*columns, "record B", "index B", "among 1,000 ms"), [dataclasses.astuple(row)])
+    print_table((*columns, "database B", "index B", "among 1,000 ms"), [dataclasses.astuple(row)])
     print_table(
-        ("engine", "templates", "record GiB", "index GiB", "p50 ms", "filled h"),
+        ("engine", "templates", "database GiB", "index GiB", "p50 ms", "filled h"),
         [dataclasses.astuple(one) for one in engines.capacity(row)],
     )
 
@@ -138,7 +138,7 @@ def torture(
             clients=clients,
             seed=seed,
             keys=f"torture:{base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode()}" if encrypted else "",
-            told=lambda so_far: bar.update(task, completed=so_far.kills),
+            progress=lambda so_far: bar.update(task, completed=so_far.kills),
         )
     print_table(
         ("what", "count"),
@@ -148,4 +148,4 @@ def torture(
         typer.echo(problem, err=True)
     if cost.problems:
         raise typer.Exit(1)
-    typer.echo("Nothing acknowledged was lost; record and index agreed after every kill.")
+    typer.echo("Nothing acknowledged was lost; database and index agreed after every kill.")

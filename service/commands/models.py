@@ -96,8 +96,8 @@ def pull(
     known = read_spec(spec)
     address, digest = url or known.url, sha256 or known.sha256
     if address is None or digest is None:
-        given = {"--url": url, "--sha256": sha256}
-        needed = [name for name in _missing(known).split(" and ") if given[name] is None]
+        options = {"--url": url, "--sha256": sha256}
+        needed = [name for name in _missing(known).split(" and ") if options[name] is None]
         raise ModelInvalid(
             f"the spec {known.name!r} names no {' and no '.join(NAMES[name] for name in needed)}: "
             f"give {' and '.join(needed)}, from the model's publisher"

@@ -17,6 +17,7 @@ from rich.progress import Progress
 
 from service.commands.terminal.database import connected
 from service.commands.terminal.listing import print_table
+from service.commands.terminal.moments import moment_option
 from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import check_file
 from service.commands.terminal.settings import DataOption, settings_for, settings_of_store
@@ -91,8 +92,8 @@ def report(
         typer.Option(help="FMR to measure groups and discard at; may be repeated. Default: FACET_DEFAULT_FMR."),
     ] = None,
     fpir: Annotated[list[float] | None, typer.Option(help="FPIR of searches; may be repeated. Default: 0.01.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Live: decisions from this moment on, in UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Live: decisions before this moment, in UTC.")] = None,
+    since: Annotated[datetime | None, moment_option("Live: decisions from this moment on.")] = None,
+    until: Annotated[datetime | None, moment_option("Live: decisions before this moment.")] = None,
     collection: Annotated[str | None, typer.Option(callback=spell, help="Live: decisions of this collection.")] = None,
     most: Annotated[int, typer.Option(min=2, help="Photographs to compare each with each; people are drawn.")] = 5000,
     rounds: Annotated[int, typer.Option(min=20, help="Draws of people for an interval.")] = 300,
@@ -107,17 +108,16 @@ def report(
     if group and attributes is None:
         raise typer.BadParameter("--group names a column of --attributes")
     if live:
-        window = (since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC), collection)
-        found = _report_live(settings_of_store(data), model, *window)
+        findings = _report_live(settings_of_store(data), model, since, until, collection)
     else:
         study = read_folder(people, grouped=grouped) if people is not None else read_protocol(pairs or Path())
         if attributes is not None:
             study = add_attributes(study, attributes, group or ())
         settings = settings_for(data)
         plan = Plan(tuple(fmr or (settings.decisions.default_fmr,)), tuple(fpir or (0.01,)), most, rounds, seed)
-        found = _report_study(study, settings, model, detector, plan)
-    _write(found, html, pdf, json)
-    print_table(["FMR asked", "FMR observed", "FNMR observed", "promise"], [_row(each) for each in found.served])
+        findings = _report_study(study, settings, model, detector, plan)
+    _write(findings, html, pdf, json)
+    print_table(["FMR asked", "FMR observed", "FNMR observed", "promise"], [_row(each) for each in findings.served])
 
 
 def _row(served: Served) -> list[str]:
@@ -217,13 +217,13 @@ def _normalised_by(manifest: Manifest) -> str:
     return ", ".join(manifest.normalisation.data)
 
 
-def _write(found: Findings, html: Path | None, pdf: Path | None, json: Path | None) -> None:
+def _write(findings: Findings, html: Path | None, pdf: Path | None, json: Path | None) -> None:
     if json is not None:
-        text = dumps(found.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        text = dumps(findings.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
         json.write_text(text + "\n", encoding="utf-8")
     if html is None and pdf is None:
         return
-    page = render(found, draw_all(found))
+    page = render(findings, draw_all(findings))
     if html is not None:
         html.write_text(page, encoding="utf-8")
     if pdf is not None:

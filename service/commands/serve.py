@@ -43,8 +43,8 @@ def serve(
 
     The port is taken first, then models, rates and storage are checked; only then is anything made or printed.
     """
-    given: dict[str, Any] = {"host": host, "port": port, "data": data}
-    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    options: dict[str, Any] = {"host": host, "port": port, "data": data}
+    settings = read_settings(**{name: value for name, value in options.items() if value is not None})
     logs.configure(settings)
     os.umask(PRIVATE)
     with bind(settings) as listener:

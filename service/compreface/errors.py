@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from service import keys
 from service.api.http import errors as api
 from service.api.http import problems
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.engine import results
 from service.errors import FacetError
 from service.face import errors as face
@@ -74,7 +74,7 @@ def respond(request: Request, error: Exception) -> Response:
     """The response for any error."""
     match error:
         case RequestValidationError():
-            faults = [api.Fault(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
+            faults = [api.Fault(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
             return respond(request, api.RequestInvalid(faults))
         case results.EnrolmentRefused(images=(results.ImageOutcome(error=FacetError() as refusal),)):
             return respond(request, refusal)
@@ -83,8 +83,8 @@ def respond(request: Request, error: Exception) -> Response:
         case ClientDisconnect():
             return problems.respond(request, error)
         case _:
-            trace = trace_of(request.scope)
-            trace.fault, trace.code = error, problems.FRAMEWORK[500][0]
+            context = context_of(request.scope)
+            context.fault, context.code = error, problems.FRAMEWORK[500][0]
             return _response(500, UNDEFINED, UNEXPECTED)
 
 
@@ -97,11 +97,11 @@ def status_and_code(kind: type[FacetError]) -> tuple[int, int]:
 
 
 def _expected(request: Request, error: FacetError) -> Response:
-    trace = trace_of(request.scope)
-    trace.code = error.code
+    context = context_of(request.scope)
+    context.code = error.code
     status, code = status_and_code(type(error))
     if status >= 500 and not isinstance(error, Overloaded):
-        trace.fault = error
+        context.fault = error
     message = WORDS.get(type(error), keys.mask(str(error)))
     if isinstance(error, api.RequestInvalid):
         code, message = _worded(error)

@@ -182,7 +182,7 @@ def describe(
 ) -> dict[str, Any]:
     """The fields of a face: its box, and what the plugins asked for tell of it."""
     x, y, width, height = face.detection.box
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "box": Box(
             probability=round(float(face.detection.score), 5),
             x_min=round(x),
@@ -192,14 +192,14 @@ def describe(
         )
     }
     if LANDMARKS in options.plugins:
-        found["landmarks"] = [(round(float(x)), round(float(y))) for x, y in face.detection.landmarks]
+        fields["landmarks"] = [(round(float(x)), round(float(y))) for x, y in face.detection.landmarks]
     if CALCULATOR in options.plugins and vector is not None:
-        found["embedding"] = vector.tolist()
+        fields["embedding"] = vector.tolist()
     if options.status:
-        found["execution_time"] = {
+        fields["execution_time"] = {
             part: round(1000 * sum(seconds.get(stage, 0.0) for stage in stages), 1) for part, stages in STAGES.items()
         }
-    return found
+    return fields
 
 
 def versions(models: Models, calculator: str, options: Options) -> dict[str, str] | None:

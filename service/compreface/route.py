@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 
 from service.api.access import Caller, allow, bearer, header
 from service.api.http.errors import CollectionForbidden
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.services import services_of
 from service.compreface.errors import respond
 from service.keys import Scope
@@ -61,7 +61,7 @@ def serves(scope: Scope) -> Callable[..., Awaitable[Service]]:
     ) -> Service:
         caller = await allowed(request, token, plain)
         collection = _collection_of(caller, services_of(request).settings.compreface.collection)
-        trace_of(request.scope).collection = collection
+        context_of(request.scope).collection = collection
         return Service(caller, collection)
 
     return find

@@ -1,7 +1,7 @@
 """The tables of the database, in types that SQLite and PostgreSQL share.
 
 A template's `row` is given once and never again (AUTOINCREMENT), and its vector never changes: an index may therefore
-name a template by its row alone, and what an old snapshot lacks or has too much is found by comparing rows.
+name a template by its row alone, and what an old segment file lacks or has too much is found by comparing rows.
 """
 
 from __future__ import annotations

@@ -122,9 +122,9 @@ class Engine:
             ImageError, ModelError.
         """
         scene = self._look_thoroughly(image, stages)
-        made = embed(embedder, scene.faces, stages)
-        scene = replace(scene, faces=tuple(recognise(embedder, scene.faces, made)))
-        return Embedding(scene, made.vectors, made.offsets, embedder, stages.seconds)
+        templates = embed(embedder, scene.faces, stages)
+        scene = replace(scene, faces=tuple(recognise(embedder, scene.faces, templates)))
+        return Embedding(scene, templates.vectors, templates.offsets, embedder, stages.seconds)
 
     def verify(
         self,
@@ -152,21 +152,21 @@ class Engine:
             face = choose(scene, faces, quality)
         other: FaceFound | Hit
         if reach is not None:
-            made = embed(embedder, [face], stages)
-            (face,) = recognise(embedder, [face], made, quality, ("probe",))
+            templates = embed(embedder, [face], stages)
+            (face,) = recognise(embedder, [face], templates, quality, ("probe",))
             with stages.stage("compare"):
-                other = reach.compare(made.vectors[0])
+                other = reach.compare(templates.vectors[0])
             score = other.score
         else:
             assert isinstance(reference, bytes)  # noqa: S101 - it is no SubjectRef
             chosen, gate = reference_faces or faces, reference_quality or quality
             with naming("reference"):
                 other = choose(self._perception.look(reference, stages, Seek(chosen), 1), chosen, gate)
-            made = embed(embedder, [face, other], stages)
-            face, other = recognise(embedder, [face, other], made)
+            templates = embed(embedder, [face, other], stages)
+            face, other = recognise(embedder, [face, other], templates)
             require_recognisable(face, quality, "probe")
             require_recognisable(other, gate, "reference")
-            score = normalised(made.vectors[0], made.vectors[1], made.offsets[0], made.offsets[1])
+            score = normalised(templates.vectors[0], templates.vectors[1], templates.offsets[0], templates.offsets[1])
         return rule.apply(face, other, score, scene.total, stages)
 
     def verify_each(
@@ -194,18 +194,18 @@ class Engine:
         with naming("probe"):
             scene = self._perception.look(image, stages, Seek.SINGLE, self.limits.max_faces, RIVAL_SHARE)
             scene.prominent()
-        made = embed(embedder, [*scene.faces, *others], stages)
-        judged = recognise(embedder, [*scene.faces, *others], made)
+        templates = embed(embedder, [*scene.faces, *others], stages)
+        judged = recognise(embedder, [*scene.faces, *others], templates)
         probes = judged[: len(scene.faces)]
         compared: list[tuple[float, FaceFound | Hit]] = []
         if reach is None:
-            other, vectors, offsets = judged[-1], made.vectors, made.offsets
+            other, vectors, offsets = judged[-1], templates.vectors, templates.offsets
             compared = [
                 (normalised(vectors[row], vectors[-1], offsets[row], offsets[-1]), other) for row in range(len(probes))
             ]
         else:
             with stages.stage("compare"):
-                hits = [reach.compare(vector) for vector in made.vectors]
+                hits = [reach.compare(vector) for vector in templates.vectors]
             compared = [(hit.score, hit) for hit in hits]
         return tuple(
             rule.apply(face, with_what, score, scene.total, stages)
@@ -238,12 +238,12 @@ class Engine:
         else:
             scene = self._perception.look(image, stages, Seek(faces), 1)
             probes = [choose(scene, faces, quality)]
-        made = embed(embedder, probes, stages)
-        probes = recognise(embedder, probes, made, "report" if faces == "all" else quality)
+        templates = embed(embedder, probes, stages)
+        probes = recognise(embedder, probes, templates, "report" if faces == "all" else quality)
         if probes and not any(face.quality.fit for face in probes):
             threshold = threshold.outside()
         with stages.stage("search"):
-            ranked = self.search(reach, made.vectors, max(2, top_k), people, point, threshold) if probes else []
+            ranked = self.search(reach, templates.vectors, max(2, top_k), people, point, threshold) if probes else []
         decisions = []
         for face, hits in zip(probes, ranked, strict=True):
             outcome, margin = decide_open_set(hits, threshold, self.limits.ambiguous_margin)

@@ -52,10 +52,10 @@ def judge(
     for index, outcome in enumerate(outcomes):
         face = outcome.face
         if face is not None and outcome.error is None:
-            made = embed(embedder, [face], stages)
-            templates[index] = made.vectors[0]
+            results = embed(embedder, [face], stages)
+            templates[index] = results.vectors[0]
             try:
-                (face,) = recognise(embedder, [face], made, quality)
+                (face,) = recognise(embedder, [face], results, quality)
             except FaceUnfit as error:
                 judged.append(ImageOutcome(None, None, error))
                 continue

@@ -34,7 +34,7 @@ def embed(embedder: Embedder, faces: Sequence[FaceFound], stages: Stages) -> Tem
 def recognise(
     embedder: Embedder,
     faces: Sequence[FaceFound],
-    made: Templates,
+    templates: Templates,
     quality: QualityChoice = "report",
     images: Sequence[str | None] = (),
 ) -> list[FaceFound]:
@@ -43,18 +43,18 @@ def recognise(
     Args:
         embedder: The model.
         faces: N faces.
-        made: Their templates, N rows.
+        templates: Theirs, N rows.
         quality: Whether an unrecognisable face is an error.
         images: The names of their images, for the error.
 
     Raises:
         FaceUnfit: One is unrecognisable, and that is enforced.
     """
-    if made.recognisability is None or embedder.cut is None:
+    if templates.recognisability is None or embedder.cut is None:
         return list(faces)
     judged = [
         replace(face, quality=face.quality.recognised(float(value), embedder.cut))
-        for face, value in zip(faces, made.recognisability, strict=True)
+        for face, value in zip(faces, templates.recognisability, strict=True)
     ]
     for face, image in zip(judged, images or [None] * len(judged), strict=True):
         require_recognisable(face, quality, image)

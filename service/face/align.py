@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 CROP = 128
 MARGIN = 8
 
-TEMPLATE: NDArray[np.float32] = (
+CANONICAL_LANDMARKS: NDArray[np.float32] = (
     np.array(
         [
             [38.2946, 51.6963],  # left eye of the picture
@@ -27,11 +27,14 @@ TEMPLATE: NDArray[np.float32] = (
     )
     + MARGIN
 )
-TEMPLATE.setflags(write=False)
+"""Landmarks of an aligned face, (5, 2) in pixels of the canonical crop: ArcFace's, moved by the margin."""
+CANONICAL_LANDMARKS.setflags(write=False)
 
 
-def similarity(landmarks: NDArray[np.floating], target: NDArray[np.floating] = TEMPLATE) -> NDArray[np.float64]:
-    """Least-squares similarity (rotation, uniform scale, shift; no reflection) from landmarks to a template.
+def similarity(
+    landmarks: NDArray[np.floating], target: NDArray[np.floating] = CANONICAL_LANDMARKS
+) -> NDArray[np.float64]:
+    """Least-squares similarity (rotation, uniform scale, shift; no reflection) from landmarks to others.
 
     `landmarks` and `target` are (5, 2) in pixels, x before y. Returns a (2, 3) matrix. The closed form of
     Umeyama (PAMI 1991), which in two dimensions is one complex division.
@@ -39,18 +42,18 @@ def similarity(landmarks: NDArray[np.floating], target: NDArray[np.floating] = T
     Raises: ValueError when all landmarks coincide or are not finite.
     """
     source = np.asarray(landmarks, dtype=np.float64)
-    wanted = np.asarray(target, dtype=np.float64)
+    goal = np.asarray(target, dtype=np.float64)
     if not np.all(np.isfinite(source)):
         raise ValueError("landmarks are not finite")
-    source_mean, wanted_mean = source.mean(axis=0), wanted.mean(axis=0)
+    source_mean, goal_mean = source.mean(axis=0), goal.mean(axis=0)
     s = (source - source_mean) @ np.array([1, 1j])
-    w = (wanted - wanted_mean) @ np.array([1, 1j])
+    w = (goal - goal_mean) @ np.array([1, 1j])
     energy = float(np.vdot(s, s).real)
     if energy < 1e-9:
         raise ValueError("all landmarks coincide")
     z = np.vdot(s, w) / energy
     linear = np.array([[z.real, -z.imag], [z.imag, z.real]])
-    return np.column_stack([linear, wanted_mean - linear @ source_mean])
+    return np.column_stack([linear, goal_mean - linear @ source_mean])
 
 
 def align(pixels: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -101,7 +101,9 @@ class Strictest:
 
     def for_gallery(self, fpir: float, comparisons: int) -> Threshold:
         """The strictest threshold for a search. Raises: ThresholdUnsupported where any table does."""
-        return max((table.for_gallery(fpir, comparisons) for table in self._tables), key=lambda found: found.value)
+        return max(
+            (table.for_gallery(fpir, comparisons) for table in self._tables), key=lambda threshold: threshold.value
+        )
 
     def fmr_of(self, value: float) -> float | None:
         """The highest rate that any table gives a score; None where one cannot tell."""

@@ -165,8 +165,8 @@ def assess(
         (Reason.CUT_BY_BORDER, cut > limits.max_cut),
         (Reason.DOUBTFUL, limits.is_doubtful(face)),
     )
-    found = {*picture.reasons, *(reason for reason, bad in failed if bad)}
-    reasons = tuple(reason for reason in Reason if reason in found)
+    faults = {*picture.reasons, *(reason for reason, bad in failed if bad)}
+    reasons = tuple(reason for reason in Reason if reason in faults)
     return Quality(original_distance, picture.sharpness, picture.brightness, picture.contrast, turn, cut, reasons)
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.errors import InferenceFailed, SpaceMismatch, ThresholdUnsupported
-from service.face.manifest import HIGHEST, CalibratedThreshold, Manifest, TailThreshold
+from service.face.errors import InferenceFailed, ThresholdUnsupported
+from service.face.manifest import HIGHEST, CalibratedThreshold, TailThreshold
 
 LEAST_RATE = 1e-30  # where an interval reaches down to nothing
 MOST_DECADES = -300.0  # log10 of the smallest rate that is told
@@ -124,13 +124,13 @@ class ThresholdTable:
             return Threshold(min(HIGHEST, float(value)), fmr, "extrapolated")
         rates = -np.log10([self._rates[-1], *(row.fmr for row in self._tail)])
         scores = np.array([self._scores[-1], *(row.threshold for row in self._tail)])
-        wanted = -math.log10(fmr)
-        if wanted > rates[-1]:  # on along the fitted tail's end
-            value = scores[-1] + (scores[-1] - scores[-2]) / (rates[-1] - rates[-2]) * (wanted - rates[-1])
+        exponent = -math.log10(fmr)
+        if exponent > rates[-1]:  # on along the fitted tail's end
+            value = scores[-1] + (scores[-1] - scores[-2]) / (rates[-1] - rates[-2]) * (exponent - rates[-1])
             return Threshold(min(HIGHEST, float(value)), fmr, "extrapolated")
         ends = np.array([self._ci95[-1], *(row.ci95 for row in self._tail)])
-        low, high = (10 ** np.interp(wanted, rates, np.log10(np.maximum(end, LEAST_RATE))) for end in ends.T)
-        value = np.interp(wanted, rates, scores)
+        low, high = (10 ** np.interp(exponent, rates, np.log10(np.maximum(end, LEAST_RATE))) for end in ends.T)
+        value = np.interp(exponent, rates, scores)
         return Threshold(float(value), fmr, "extrapolated", (float(low), float(high)))
 
     def _slope(self) -> float:
@@ -170,12 +170,6 @@ def normalised(
     if not math.isfinite(value):
         raise InferenceFailed("a comparison gave no finite score")
     return value
-
-
-def require_same_space(probe: Manifest, reference: Manifest) -> None:
-    """Raises: SpaceMismatch unless both models embed into one space."""
-    if probe.space is None or probe.space != reference.space:
-        raise SpaceMismatch(f"{probe.identity} and {reference.identity} embed into different spaces")
 
 
 def wilson(successes: int, trials: int, z: float = 1.959963984540054) -> tuple[float, float]:

@@ -64,11 +64,11 @@ def open_embedded(
         database.release()
         raise
     log.info(
-        "gallery ready: %d templates in %.2f s (%d from files, %d from the record, %d files refused)",
+        "gallery ready: %d templates in %.2f s (%d from files, %d from the database, %d files refused)",
         index.loaded.templates,
         index.loaded.seconds,
-        index.loaded.from_snapshot,
-        index.loaded.from_record,
+        index.loaded.from_files,
+        index.loaded.from_database,
         len(index.loaded.refused),
     )
     index.start()

@@ -37,12 +37,12 @@ def register_gallery(registry: CollectorRegistry, gallery: Gallery) -> None:
     registry.register(_Outbox(lambda: gallery.index.backlog))
     damaged = "Templates found damaged, and set aside, since the start."
     register_gauge(registry, "facet_templates_damaged", damaged, lambda: gallery.damaged)
-    waiting = "Calls that wait for the record: for a connection or their turn."
+    waiting = "Calls that wait for the database: for a connection or their turn."
     register_gauge(registry, "facet_storage_waiting", waiting, lambda: gallery.database.waiting)
     pool = gallery.database.engine.pool
     if isinstance(pool, QueuePool):
         states = {"in_use": pool.checkedout, "idle": pool.checkedin}
-        about = "Connections to the record."
+        about = "Connections to the database."
         registry.register(
             LabelledGauge(
                 "facet_storage_connections",
@@ -52,7 +52,7 @@ def register_gallery(registry: CollectorRegistry, gallery: Gallery) -> None:
             )
         )
         most = pool.size() + max(0, pool._max_overflow)  # SQLAlchemy tells the second nowhere else
-        register_gauge(registry, "facet_storage_connections_limit", "Most connections to the record.", lambda: most)
+        register_gauge(registry, "facet_storage_connections_limit", "Most connections to the database.", lambda: most)
 
 
 def register_disk(registry: CollectorRegistry, directory: Path) -> None:

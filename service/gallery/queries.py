@@ -250,7 +250,7 @@ def hits(
     for entry in named.values():
         if entry.owner_row != entry.subject_row:
             reader.set_aside(entry.row, "its face belongs to another person")
-    found, damaged = [], []
+    ranked, damaged = [], []
     for result, score in zip(results, scores, strict=True):
         entries = [named[row] for row in result.rows.tolist() if row in named]
         own: list[Hit] = []
@@ -261,8 +261,8 @@ def hits(
                 own.append(Hit(entry.subject, entry.subject_id, entry.face_id, value, entry.digest))
             else:
                 damaged.append(entry.row)
-        found.append(sorted(own, key=lambda hit: -hit.score))
-    return found, damaged
+        ranked.append(sorted(own, key=lambda hit: -hit.score))
+    return ranked, damaged
 
 
 def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[str, ...]:

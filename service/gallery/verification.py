@@ -58,7 +58,9 @@ def _verify(connection: sa.Connection, index: VectorIndex, reader: TemplateReade
         problems += [f"collection '{name}', model {digest[:12]}: {problem}" for problem in differences]
     for place in set(index.places(connection)) - set(known):
         count = sum(len(rows) for rows, _, _ in index.entries(connection, place))
-        problems.append(f"an index of {count} templates has no record (collection {place[0]}, model {place[1]})")
+        problems.append(
+            f"an index of {count} templates has no row in the database (collection {place[0]}, model {place[1]})"
+        )
     return Report(compared, len(known), tuple(problems), time.perf_counter() - started)
 
 
@@ -99,38 +101,38 @@ def _compare(
     sizes: Mapping[Place, tuple[int, int]],
 ) -> tuple[list[str], int]:
     """What is wrong with one index and its templates, and how many of these were compared."""
-    record = source.template_rows(connection, place)
+    living = source.template_rows(connection, place)
     sound = [np.empty(0, np.int64)]
-    sound += [rows for rows, _, _ in source.read_templates(connection, reader, place, dim, record)]
-    damaged = np.setdiff1d(record, np.concatenate(sound))
+    sound += [rows for rows, _, _ in source.read_templates(connection, reader, place, dim, living)]
+    damaged = np.setdiff1d(living, np.concatenate(sound))
     parts = [np.empty(0, np.int64)]
     wrong = 0
     for rows, groups, matrix in index.entries(connection, place):
         parts.append(rows)
-        wanted = np.sort(rows[np.isin(rows, record)])
+        common = np.sort(rows[np.isin(rows, living)])
         stored: dict[int, tuple[int, bytes]] = {}
-        for some, persons, templates_held in source.read_templates(connection, reader, place, dim, wanted):
+        for part, persons, templates_held in source.read_templates(connection, reader, place, dim, common):
             stored |= {
                 row: (person, vectors.pack(vector))
-                for row, person, vector in zip(some.tolist(), persons.tolist(), templates_held, strict=True)
+                for row, person, vector in zip(part.tolist(), persons.tolist(), templates_held, strict=True)
             }
         for row, group, vector in zip(rows.tolist(), groups.tolist(), matrix, strict=True):
             if row in stored and stored[row] != (group, vectors.pack(vector)):
                 wrong += 1
     held = np.concatenate(parts)
     problems = [_name(connection, row) for row in damaged.tolist()]
-    missing, foreign = np.setdiff1d(np.setdiff1d(record, damaged), held), np.setdiff1d(held, record)
+    missing, foreign = np.setdiff1d(np.setdiff1d(living, damaged), held), np.setdiff1d(held, living)
     if len(missing):
         problems.append(f"{len(missing)} templates are missing in the index")
     if len(foreign):
-        problems.append(f"{len(foreign)} vectors of the index are not in the record")
+        problems.append(f"{len(foreign)} vectors of the index are not in the database")
     if len(held) != len(np.unique(held)):
         problems.append(f"{len(held) - len(np.unique(held))} vectors are in the index more than once")
     if (count := sizes.get(place, (0, 0))[0]) != len(held):
         problems.append(f"the index counts {count} vectors and holds {len(held)}")
     if wrong:
-        problems.append(f"{wrong} vectors of the index differ from the record")
-    return problems, len(record)
+        problems.append(f"{wrong} vectors of the index differ from the database")
+    return problems, len(living)
 
 
 def _name(connection: sa.Connection, row: int) -> str:

@@ -36,8 +36,8 @@ class Loaded:
     """What the start did: templates by where they came from, files refused, and the seconds it took."""
 
     templates: int
-    from_snapshot: int
-    from_record: int
+    from_files: int
+    from_database: int
     refused: tuple[str, ...]
     seconds: float
 
@@ -59,7 +59,7 @@ class Progress:
     done: int
     total: int
     source: str
-    """snapshot or record."""
+    """segment files or database."""
 
 
 class VectorIndex(Protocol):

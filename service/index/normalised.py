@@ -88,11 +88,11 @@ class _Templates:
 
     def add(self, subjects: set[int]) -> None:
         """Read those of more subjects."""
-        wanted = sorted(subjects - self._subjects)
+        new = sorted(subjects - self._subjects)
         self._subjects |= subjects
         entries: list[Any] = []
-        for start in range(0, len(wanted), AT_ONCE):
-            values = {"subjects": wanted[start : start + AT_ONCE], "model": self._model}
+        for start in range(0, len(new), AT_ONCE):
+            values = {"subjects": new[start : start + AT_ONCE], "model": self._model}
             entries += self._connection.execute(_OF_SUBJECTS, values).all()
         if not entries:
             return

@@ -73,5 +73,5 @@ def unpack(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
     """
     joined = b"".join(blobs)
     if dim < 1 or len(joined) != 2 * dim * len(blobs) or any(len(blob) != 2 * dim for blob in blobs):
-        raise VectorInvalid(f"A stored template is not of {dim} dimensions: the record is damaged.")
+        raise VectorInvalid(f"A stored template is not of {dim} dimensions: the database is damaged.")
     return np.frombuffer(joined, "<f2").reshape(len(blobs), dim)

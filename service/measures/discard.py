@@ -49,9 +49,9 @@ def error_versus_discard(
     """
     ranked = np.sort(quality)
     lower = np.minimum(quality[first], quality[second])
-    found = []
+    points = []
     for share in shares:
         cut = float(ranked[min(len(ranked) - 1, int(np.floor(share * len(ranked) * (1 + 1e-12))))])
         kept = lower >= cut
-        found.append(Discard(float((quality < cut).mean()), cut, int((wrong & kept).sum()), int(kept.sum())))
-    return tuple(found)
+        points.append(Discard(float((quality < cut).mean()), cut, int((wrong & kept).sum()), int(kept.sum())))
+    return tuple(points)

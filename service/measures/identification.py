@@ -138,8 +138,8 @@ def _rates(size: int, drawn: Sequence[Searches], threshold: float, fpir: float) 
 
 
 def _missed(searches: Searches, threshold: float) -> NDArray[np.bool_]:
-    found = (searches.own >= threshold) & (searches.own > searches.other)
-    return np.asarray(~found)
+    ranked_first = (searches.own >= threshold) & (searches.own > searches.other)
+    return np.asarray(~ranked_first)
 
 
 def _mean(outcomes: Sequence[NDArray[np.bool_]]) -> Estimate | None:

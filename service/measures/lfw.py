@@ -54,8 +54,8 @@ def parse_lfw_pairs(text: str, view: Literal[1, 2] | None = None) -> LfwPairs:
     if len(head) not in (1, 2) or not all(cell.isdigit() for cell in head):
         raise LfwListInvalid("the first line gives the number of pairs, as in '500', or folds and pairs")
     if view is not None and len(head) != view:
-        wanted = "the number of pairs, as in '500'" if view == 1 else "folds and pairs, as in '10 300'"
-        raise LfwListInvalid(f"the first line of View {view} gives {wanted}")
+        form = "the number of pairs, as in '500'" if view == 1 else "folds and pairs, as in '10 300'"
+        raise LfwListInvalid(f"the first line of View {view} gives {form}")
     folds, each = int(head[0]) if len(head) == 2 else 1, int(head[-1])
     pairs = tuple(_parse_line(line) for line in lines[1:])
     if len(pairs) != 2 * folds * each:

@@ -134,8 +134,8 @@ def det(data: Resampled, fmrs: Sequence[float]) -> tuple[DetPoint, ...]:
         if drawn[owner].any()
     ]
     cut = strictest(np.ones(kept, np.int64), impostors)
-    found = misses(cut, np.ones(len(genuine), np.int64))
-    low, high = np.quantile(values, CI95, axis=0) if values else (found, found)
+    fnmr = misses(cut, np.ones(len(genuine), np.int64))
+    low, high = np.quantile(values, CI95, axis=0) if values else (fnmr, fnmr)
     return tuple(
         DetPoint(
             fmr,
@@ -143,7 +143,7 @@ def det(data: Resampled, fmrs: Sequence[float]) -> tuple[DetPoint, ...]:
             _estimate(round(value * len(genuine)), len(genuine), (float(a), float(b))),
             fmr * impostors >= RULE_OF_30 * (1 - 1e-9),
         )
-        for fmr, place, value, a, b in zip(fmrs, cut, found, low, high, strict=True)
+        for fmr, place, value, a, b in zip(fmrs, cut, fnmr, low, high, strict=True)
     )
 
 

@@ -54,9 +54,9 @@ class WebhookSender:
             return
         messages = list(messages_of(event))
         for endpoint in self._endpoints:
-            wanted = [each for each in messages if endpoint.wants(each.event, event.context.collection)]
-            if wanted:
-                self._keep(endpoint, wanted)
+            own = [each for each in messages if endpoint.wants(each.event, event.context.collection)]
+            if own:
+                self._keep(endpoint, own)
 
     def prune(self) -> None:
         """Forget messages that nobody can be told any more.
@@ -72,16 +72,16 @@ class WebhookSender:
         for deliverer in self._deliverers.values():
             deliverer.close()
 
-    def _keep(self, endpoint: Endpoint, wanted: Sequence[Message]) -> None:
+    def _keep(self, endpoint: Endpoint, messages: Sequence[Message]) -> None:
         name = endpoint.name
         try:
-            kept = self._database.change(lambda open_: outbox.put(open_.connection, name, wanted, self._most))
+            kept = self._database.change(lambda open_: outbox.put(open_.connection, name, messages, self._most))
         except FacetError as error:
-            self._metrics.count_dropped(name, error.code, len(wanted))
-            log.error("%d webhook messages to %s are lost: %s", len(wanted), name, error)
+            self._metrics.count_dropped(name, error.code, len(messages))
+            log.error("%d webhook messages to %s are lost: %s", len(messages), name, error)
             return
         self._deliverers[name].wake()
-        if lost := len(wanted) - kept:
+        if lost := len(messages) - kept:
             self._metrics.count_dropped(name, FULL, lost)
             log.error("%d webhook messages to %s are lost: %d wait already", lost, name, self._most)
 

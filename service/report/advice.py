@@ -19,19 +19,19 @@ def advise(data: Resampled, table: ThresholdTable, wanted: float, among: str) ->
     if wanted * impostors < RULE_OF_30 * (1 - 1e-9):
         why = f"{impostors} impostor comparisons cannot show {wanted:g}: {RULE_OF_30 / wanted:.0f} are needed"
         return Advice(wanted, among, None, None, None, None, why)
-    asked = _candidates(table, wanted)
-    found = {rate: rates_at(data, table.at(rate).value) for rate in (asked[0], asked[-1])}
-    if not _keeps(found[asked[-1]], wanted):
-        why = f"no rate of the calibration, down to {asked[-1]:.2g}, keeps {wanted:g} here"
+    candidates = _candidates(table, wanted)
+    by_rate = {rate: rates_at(data, table.at(rate).value) for rate in (candidates[0], candidates[-1])}
+    if not _keeps(by_rate[candidates[-1]], wanted):
+        why = f"no rate of the calibration, down to {candidates[-1]:.2g}, keeps {wanted:g} here"
         return Advice(wanted, among, None, None, None, None, why)
-    low, high = 0, len(asked) - 1  # rates fall: what keeps lies from some place on
+    low, high = 0, len(candidates) - 1  # rates fall: what keeps lies from some place on
     while low < high:
         middle = (low + high) // 2
-        found[asked[middle]] = rates_at(data, table.at(asked[middle]).value)
-        low, high = (low, middle) if _keeps(found[asked[middle]], wanted) else (middle + 1, high)
-    rates = found.get(asked[low]) or rates_at(data, table.at(asked[low]).value)
+        by_rate[candidates[middle]] = rates_at(data, table.at(candidates[middle]).value)
+        low, high = (low, middle) if _keeps(by_rate[candidates[middle]], wanted) else (middle + 1, high)
+    rates = by_rate.get(candidates[low]) or rates_at(data, table.at(candidates[low]).value)
     why = "the rate itself is kept" if low == 0 else "the interval's upper end lies below the wanted rate"
-    return Advice(wanted, among, asked[low], rates.threshold, rates.fmr, rates.fnmr, why)
+    return Advice(wanted, among, candidates[low], rates.threshold, rates.fmr, rates.fnmr, why)
 
 
 def _candidates(table: ThresholdTable, wanted: float) -> list[float]:

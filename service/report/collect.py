@@ -82,8 +82,10 @@ def acquire(
         faces = [each.face for each in seen if each.face is not None]
         parts: list[Templates] = []
         batches = [faces[start : start + BATCH] for start in range(0, len(faces), BATCH)]
-        for made in pool.map(lambda batch: embedder.templates(np.stack([face.crop for face in batch])), batches):
-            parts.append(made)
+        for batch_templates in pool.map(
+            lambda batch: embedder.templates(np.stack([face.crop for face in batch])), batches
+        ):
+            parts.append(batch_templates)
             progress("templates", min(len(parts) * BATCH, len(faces)), len(faces))
     templates = _joined(parts)
     digests = [each.digest for each in seen]
@@ -135,11 +137,11 @@ def _qualities(faces: Sequence[FaceFound], templates: Templates) -> dict[str, ND
         "eye distance": lambda quality: quality.eye_distance,
         "frontality": lambda quality: -quality.turn,
     }
-    found = {name: np.array([of(face.quality) for face in faces], np.float64) for name, of in measures.items()}
-    found["detection score"] = np.array([face.detection.score for face in faces], np.float64)
+    values = {name: np.array([of(face.quality) for face in faces], np.float64) for name, of in measures.items()}
+    values["detection score"] = np.array([face.detection.score for face in faces], np.float64)
     if templates.recognisability is not None:
-        found = {"recognisability": templates.recognisability.astype(np.float64), **found}
-    return found
+        values = {"recognisability": templates.recognisability.astype(np.float64), **values}
+    return values
 
 
 def _digest(ids: Sequence[str], digests: Sequence[bytes]) -> str:

@@ -77,7 +77,7 @@ class Compared:
     def extremes(self, count: int) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
         """The `count` highest impostor and lowest genuine comparisons, by places in the study."""
         if self.listed is None:
-            found = find_extremes(self.probes, self.references, self.person, count)
+            pairs = find_extremes(self.probes, self.references, self.person, count)
         else:
             first, second, genuine = self.listed
             scores = score_pairs(self.probes[first], self.references[second])
@@ -86,8 +86,8 @@ class Compared:
             lowest, highest = (
                 tuple(Comparison(int(first[at]), int(second[at]), float(scores[at])) for at in part) for part in rows
             )
-            found = highest, lowest
-        highest, lowest = (tuple(self._placed(each) for each in part) for part in found)
+            pairs = highest, lowest
+        highest, lowest = (tuple(self._placed(each) for each in part) for part in pairs)
         return highest, lowest
 
     def _placed(self, each: Comparison) -> Comparison:

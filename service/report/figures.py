@@ -121,17 +121,21 @@ def draw_discard(curves: Sequence[DiscardCurve]) -> str:
         return finish("Error against discard")
 
 
-def draw_galleries(found: Identification) -> str:
+def draw_galleries(identification: Identification) -> str:
     """FNIR, FPIR and misses at rank 1 by the size of the gallery."""
     with _sheet(5.2, 3.5) as (axes, finish):
         lines: tuple[tuple[str, list[Estimate | None]], ...] = (
-            ("FNIR, as served", [each.fnir for each in found.galleries]),
-            ("FPIR, as served", [each.fpir for each in found.galleries]),
-            ("not at rank 1", [each.rank_one_miss for each in found.galleries]),
+            ("FNIR, as served", [each.fnir for each in identification.galleries]),
+            ("FPIR, as served", [each.fpir for each in identification.galleries]),
+            ("not at rank 1", [each.rank_one_miss for each in identification.galleries]),
         )
         floor = _floor([rate for _, rates in lines for rate in rates if rate is not None])
         for place, (label, rates) in enumerate(lines):
-            held = [(each.size, rate) for each, rate in zip(found.galleries, rates, strict=True) if rate is not None]
+            held = [
+                (each.size, rate)
+                for each, rate in zip(identification.galleries, rates, strict=True)
+                if rate is not None
+            ]
             sizes = [size for size, _ in held]
             ends = [rate.ci95 or (rate.value, rate.value) for _, rate in held]
             low, high = ([max(floor, end[side]) for end in ends] for side in (0, 1))
@@ -139,7 +143,7 @@ def draw_galleries(found: Identification) -> str:
             axes.fill_between(sizes, low, high, color=colour, alpha=0.14, linewidth=0)
             values = [max(floor, rate.value) for _, rate in held]
             axes.plot(sizes, values, color=colour, marker=MARKS[place], label=label)
-        axes.axhline(found.fpir, color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
+        axes.axhline(identification.fpir, color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
         axes.set(xscale="log", yscale="log", xlabel="people in the gallery", ylabel="rate")
         axes.set_ylim(floor, 1.2)
         axes.figure.legend(loc="outside lower center", ncols=3)
@@ -149,11 +153,11 @@ def draw_galleries(found: Identification) -> str:
 def draw_all(findings: Findings) -> dict[str, list[str]]:
     """The figures of each part, by its name: none of a part in which nothing varies."""
     missed = [curve for curve in findings.discard if curve.points[0].errors]
-    asked = dict.fromkeys(curve.asked for curve in missed)
+    rates = dict.fromkeys(curve.asked for curve in missed)
     return {
         "det": [draw_det(findings)] if any(point.fnmr.value for point in findings.det) else [],
         "groups": [draw_groups(each) for each in findings.groups],
-        "discard": [draw_discard([curve for curve in missed if curve.asked == fmr]) for fmr in asked],
+        "discard": [draw_discard([curve for curve in missed if curve.asked == fmr]) for fmr in rates],
         "identification": [draw_galleries(each) for each in findings.identification if len(each.galleries) > 1],
     }
 

@@ -43,13 +43,13 @@ def measure_groups(
         if rates.fnmr is not None:
             fnmrs.append((fnmr, rates.fnmr.trials))
     unsaid = len(compared.place) - sum(len(each) for each in rows.values())
-    found = replace(
+    report = replace(
         Groups.of(attribute, asked, threshold, groups, unsaid),
         fmr_ratio_ci95=_ratio_interval(fmrs),
         fnmr_ratio_ci95=_ratio_interval(fnmrs),
         across=_across(compared, rows, threshold) if compared.listed is None else {},
     )
-    return found, data
+    return report, data
 
 
 def _ratio_interval(drawn: Sequence[tuple[Scores, int]]) -> tuple[float, float] | None:

@@ -35,12 +35,12 @@ def measure_decisions(decisions: Sequence[LoggedDecision], subject: Subject) -> 
     Raises:
         OutcomesMissing: Of no decision an outcome was told.
     """
-    told = [each for each in decisions if each.outcome in (GENUINE, IMPOSTOR)]
-    if not told:
+    with_outcome = [each for each in decisions if each.outcome in (GENUINE, IMPOSTOR)]
+    if not with_outcome:
         raise OutcomesMissing(
             "no decision of this model has an outcome: tell some with POST /v1/decisions/ID/outcome, or take others"
         )
-    verified = [each for each in told if each.route == VERIFY and each.champion.score is not None]
+    verified = [each for each in with_outcome if each.route == VERIFY and each.champion.score is not None]
     genuine, impostor = (
         np.array([each.champion.score for each in verified if each.outcome == outcome], np.float64)
         for outcome in (GENUINE, IMPOSTOR)
@@ -48,23 +48,23 @@ def measure_decisions(decisions: Sequence[LoggedDecision], subject: Subject) -> 
     ranked = sorted(verified, key=lambda each: each.champion.score or 0.0)
     counts = {
         "decisions": len(decisions),
-        "decisions with an outcome": len(told),
-        "verifications with an outcome": sum(each.route == VERIFY for each in told),
-        "identifications with an outcome": sum(each.route == IDENTIFY for each in told),
+        "decisions with an outcome": len(with_outcome),
+        "verifications with an outcome": sum(each.route == VERIFY for each in with_outcome),
+        "identifications with an outcome": sum(each.route == IDENTIFY for each in with_outcome),
         "genuine comparisons": len(genuine),
         "impostor comparisons": len(impostor),
     }
     return Findings(
         subject=subject,
         counts=counts,
-        served=tuple(_serve(told)),
+        served=tuple(_serve(with_outcome)),
         det=tuple(_det(genuine, impostor)),
         equal_error=equal_error(genuine, impostor) if len(genuine) and len(impostor) else None,
         groups=tuple(_by_collection(verified)),
         highest_impostors=_pairs([each for each in reversed(ranked) if each.outcome == IMPOSTOR]),
         lowest_genuine=_pairs([each for each in ranked if each.outcome == GENUINE]),
         coverage=_cover(decisions),
-        limits=tuple(_limits(decisions, told, len(genuine), len(impostor))),
+        limits=tuple(_limits(decisions, with_outcome, len(genuine), len(impostor))),
     )
 
 
@@ -79,12 +79,14 @@ def _det(genuine: Scores, impostor: Scores) -> Iterator[DetPoint]:
         yield DetPoint(fmr, threshold_at(impostor, fmr), missed, fmr * len(impostor) >= RULE_OF_30)
 
 
-def _serve(told: Sequence[LoggedDecision]) -> list[Served]:
+def _serve(decisions: Sequence[LoggedDecision]) -> list[Served]:
     """By route and rate asked: verifications at an FMR, identifications at an FPIR."""
     rows = []
-    asked = Counter((each.route, _rate(each)) for each in told if each.champion.fmr is not None)
-    for route, fmr in sorted(asked, key=lambda key: (key[0] != VERIFY, -key[1])):
-        mine = [each for each in told if each.route == route and each.champion.fmr is not None and _rate(each) == fmr]
+    rates = Counter((each.route, _rate(each)) for each in decisions if each.champion.fmr is not None)
+    for route, fmr in sorted(rates, key=lambda key: (key[0] != VERIFY, -key[1])):
+        mine = [
+            each for each in decisions if each.route == route and each.champion.fmr is not None and _rate(each) == fmr
+        ]
         impostor = [each.champion.accepts for each in mine if each.outcome == IMPOSTOR]
         genuine = [not each.champion.accepts for each in mine if each.outcome == GENUINE]
         rows.append(
@@ -111,7 +113,7 @@ def _rate(each: LoggedDecision) -> float:
 
 def _by_collection(verified: Sequence[LoggedDecision]) -> list[Groups]:
     """Verifications by collection, at each rate asked."""
-    found = []
+    rows = []
     rates = sorted({_rate(each) for each in verified if each.champion.fmr is not None}, reverse=True)
     for fmr in rates:
         mine = [each for each in verified if each.champion.fmr is not None and _rate(each) == fmr]
@@ -121,8 +123,8 @@ def _by_collection(verified: Sequence[LoggedDecision]) -> list[Groups]:
         groups = [_group(name, [each for each in mine if each.collection == name]) for name in names]
         threshold = float(np.median([each.champion.threshold for each in mine]))
         unsaid = sum(each.collection is None for each in mine)
-        found.append(Groups.of("collection", fmr, threshold, groups, unsaid))
-    return found
+        rows.append(Groups.of("collection", fmr, threshold, groups, unsaid))
+    return rows
 
 
 def _group(name: str, mine: Sequence[LoggedDecision]) -> Group:

@@ -112,10 +112,10 @@ def measure(
     advice = [advise(data, table, fmr, "all") for fmr in plan.fmrs]
     for attribute in study.groups:
         for fmr, threshold in points.items():
-            found, within = measure_groups(study, compared, attribute, fmr, threshold, plan.rounds, plan.seed)
-            groups.append(found)
-            if found.fmr_inequality is not None:
-                worst = found.fmr_inequality.worst
+            own_groups, within = measure_groups(study, compared, attribute, fmr, threshold, plan.rounds, plan.seed)
+            groups.append(own_groups)
+            if own_groups.fmr_inequality is not None:
+                worst = own_groups.fmr_inequality.worst
                 advice.append(advise(within[worst], table, fmr, f"{attribute}: {worst}"))
         step()
     discard = _discard(compared, acquired, points, cut)
@@ -155,9 +155,9 @@ def _failure_rate(study: Study, acquired: Acquired) -> float:
 
 def _serve(data: Resampled, table: ThresholdTable, fmrs: Sequence[float], failures: float) -> tuple[Served, ...]:
     """The calibrated rates that somebody would ask for, and those that are asked for."""
-    asked = sorted({*(rate for rate in table.rates if rate <= LOOSEST_SERVED * (1 + 1e-9)), *fmrs}, reverse=True)
+    levels = sorted({*(rate for rate in table.rates if rate <= LOOSEST_SERVED * (1 + 1e-9)), *fmrs}, reverse=True)
     rows = []
-    for fmr in asked:
+    for fmr in levels:
         threshold = table.at(fmr)
         rates = rates_at(data, threshold.value)
         rows.append(

@@ -12,8 +12,8 @@ VERDICTS = {"kept": "kept", "exceeded": "exceeded", "open": "cannot be told"}
 
 def summarise(findings: Findings) -> Iterator[Markup]:
     """Write what comes first: the rates asked for, failures, the worst groups."""
-    asked = [each for each in findings.served if _is_asked(findings, each)]
-    rows: list[list[Cell]] = [[number(each.asked), verdict(each.verdict), each.fmr, each.fnmr] for each in asked]
+    served = [each for each in findings.served if _is_asked(findings, each)]
+    rows: list[list[Cell]] = [[number(each.asked), verdict(each.verdict), each.fmr, each.fnmr] for each in served]
     yield table(["FMR asked", "promise", "FMR observed", "FNMR observed"], rows)
     lines = [Markup(f"{plain(each.of.capitalize())}: {estimate(each.rate)}.") for each in findings.acquisition[:2]]
     if findings.equal_error is not None:
@@ -35,8 +35,8 @@ def summarise(findings: Findings) -> Iterator[Markup]:
 
 def _is_asked(findings: Findings, served: Served) -> bool:
     """Whether a rate is one of those that the report was made for."""
-    asked = {each.wanted for each in findings.advice}
-    return not asked or served.asked in asked
+    wanted_rates = {each.wanted for each in findings.advice}
+    return not wanted_rates or served.asked in wanted_rates
 
 
 def describe(findings: Findings) -> Iterator[Markup]:

@@ -127,11 +127,11 @@ def _groups(findings: Findings, figures: Sequence[str]) -> Iterator[Markup]:
             yield _across(groups)
 
 
-def _unequal(found: Inequality | None, interval: tuple[float, float] | None) -> list[Cell]:
-    if found is None:
+def _unequal(inequality: Inequality | None, interval: tuple[float, float] | None) -> list[Cell]:
+    if inequality is None:
         return ["no error in two groups or more", None, None, None]
     ends = Markup(f"{number(interval[0])} to {number(interval[1])}") if interval else None
-    return [found.worst, found.over_geometric_mean, ends, found.gini]
+    return [inequality.worst, inequality.over_geometric_mean, ends, inequality.gini]
 
 
 def _across(groups: Groups) -> Markup:
@@ -169,16 +169,16 @@ def _identification(findings: Findings, figures: Sequence[str]) -> Iterator[Mark
         "that the service takes for the FPIR asked and the size of the gallery; FPIR the share of strangers for whom "
         "anybody is returned. Intervals hold 95 % of the draws."
     )
-    for place, found in enumerate(findings.identification):
-        yield Markup(f"<h3>FPIR {number(found.fpir)} asked</h3>")
+    for place, identification in enumerate(findings.identification):
+        yield Markup(f"<h3>FPIR {number(identification.fpir)} asked</h3>")
         if place < len(figures):
-            yield figure(figures[place], f"Means of {found.draws} draws. Dashed: the FPIR asked.")
-        at_observed = f"FNIR where FPIR is {number(found.fpir)}"
+            yield figure(figures[place], f"Means of {identification.draws} draws. Dashed: the FPIR asked.")
+        at_observed = f"FNIR where FPIR is {number(identification.fpir)}"
         yield table(
             ["people", "threshold", "FNIR", "FPIR", "not at rank 1", at_observed],
             [
                 [each.size, f"{each.threshold:.4f}", each.fnir, each.fpir, each.rank_one_miss, each.fnir_at_fpir]
-                for each in found.galleries
+                for each in identification.galleries
             ],
         )
 

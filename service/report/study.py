@@ -100,10 +100,12 @@ def add_attributes(study: Study, path: Path, chosen: Sequence[str] = ()) -> Stud
     if missing := [name for name in attributes if name not in columns]:
         raise PhotographsInvalid(f"{path} has no column {', '.join(missing)}; it has {', '.join(columns)}")
     by_key = {row[key]: row for row in rows}
-    found = [by_key.get(name) for name in (study.ids if key == "file" else study.persons)]
-    if not any(found):
+    matches = [by_key.get(name) for name in (study.ids if key == "file" else study.persons)]
+    if not any(matches):
         raise PhotographsInvalid(f"the {key}s of {path} are none of the study's, {study.ids[0]} for one")
-    groups = {name: tuple((row[name] or "").strip() if row is not None else "" for row in found) for name in attributes}
+    groups = {
+        name: tuple((row[name] or "").strip() if row is not None else "" for row in matches) for name in attributes
+    }
     for name, values in groups.items():
         if (count := len(set(values) - {""})) > MOST_GROUPS:
             raise PhotographsInvalid(

@@ -24,7 +24,7 @@ class RolloutError(FacetError):
 
 
 class ChampionUnavailable(RolloutError):
-    """The model that the record names champion is not loaded in this process."""
+    """The model that the database names champion is not loaded in this process."""
 
     code = "champion_unavailable"
     retry_after = 5

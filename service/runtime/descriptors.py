@@ -10,7 +10,7 @@ if sys.platform != "win32":
     import resource
 
 KEPT = 128
-"""Descriptors for the record, the index, models, logs and the connections to other servers."""
+"""Descriptors for the database, the index, models, logs and the connections to other servers."""
 
 
 def allow_connections(connections: int) -> None:

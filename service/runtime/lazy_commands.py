@@ -40,11 +40,11 @@ class LazyCommands(TyperGroup):
         """Import a command."""
         if name not in self._loaded:
             module, _, attribute = self.table[name].where.partition(":")
-            found = getattr(import_module(module), attribute)
-            if not isinstance(found, typer.Typer):
-                function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-                found.command(name)(function)
-            self._loaded[name] = typer.main.get_command(found)
+            command = getattr(import_module(module), attribute)
+            if not isinstance(command, typer.Typer):
+                function, command = command, typer.Typer(add_completion=False, rich_markup_mode=None)
+                command.command(name)(function)
+            self._loaded[name] = typer.main.get_command(command)
         return self._loaded[name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.gallery.names import canonical_name
@@ -42,6 +42,12 @@ class Group(BaseSettings):
         hide_input_in_errors=True,  # it may be a password
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_line_end(cls, value: object) -> object:
+        """A variable that was filled from a file, as Kubernetes does it with a secret, has the end of its last line."""
+        return value.rstrip("\r\n") if isinstance(value, str) else value
+
     @classmethod
     def variables(cls) -> dict[str, str]:
         """The names of the environment variables, each with the name of its field."""
@@ -75,6 +81,12 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 """Paths, separated by the system's path separator in a variable."""
+
+
+def secret_names() -> list[str]:
+    """Names of the files in the folders of secrets that are named like variables."""
+    files = [file for folder in secret_folders() for file in folder.iterdir() if file.is_file()]
+    return [file.name for file in files if file.name.upper().startswith(PREFIX)]
 
 
 def text_of(value: object) -> str:

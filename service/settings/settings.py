@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from service.errors import FacetError
 from service.settings.decisions import Decisions, Inference, Rollout
-from service.settings.group import DOTENV, PREFIX, Group, text_of
+from service.settings.group import DOTENV, PREFIX, Group, secret_names, text_of
 from service.settings.limits import Limits
 from service.settings.serving import Access, CompreFace, Logs, Server
 from service.settings.storage import Database, Index, Milvus, Storage
@@ -112,20 +112,20 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
         return cls.groups()[place.group].model_fields[place.field].description or ""
 
 
-def read_settings(env_file: Path | None = DOTENV, **given: Any) -> Settings:
+def read_settings(env_file: Path | None = DOTENV, **options: Any) -> Settings:
     """Read the settings from the environment.
 
     Args:
         env_file: A file of variables that the environment's own come before; None reads none.
-        given: Settings that come before both, by their variables' names in small letters without `facet_`.
+        options: Settings that come before both, by their variables' names in small letters without `facet_`.
 
     Raises:
-        SettingsInvalid: A variable is unknown, or a value cannot be used.
+        SettingsInvalid: A variable or a secret is unknown, or a value cannot be used.
     """
     variables = Settings.variables()
     _refuse_unknown(variables, env_file)
     groups: dict[str, dict[str, Any]] = {name: {"_env_file": env_file} for name in Settings.model_fields}
-    for name, value in given.items():
+    for name, value in options.items():
         place = variables[f"{PREFIX}{name.upper()}"]
         groups[place.group][place.field] = value
     try:
@@ -148,10 +148,10 @@ def _described(place: tuple[str, ...], message: str, names: dict[Variable, str])
 
 
 def _refuse_unknown(known: Iterable[str], env_file: Path | None) -> None:
-    """A misspelt variable would be a setting that is silently not in force."""
+    """A misspelt variable, or a secret misnamed, would be a setting that is silently not in force."""
     known = list(known)
     lines = dotenv_values(env_file) if env_file is not None else {}
-    present = {name.upper() for name in (*os.environ, *lines) if name.upper().startswith(PREFIX)}
+    present = {name.upper() for name in (*os.environ, *lines, *secret_names()) if name.upper().startswith(PREFIX)}
     faults = [
         f"{name} is no setting of Facet{_nearest(name, known)}"
         for name in sorted(present - set(known) - OTHER_PROGRAMS - COMMANDS)

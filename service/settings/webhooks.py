@@ -125,8 +125,10 @@ def _parse(value: SecretStr) -> tuple[Endpoint, ...]:
         return _ENDPOINTS.validate_json(value.get_secret_value() or "[]")
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
-        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults)
-    raise ValueError(told)
+        message = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}".removeprefix(": ") for fault in faults
+        )
+    raise ValueError(message)
 
 
 def _split(value: SecretStr) -> tuple[str, ...]:

@@ -164,8 +164,8 @@ def body_of(message: Message, names: Mapping[str, str]) -> str:
     data = dict(message.data)
     if "subjects" in data:
         data["subjects"] = [{**each, "name": names.get(each["id"])} for each in data["subjects"]]
-    told = {"type": message.event, "timestamp": message.at.astimezone(UTC).isoformat(), "data": data}
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    body = {"type": message.event, "timestamp": message.at.astimezone(UTC).isoformat(), "data": data}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def sign(message_id: str, body: str, secrets: tuple[str, ...], at: datetime) -> dict[str, str]:

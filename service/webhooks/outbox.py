@@ -105,8 +105,8 @@ def waiting(connection: sa.Connection, endpoint: str) -> Waiting:
 def names_of(connection: sa.Connection, message: Message) -> dict[str, str]:
     """The names that a message's people have now, by id; who was erased since has none."""
     ids = [each["id"] for each in message.data.get("subjects", [])]
-    found = connection.execute(sa.select(subjects.c.id, subjects.c.name).where(subjects.c.id.in_(ids)))
-    return {row.id: row.name for row in found}
+    rows = connection.execute(sa.select(subjects.c.id, subjects.c.name).where(subjects.c.id.in_(ids)))
+    return {row.id: row.name for row in rows}
 
 
 def _clock(connection: sa.Connection) -> datetime:

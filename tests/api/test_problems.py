@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 import service
 from service.api.http.problems import FRAMEWORK, TABLE, respond, row_of
-from service.api.http.request_context import Trace
+from service.api.http.request_context import RequestContext
 from service.database.errors import StorageFull
 from service.errors import FacetError
 from service.face.errors import ModelInvalid
@@ -107,7 +107,7 @@ def test_an_unexpected_error_tells_nothing_of_the_inside(
 
 
 def test_a_fault_of_our_own_tells_its_code_and_not_its_message(running: Running) -> None:
-    request = Request({"type": "http", "headers": [], "state": {"trace": Trace("id")}})
+    request = Request({"type": "http", "headers": [], "state": {"context": RequestContext("id")}})
     answer = respond(request, ModelInvalid("/models/secret/manifest.json: broken"))
     assert answer.status_code == 500
     assert b"model_invalid" in answer.body

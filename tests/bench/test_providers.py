@@ -37,6 +37,11 @@ def test_a_model_is_measured_and_what_is_not_installed_is_said(
     assert other.turns == []
 
 
+def test_a_provider_that_there_is_not_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(BenchError, match="no execution provider gpu; there are cpu, cuda, "):
+        next(measure_providers(read_settings(env_file=None), ["gpu"], turns=1, inferences=1))
+
+
 def test_a_provider_that_crashes_ends_no_measurement(model_dirs: tuple[Path, ...]) -> None:
     with Worker(Registry.scan(model_dirs).folders()[0].path / MODEL, "cpu") as worker:
         worker.loaded()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.face.align import CROP, MARGIN, TEMPLATE, align, similarity
+from service.face.align import CANONICAL_LANDMARKS, CROP, MARGIN, align, similarity
 
 ANGLES = st.floats(-np.pi, np.pi)
 SCALES = st.floats(0.05, 20)
@@ -22,19 +22,19 @@ def moved(points: np.ndarray, angle: float, scale: float, dx: float, dy: float) 
 
 @given(ANGLES, SCALES, SHIFTS, SHIFTS)
 def test_a_similarity_is_undone_exactly(angle: float, scale: float, dx: float, dy: float) -> None:
-    landmarks = moved(TEMPLATE.astype(np.float64), angle, scale, dx, dy)
+    landmarks = moved(CANONICAL_LANDMARKS.astype(np.float64), angle, scale, dx, dy)
     matrix = similarity(landmarks)
-    assert np.allclose(landmarks @ matrix[:, :2].T + matrix[:, 2], TEMPLATE, atol=1e-5)
+    assert np.allclose(landmarks @ matrix[:, :2].T + matrix[:, 2], CANONICAL_LANDMARKS, atol=1e-5)
 
 
 @given(st.lists(st.floats(-30, 30), min_size=10, max_size=10))
 def test_no_similarity_fits_better(noise: list[float]) -> None:
     """The least-squares solution of the linear system, by another route."""
-    landmarks = TEMPLATE + np.reshape(noise, (5, 2)).astype(np.float32)
+    landmarks = CANONICAL_LANDMARKS + np.reshape(noise, (5, 2)).astype(np.float32)
     x, y = landmarks[:, 0].astype(float), landmarks[:, 1].astype(float)
     zeros, ones = np.zeros(5), np.ones(5)
     system = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
-    a, b, tx, ty = np.linalg.lstsq(system, TEMPLATE.T.reshape(-1).astype(float), rcond=None)[0]
+    a, b, tx, ty = np.linalg.lstsq(system, CANONICAL_LANDMARKS.T.reshape(-1).astype(float), rcond=None)[0]
     assert np.allclose(similarity(landmarks), [[a, -b, tx], [b, a, ty]], atol=1e-6)
 
 
@@ -45,14 +45,14 @@ def test_degenerate_landmarks_are_refused(points: np.ndarray) -> None:
 
 
 def test_the_template_is_arcface_shifted_by_the_margin() -> None:
-    assert np.allclose(TEMPLATE - MARGIN, [
+    assert np.allclose(CANONICAL_LANDMARKS - MARGIN, [
         [38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041],
     ])  # fmt: skip
 
 
 def test_aligning_what_is_aligned_changes_nothing() -> None:
     crop = np.random.default_rng(1).integers(0, 256, (CROP, CROP, 3), dtype=np.uint8)
-    assert np.abs(align(crop, TEMPLATE).astype(int) - crop).max() <= 1
+    assert np.abs(align(crop, CANONICAL_LANDMARKS).astype(int) - crop).max() <= 1
 
 
 @pytest.mark.parametrize("zoom", [1.5, 3.0, 6.0])
@@ -62,7 +62,7 @@ def test_a_large_face_is_averaged_not_sampled(zoom: float, astronaut: np.ndarray
     side = round(CROP * zoom)
     large = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
     noisy = np.clip(large + np.random.default_rng(0).normal(0, 25, large.shape), 0, 255).astype(np.uint8)
-    landmarks = (TEMPLATE + 0.5) * (side / CROP) - 0.5
+    landmarks = (CANONICAL_LANDMARKS + 0.5) * (side / CROP) - 0.5
     clean = np.abs(align(large, landmarks).astype(int) - small).mean()
     assert clean < 4
     if zoom >= 3:
@@ -71,4 +71,4 @@ def test_a_large_face_is_averaged_not_sampled(zoom: float, astronaut: np.ndarray
 
 def test_outside_the_photograph_the_border_repeats() -> None:
     white = np.full((64, 64, 3), 255, np.uint8)
-    assert (align(white, TEMPLATE * 2) == 255).all()
+    assert (align(white, CANONICAL_LANDMARKS * 2) == 255).all()

@@ -26,7 +26,7 @@ def test_nothing_acknowledged_is_lost_by_sigkill(tmp_path: Path) -> None:
     assert toll.kills == 8
     assert toll.acknowledged > 20
     assert toll.repeated > 0
-    assert toll.from_snapshot > 0
+    assert toll.from_files > 0
 
 
 @pytest.mark.slow

@@ -46,11 +46,11 @@ def measure_network(network: Embeds, sets: Sets, seed: int = 0) -> dict[str, flo
     served, strict = (threshold_at(pairs.impostor, fmr) for fmr in (SERVED, STRICT))
     first, second = pair_people(sets.people, len(sets.people), seed)
     masked = spoil(sets.people.crops[first], DAMAGE[MASKED], np.random.default_rng(seed), 0.5)
-    found = score_pairs(embed(network, masked, progress=False), vectors[second])
+    scores = score_pairs(embed(network, masked, progress=False), vectors[second])
     return {
         "fnmr-1e-3": false_non_match_rate(pairs.genuine, served).value,
         "fnmr-1e-4": false_non_match_rate(pairs.genuine, strict).value,
-        MASKED: false_non_match_rate(found, served).value,
+        MASKED: false_non_match_rate(scores, served).value,
         "turned": _at_own_rate(network, sets.turned),
         "portraits": _at_own_rate(network, sets.portraits),
     }

@@ -104,14 +104,14 @@ def copy_weights(target: nn.Module, source: Mapping[str, Tensor], minimum: float
     """
     exact, resampled, left = [], [], []
     for name, tensor in target.state_dict().items():
-        given = source.get(name)
-        if given is None:
+        weight = source.get(name)
+        if weight is None:
             left.append(name)
-        elif given.shape == tensor.shape:
-            tensor.copy_(given)
+        elif weight.shape == tensor.shape:
+            tensor.copy_(weight)
             exact.append(name)
-        elif tensor.ndim == 4 and given.ndim == 4 and given.shape[:2] == tensor.shape[:2]:
-            tensor.copy_(resample_kernel(given, (tensor.shape[2], tensor.shape[3])))
+        elif tensor.ndim == 4 and weight.ndim == 4 and weight.shape[:2] == tensor.shape[:2]:
+            tensor.copy_(resample_kernel(weight, (tensor.shape[2], tensor.shape[3])))
             resampled.append(name)
         else:
             left.append(name)

@@ -44,16 +44,16 @@ def regress_output(
         hook.remove()
         student.train(training)
     features = torch.cat(seen).double()
-    wanted = targets.double()
+    goal = targets.double()
     if last.bias is not None:
         features = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
     gram = features.T @ features
     gram += penalty * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    solved = torch.linalg.solve(gram, features.T @ wanted)
+    solved = torch.linalg.solve(gram, features.T @ goal)
     last.weight.copy_(solved[:width].T.reshape(last.weight.shape).to(last.weight.dtype))
     if last.bias is not None:
         last.bias.copy_(solved[width].to(last.bias.dtype))
-    return float(nn.functional.cosine_similarity(features @ solved, wanted).mean())
+    return float(nn.functional.cosine_similarity(features @ solved, goal).mean())
 
 
 def output_layer(student: Student) -> nn.Conv2d | nn.Linear | None:

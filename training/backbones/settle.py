@@ -17,8 +17,8 @@ def settle(student: Student, like: Student, pixels: Tensor) -> int:
 
     Means are taken over ``pixels`` (N, 3, H, W), all gates working. Returns how many were settled.
     """
-    wanted = {name for name, module in like.named_modules() if isinstance(module, Inverted)} - _gated(like)
-    settled = {name: student.get_submodule(name) for name in sorted(wanted & _gated(student))}
+    names = {name for name, module in like.named_modules() if isinstance(module, Inverted)} - _gated(like)
+    settled = {name: student.get_submodule(name) for name in sorted(names & _gated(student))}
     means: dict[str, Tensor] = {}
     hooks = []
     for name, block in settled.items():

@@ -82,8 +82,8 @@ def keep(run: Path, folder: Path) -> Path:
     with whole_folder(folder) as draft:
         write_weights(student, draft / WEIGHTS, half=True)
         (draft / RECIPE).write_text(json.dumps(json.loads(checkpoint.recipe), indent=2) + "\n", encoding="utf-8")
-        told = {"step": checkpoint.step, "total": checkpoint.total, **facts}
-        (draft / FACTS).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        facts_of_run = {"step": checkpoint.step, "total": checkpoint.total, **facts}
+        (draft / FACTS).write_text(json.dumps(facts_of_run, indent=2) + "\n", encoding="utf-8")
     return folder
 
 

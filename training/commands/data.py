@@ -10,7 +10,7 @@ import typer
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set, open_sets
 from training.data.prepare import Preparation, describe, prepare
-from training.distillation.targets import compute_targets, targets_path
+from training.distillation.teacher_targets import compute_targets, targets_path
 from training.distillation.teachers import open_teacher
 from training.errors import RecipeInvalid
 from training.evaluation.vectors import open_detector

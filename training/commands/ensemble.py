@@ -31,7 +31,7 @@ def ensemble(
 ) -> None:
     """Join several embedders into one model: their crops, networks, weights and projection in one graph."""
     registry = Registry.scan(Roots(data, models, RUNS).model_folders)
-    made = make_ensemble(
+    folder = make_ensemble(
         name,
         _weights(members),
         registry,
@@ -41,11 +41,11 @@ def ensemble(
         sets=open_sets(data, crops or ()),
         projection=_read(projection) if projection is not None else None,
     )
-    print(f"{made.folder.path}, space {made.folder.manifest.space}")
-    if made.projection is not None and projection is None:
-        print(f"{made.kept:.1%} of the joined vectors' energy is kept in {dim} values")
+    print(f"{folder.folder.path}, space {folder.folder.manifest.space}")
+    if folder.projection is not None and projection is None:
+        print(f"{folder.kept:.1%} of the joined vectors' energy is kept in {dim} values")
         if keep is not None:
-            np.save(keep, made.projection.astype(np.float16))
+            np.save(keep, folder.projection.astype(np.float16))
 
 
 def _read(path: Path) -> NDArray[np.float32]:

@@ -65,25 +65,24 @@ def cohort(
         for manifest in equip_all(model, roots, [each.name for each in sets], people, plan):
             print(f"{manifest.identity}: {manifest.score}")
         return
-    made = equip(model, sets, roots, plan, GatePlan(share=share))
-    print(f"{made.manifest.identity}: {len(made.cohort.centres)} centres of {made.cohort.faces} faces")
-    for name, count in made.cohort.kinds.items():
+    equipment = equip(model, sets, roots, plan, GatePlan(share=share))
+    print(f"{equipment.manifest.identity}: {len(equipment.cohort.centres)} centres of {equipment.cohort.faces} faces")
+    for name, count in equipment.cohort.kinds.items():
         print(f"  {count:5} {name}")
-    print(
-        f"strength {made.cohort.strength.value:g}; observed / asked of faces outside the cohort, at FMR {plan.fmr:g}:"
-    )
-    for name, multiple in made.cohort.strength.kinds.items():
+    chosen_strength = equipment.cohort.strength
+    print(f"strength {chosen_strength.value:g}; observed / asked of faces outside the cohort, at FMR {plan.fmr:g}:")
+    for name, multiple in chosen_strength.kinds.items():
         print(f"  {multiple:6.2f} {name}")
-    print(f"unrecognisable below {made.gate.cut:.3f}; of good pictures that turns away:")
-    for name, refused in made.gate.refused.items():
+    print(f"unrecognisable below {equipment.gate.cut:.3f}; of good pictures that turns away:")
+    for name, refused in equipment.gate.refused.items():
         print(f"  {refused:6.2%} {name}")
     if people is None:
         print("It has no thresholds now, since its scores have changed: run `facet-train calibrate ... --write`")
         return
     opened = open_model(str(model), roots)
-    found, written = calibrate_on(opened, roots, people)
+    calibration, written = calibrate_on(opened, roots, people)
     write_thresholds(model, opened, written)
-    for row in found.rows:
+    for row in calibration.rows:
         print(f"FMR {row.fmr:<8g} threshold {row.threshold:.4f}")
 
 
@@ -117,14 +116,14 @@ def promise(
     roots = Roots(data, models, runs)
     embedder = open_published(model, roots, "those promise a rate")
     plan = Plan(tuple(fmr or ASKED.fmrs), most, tolerance=tolerance)
-    found = measure_promise(embedder, open_sources(sources, roots, test=1.0), plan, damage=damage)
-    table = describe_promise(found)
+    report = measure_promise(embedder, open_sources(sources, roots, test=1.0), plan, damage=damage)
+    table = describe_promise(report)
     print(table, end="")
     if out is not None:
-        write_json(out / "promise.json", found.as_json())
-        for path in plot_promise(found, out):
+        write_json(out / "promise.json", report.as_json())
+        for path in plot_promise(report, out):
             print(path)
-    if found.broken():
+    if report.broken():
         raise typer.Exit(1)
 
 
@@ -168,11 +167,11 @@ def expectation(
     plan = ExpectPlan(
         tuple(sorted(photographs or EXPECTED.photographs)), tuple(fmr or EXPECTED.fmrs), fpir, draws=EXPECTED.draws
     )
-    found = expect(embedder, embed(embedder, crops.crops), crops.identities, plan)
-    print(f"{found.model}: {found.people} people of {people} with more than {max(plan.photographs)} photographs\n")
-    print(describe_expectation(found), end="")
+    report = expect(embedder, embed(embedder, crops.crops), crops.identities, plan)
+    print(f"{report.model}: {report.people} people of {people} with more than {max(plan.photographs)} photographs\n")
+    print(describe_expectation(report), end="")
     if out is not None:
-        write_json(out, found.as_json())
+        write_json(out, report.as_json())
 
 
 def open_sources(sources: Sequence[str], roots: Roots, test: float) -> tuple[CropSet, ...]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.face.align import CROP, MARGIN, TEMPLATE, align, similarity
+from service.face.align import CROP, MARGIN, CANONICAL_LANDMARKS, align, similarity
 from service.face.detection.detect import Detector
 from service.face.detection.detection import Detection
 from service.face.decoding.image import ImageLimits, decode
@@ -93,7 +93,7 @@ def find_landmarks(crop: NDArray[np.uint8], detector: Detector) -> NDArray[np.fl
     padded = cv2.copyMakeBorder(crop, border, border, border, border, cv2.BORDER_REPLICATE)
     faces = detector.detect(np.asarray(padded, dtype=np.uint8))
     near = [f.landmarks - border for f in faces]
-    errors = [float(np.abs(points - TEMPLATE).max()) for points in near]
+    errors = [float(np.abs(points - CANONICAL_LANDMARKS).max()) for points in near]
     best = int(np.argmin(errors)) if errors else -1
     # a face that lies elsewhere in the crop is not the one that was aligned
     return near[best].astype(np.float32) if errors and errors[best] < CROP / 8 else None

@@ -15,8 +15,8 @@ from training.data.degradations import negate
 
 def make_no_face(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """One crop, RGB uint8 (128, 128, 3), of no upright face, made of another crop."""
-    made: NDArray[np.uint8] = KINDS[rng.integers(len(KINDS))](crop, rng)
-    return made
+    picture: NDArray[np.uint8] = KINDS[rng.integers(len(KINDS))](crop, rng)
+    return picture
 
 
 def turn_over(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

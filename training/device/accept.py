@@ -24,13 +24,13 @@ def accept(pack: Path, back: Path, roots: Roots) -> Path:
     recipe = read_recipe_of(pack)
     task = EmbeddingTask(recipe, roots)
     try:
-        told = json.loads((back / "fit.json").read_text(encoding="utf-8"))
+        fit = json.loads((back / "fit.json").read_text(encoding="utf-8"))
         with np.load(back / "student.npz", allow_pickle=False) as archive:
             task.student.load_state_dict({name: torch.from_numpy(archive[name]) for name in archive.files})
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointInvalid(f"{back} does not hold what a device gives back: {error}") from error
     state = {name: tensor.detach() for name, tensor in task.state_dict().items()}
-    facts = dict(task.facts) | {"device": told}
-    step = int(told["step"])
+    facts = dict(task.facts) | {"device": fit}
+    step = int(fit["step"])
     save_checkpoint(roots.runs / recipe.name, Checkpoint(recipe.model_dump_json(), step, step, state, state, {}, facts))
     return roots.runs / recipe.name

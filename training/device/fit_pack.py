@@ -182,16 +182,16 @@ def main() -> None:
     parser.add_argument("--ema", type=float, default=0.9995)
     parser.add_argument("--steps", type=int, help="stop after so many, whatever the clock says")
     parser.add_argument("--eager", action="store_true", help="do not compile")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     train(
-        told.pack,
-        told.out,
-        seconds=told.seconds,
-        batch=told.batch,
-        peak=told.peak,
-        ema=told.ema,
-        most=told.steps,
-        compiled=not told.eager,
+        arguments.pack,
+        arguments.out,
+        seconds=arguments.seconds,
+        batch=arguments.batch,
+        peak=arguments.peak,
+        ema=arguments.ema,
+        most=arguments.steps,
+        compiled=not arguments.eager,
     )
 
 

@@ -22,7 +22,7 @@ from training.atomic_folder import whole_folder
 from training.backbones.weights import write_weights
 from training.data.crops import open_sets
 from training.data.samples import Pool, gather
-from training.distillation.targets import compute_targets
+from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import open_teacher
 from training.errors import RecipeInvalid
 from training.recipe import Roots

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from service.face.align import TEMPLATE, similarity
+from service.face.align import CANONICAL_LANDMARKS, similarity
 from training.atomic_folder import digest_file
 from training.distillation.dlib_weights import Convolution, read_layers
 from training.errors import TeacherMissing
@@ -42,7 +42,7 @@ MEAN_FACE = np.array(
 def chip_warp() -> NDArray[np.float64]:
     """The (2, 3) warp from the canonical crop to dlib's chip."""
     points = (MEAN_FACE + PADDING) / (1 + 2 * PADDING) * CHIP
-    return similarity(TEMPLATE, points)
+    return similarity(CANONICAL_LANDMARKS, points)
 
 
 def find_weights() -> Path:

@@ -39,8 +39,8 @@ def read_layers(data: bytes) -> tuple[list[Convolution], Values]:
     layers: list[Convolution] = []
     last: Values | None = None
     try:
-        for found in LAYER.finditer(data):
-            name, reader = found.group()[2:], _Reader(data, found.end())
+        for match in LAYER.finditer(data):
+            name, reader = match.group()[2:], _Reader(data, match.end())
             if name == b"con_4":
                 layers.append(_read_convolution(reader))
             elif name == b"affine_":

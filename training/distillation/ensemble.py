@@ -152,7 +152,7 @@ def _spec(
     fitted: Sequence[str],
 ) -> ModelSpec:
     manifests = [folder.manifest for folder in folders]
-    told = [
+    described = [
         f"{m.identity} (SHA-256 {m.sha256}, {m.licence.id}, weight {share:.2f})"
         for m, share in zip(manifests, shares, strict=True)
     ]
@@ -164,7 +164,7 @@ def _spec(
         name=name,
         version=version,
         task="embedder",
-        about=f"An ensemble: the weighted unit vectors of {'; '.join(told)}, joined"
+        about=f"An ensemble: the weighted unit vectors of {'; '.join(described)}, joined"
         + (f" and projected to {dim} values." if fitted else "."),
         url=None,
         sha256=None,
@@ -175,7 +175,7 @@ def _spec(
             id=" AND ".join(licences),
             url=manifests[0].licence.url if len(licences) == 1 else None,
             commercial_use=False if False in uses else (None if None in uses else True),
-            note=f"Members: {'; '.join(told)}.",
+            note=f"Members: {'; '.join(described)}.",
         ),
         provenance=Provenance(
             teachers=tuple(m.sha256 for m in manifests),

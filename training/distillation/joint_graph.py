@@ -98,8 +98,8 @@ def write_joint(members: Sequence[Member], projection: NDArray[np.float32] | Non
 def _prepared(member: Member, prefix: str) -> ModelProto:
     """The member's graph at our opset, with a free batch axis and every name prefixed."""
     model = onnx.load(member.path)
-    given = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in given]
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
         raise TeacherMismatch(
             f"{member.path}: {len(inputs)} inputs and {len(model.graph.output)} outputs, not one each"
@@ -108,7 +108,7 @@ def _prepared(member: Member, prefix: str) -> ModelProto:
         model = version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises bare RuntimeErrors of its own
         raise TeacherMismatch(f"{member.path}: cannot be brought to opset {OPSET}: {error}") from error
-    kept = [value for value in model.graph.input if value.name not in given]
+    kept = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(kept)
     for value in (*model.graph.input, *model.graph.output):

@@ -15,7 +15,7 @@ from torch import Tensor
 from training.data.embeds import Embeds
 from training.data.samples import Pool
 from training.distillation.losses import HeadSpec, class_means
-from training.distillation.targets import compute_targets
+from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import NetworkTeacher, Teacher
 from training.distillation.terms.targets import Same, Tail
 from training.distillation.terms.term import TermSpec

@@ -74,9 +74,9 @@ def measure_student(model: Model, on: Development, *, progress: bool = True) -> 
     first, second = pair_people(on.people, on.probes, on.seed)
     for damage, does in DAMAGE.items():
         probes = spoil(on.people.crops[first], does, np.random.default_rng(on.seed), 0.5)
-        found = score_pairs(embed(model.embeds, probes, progress=progress), vectors[second])
-        rows.append(row(f"{name}, {damage}", f"FNMR at FMR {SERVED:g}", false_non_match_rate(found, served)))
-        scores.append(found)
+        pair_scores = score_pairs(embed(model.embeds, probes, progress=progress), vectors[second])
+        rows.append(row(f"{name}, {damage}", f"FNMR at FMR {SERVED:g}", false_non_match_rate(pair_scores, served)))
+        scores.append(pair_scores)
         sureness.append(confidence_of(model, probes))
     if on.others is not None:
         rows += _others(model, on.others, served, progress=progress)

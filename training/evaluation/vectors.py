@@ -25,7 +25,7 @@ from training.data.embeds import Embeds
 from training.data.faces import choose, cut_centre, cut_face, from_aligned, read
 from training.distillation.dlib_net import DlibNet
 from training.distillation.spaces import teacher_space
-from training.distillation.targets import flip_averaged
+from training.distillation.teacher_targets import flip_averaged
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.errors import TeacherMissing

@@ -83,11 +83,11 @@ def write_thresholds(folder: Path, model: Model, calibration: Mapping[str, Any])
 
 def with_thresholds(manifest: Manifest, calibration: Mapping[str, Any] | None) -> Manifest:
     """A manifest with the thresholds of a calibration of its score, or with none."""
-    found = calibration or {"thresholds": (), "tail": (), "score": manifest.computed_score}
+    fields = calibration or {"thresholds": (), "tail": (), "score": manifest.computed_score}
     values = manifest.model_dump(by_alias=True)
     values |= {
-        "thresholds": [CalibratedThreshold.model_validate(row) for row in found["thresholds"]],
-        "tail": [TailThreshold.model_validate(row) for row in found["tail"]],
-        "score": found["score"],
+        "thresholds": [CalibratedThreshold.model_validate(row) for row in fields["thresholds"]],
+        "tail": [TailThreshold.model_validate(row) for row in fields["tail"]],
+        "score": fields["score"],
     }
     return Manifest.model_validate(values)

@@ -45,15 +45,15 @@ def find_beginning(student: str, registry: Registry) -> Beginning:
         ModelNotFound: There is no such model.
         InitialisationFailed: It was published without weights, and none of its name are kept.
     """
-    found = registry.find(student)
-    manifest = found.manifest
-    if (found.path / WEIGHTS).is_file():
+    folder = registry.find(student)
+    manifest = folder.manifest
+    if (folder.path / WEIGHTS).is_file():
         init: dict[str, object] = {"kind": "model", "model": manifest.identity, "minimum": 0.9}
-        form: Form = "int8" if is_quantised(found.model_path) else "fp32"
-        return Beginning(manifest.identity, found.path, init, manifest.space, manifest.licence, form)
+        form: Form = "int8" if is_quantised(folder.model_path) else "fp32"
+        return Beginning(manifest.identity, folder.path, init, manifest.space, manifest.licence, form)
     kept, release = KEPT / manifest.name, RELEASES / f"{manifest.name}.json"
     if "@" in student or not (kept / WEIGHTS).is_file() or not release.is_file():
-        raise InitialisationFailed(f"{found.path} holds no {WEIGHTS}: only a model with its weights is begun from")
+        raise InitialisationFailed(f"{folder.path} holds no {WEIGHTS}: only a model with its weights is begun from")
     what = read_publication(release)
     init = {"kind": "weights", "weights": manifest.name, "minimum": 0.9}
     form = "int8" if what.form == "int8" else "fp32"

@@ -145,7 +145,7 @@ def _prepared(photos: Path, roots: Roots, order: Order) -> CropSet:
 def _publication(order: Order, teacher: ModelFolder, begun: Beginning, form: Form) -> Publication:
     of_teacher, of_student = teacher.manifest.licence, begun.licence
     uses = {of_teacher.commercial_use, of_student.commercial_use}
-    told = f"{teacher.manifest.identity}: {of_teacher.id}; {begun.name}: {of_student.id}"
+    licences = f"{teacher.manifest.identity}: {of_teacher.id}; {begun.name}: {of_student.id}"
     return Publication(
         name=order.name,
         version=order.version,
@@ -153,7 +153,7 @@ def _publication(order: Order, teacher: ModelFolder, begun: Beginning, form: For
             id=of_teacher.id if of_teacher.id == of_student.id else f"{of_teacher.id} AND {of_student.id}",
             url=of_teacher.url if of_teacher.id == of_student.id else None,
             commercial_use=False if False in uses else None,
-            note=f"Made of {told}. The photographs' own terms come besides, and are known to whoever gave them.",
+            note=f"Made of {licences}. The photographs' own terms come besides, and are known to whoever gave them.",
         ),
         made_by="facet-train distil",
         about=f"{begun.name} turned to {teacher.manifest.identity}: its network, in that teacher's space.",

@@ -53,13 +53,13 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
     model = _embedder(open_model(str(folder), roots))
     once = Once(model)
     cohort = gather_cohort(once, sets, plan)
-    found = choose_gate(once, sets, gate)
+    chosen_gate = choose_gate(once, sets, gate)
     strength = cohort.strength.value
 
     def change(draft: Path, manifest: Manifest) -> Manifest:
         write_normalisation(draft / NORMALISATION, cohort.centres, plan.nearest, strength, cohort.ordinary)
-        if found.layers:
-            write_perceptron(draft / RECOGNISABILITY, found.layers)
+        if chosen_gate.layers:
+            write_perceptron(draft / RECOGNISABILITY, chosen_gate.layers)
         else:
             (draft / RECOGNISABILITY).unlink(missing_ok=True)
         changes = {
@@ -71,14 +71,14 @@ def equip(folder: Path, sets: Sequence[CropSet], roots: Roots, plan: CohortPlan,
                 data=cohort.data,
             ),
             "recognisability": RecognisabilitySpec(
-                sha256=digest_file(draft / RECOGNISABILITY) if found.layers else None, cut=found.cut
+                sha256=digest_file(draft / RECOGNISABILITY) if chosen_gate.layers else None, cut=chosen_gate.cut
             ),
         }
         bare = manifest.model_copy(update={"thresholds": (), "tail": ()})
         return with_thresholds(bare.model_copy(update=changes), None)
 
-    sections = {"Score normalisation": describe_cohort(cohort, plan), "Recognisability": describe_gate(found)}
-    return Equipment(cohort, found, amend(folder, change, lambda _: sections | {"Thresholds": "None yet."}))
+    sections = {"Score normalisation": describe_cohort(cohort, plan), "Recognisability": describe_gate(chosen_gate)}
+    return Equipment(cohort, chosen_gate, amend(folder, change, lambda _: sections | {"Thresholds": "None yet."}))
 
 
 def equip_all(

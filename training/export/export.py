@@ -70,12 +70,12 @@ def export(
         if "fp16" in forms:
             write_fp16(draft / "fp32.onnx", draft / "fp16.onnx")
         if "int8" in forms:
-            found = checkpoint.best.get("ranges")  # of a run that was trained for 8 bits, and is equalised
-            if found is None:
+            known_ranges = checkpoint.best.get("ranges")  # of a run that was trained for 8 bits, and is equalised
+            if known_ranges is None:
                 # equal ranges first: one scale for all channels rounds the small ones away
                 equalise(student, torch.from_numpy(ranges))
             write_fp32(_exported(student, pixels, confidence), draft / "equalised.onnx")
-            known = name_ranges(student, found) if found is not None else {}
+            known = name_ranges(student, known_ranges) if known_ranges is not None else {}
             write_int8(draft / "equalised.onnx", draft / "int8.onnx", ranges, known)
             (draft / "equalised.onnx").unlink()
         chosen: tuple[Form, ...] = tuple(form for form in FORMS if form in forms or form == "fp32")
@@ -135,12 +135,12 @@ def draw(sets: Sequence[CropSet], count: int, seed: int, split: Split | Literal[
     return crops
 
 
-def _cosines(given: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
+def _cosines(output: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosine of each row with its unit vector; -1 for a row without a direction (half precision may overflow)."""
-    norms = np.linalg.norm(given, axis=1)
+    norms = np.linalg.norm(output, axis=1)
     usable = np.isfinite(norms) & (norms > 1e-12)
-    cosines = np.full(len(given), -1, np.float32)
-    cosines[usable] = (given[usable] * expected[usable]).sum(axis=1) / norms[usable]
+    cosines = np.full(len(output), -1, np.float32)
+    cosines[usable] = (output[usable] * expected[usable]).sum(axis=1) / norms[usable]
     return cosines
 
 

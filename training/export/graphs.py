@@ -84,7 +84,7 @@ def write_int8(
             logging.getLogger().setLevel(logging.ERROR)  # the quantiser writes to the root logger
             quant_pre_process(str(single), str(ready), skip_symbolic_shape=True)
             prepared = onnx.load(ready).graph
-            given = name_outputs(prepared, ranges or {})
+            ranges_of_outputs = name_outputs(prepared, ranges or {})
             quantize_static(
                 str(ready),
                 str(draft),
@@ -96,7 +96,7 @@ def write_int8(
                 calibrate_method=CalibrationMethod.Percentile,
                 reduce_range=True,  # without VNNI, eight-bit products overflow their sixteen-bit sums
                 nodes_to_exclude=list(find_side_nodes(prepared)),
-                extra_options={"TensorQuantOverrides": given},
+                extra_options={"TensorQuantOverrides": ranges_of_outputs},
             )
 
 

@@ -74,8 +74,8 @@ def read_publication(path: Path) -> Publication:
         values = json.loads(path.read_text(encoding="utf-8"))
         licence = Licence.model_validate(values["licence"])
         landmarks = tuple(values["landmarks"]) if "landmarks" in values else None
-        given = {"licence": licence, "recipes": tuple(values.get("recipes", ())), "landmarks": landmarks}
-        return Publication(**values | given)
+        fields = {"licence": licence, "recipes": tuple(values.get("recipes", ())), "landmarks": landmarks}
+        return Publication(**values | fields)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise PublishRefused(f"{path}: {error}") from error
 
@@ -98,9 +98,9 @@ def release_embedder(run: str, what: Publication, roots: Roots, on: Evidence, ta
     if enrolled.space == model.space:
         reports.append(evaluate_view1(bench, train, test, model, enrolled))
     reports.append(_speed(folder / "export" / f"{form}.onnx", model, roots))
-    found, calibration = calibrate_on(model, roots, on.people)
+    thresholds, calibration = calibrate_on(model, roots, on.people)
     write_json(folder / "calibration.json", calibration)
-    served = next((row.threshold for row in found.rows if row.fmr == GROUPS_FMR), None)
+    served = next((row.threshold for row in thresholds.rows if row.fmr == GROUPS_FMR), None)
     labelled = open_set(roots.data / on.groups)
     reports.append(evaluate_groups(on.groups, labelled, GROUPS_FMR, model, threshold=served, held_out=True))
     write_json(folder / "report.json", [report.as_json() for report in reports])

@@ -25,13 +25,13 @@ def report_search(folder: Path, teacher: ModelSession, scenes: Sequence[Path], u
     """
     manifest = load_manifest(folder / MANIFEST)
     doubt = QualityLimits().min_detection_score
-    found = report_scenes(ModelFolder(manifest, folder).detector(), teacher, scenes, unpeopled, doubt)
+    report = report_scenes(ModelFolder(manifest, folder).detector(), teacher, scenes, unpeopled, doubt)
     shares = {
-        "share found of faces of 32 px and more that the teacher finds at 0.8": found.recall[Seek.ALL],
-        "share of scenes without people that alarm": found.alarms[Seek.ALL],
-        f"the same, at score {doubt:g}: below it a face is doubtful": found.sure_alarms[Seek.ALL],
+        "share found of faces of 32 px and more that the teacher finds at 0.8": report.recall[Seek.ALL],
+        "share of scenes without people that alarm": report.alarms[Seek.ALL],
+        f"the same, at score {doubt:g}: below it a face is doubtful": report.sure_alarms[Seek.ALL],
     }
-    shares |= {f"share of finds that are faces, score {band}": share for band, share in found.precision.items()}
+    shares |= {f"share of finds that are faces, score {band}": share for band, share in report.precision.items()}
     rows = tuple(
         Result(
             protocol=PROTOCOL,

@@ -37,9 +37,10 @@ class Once:
             raw, confidence = self._model.run(np.ascontiguousarray(crops[[i for _, i in some]]))
             for place, (key, _) in enumerate(some):
                 self._known[key] = (raw[place], None if confidence is None else confidence[place])
-        found = [self._known[key] for key in keys]
-        told = [value for _, value in found if value is not None]
-        return np.stack([raw for raw, _ in found]), np.array(told, np.float32) if len(told) == len(found) else None
+        rows = [self._known[key] for key in keys]
+        confidences = [value for _, value in rows if value is not None]
+        complete = len(confidences) == len(rows)
+        return np.stack([raw for raw, _ in rows]), np.array(confidences, np.float32) if complete else None
 
 
 def draw_pictures(sets: Sequence[CropSet], count: int, seed: int) -> NDArray[np.uint8]:

@@ -82,18 +82,19 @@ def choose_gate(model: Once, sets: Sequence[CropSet], plan: GatePlan) -> Gate:
         SetInvalid: No kind has two pictures.
     """
     good: dict[str, Vectors] = {}
-    told: dict[str, NDArray[np.float32]] = {}
+    confidences: dict[str, NDArray[np.float32]] = {}
     for crops in sets:
         for kind in find_kinds(crops, "train", plan.most, plan.seed):
             name = f"{crops.name}: {kind.name}"
             good[name], confidence = model.run(crops.crops[kind.rows])
             if confidence is not None:
-                told[name] = confidence
-    layers = () if len(told) == len(good) else _fit_layers(model, sets, {n: raw[::2] for n, raw in good.items()}, plan)
+                confidences[name] = confidence
+    halves = {} if len(confidences) == len(good) else {name: raw[::2] for name, raw in good.items()}
+    layers = _fit_layers(model, sets, halves, plan) if halves else ()
     known = {name: raw for name, raw in good.items() if len(raw) > 1}
     if not known:
         raise SetInvalid("a gate needs two good pictures of one kind: one to learn from, one to choose the cut on")
-    held = {name: apply(layers, raw[1::2]) if layers else told[name][1::2] for name, raw in known.items()}
+    held = {name: apply(layers, raw[1::2]) if layers else confidences[name][1::2] for name, raw in known.items()}
     cut = choose_cut(held, plan.share)
     return Gate(layers, cut, {name: float((values < cut).mean()) for name, values in held.items()})
 
@@ -104,17 +105,17 @@ def _fit_layers(
     """Good pictures' vectors on one side, damaged ones' and those of no face on the other, both counting alike."""
     pictures = draw_pictures(sets, plan.damaged, plan.seed)
     clean = normalise(model.run(pictures)[0])
-    inputs, wanted = list(good.values()), [np.ones(len(raw)) for raw in good.values()]
+    inputs, labels = list(good.values()), [np.ones(len(raw)) for raw in good.values()]
     for name, spoiled in damaged(pictures, {**COMMON, **NO_FACE}, plan.seed):
         raw = model.run(spoiled)[0]
         likeness = (normalise(raw) * clean).sum(axis=1)
         inputs.append(raw)
-        wanted.append(np.zeros(len(raw)) if name in NO_FACE else np.clip(likeness, 0, 1))
+        labels.append(np.zeros(len(raw)) if name in NO_FACE else np.clip(likeness, 0, 1))
     bad = len(COMMON) + len(NO_FACE)
     weights = [
         np.full(len(part), 1 / (len(good) if i < len(good) else bad) / len(part)) for i, part in enumerate(inputs)
     ]
-    return _fit(np.concatenate(inputs), np.concatenate(wanted).astype(np.float32), np.concatenate(weights), plan)
+    return _fit(np.concatenate(inputs), np.concatenate(labels).astype(np.float32), np.concatenate(weights), plan)
 
 
 def choose_cut(measures: Mapping[str, NDArray[np.float32]], share: float) -> float:
@@ -141,7 +142,7 @@ def apply(layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], raw
 
 
 def _fit(
-    inputs: Vectors, wanted: NDArray[np.float32], weights: NDArray[np.float64], plan: GatePlan
+    inputs: Vectors, labels: NDArray[np.float32], weights: NDArray[np.float64], plan: GatePlan
 ) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
     """A perceptron of one hidden layer by least squares; rows are drawn by their weights."""
     rng = np.random.default_rng(plan.seed)
@@ -152,7 +153,7 @@ def _fit(
     net = nn.Sequential(first, nn.ReLU(), second, nn.Sigmoid())
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=plan.steps)
-    x, y = torch.from_numpy(inputs / np.float32(size)), torch.from_numpy(wanted)
+    x, y = torch.from_numpy(inputs / np.float32(size)), torch.from_numpy(labels)
     share = weights / weights.sum()
     for _ in range(plan.steps):
         rows = torch.from_numpy(rng.choice(len(inputs), plan.batch, p=share))

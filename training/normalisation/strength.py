@@ -52,14 +52,14 @@ def choose_strength(ordinary: Mapping[str, Held], kinds: Mapping[str, Held], fmr
     """
     usual = [_Impostors.of(held) for held in ordinary.values()]
     others = {name: _Impostors.of(held) for name, held in kinds.items()}
-    found = []
+    rows = []
     for value in STEPS:
         threshold = np.quantile(np.concatenate([each.scores(value) for each in usual]), 1 - fmr)
         rates = {name: float((each.scores(value) >= threshold).mean() / fmr) for name, each in others.items()}
-        found.append(Strength(value, rates))
-        if found[-1].worst <= kept:
-            return found[-1]
-    return min(found, key=lambda each: each.worst)
+        rows.append(Strength(value, rates))
+        if rows[-1].worst <= kept:
+            return rows[-1]
+    return min(rows, key=lambda each: each.worst)
 
 
 @dataclass(frozen=True, slots=True)

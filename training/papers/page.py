@@ -175,15 +175,15 @@ def _teacher(results: Json) -> str:
     row = results["rows"][0]
     lessons = results["budget"]["lessons"]
     length = "as many steps as a row" if lessons == 1 else f"{lessons} times a row's steps"
-    made = (
+    how = (
         f"facet-m's net at 64 pixels in place of 128, from facet-m's weights, its stages open, trained on for "
         f"{length} by ArcFace and by facet-m's embedding"
     )
     if row["end"]:
-        return f"{made}: {_accuracy(row)}."
+        return f"{how}: {_accuracy(row)}."
     why = f": {row['reason']}" if row["reason"] else ""
     early = "" if row["reason"] else f" Early rows learnt from another of that shape, {_accuracy(row)}."
-    return f"{made}; it is not at its end{why}.{early}"
+    return f"{how}; it is not at its end{why}.{early}"
 
 
 def _accuracy(row: Json) -> str:

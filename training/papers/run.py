@@ -147,8 +147,8 @@ def run_row(
 
 def _lacks(record: Mapping[str, Any], recipe: EmbeddingRecipe) -> bool:
     """Whether a record lacks something that is measured today."""
-    wanted = ALIGNMENT if isinstance(recipe, LandmarkRecipe) else RECOGNITION
-    return "learning" not in record or not set(wanted) <= set(record["measures"])
+    measures = ALIGNMENT if isinstance(recipe, LandmarkRecipe) else RECOGNITION
+    return "learning" not in record or not set(measures) <= set(record["measures"])
 
 
 def _measure(graph: Path, recipe: EmbeddingRecipe, benchmark: Benchmark) -> dict[str, list[float]]:

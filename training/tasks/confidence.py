@@ -26,7 +26,7 @@ from training.data.degradations import pixelate
 from training.data.no_face import make_no_face
 from training.data.samples import Pool, gather
 from training.distillation.spaces import find_regressed_teacher
-from training.distillation.targets import compute_targets
+from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.errors import CheckpointInvalid, RecipeInvalid
@@ -91,7 +91,7 @@ def fit_confidence(run: Path, roots: Roots, *, crops: int = CROPS, seed: int = 0
     teacher = open_teacher(name, recipe.teachers[name], roots).embeds
     targets = [compute_targets(roots.runs / "targets", teacher, part) for part in pool.sets]
     rng = np.random.default_rng(seed)
-    features, wanted, kinds = [], [], []
+    features, cosines, kinds = [], [], []
     rows = rng.permutation(len(pool))[:crops]
     for part in np.array_split(rows, max(1, len(rows) // 64)):
         seen, kind = _spoil(pool, part, recipe.augment, rng)
@@ -99,9 +99,9 @@ def fit_confidence(run: Path, roots: Roots, *, crops: int = CROPS, seed: int = 0
             embedding, stages = student.features(torch.from_numpy(to_tensor(seen, pixels)))
         cosine = F.cosine_similarity(embedding, torch.from_numpy(np.asarray(pool.take(targets, part), np.float32)))
         features.append(gather_features(embedding, stages[-1]))
-        wanted.append(torch.where(torch.from_numpy(kind) == 2, 0.0, cosine.clamp(0, 1)))
+        cosines.append(torch.where(torch.from_numpy(kind) == 2, 0.0, cosine.clamp(0, 1)))
         kinds.append(kind)
-    head, report = _fit(torch.cat(features), torch.cat(wanted), np.concatenate(kinds), seed)
+    head, report = _fit(torch.cat(features), torch.cat(cosines), np.concatenate(kinds), seed)
     with whole_file(run / FILE) as draft:
         torch.save(head.state_dict(), draft)
     write_json(run / REPORT, asdict(report))
@@ -146,7 +146,7 @@ def _spoil(
     return seen, kind
 
 
-def _fit(features: Tensor, wanted: Tensor, kinds: NDArray[np.int64], seed: int) -> tuple[Confidence, ConfidenceReport]:
+def _fit(features: Tensor, cosines: Tensor, kinds: NDArray[np.int64], seed: int) -> tuple[Confidence, ConfidenceReport]:
     torch.manual_seed(seed)
     held = max(1, round(KEPT * len(features)))
     head = Confidence(features.shape[1])
@@ -155,29 +155,29 @@ def _fit(features: Tensor, wanted: Tensor, kinds: NDArray[np.int64], seed: int) 
     optimiser = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for _ in range(STEPS):
-        loss = F.binary_cross_entropy_with_logits(head.logits(features[held:])[:, 0], wanted[held:])
+        loss = F.binary_cross_entropy_with_logits(head.logits(features[held:])[:, 0], cosines[held:])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     with torch.no_grad():
-        given = head.eval()(features[:held])[:, 0].numpy()
-    return head, _measure(given, wanted[:held].numpy(), kinds[:held])
+        confidence = head.eval()(features[:held])[:, 0].numpy()
+    return head, _measure(confidence, cosines[:held].numpy(), kinds[:held])
 
 
-def _measure(given: NDArray[np.float32], wanted: NDArray[np.float32], kinds: NDArray[np.int64]) -> ConfidenceReport:
+def _measure(output: NDArray[np.float32], target: NDArray[np.float32], kinds: NDArray[np.int64]) -> ConfidenceReport:
     def mean(values: NDArray[np.float32]) -> float:
         return float(values.mean()) if len(values) else float("nan")
 
     faces = kinds < 2
-    told, cosine = given[faces], wanted[faces]
-    order = np.argsort(-told)
+    confidence, cosine = output[faces], target[faces]
+    order = np.argsort(-confidence)
     return ConfidenceReport(
-        crops=len(given),
-        correlation=float(np.corrcoef(told, cosine)[0, 1]) if len(told) > 1 else float("nan"),
-        ordinary=mean(given[kinds == 0]),
-        harsh=mean(given[kinds == 1]),
-        no_face=mean(given[kinds == 2]),
+        crops=len(output),
+        correlation=float(np.corrcoef(confidence, cosine)[0, 1]) if len(confidence) > 1 else float("nan"),
+        ordinary=mean(output[kinds == 0]),
+        harsh=mean(output[kinds == 1]),
+        no_face=mean(output[kinds == 2]),
         cosine=mean(cosine),
         cosine_of_surer_90=mean(cosine[order[: round(0.9 * len(order))]]),
         cosine_of_surer_50=mean(cosine[order[: round(0.5 * len(order))]]),

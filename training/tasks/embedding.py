@@ -89,9 +89,9 @@ class EmbeddingTask(Task):
         teaching = arrange(teachers, recipe.head, recipe.terms, recipe.view.teacher, pool, roots.runs / "targets")
         regressed = regress(self.student, recipe.init, recipe, teaching, pool)
         bits = recipe.quantise
-        found = ready_for_eight_bits(self.student, bits.crops, recipe, pool) if bits is not None else None
+        ranges = ready_for_eight_bits(self.student, bits.crops, recipe, pool) if bits is not None else None
         # goes with the weights, which are exported with what they were trained for
-        self.register_buffer("ranges", found)
+        self.register_buffer("ranges", ranges)
         self._rounded = EightBits(self.student)
         self._networks = dict(teaching.networks)
         self.frozen = tuple(teacher.network for teacher in self._networks.values())
@@ -126,9 +126,9 @@ class EmbeddingTask(Task):
         losses: dict[str, Tensor] = {}
         if self.head is not None:
             name = self.recipe.head.teacher
-            wanted = teachers[name].embedding if name is not None else None
+            goal = teachers[name].embedding if name is not None else None
             with torch.autocast(labels.device.type, enabled=False):
-                losses["head"] = self.recipe.head.weight * self.head.loss(student.embedding, labels, wanted)
+                losses["head"] = self.recipe.head.weight * self.head.loss(student.embedding, labels, goal)
         return losses | self.compare(student, teachers, labels)
 
     def compare(self, student: View, teachers: Mapping[str, View], labels: Tensor) -> dict[str, Tensor]:

@@ -78,15 +78,15 @@ def regress(student: Student, init: Initialisation, recipe: StudentRecipe, teach
         RecipeInvalid: That teacher's targets are not computed.
         InitialisationFailed: The last layer cannot be fitted.
     """
-    wanted = None if isinstance(init, Random) else init.regress
-    if wanted is None:
+    regression = None if isinstance(init, Random) else init.regress
+    if regression is None:
         return ""
-    if wanted.teacher not in teaching.cached:
-        raise RecipeInvalid(f"regress: no term compares with the clean targets of a teacher {wanted.teacher!r}")
-    pixels, rows = _shown(pool, wanted.crops, recipe.seed, recipe.input)
-    targets = np.asarray(pool.take(teaching.cached[wanted.teacher], rows), np.float32)
+    if regression.teacher not in teaching.cached:
+        raise RecipeInvalid(f"regress: no term compares with the clean targets of a teacher {regression.teacher!r}")
+    pixels, rows = _shown(pool, regression.crops, recipe.seed, recipe.input)
+    targets = np.asarray(pool.take(teaching.cached[regression.teacher], rows), np.float32)
     cosine = regress_output(student, pixels, torch.from_numpy(targets))
-    return f", last layer fitted to {wanted.teacher} at a mean cosine of {cosine:.3f}"
+    return f", last layer fitted to {regression.teacher} at a mean cosine of {cosine:.3f}"
 
 
 def ready_for_eight_bits(student: Student, crops: int, recipe: StudentRecipe, pool: Pool) -> Tensor:

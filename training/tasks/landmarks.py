@@ -41,10 +41,10 @@ class LandmarkTask(EmbeddingTask):
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weighted losses: `landmarks`, and one per term."""
         student, teachers, labels = self.look(batch), self.teach(batch), batch["label"]
-        given = self.points(student.embedding).float()
+        points = self.points(student.embedding).float()
         distance = Landmarks(kind="landmarks")
         with torch.autocast(labels.device.type, enabled=False):
-            losses = {"landmarks": self._weight * distance.measure(given, batch["points"], labels)}
+            losses = {"landmarks": self._weight * distance.measure(points, batch["points"], labels)}
         return losses | self.compare(student, teachers, labels)
 
 

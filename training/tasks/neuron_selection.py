@@ -12,7 +12,7 @@ from training.atomic_folder import write_json
 from training.backbones.network import build_student
 from training.data.crops import CropSet
 from training.distillation.neurons import IDENTITY, describe_neurons, select_neurons
-from training.distillation.targets import compute_targets
+from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import Teacher, open_teacher
 from training.distillation.terms.targets import Concat
 from training.errors import SetInvalid

@@ -44,28 +44,28 @@ def main() -> None:
     parser.add_argument("--collection", default="default")
     parser.add_argument("--done", type=Path, help="folder to move photographs to once they were asked about")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two looks")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop by whoever started this, as Ctrl-C
-    if given.done is not None:
-        given.done.mkdir(parents=True, exist_ok=True)
-    with Facet(given.address, os.environ.get("FACET_KEY")) as facet:
-        for photograph in arrivals(given.folder, given.every):
-            told: dict[str, object] = {"file": photograph.name}
+    if arguments.done is not None:
+        arguments.done.mkdir(parents=True, exist_ok=True)
+    with Facet(arguments.address, os.environ.get("FACET_KEY")) as facet:
+        for photograph in arrivals(arguments.folder, arguments.every):
+            line: dict[str, object] = {"file": photograph.name}
             try:
-                found = facet.identify(photograph, collection=given.collection, faces="all", top_k=1)
+                answer = facet.identify(photograph, collection=arguments.collection, faces="all", top_k=1)
             except Problem as problem:
-                told["problem"] = problem.code
+                line["problem"] = problem.code
             else:
-                told["faces"] = [
+                line["faces"] = [
                     {
                         "decision": face.decision,
                         "subject": face.candidates[0].subject if face.decision == "match" else None,
                     }
-                    for face in found.faces
+                    for face in answer.faces
                 ]
-            print(json.dumps(told, ensure_ascii=False), flush=True)
-            if given.done is not None:
-                photograph.rename(given.done / photograph.name)
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+            if arguments.done is not None:
+                photograph.rename(arguments.done / photograph.name)
 
 
 if __name__ == "__main__":

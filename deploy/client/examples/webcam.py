@@ -38,9 +38,9 @@ def frames(camera: str, every: float) -> Iterator[bytes]:
         capture.release()
 
 
-def name_of(found: Identification) -> str:
+def name_of(answer: Identification) -> str:
     """Say who is in a picture, for people."""
-    (face,) = found.faces
+    (face,) = answer.faces
     if face.decision == "match":
         return face.candidates[0].subject
     return "somebody unknown" if face.decision == "no_match" else "one of several who look alike"
@@ -53,12 +53,12 @@ def main() -> None:
     parser.add_argument("--collection", default="default")
     parser.add_argument("--camera", default="0", help="number, file or address")
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two frames that are sent")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     before = ""
-    with Facet(given.address, os.environ.get("FACET_KEY")) as facet:
-        for frame in frames(given.camera, given.every):
+    with Facet(arguments.address, os.environ.get("FACET_KEY")) as facet:
+        for frame in frames(arguments.camera, arguments.every):
             try:
-                now = name_of(facet.identify(frame, collection=given.collection, top_k=1))
+                now = name_of(facet.identify(frame, collection=arguments.collection, top_k=1))
             except errors.NoFace:
                 now = "nobody"
             if now != before:

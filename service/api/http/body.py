@@ -178,21 +178,16 @@ async def read_body(request: HttpRequest, schema: type[M], limits: BodyLimits, f
     return await asyncio.to_thread(_parse, schema, text)
 
 
-def faults_of(error: ValidationError, where: str) -> list[Fault]:
-    """Pydantic's findings without the values that were sent, which may be images or names."""
-    return _faults(error.errors(include_url=False, include_input=False), where)
-
-
 def _faults(errors: Sequence[Any], where: str) -> list[Fault]:
-    return [Fault(".".join([where, *map(str, found["loc"])])[:200], _words(found)) for found in errors[:MAX_FAULTS]]
+    return [Fault(".".join([where, *map(str, error["loc"])])[:200], _words(error)) for error in errors[:MAX_FAULTS]]
 
 
-def _words(found: Any) -> str:
+def _words(error: Any) -> str:
     """Say what is wrong with a field, without the value that was sent."""
-    words = WORDS.get(found["type"])
+    words = WORDS.get(error["type"])
     if words is None:
-        return str(found["msg"]).removeprefix("Value error, ")
-    return words.format(**found["ctx"])
+        return str(error["msg"]).removeprefix("Value error, ")
+    return words.format(**error["ctx"])
 
 
 def _parse(schema: type[M], text: bytes) -> M:
@@ -235,7 +230,7 @@ def _checked(parse: Callable[[], M]) -> M:
     try:
         return parse()
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
+        errors = error.errors(include_url=False, include_input=False)  # images and names are not told
         if errors[0]["type"] == "json_invalid":
             raise BodyMalformed(f"the body is not JSON: {errors[0]['msg']}") from None
         raise RequestInvalid(_faults(errors, "body")) from None

@@ -21,7 +21,7 @@ from service.errors import FacetError
 
 
 class ApiError(FacetError):
-    """The root of what the HTTP edge raises."""
+    """The root of what the HTTP layer raises."""
 
     code = "api_error"
 

@@ -14,7 +14,7 @@ from starlette.types import Scope as AsgiScope
 
 from service.api.http.errors import Fault, RequestInvalid
 from service.api.http.problems import respond
-from service.api.http.request_context import Trace, current_request_id, current_trace_id, request_id_from
+from service.api.http.request_context import RequestContext, current_request_id, current_trace_id, request_id_from
 from service.api.http.request_metrics import RequestMetrics
 from service.engine.results import EnrolmentRefused
 from service.face.errors import FaceUnfit, ImageCorrupt, ImageUnsupported, NoFace, SeveralFaces
@@ -51,7 +51,7 @@ def refuse_nul(scope: AsgiScope) -> None:
             raise RequestInvalid([Fault(part, "holds a NUL character (%00), which is in no name and no id")])
 
 
-class Edge:
+class RequestMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Edge:
         app: ASGIApp,
         requests: RequestMetrics,
         decisions: DecisionMetrics,
-        note: Callable[[AsgiScope, Trace], None],
+        note: Callable[[AsgiScope, RequestContext], None],
         begin_span: BeginSpan,
     ) -> None:
         """Wrap `app`; `note` is told of every request that came to its end."""
@@ -74,9 +74,9 @@ class Edge:
         begun = time.perf_counter()
         headers = Headers(scope=scope)
         span = self._begin_span(headers, scope["path"])
-        trace = Trace(request_id_from(headers.get("x-request-id")), span=span)
-        scope.setdefault("state", {})["trace"] = trace
-        token = current_request_id.set(trace.request_id)
+        context = RequestContext(request_id_from(headers.get("x-request-id")), span=span)
+        scope.setdefault("state", {})["context"] = context
+        token = current_request_id.set(context.request_id)
         trace_token = current_trace_id.set(span.trace_id)
         status = 0
 
@@ -85,7 +85,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = trace.request_id
+                headers["X-Request-ID"] = context.request_id
                 for name, value in SECURITY.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -99,23 +99,25 @@ class Edge:
             if status == 0:
                 await response(scope, receive, send_marked)
         finally:
-            trace.held.close()
-            self._report(scope, trace, status, time.perf_counter() - begun)
-            self._note(scope, trace)
+            context.held.close()
+            self._report(scope, context, status, time.perf_counter() - begun)
+            self._note(scope, context)
             current_request_id.reset(token)
             current_trace_id.reset(trace_token)
 
-    def _report(self, scope: AsgiScope, trace: Trace, status: int, seconds: float) -> None:
+    def _report(self, scope: AsgiScope, context: RequestContext, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if route != "unmatched" else ""
-        self._requests.count_request(route, method, status, trace.model, seconds)
-        if trace.code:
-            self._requests.count_rejection(trace.code, route)
-            if trace.collection is not None and trace.code in NOT_ACQUIRED:
-                self._decisions.count_acquisition(trace.model, trace.collection, trace.code)
-        trace.span.end(f"{scope['method']} {route}", _attributes(scope, route, trace, status), _fault(trace, status))
-        if trace.fault is not None:
-            log.error("request failed", exc_info=trace.fault)
+        self._requests.count_request(route, method, status, context.model, seconds)
+        if context.code:
+            self._requests.count_rejection(context.code, route)
+            if context.collection is not None and context.code in NOT_ACQUIRED:
+                self._decisions.count_acquisition(context.model, context.collection, context.code)
+        context.span.end(
+            f"{scope['method']} {route}", _attributes(scope, route, context, status), _fault(context, status)
+        )
+        if context.fault is not None:
+            log.error("request failed", exc_info=context.fault)
         access_log.info(
             "%s %s %d",
             scope["method"],
@@ -126,29 +128,29 @@ class Edge:
                 "route": route,
                 "status": status,
                 "milliseconds": round(seconds * 1000, 1),
-                "principal": trace.principal,
-                "key": trace.key,
+                "principal": context.principal,
+                "key": context.key,
                 "client": (scope.get("client") or ("",))[0],
-                "model": trace.model,
-                "code": trace.code,
+                "model": context.model,
+                "code": context.code,
             },
         )
 
 
-def _attributes(scope: AsgiScope, route: str, trace: Trace, status: int) -> Attributes:
+def _attributes(scope: AsgiScope, route: str, context: RequestContext, status: int) -> Attributes:
     """What a span tells of a request, in the words of OpenTelemetry's semantic conventions where they have any."""
-    told = {
+    attributes = {
         "http.request.method": scope["method"],
         "http.route": route,
         "http.response.status_code": status,
-        "facet.request_id": trace.request_id,
-        "facet.model": trace.model,
-        "facet.collection": trace.collection or "",
-        "facet.problem": trace.code,
+        "facet.request_id": context.request_id,
+        "facet.model": context.model,
+        "facet.collection": context.collection or "",
+        "facet.problem": context.code,
     }
-    return {name: value for name, value in told.items() if value != ""}
+    return {name: value for name, value in attributes.items() if value != ""}
 
 
-def _fault(trace: Trace, status: int) -> str | None:
+def _fault(context: RequestContext, status: int) -> str | None:
     """The code of what went wrong where the service is to blame; 0 is an answer that never began."""
-    return (trace.code or "no_answer") if status >= 500 or status == 0 else None
+    return (context.code or "no_answer") if status >= 500 or status == 0 else None

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from service import keys, settings
 from service.api.http import errors as api
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.database import errors as database
 from service.engine import results
 from service.errors import FacetError
@@ -158,16 +158,16 @@ def row_of(kind: type[FacetError]) -> tuple[int, str]:
 
 def members(error: FacetError) -> dict[str, Any]:
     """What an error tells beyond its message: extension members of the problem."""
-    told: dict[str, Any] = {}
+    extension: dict[str, Any] = {}
     match error:
         case api.RequestInvalid():
-            told = {"errors": [{"field": fault.field, "message": fault.message} for fault in error.faults]}
+            extension = {"errors": [{"field": fault.field, "message": fault.message} for fault in error.faults]}
         case face.FaceUnfit():
-            told = {"reasons": list(error.reasons)}
+            extension = {"reasons": list(error.reasons)}
         case face.ThresholdUnsupported():
-            told = {"supported_fmr": list(error.supported)}
+            extension = {"supported_fmr": list(error.supported)}
         case results.EnrolmentRefused():
-            told = {
+            extension = {
                 "images": [
                     {"image": f"images[{number}]", **reason_of(image.error)}
                     for number, image in enumerate(error.images)
@@ -175,12 +175,12 @@ def members(error: FacetError) -> dict[str, Any]:
                 ]
             }
         case rollout.CoverageMissing():
-            told = {"faces": error.faces}
+            extension = {"faces": error.faces}
         case gallery.DuplicateSubject():
-            told = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
+            extension = {"duplicates": [{"subject": hit.subject, "score": hit.score} for hit in error.hits]}
     if (image := getattr(error, "image", None)) is not None:
-        told["image"] = image
-    return told
+        extension["image"] = image
+    return extension
 
 
 def reason_of(error: FacetError) -> dict[str, Any]:
@@ -198,18 +198,18 @@ def respond(request: Request, error: Exception) -> JSONResponse:
             headers = dict(error.headers or {})
             return _problem(request, error.status_code, title, code, str(error.detail), headers, {})
         case RequestValidationError():
-            faults = [api.Fault(".".join(map(str, found["loc"])), found["msg"]) for found in error.errors()]
+            faults = [api.Fault(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
             return _expected(request, api.RequestInvalid(faults))
         case ClientDisconnect():
             return _expected(request, timing.Abandoned("the client went away while it sent its request"))
         case _:
-            trace_of(request.scope).fault = error
+            context_of(request.scope).fault = error
             code, title = FRAMEWORK[500]
             return _problem(request, 500, title, code, INTERNAL, {}, {})
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` as a problem. The edge middleware does so for those of no known class."""
+    """Answer every error of `app` as a problem. The middleware does so for those of no known class."""
     for kind in (FacetError, HTTPException, RequestValidationError, ClientDisconnect):
         app.add_exception_handler(kind, _handle)
 
@@ -221,7 +221,7 @@ async def _handle(request: Request, error: Exception) -> JSONResponse:
 def _expected(request: Request, error: FacetError) -> JSONResponse:
     status, title = row_of(type(error))
     if status >= 500 and not isinstance(error, executor.Overloaded):
-        trace_of(request.scope).fault = error
+        context_of(request.scope).fault = error
     headers = {}
     if (seconds := getattr(error, "retry_after", None)) is not None:
         headers["Retry-After"] = str(math.ceil(seconds))
@@ -241,15 +241,15 @@ def _problem(
     headers: dict[str, str],
     extra: dict[str, Any],
 ) -> JSONResponse:
-    trace = trace_of(request.scope)
-    trace.code = code
+    context = context_of(request.scope)
+    context.code = code
     body = Problem(
         type=f"urn:facet:problem:{code}",
         title=title,
         status=status,
         detail=detail,
         code=code,
-        request_id=trace.request_id,
+        request_id=context.request_id,
         **extra,
     )
     return JSONResponse(body.model_dump(), status, headers, MEDIA_TYPE)

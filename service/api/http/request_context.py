@@ -22,7 +22,7 @@ current_trace_id: ContextVar[str] = ContextVar("current_trace_id", default="")
 
 
 @dataclass(slots=True)
-class Trace:
+class RequestContext:
     """Filled in as a request passes through the layers; read once, at its end, by metrics and log."""
 
     request_id: str
@@ -43,15 +43,15 @@ class Trace:
     span: RequestSpan = NO_SPAN
 
 
-def request_id_from(given: str | None) -> str:
+def request_id_from(text: str | None) -> str:
     """The client's request id when it is short and plain, or else a new one.
 
     A name and no secret: asking the system for randomness would let go of the interpreter's lock in the event loop.
     """
-    return given if given is not None and ACCEPTABLE.fullmatch(given) else f"{random.getrandbits(128):032x}"
+    return text if text is not None and ACCEPTABLE.fullmatch(text) else f"{random.getrandbits(128):032x}"
 
 
-def trace_of(scope: AsgiScope) -> Trace:
-    """The trace of a request, made by the edge middleware when the request came in."""
-    trace: Trace = scope["state"]["trace"]
-    return trace
+def context_of(scope: AsgiScope) -> RequestContext:
+    """The context of a request, made by the middleware when the request came in."""
+    context: RequestContext = scope["state"]["context"]
+    return context

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 
 from service.api.access import Admin, Reader
 from service.api.http.pagination import Cursor, Limit
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import BODY, ERASURE, GALLERY, CollectionName, body, problems, takes
 from service.api.schemas import gallery as replies
 from service.api.schemas import requests
@@ -49,8 +49,8 @@ def create_collection(
     fields: Annotated[requests.CollectionRequest, Depends(body(requests.CollectionRequest, forms=False))],
 ) -> replies.Collection:
     """Make an empty collection."""
-    trace_of(request.scope).target = fields.name
-    trace_of(request.scope).collection = fields.name
+    context_of(request.scope).target = fields.name
+    context_of(request.scope).collection = fields.name
     collection = services.gallery.create_collection(
         caller.require(fields.name), keep_crops=fields.keep_crops, metadata=fields.metadata, quality=fields.quality
     )
@@ -80,7 +80,7 @@ def update_collection(
 
     Who is enrolled already stays as they are: crops that are kept are kept, and those that are not cannot be made.
     """
-    trace_of(request.scope).target = caller.require(collection)
+    context_of(request.scope).target = caller.require(collection)
     work = partial(collections.update_collection, name=collection, values=fields.values)
     return _counted(services, services.gallery.change(work))
 

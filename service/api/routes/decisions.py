@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.api.access import Caller, allow
 from service.api.http.errors import CollectionForbidden
 from service.api.http.idempotency import IdempotencyKey
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
 from service.api.schemas import decisions, requests
 from service.api.services import ServicesDep
@@ -69,7 +69,7 @@ async def verify(
             reference_quality=fields.reference_quality,
         ),
     )
-    return decisions.Verification.of(result, trace_of(request.scope).request_id)
+    return decisions.Verification.of(result, context_of(request.scope).request_id)
 
 
 @router.post(
@@ -100,7 +100,7 @@ async def identify(
             quality=fields.quality,
         ),
     )
-    return decisions.Identification.of(result, trace_of(request.scope).request_id)
+    return decisions.Identification.of(result, context_of(request.scope).request_id)
 
 
 @router.post(
@@ -134,7 +134,7 @@ async def enroll(
     """
     collection = caller.require(fields.collection)
     embedder = await services.embedder_for(request, fields.model, collection)
-    request_id = trace_of(request.scope).request_id
+    request_id = context_of(request.scope).request_id
 
     def work(stages: Stages) -> EnrolmentOutcome | Repetition | KeptReply:
         once = None

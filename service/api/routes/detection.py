@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from service.api.access import Caller, allow
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
 from service.api.schemas import faces, requests
 from service.api.services import ServicesDep
@@ -32,7 +32,7 @@ async def detect(
 ) -> faces.Detection:
     """Find faces, their landmarks and their quality, the most prominent face first. None is not an error."""
     result = await services.decide(request, lambda stages: services.engine.detect(fields.image, stages))
-    return faces.Detection.of(result, trace_of(request.scope).request_id)
+    return faces.Detection.of(result, context_of(request.scope).request_id)
 
 
 @router.post(
@@ -54,4 +54,4 @@ async def embed(
     """
     embedder = await services.embedder_for(request, fields.model)
     result = await services.decide(request, lambda stages: services.engine.embed(fields.image, embedder, stages))
-    return faces.Embedding.of(result, trace_of(request.scope).request_id)
+    return faces.Embedding.of(result, context_of(request.scope).request_id)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.api.access import Enroller, Eraser, Reader
 from service.api.http.pagination import Cursor, Limit
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import (
     BODY,
     ERASURE,
@@ -49,7 +49,7 @@ def list_faces(
 ) -> Page[replies.StoredFace]:
     """Faces of a subject, oldest first."""
     page = services.gallery.faces(caller.require(collection), subject, cursor, limit)
-    trace_of(request.scope).target = page.items[0].subject_id if page.items else None
+    context_of(request.scope).target = page.items[0].subject_id if page.items else None
     items = [replies.StoredFace.model_validate(item) for item in page.items]
     return Page[replies.StoredFace](items=items, next_cursor=page.next_cursor)
 
@@ -64,7 +64,7 @@ def read_face(
 ) -> replies.StoredFace:
     """One enrolled face, without image and template."""
     face = services.gallery.face(caller.require(collection), face_id)
-    trace_of(request.scope).target = face.subject_id
+    context_of(request.scope).target = face.subject_id
     return replies.StoredFace.model_validate(face)
 
 
@@ -81,7 +81,7 @@ def read_crop(
     request: Request, services: ServicesDep, caller: Reader, collection: CollectionName, face_id: FaceId
 ) -> Response:
     """The aligned face as it was kept at enrolment, a PNG of 128 by 128 pixels, where the collection keeps crops."""
-    trace_of(request.scope).target = services.gallery.face(caller.require(collection), face_id).subject_id
+    context_of(request.scope).target = services.gallery.face(caller.require(collection), face_id).subject_id
     crop = services.gallery.crop(collection, face_id)
     if crop is None:
         raise CropMissing(collection, face_id)
@@ -111,7 +111,7 @@ def move_face(
         subject=fields.subject,
     )
     result = services.gallery.change(work)
-    trace_of(request.scope).target = result.face.subject_id
+    context_of(request.scope).target = result.face.subject_id
     if result.moved:
         services.publish(request, Reassignment("move_face", result.origin, result.face.subject_id, 1), collection)
     return replies.StoredFace.model_validate(result.face)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from service.api.access import Enroller, Eraser, Reader
 from service.api.http.idempotency import IdempotencyKey
 from service.api.http.pagination import Cursor, Limit
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import BODY, ERASURE, GALLERY, CollectionName, SubjectName, body, problems, takes
 from service.api.schemas import gallery as replies
 from service.api.schemas import requests
@@ -67,7 +67,7 @@ def read_subject(
 ) -> replies.Subject:
     """One subject."""
     person = services.gallery.subject(caller.require(collection), subject)
-    trace_of(request.scope).target = person.id
+    context_of(request.scope).target = person.id
     return replies.Subject.model_validate(person)
 
 
@@ -89,7 +89,7 @@ def update_subject(
     changed = services.gallery.update_subject(
         caller.require(collection), subject, fields.name, fields.metadata, fields.expiry
     )
-    trace_of(request.scope).target = changed.id
+    context_of(request.scope).target = changed.id
     return replies.Subject.model_validate(changed)
 
 
@@ -136,11 +136,11 @@ def merge_subjects(
     Name, metadata and date of expiry stay those of this one. A replayed answer carries the header
     `Idempotency-Replayed: true`.
     """
-    request_id = trace_of(request.scope).request_id
+    request_id = context_of(request.scope).request_id
     once = None
     if idempotency_key:
-        told = hashlib.sha256(json.dumps(["merge", collection, subject, fields.other]).encode()).hexdigest()
-        once = Idempotency(caller.principal, idempotency_key, told, request_id)
+        fingerprint = hashlib.sha256(json.dumps(["merge", collection, subject, fields.other]).encode()).hexdigest()
+        once = Idempotency(caller.principal, idempotency_key, fingerprint, request_id)
     work = partial(
         reassignment.merge_subjects,
         keyring=services.settings.storage.keyring,

@@ -49,7 +49,7 @@ class EngineRow:
     """Seconds until an archive of them was imported and the index was compact."""
     enrolled: float
     """Durable enrolments of one face a second, by eight clients."""
-    record_bytes: float
+    database_bytes: float
     index_bytes: float
     floor: float
     """Median milliseconds of a search among the first thousand."""
@@ -64,7 +64,7 @@ class CapacityRow:
 
     engine: str
     templates: int
-    record: float
+    database: float
     index: float
     p50: float
     hours: float
@@ -84,10 +84,10 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
     try:
         filled = _fill(gallery, crowd, folder)
         _analyse(gallery)
-        record, index = _record_bytes(gallery), _index_bytes(gallery)
+        database, index = _database_bytes(gallery), _index_bytes(gallery)
         parts = (gallery.search(COLLECTION, DIGEST, probes[at : at + 50], 1) for at in range(0, PROBES, 50))
-        found = [person_of(hits[0].subject) for part in parts for hits in part]
-        hard = float(np.mean(np.array(found) == persons))
+        first_persons = [person_of(hits[0].subject) for part in parts for hits in part]
+        hard = float(np.mean(np.array(first_persons) == persons))
         exact = float(np.mean(_exact(crowd, probes) == persons))
         single = _latencies(gallery, probes)
         batch = [_timed(gallery, probes[:64]) for _ in range(5)]
@@ -104,7 +104,7 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
         hard / exact,
         filled,
         enrolled,
-        record / total,
+        database / total,
         index / total,
         float(np.median(floor)),
     )
@@ -120,7 +120,7 @@ def capacity(row: EngineRow, sizes: tuple[int, ...] = (1_000_000, 10_000_000, 50
         CapacityRow(
             row.engine,
             size,
-            size * row.record_bytes / 2**30,
+            size * row.database_bytes / 2**30,
             size * row.index_bytes / 2**30,
             row.floor + max(0.0, row.p50 - row.floor) * size / row.templates,
             row.filled * size / row.templates / 3600,
@@ -212,15 +212,15 @@ def _analyse(gallery: Gallery) -> None:
             connection.exec_driver_sql("ANALYZE")
 
 
-def _record_bytes(gallery: Gallery) -> int:
+def _database_bytes(gallery: Gallery) -> int:
     with gallery.database.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             pages, size = (
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("page_count", "page_size")
             )
             return int(pages or 0) * int(size or 0)
-        asked = sa.text("SELECT pg_total_relation_size(to_regclass(:name))")
-        return sum(int(connection.scalar(asked, {"name": table}) or 0) for table in metadata.tables)
+        size_of = sa.text("SELECT pg_total_relation_size(to_regclass(:name))")
+        return sum(int(connection.scalar(size_of, {"name": table}) or 0) for table in metadata.tables)
 
 
 def _index_bytes(gallery: Gallery) -> int:

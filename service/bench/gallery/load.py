@@ -99,11 +99,11 @@ class Crowd:
 
     def centres(self, persons: NDArray[np.int64]) -> Matrix:
         """Return the directions of some persons."""
-        found = np.empty((len(persons), self.dim), np.float32)
+        centres = np.empty((len(persons), self.dim), np.float32)
         for chunk in np.unique(persons // (CHUNK // FACES)):
             here = persons // (CHUNK // FACES) == chunk
-            found[here] = self._chunk_centres(int(chunk))[persons[here] % (CHUNK // FACES)]
-        return found
+            centres[here] = self._chunk_centres(int(chunk))[persons[here] % (CHUNK // FACES)]
+        return centres
 
     def chunks(self) -> Iterator[tuple[Rows, Rows, Matrix]]:
         """Return all templates: rows from 1 on, persons, and vectors rounded as the database rounds them."""
@@ -183,18 +183,18 @@ def _row(
     build: float,
     memory: float,
 ) -> IndexRow:
-    def best(asked: Matrix) -> Rows:
+    def best(matrix: Matrix) -> Rows:
         if isinstance(index, Flat):
-            return index.best(asked)
-        return np.array([found.groups[0] for found in index.search(asked, 1)])
+            return index.best(matrix)
+        return np.array([rows.groups[0] for rows in index.search(matrix, 1)])
 
-    def look(asked: Matrix) -> None:
-        index.index.search(asked, 1) if isinstance(index, Flat) else index.search(asked, 1)
+    def look(matrix: Matrix) -> None:
+        index.index.search(matrix, 1) if isinstance(index, Flat) else index.search(matrix, 1)
 
     (easy_persons, easy), (hard_persons, hard) = probes
     recalls = [
-        float(np.mean(np.concatenate([best(asked[at : at + 64]) for at in range(0, len(asked), 64)]) == persons))
-        for persons, asked in ((easy_persons, easy), (hard_persons, hard))
+        float(np.mean(np.concatenate([best(vectors[at : at + 64]) for at in range(0, len(vectors), 64)]) == persons))
+        for persons, vectors in ((easy_persons, easy), (hard_persons, hard))
     ]
     single: list[float] = []
     for at in range(min(200, len(hard))):
@@ -281,14 +281,14 @@ def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
     result = []
     gallery = open_embedded(directory)
     try:
-        result.append(StartRow(count, "record", gallery.index.loaded.seconds))
+        result.append(StartRow(count, "database", gallery.index.loaded.seconds))
         gallery.compact()
     finally:
         gallery.close()
     started = time.perf_counter()
     gallery = open_embedded(directory)
     whole = time.perf_counter() - started
-    source = f"snapshot ({gallery.index.loaded.from_snapshot} of {gallery.index.loaded.templates})"
+    source = f"files ({gallery.index.loaded.from_files} of {gallery.index.loaded.templates})"
     gallery.close()
     result.append(StartRow(count, source, whole))
     return result

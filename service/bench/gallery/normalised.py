@@ -1,7 +1,7 @@
 """Measures searches by the scores that are served: cosines, shifted by what both templates score with a cohort.
 
-The record, the index and the search are those of the service. The cohort is synthetic, as the people are: centres of a
-few kinds, of which a template resembles some more than others, and offsets as large as the bundled models give.
+The database, the index and the search are those of the service. The cohort is synthetic, as the people are: centres of
+a few kinds, of which a template resembles some more than others, and offsets as large as the bundled models give.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def measure_normalised(directory: Path, count: int, dim: int, *, probes: int = 2
     ]
 
 
-def _people(gallery: Gallery, asked: Matrix, cohort: Cohort | None) -> Rows:
+def _people(gallery: Gallery, probes: Matrix, cohort: Cohort | None) -> Rows:
     """The person that the gallery finds first for each probe; -1 where it finds nobody."""
-    scoring = None if cohort is None else Scoring(cohort.offsets(asked), cohort.offsets)
-    found = gallery.search("bench", DIGEST, asked, 1, scoring)
-    return np.array([person_of(hits[0].subject) if hits else -1 for hits in found])
+    scoring = None if cohort is None else Scoring(cohort.offsets(probes), cohort.offsets)
+    results = gallery.search("bench", DIGEST, probes, 1, scoring)
+    return np.array([person_of(hits[0].subject) if hits else -1 for hits in results])

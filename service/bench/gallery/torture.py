@@ -52,7 +52,7 @@ class Cost:
     happened: int = 0
     repeated: int = 0
     restarts_seconds: float = 0.0
-    from_snapshot: int = 0
+    from_files: int = 0
     refused: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ class Client:
 
     name: str
     state: State = field(default_factory=dict)
-    asked: tuple[str, tuple[Any, ...]] | None = None
+    request: tuple[str, tuple[Any, ...]] | None = None
     after: State | None = None
     acknowledged: int = 0
 
@@ -75,27 +75,27 @@ class Client:
         if kind == "enroll":
             name = dice.choice(names) if names and dice.random() < 0.5 else f"{self.name}-{new_id()}"
             ids = tuple(new_id() for _ in range(dice.randint(1, 3)))
-            self.asked = ("enroll", (name, ids, new_id()))
+            self.request = ("enroll", (name, ids, new_id()))
             after[name] = after.get(name, frozenset()) | frozenset(ids)
         else:
             name = dice.choice(names)
             if kind == "rename":
                 new = f"{self.name}-{new_id()}"
-                self.asked = (kind, (name, new))
+                self.request = (kind, (name, new))
                 after[new] = after.pop(name)
             elif kind == "delete_face" and after[name]:
                 face = dice.choice(sorted(after[name]))
-                self.asked = (kind, (face,))
+                self.request = (kind, (face,))
                 after[name] -= {face}
             else:
-                self.asked = ("delete_subject", (name,))
+                self.request = ("delete_subject", (name,))
                 del after[name]
         self.after = after
 
     def acknowledge(self) -> None:
         """Note that the request was answered."""
         assert self.after is not None  # noqa: S101
-        self.state, self.asked, self.after = self.after, None, None
+        self.state, self.request, self.after = self.after, None, None
         self.acknowledged += 1
 
     def compare(self, seen: State, cost: Cost) -> None:
@@ -109,10 +109,10 @@ class Client:
                 n: sorted(f - seen.get(n, frozenset())) for n, f in self.state.items() if f - seen.get(n, frozenset())
             }
             extra = {n: sorted(f - self.state.get(n, frozenset())) for n, f in seen.items() if f != self.state.get(n)}
-            cost.problems.append(f"{self.name}: lost {lost}, unexpected {extra}, under way {self.asked}")
+            cost.problems.append(f"{self.name}: lost {lost}, unexpected {extra}, under way {self.request}")
         self.state = seen
-        if self.asked is None or self.asked[0] != "enroll":
-            self.asked = self.after = None
+        if self.request is None or self.request[0] != "enroll":
+            self.request = self.after = None
 
 
 def torture(
@@ -122,7 +122,7 @@ def torture(
     clients: int = 6,
     seed: int = 0,
     keys: str = "",
-    told: Callable[[Cost], None] | None = None,
+    progress: Callable[[Cost], None] | None = None,
 ) -> Cost:
     """Kill the gallery in `directory` so many times.
 
@@ -132,7 +132,7 @@ def torture(
         clients: Requests under way at once.
         seed: Of the operations and the instants.
         keys: That seal the gallery, as in FACET_TEMPLATE_KEYS; empty leaves it in the clear.
-        told: Called after each restart.
+        progress: Called after each restart.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -154,15 +154,15 @@ def torture(
             continue
         control = pipes[-1][0]
         seen, problems, loaded = control.recv()
-        cost.from_snapshot += loaded.from_snapshot
+        cost.from_files += loaded.from_files
         cost.refused += len(loaded.refused)
         cost.restarts_seconds += time.perf_counter() - started
         cost.problems += problems
         for journal in journals:
             own = {name: faces for name, faces in seen.items() if name.startswith(f"{journal.name}-")}
             journal.compare(own, cost)
-        if told is not None:
-            told(cost)
+        if progress is not None:
+            progress(cost)
         if cost.kills >= kills or cost.problems:
             control.send("close")
             process.join()
@@ -196,14 +196,14 @@ def _load(journal: Client, connection: Connection, dice: random.Random, stop: th
     """One client: ask, wait, write down; until the gallery dies."""
     with contextlib.suppress(EOFError, OSError):
         if (
-            journal.asked is not None
+            journal.request is not None
         ):  # an enrolment whose answer was lost: it must happen once, however often it is sent
             cost.repeated += 1
-            connection.send(journal.asked)
+            connection.send(journal.request)
             _expect(journal, connection.recv(), cost)
         while not stop.is_set():
             journal.think(dice)
-            connection.send(journal.asked)
+            connection.send(journal.request)
             _expect(journal, connection.recv(), cost)
 
 
@@ -211,7 +211,7 @@ def _expect(journal: Client, answer: str, cost: Cost) -> None:
     if answer == "ok":
         journal.acknowledge()
     else:
-        cost.problems.append(f"{journal.name}: {journal.asked} was answered by {answer}")
+        cost.problems.append(f"{journal.name}: {journal.request} was answered by {answer}")
         raise EOFError
 
 
@@ -260,9 +260,9 @@ def _perform(gallery: Gallery, kind: str, arguments: tuple[Any, ...]) -> str:
         name, ids, key = arguments
         faces = [NewFace(face, {DIGEST: vector_of(face)}) for face in ids]
         gallery.enroll(COLLECTION, name, faces, idempotency=Idempotency("torture", key, key))
-        found = gallery.search(COLLECTION, DIGEST, vector_of(ids[0])[None], 1)[0]
-        if not found or found[0].face_id != ids[0]:
-            return f"enrolled {ids[0]} and found {found}"
+        hits = gallery.search(COLLECTION, DIGEST, vector_of(ids[0])[None], 1)[0]
+        if not hits or hits[0].face_id != ids[0]:
+            return f"enrolled {ids[0]} and found {hits}"
     elif kind == "rename":
         gallery.update_subject(COLLECTION, arguments[0], new_name=arguments[1])
     elif kind == "delete_face":

@@ -132,8 +132,8 @@ def _bodies_that_never_come(count: int) -> Attack:
                 connection = stack.enter_context(connect(target.address, PATIENCE))
                 connection.sendall(target.post("/v1/enroll", b"{", length=64 * MIB))
             time.sleep(1)
-            asked = target.post(OUTCOME, b'{"outcome":"genuine"}', key=target.other_key)
-            return f"another key's: {target.answer(asked)}"
+            request = target.post(OUTCOME, b'{"outcome":"genuine"}', key=target.other_key)
+            return f"another key's: {target.answer(request)}"
 
     return attack
 

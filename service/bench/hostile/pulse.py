@@ -57,7 +57,7 @@ class Pulse:
 @contextmanager
 def pulse(address: str) -> Iterator[Pulse]:
     """Ask for /livez on new connections, again and again while the block runs."""
-    found = Pulse()
+    result = Pulse()
     with tempfile.NamedTemporaryFile("w") as output:
         answers = Path(output.name)  # read on its own: a shared handle would move the place where the other writes
         command = [sys.executable, "-m", __name__, address]
@@ -65,14 +65,14 @@ def pulse(address: str) -> Iterator[Pulse]:
         try:
             while len(answers.read_text().splitlines()) < FIRST and process.poll() is None:
                 time.sleep(EVERY_SECONDS)
-            yield found
+            yield result
         finally:
             process.communicate()  # the end of its input ends it after the answer that it waits for
             for line in answers.read_text().splitlines():
                 status, seconds, late = line.split()
-                found.late = max(found.late, float(late))
-                found.seconds.append(float(seconds))
-                found.failures += status != "200"
+                result.late = max(result.late, float(late))
+                result.seconds.append(float(seconds))
+                result.failures += status != "200"
 
 
 def beat(address: str) -> tuple[int, float]:

@@ -24,6 +24,9 @@ from service.rollout.offline.photographs import read_pairs, read_people
 from service.rollout.offline.plots import plot_measurement
 from service.rollout.offline.tables import agreement_rows, measurement_markdown, model_rows
 
+SHOWN = 20
+"""Photographs without a template that are named."""
+
 
 def compare(
     models: Annotated[list[str], typer.Argument(help="Embedders, as `name` or `name@version`.")],
@@ -57,23 +60,27 @@ def compare(
         tasks = {
             name: progress.add_task(name) for name in ("faces", *(each.manifest.identity for each in loaded.embedders))
         }
-        made = measure(
+        measurement = measure(
             photographs,
             perception,
             loaded.embedders,
             {each.digest: measure_footprint(registry.find(each.manifest.identity).path) for each in loaded.embedders},
             lambda what, done, total: progress.update(tasks[what], completed=done, total=total),
         )
-    _show(made)
+    _show(measurement)
     if markdown is not None:
-        markdown.write_text(measurement_markdown(made), encoding="utf-8")
+        markdown.write_text(measurement_markdown(measurement), encoding="utf-8")
     if csv is not None:
-        csv.write_text(comma_separated(model_rows(made)), encoding="utf-8")
+        csv.write_text(comma_separated(model_rows(measurement)), encoding="utf-8")
     if plots is not None:
-        plot_measurement(made, plots)
+        plot_measurement(measurement, plots)
 
 
-def _show(made: Measurement) -> None:
-    for rows in (model_rows(made), agreement_rows(made)):
+def _show(measurement: Measurement) -> None:
+    for failure in measurement.failures[:SHOWN]:
+        typer.echo(f"left out: {failure.file}: {failure.error.code}: {failure.error}", err=True)
+    if (more := len(measurement.failures) - SHOWN) > 0:
+        typer.echo(f"left out: {more} more", err=True)
+    for rows in (model_rows(measurement), agreement_rows(measurement)):
         if len(rows) > 1:
             print_table(rows[0], rows[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from service.bulk.spreadsheets import comma_separated
 from service.commands.terminal.database import connected
 from service.commands.terminal.group import command_group
+from service.commands.terminal.moments import moment_option
 from service.commands.terminal.names import spell
 from service.commands.terminal.outputs import MarkdownOption, PlotsOption, check_file
 from service.commands.terminal.settings import DataOption, settings_of_store
@@ -29,8 +30,8 @@ app = command_group("What champion and challenger decided on live requests.")
 def report_live(
     champion: Annotated[str | None, typer.Option(help="Model that answered. Default: the champion now.")] = None,
     challenger: Annotated[str | None, typer.Option(help="Model that was tried. Default: the challenger now.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Decisions from this moment on, in UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Decisions before this moment, in UTC.")] = None,
+    since: Annotated[datetime | None, moment_option("Decisions from this moment on.")] = None,
+    until: Annotated[datetime | None, moment_option("Decisions before this moment.")] = None,
     collection: Annotated[str | None, typer.Option(callback=spell, help="Decisions of this collection.")] = None,
     markdown: MarkdownOption = None,
     csv: Annotated[
@@ -53,8 +54,8 @@ def report_live(
         query = LogQuery(
             first,
             second,
-            since and since.replace(tzinfo=UTC),
-            until and until.replace(tzinfo=UTC),
+            since,
+            until,
             collections=None if collection is None else frozenset({collection}),
         )
         decisions = read_decisions(engine, query)

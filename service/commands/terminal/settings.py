@@ -16,7 +16,7 @@ DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the s
 
 
 class StoreMissing(FacetError):
-    """There is no gallery in the data folder; only `serve` and `import` make one."""
+    """There is no gallery in the data folder; only `serve`, `restore` and the imports make one."""
 
     code = "store_missing"
 

@@ -42,11 +42,11 @@ async def recognize_embeddings(
     vectors = read_vectors(fields.embeddings, embedder)
 
     def work(stages: Stages) -> TemplateSearch:
-        found = search_templates(services.engine, service.collection, vectors, embedder, depth, stages)
-        services.publish(request, found.decision, service.collection)
-        return found
+        result = search_templates(services.engine, service.collection, vectors, embedder, depth, stages)
+        services.publish(request, result.decision, service.collection)
+        return result
 
-    found = await services.perform(request, work)
+    result = await services.perform(request, work)
     return replies.EmbeddingRecognition(
         result=[
             replies.EmbeddingSubjects(
@@ -55,7 +55,7 @@ async def recognize_embeddings(
                     replies.SubjectSimilarity(subject=hit.subject, similarity=similarity) for hit, similarity in hits
                 ],
             )
-            for embedding, hits in zip(fields.embeddings, found.candidates, strict=True)
+            for embedding, hits in zip(fields.embeddings, result.candidates, strict=True)
         ]
     )
 
@@ -75,12 +75,12 @@ async def verify_embeddings_with_stored(
     def work(stages: Stages) -> TemplateComparison:
         stored = services.gallery.face(service.collection, image_id)
         claim = SubjectRef(service.collection, stored.subject, image_id)
-        found = compare_with_stored(services.engine, claim, vectors, embedder, stages)
-        services.publish(request, found.decision, service.collection)
-        return found
+        result = compare_with_stored(services.engine, claim, vectors, embedder, stages)
+        services.publish(request, result.decision, service.collection)
+        return result
 
-    found = await services.perform(request, work)
-    return _most_similar_first(fields.embeddings, found.similarities)
+    result = await services.perform(request, work)
+    return _most_similar_first(fields.embeddings, result.similarities)
 
 
 @router.post("/verification/embeddings/verify")
@@ -96,12 +96,12 @@ async def verify_embeddings(
     vectors = read_vectors(fields.targets, embedder)
 
     def work(stages: Stages) -> TemplateComparison:
-        found = compare_with_source(services.engine, source, vectors, embedder, stages)
-        services.publish(request, found.decision)
-        return found
+        result = compare_with_source(services.engine, source, vectors, embedder, stages)
+        services.publish(request, result.decision)
+        return result
 
-    found = await services.perform(request, work)
-    return _most_similar_first(fields.targets, found.similarities)
+    result = await services.perform(request, work)
+    return _most_similar_first(fields.targets, result.similarities)
 
 
 def _most_similar_first(

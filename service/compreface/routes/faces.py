@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
 
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import body
 from service.api.schemas.requests import Name, QueryName
 from service.api.services import ServicesDep
@@ -72,7 +72,7 @@ def list_faces(
 @router.get("/recognition/faces/{image_id}/img", response_class=Response)
 def read_image(request: Request, services: ServicesDep, service: Reader, image_id: str) -> Response:
     """The face as it was kept at enrolment, a PNG of 128 by 128 pixels; empty where the collection keeps none."""
-    trace_of(request.scope).target = services.gallery.face(service.collection, image_id).subject_id
+    context_of(request.scope).target = services.gallery.face(service.collection, image_id).subject_id
     crop = services.gallery.crop(service.collection, image_id)
     return Response(crop or b"", media_type="image/png" if crop else "application/octet-stream")
 

@@ -41,23 +41,25 @@ async def recognize(
     engine = options.see(services.engine, whole=not detect_faces)
 
     def work(stages: Stages) -> Identification:
-        found = engine.identify(service.collection, fields.file, embedder, OperatingPoint(), stages, depth, faces="all")
-        if not found.faces:
+        answer = engine.identify(
+            service.collection, fields.file, embedder, OperatingPoint(), stages, depth, faces="all"
+        )
+        if not answer.faces:
             raise NoFace("no face was found in the image")
-        return found
+        return answer
 
-    found = await services.decide(request, work)
-    vectors = await embeddings_of(request, services, embedder, [each.face for each in found.faces], options)
-    table, people = found.reach.thresholds, found.people
+    answer = await services.decide(request, work)
+    vectors = await embeddings_of(request, services, embedder, [each.face for each in answer.faces], options)
+    table, people = answer.reach.thresholds, answer.people
     result = [
         replies.RecognisedFace(
-            **replies.describe(each.face, found.seconds, options, vector),
+            **replies.describe(each.face, answer.seconds, options, vector),
             subjects=[
                 replies.SubjectSimilarity(subject=hit.subject, similarity=similarity_of(hit.score, table, people))
                 for hit in each.candidates
             ],
         )
-        for each, vector in zip(found.faces, vectors, strict=True)
+        for each, vector in zip(answer.faces, vectors, strict=True)
     ]
     return replies.Recognition(
         result=result,
@@ -83,8 +85,8 @@ async def verify_stored(
         claim = SubjectRef(service.collection, stored.subject, image_id)
         return engine.verify_each(fields.file, claim, embedder, OperatingPoint(), stages)
 
-    found = await services.decide_each(request, work)
-    vectors = await embeddings_of(request, services, embedder, [each.probe for each in found], options)
+    results = await services.decide_each(request, work)
+    vectors = await embeddings_of(request, services, embedder, [each.probe for each in results], options)
     return replies.FaceVerification(
         result=[
             replies.ComparedFace(
@@ -92,7 +94,7 @@ async def verify_stored(
                 similarity=similarity_of(each.score, each.thresholds),
                 subject=each.reference.subject if isinstance(each.reference, Hit) else None,
             )
-            for each, vector in zip(found, vectors, strict=True)
+            for each, vector in zip(results, vectors, strict=True)
         ],
         plugins_versions=replies.versions(services.engine.models, embedder.manifest.identity, options),
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.api.http.request_context import trace_of
+from service.api.http.request_context import context_of
 from service.api.route_declarations import body
 from service.api.services import ServicesDep
 from service.compreface import replies
@@ -33,9 +33,11 @@ def create_subject(
     request: Request, services: ServicesDep, service: Enroller, fields: SubjectBody
 ) -> replies.SubjectName:
     """Make a subject without a face."""
-    made = services.gallery.change(partial(subjects.create_subject, collection=service.collection, name=fields.subject))
-    trace_of(request.scope).target = made.id
-    return replies.SubjectName(subject=made.name)
+    person = services.gallery.change(
+        partial(subjects.create_subject, collection=service.collection, name=fields.subject)
+    )
+    context_of(request.scope).target = person.id
+    return replies.SubjectName(subject=person.name)
 
 
 @router.get("/recognition/subjects/", include_in_schema=False)
@@ -65,11 +67,11 @@ def rename_subject(
         merger = gallery.change(
             partial(merge_subjects, keyring=keyring, collection=collection, subject=fields.subject, other=subject)
         )
-        trace_of(request.scope).target = merger.subject.id
-        told = Reassignment("merge_subjects", merger.merged, merger.subject.id, merger.faces)
-        services.publish(request, told, collection)
+        context_of(request.scope).target = merger.subject.id
+        event = Reassignment("merge_subjects", merger.merged, merger.subject.id, merger.faces)
+        services.publish(request, event, collection)
     else:
-        trace_of(request.scope).target = gallery.update_subject(collection, subject, fields.subject).id
+        context_of(request.scope).target = gallery.update_subject(collection, subject, fields.subject).id
     return replies.Updated(updated=True)
 
 

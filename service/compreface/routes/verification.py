@@ -33,24 +33,24 @@ async def verify(
     embedder = await services.embedder_for(request, None, "")
     engine = options.see(services.engine)
     choice: FaceChoice = "prominent" if options.limit == 1 else "single"
-    found = await services.decide_each(
+    results = await services.decide_each(
         request,
         lambda stages: engine.verify_each(
             fields.target_image, fields.source_image, embedder, OperatingPoint(), stages, choice
         ),
     )
-    source = found[0].reference
+    source = results[0].reference
     assert isinstance(source, FaceFound)  # noqa: S101 - two pictures were compared
-    faces = [source, *(each.probe for each in found)]
+    faces = [source, *(each.probe for each in results)]
     vectors = await embeddings_of(request, services, embedder, faces, options)
     match = replies.PairMatch(
-        source_image_face=replies.SeenFace(**replies.describe(source, found[0].seconds, options, vectors[0])),
+        source_image_face=replies.SeenFace(**replies.describe(source, results[0].seconds, options, vectors[0])),
         face_matches=[
             replies.ComparedFace(
                 **replies.describe(each.probe, each.seconds, options, vector),
                 similarity=similarity_of(each.score, each.thresholds),
             )
-            for each, vector in zip(found, vectors[1:], strict=True)
+            for each, vector in zip(results, vectors[1:], strict=True)
         ],
         plugins_versions=replies.versions(services.engine.models, embedder.manifest.identity, options),
     )

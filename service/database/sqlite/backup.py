@@ -150,13 +150,13 @@ def _erase_again(file: Path, receipts: list[tuple[str, ...]], mergers: list[tupl
             id_, kind, target = receipt[:3]
             if id_ in known:
                 continue
-            given = {"target": target, "at": receipt[5]}
-            erased += connection.execute(_PEOPLE[kind], given).rowcount if kind in _PEOPLE else 0
+            parameters = {"target": target, "at": receipt[5]}
+            erased += connection.execute(_PEOPLE[kind], parameters).rowcount if kind in _PEOPLE else 0
             if kind == "subject":
                 for other in _merged_into(target, mergers):
                     erased += connection.execute(_PEOPLE[kind], {"target": other}).rowcount
             if kind == "collection":
-                connection.execute("DELETE FROM collections WHERE name = :target AND created_at <= :at", given)
+                connection.execute("DELETE FROM collections WHERE name = :target AND created_at <= :at", parameters)
             if "collection" in held:
                 names = "id, kind, target, faces, templates, at, collection"
                 connection.execute(f"INSERT INTO receipts ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", receipt)  # noqa: S608

@@ -114,8 +114,8 @@ def _empty_log(cursor: Any) -> bool:
     until = time.monotonic() + CHECKPOINT_SECONDS
     busy = True
     while busy and time.monotonic() < until:  # SQLite waits for readers, and not for another checkpoint
-        (found, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (0,)
-        busy = bool(found)
+        (in_use, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() or (0,)
+        busy = bool(in_use)
         if busy:
             time.sleep(CHECKPOINT_PAUSE)
     return busy

@@ -58,15 +58,6 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What the file says of itself: format name, and width and height in pixels once upright."""
-
-    format: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
 class Photo:
     """A decoded photograph.
 
@@ -78,18 +69,6 @@ class Photo:
     width: int
     height: int
     scale: float
-
-
-def read_header(data: bytes, limits: ImageLimits) -> Header:
-    """Read format and size without decoding.
-
-    Raises: ImageTooLarge, ImageTooManyPixels, ImageUnsupported, ImageCorrupt.
-    """
-    with _open(data, limits) as image:
-        width, height = image.size
-        if _orientation(image) in TURNED:
-            width, height = height, width
-        return Header(str(image.format), width, height)
 
 
 def decode(data: bytes, limits: ImageLimits, max_side: int | None = None) -> Photo:

@@ -93,8 +93,8 @@ def decode(outputs: dict[str, NDArray[np.float32]], height: int, width: int, min
         boxes = np.hstack([(corners + bbox[cells, :2]) * stride - sizes / 2, sizes])
         landmarks = ((kps[cells].reshape(-1, 5, 2) + corners[:, None]) * stride).astype(np.float32)
         _require_finite(boxes, landmarks)
-        found = zip(boxes.tolist(), scores.tolist(), landmarks, strict=True)
-        faces += [Detection((x, y, w, h), score, points) for (x, y, w, h), score, points in found]
+        rows = zip(boxes.tolist(), scores.tolist(), landmarks, strict=True)
+        faces += [Detection((x, y, w, h), score, points) for (x, y, w, h), score, points in rows]
     return faces
 
 

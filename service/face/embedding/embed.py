@@ -41,9 +41,9 @@ class Embedder:
         """Raises: ModelInvalid when graph and manifest disagree on the input's or the outputs' shape."""
         spec = manifest.input
         declared = session.input_shape
-        wanted = (3, spec.height, spec.width)
-        if len(declared) != 4 or any(d not in (None, w) for d, w in zip(declared[1:], wanted, strict=True)):
-            raise ModelInvalid(f"{manifest.identity}: the graph takes {declared}, the manifest says (N, {wanted})")
+        input_shape = (3, spec.height, spec.width)
+        if len(declared) != 4 or any(d not in (None, w) for d, w in zip(declared[1:], input_shape, strict=True)):
+            raise ModelInvalid(f"{manifest.identity}: the graph takes {declared}, the manifest says (N, {input_shape})")
         if manifest.output is None or manifest.space is None:
             raise ModelInvalid(f"{manifest.identity}: not an embedder")
         self._confidence = manifest.output.confidence
@@ -99,8 +99,8 @@ class Embedder:
         """
         tensor = to_tensor(crops, self.manifest.input)
         batches = np.split(tensor, len(tensor)) if self._one_by_one and len(tensor) > 1 else [tensor]
-        given = [self._session.run(batch) for batch in batches]
-        flat = [each[self._output].reshape(-1) for each in given]
+        outputs = [self._session.run(batch) for batch in batches]
+        flat = [each[self._output].reshape(-1) for each in outputs]
         for values, batch in zip(flat, batches, strict=True):
             if len(values) != len(batch) * self.dim:
                 raise InferenceFailed(
@@ -109,7 +109,7 @@ class Embedder:
         vectors = np.concatenate(flat).reshape(len(tensor), self.dim)
         if self._confidence is None:
             return vectors, None
-        confidences = np.concatenate([each[self._confidence].reshape(-1) for each in given])
+        confidences = np.concatenate([each[self._confidence].reshape(-1) for each in outputs])
         return vectors, bounded(confidences, len(vectors), self.manifest.identity)
 
 

@@ -36,8 +36,8 @@ class Recognisability:
 
         Raises: InferenceFailed when one is not finite.
         """
-        given = self._session.run(np.ascontiguousarray(raw, np.float32))[self._session.outputs[0]]
-        return bounded(given, len(raw), RECOGNISABILITY)
+        output = self._session.run(np.ascontiguousarray(raw, np.float32))[self._session.outputs[0]]
+        return bounded(output, len(raw), RECOGNISABILITY)
 
 
 def bounded(values: NDArray[np.float32], count: int, source: str) -> NDArray[np.float32]:

@@ -61,10 +61,10 @@ class SigningKeys:
                 f"Archive {source} is not signed, and with FACET_ARCHIVE_KEYS only signed ones are taken: "
                 "who changed it cannot be known. Export it again with the key."
             )
-        name, given = signed.group(1).decode(), signed.group(2).decode()
+        name, signature = signed.group(1).decode(), signed.group(2).decode()
         if name not in self.keys:
             raise ArchiveInvalid(f"Archive {source} is signed with the key '{name}', which FACET_ARCHIVE_KEYS lacks.")
-        if not hmac.compare_digest(_hmac(self.keys[name], before, text), given):
+        if not hmac.compare_digest(_hmac(self.keys[name], before, text), signature):
             raise ArchiveInvalid(f"Archive {source} was changed by somebody without the key '{name}', or is damaged.")
 
 

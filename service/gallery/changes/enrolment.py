@@ -236,7 +236,7 @@ class Enroll:
         match = (best.groups != subject_row) & matches(best.scores, check.threshold)
         others = CandidateList(best.rows[match], best.groups[match], best.scores[match])
         by_digest = dict(zip(known, scorings, strict=True))
-        (found,), damaged = queries.hits(
+        (hits,), damaged = queries.hits(
             transaction.connection,
             [others],
             [lambda stored, digest: _best(stored, matrix, by_digest[digest])],
@@ -246,10 +246,10 @@ class Enroll:
             for model_row in rows_of_models:
                 self._index.leave_out((collection_row, model_row), damaged)
             return self._find_duplicates(transaction, collection_row, subject_row, depth)
-        if len(found) < len(others.rows) and any(len(result.rows) >= depth for result in results):
+        if len(hits) < len(others.rows) and any(len(result.rows) >= depth for result in results):
             return self._find_duplicates(transaction, collection_row, subject_row, 2 * depth)
-        still = matches(np.array([hit.score for hit in found], np.float32), check.threshold)
-        return tuple(hit for hit, is_match in zip(found, still.tolist(), strict=True) if is_match)[:DUPLICATES_SHOWN]
+        still = matches(np.array([hit.score for hit in hits], np.float32), check.threshold)
+        return tuple(hit for hit, is_match in zip(hits, still.tolist(), strict=True) if is_match)[:DUPLICATES_SHOWN]
 
     def _search(
         self, connection: sa.Connection, place: Place, matrix: Matrix, depth: int, scoring: Scoring | None

@@ -32,11 +32,11 @@ _ENROLMENT, _MERGER = TypeAdapter(Enrolment), TypeAdapter(Merger)
 def keep(connection: sa.Connection, idempotency: Idempotency, outcome: Enrolment | Merger, until: datetime) -> None:
     """Keep an outcome under its request's key, and drop those whose time is up."""
     if isinstance(outcome, Merger):
-        told = {"merger": _MERGER.dump_python(outcome, mode="json")}
+        document = {"merger": _MERGER.dump_python(outcome, mode="json")}
     else:
         unnamed = replace(outcome, duplicates=tuple(replace(hit, subject="") for hit in outcome.duplicates))
-        told = {"enrolment": _ENROLMENT.dump_python(unnamed, mode="json")}
-    text = json.dumps({"version": VERSION, **told})
+        document = {"enrolment": _ENROLMENT.dump_python(unnamed, mode="json")}
+    text = json.dumps({"version": VERSION, **document})
     prune(connection)
     connection.execute(
         sa.insert(table).values(

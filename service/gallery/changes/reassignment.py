@@ -62,18 +62,18 @@ def move_face(
         subjects, faces.c.subject_row == subjects.c.row
     )
     query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection, queries.LIVING)
-    found = connection.execute(query.with_for_update(of=faces)).one_or_none()
-    if found is None:
+    row = connection.execute(query.with_for_update(of=faces)).one_or_none()
+    if row is None:
         raise FaceNotFound(collection, face_id)
     name = check_name("subject", subject)
     if queries.has_expired(connection, in_collection, name):
         erase_expired(transaction, collection, name)
     target = _claim(connection, in_collection, name)
-    if target != found.subject_row:
-        kept_outcomes.erase(connection, [found.id], face_id)
-        _rehome(transaction, keyring, [found.row], in_collection, target)
-        _touch(connection, found.subject_row, target)
-    return MovedFace(queries.face(connection, collection, face_id), found.id)
+    if target != row.subject_row:
+        kept_outcomes.erase(connection, [row.id], face_id)
+        _rehome(transaction, keyring, [row.row], in_collection, target)
+        _touch(connection, row.subject_row, target)
+    return MovedFace(queries.face(connection, collection, face_id), row.id)
 
 
 def merge_subjects(

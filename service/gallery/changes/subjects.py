@@ -135,10 +135,10 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
     in_collection = queries.collection_row(transaction.connection, collection)
     query = sa.select(faces.c.row, subjects.c.id).join(subjects, faces.c.subject_row == subjects.c.row)
     query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection)
-    found = transaction.connection.execute(query.with_for_update(of=faces)).one_or_none()
-    if found is None:
+    entry = transaction.connection.execute(query.with_for_update(of=faces)).one_or_none()
+    if entry is None:
         raise FaceNotFound(collection, face_id)
-    row, subject_id = found
+    row, subject_id = entry
     kept_outcomes.erase(transaction.connection, [subject_id], face_id)
     removed = remove_templates(transaction, templates.c.face_row == row)
     transaction.connection.execute(sa.delete(faces).where(faces.c.row == row))

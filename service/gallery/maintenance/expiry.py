@@ -64,7 +64,7 @@ def _erase(transaction: Transaction[IndexChange], subject_id: str, at: datetime)
         .join(collections, subjects.c.collection_row == collections.c.row)
         .where(subjects.c.id == subject_id, subjects.c.expires_at <= at)
     )
-    found = transaction.connection.execute(query.with_for_update(of=subjects)).one_or_none()
-    if found is None:
+    row = transaction.connection.execute(query.with_for_update(of=subjects)).one_or_none()
+    if row is None:
         return None
-    return erase_expired(transaction, found.collection, found.name), found.collection
+    return erase_expired(transaction, row.collection, row.name), row.collection

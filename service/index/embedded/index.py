@@ -77,7 +77,7 @@ class EmbeddedIndex:
     def load(self, progress: Callable[[Progress], None] | None = None) -> Loaded:
         """Bring every index to the state of the database, from segment files where they agree with it."""
         started = time.perf_counter()
-        from_files = from_record = 0
+        from_files = from_database = 0
         refused: list[str] = []
         with self._engine.connect() as connection:
             known = source.places(connection)
@@ -94,19 +94,19 @@ class EmbeddedIndex:
                 index = TieredIndex(dim, self._tiers, files=files, segments=segments, room=room, helpers=self._helpers)
                 from_files += len(index)
                 if progress is not None:
-                    progress(Progress(name, digest, len(index), total, "snapshot"))
+                    progress(Progress(name, digest, len(index), total, "segment files"))
                 for rows, groups, matrix in source.read_templates(connection, self._reader, place, dim, missing):
                     index.add(rows, groups, matrix)
-                    from_record += len(rows)
+                    from_database += len(rows)
                     while index.fresh > self._tiers.exact + self._tiers.segment:
                         index.compact()
                     if progress is not None:
-                        progress(Progress(name, digest, len(index), total, "record"))
+                        progress(Progress(name, digest, len(index), total, "database"))
                 self._indexes[place] = index
                 self.models[digest] = (place[1], dim)
         self._forget_files({_folder(place) for place, *_ in known})
         seconds = time.perf_counter() - started
-        self.loaded = Loaded(from_files + from_record, from_files, from_record, tuple(refused), seconds)
+        self.loaded = Loaded(from_files + from_database, from_files, from_database, tuple(refused), seconds)
         return self.loaded
 
     def start(self) -> None:
@@ -236,9 +236,9 @@ class EmbeddedIndex:
     def _folder_of(self, connection: sa.Connection, place: Place, digest: str, dim: int) -> SegmentFolder:
         return SegmentFolder(self._directory / _folder(place), source.store_id(connection), digest, dim, self._keyring)
 
-    def _forget_files(self, wanted: set[str]) -> None:
+    def _forget_files(self, in_use: set[str]) -> None:
         for folder in self._directory.iterdir() if self._directory.is_dir() else ():
-            if folder.name not in wanted:
+            if folder.name not in in_use:
                 SegmentFolder(folder, "", "", 0, self._keyring).clear()
 
     def _compact(self) -> None:

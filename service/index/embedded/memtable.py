@@ -86,10 +86,10 @@ class Memtable:
         return self.vectors.nbytes + self.rows.nbytes + self.groups.nbytes + self.alive.nbytes
 
 
-def find(held: Rows, alive: NDArray[np.bool_], wanted: Rows) -> Rows:
-    """Find the positions in the ascending `held` of those `wanted` rows that are there and alive."""
-    if len(held) == 0 or len(wanted) == 0:
+def find(held: Rows, alive: NDArray[np.bool_], rows: Rows) -> Rows:
+    """Find the positions in the ascending `held` of those `rows` that are there and alive."""
+    if len(held) == 0 or len(rows) == 0:
         return np.empty(0, np.int64)
-    at = np.searchsorted(held, wanted)
-    at = at[(at < len(held)) & (held[np.minimum(at, len(held) - 1)] == wanted)]
+    at = np.searchsorted(held, rows)
+    at = at[(at < len(held)) & (held[np.minimum(at, len(held) - 1)] == rows)]
     return np.asarray(at[alive[at]], np.int64)

@@ -64,8 +64,8 @@ def build(parts: Sequence[Part], dim: int, stopped: Callable[[], bool]) -> Segme
     Raises:
         BuildStopped: `stopped` said so.
     """
-    rows = np.concatenate([part_rows[wanted] for part_rows, _, _, wanted in parts])
-    groups = np.concatenate([part_groups[wanted] for _, part_groups, _, wanted in parts])
+    rows = np.concatenate([part_rows[places] for part_rows, _, _, places in parts])
+    groups = np.concatenate([part_groups[places] for _, part_groups, _, places in parts])
     codes = faiss.IndexPQFastScan(dim, _pieces(dim), 4, faiss.METRIC_INNER_PRODUCT)
     codes.pq.cp.min_points_per_centroid = 1  # faiss would warn on stderr; small segments occur after deletions
     order = np.argsort(rows, kind="stable")
@@ -92,7 +92,7 @@ def _pieces(dim: int) -> int:
 
 def _gather(parts: Sequence[Part], order: Rows, stopped: Callable[[], bool]) -> Iterator[Matrix]:
     """The wanted vectors in `order`, as float32, some thousand at a time: other threads get their turn in between."""
-    lengths = np.array([len(wanted) for _, _, _, wanted in parts])
+    lengths = np.array([len(places) for _, _, _, places in parts])
     starts = np.cumsum(lengths) - lengths
     for begin in range(0, len(order), CHUNK):
         if stopped():
@@ -102,8 +102,8 @@ def _gather(parts: Sequence[Part], order: Rows, stopped: Callable[[], bool]) -> 
         source = np.searchsorted(starts, positions, "right") - 1
         for number in np.unique(source):
             here = source == number
-            _, _, vectors, wanted = parts[number]
-            chunk[here] = vectors[wanted[positions[here] - starts[number]]]
+            _, _, vectors, places = parts[number]
+            chunk[here] = vectors[places[positions[here] - starts[number]]]
         yield chunk
 
 

@@ -122,7 +122,7 @@ class SegmentFolder:
         line = len(MAGIC) + int(np.argmax(body[len(MAGIC) :] == ord("\n")))
         head = json.loads(bytes(body[len(MAGIC) : line]))
         if (head["store"], head["model"], head["dim"]) != (self.store, self.digest, self.dim):
-            raise SegmentRefused("derived from another record")
+            raise SegmentRefused("derived from another database")
         if head.get("key") is not None:
             try:
                 opened = self.keyring.open(body[line + 1 :].tobytes(), head["key"], self._place(head["sections"]))
@@ -159,9 +159,9 @@ class SegmentFolder:
             try:
                 segment = future.result()
                 if len(segment.rows) and segment.rows[-1] > last_given:
-                    raise SegmentRefused("newer than the record")
+                    raise SegmentRefused("newer than the database")
             except SegmentRefused as reason:
-                log.warning("segment %s refused: %s; its templates are read from the record", file.name, reason)
+                log.warning("segment %s refused: %s; its templates are read from the database", file.name, reason)
                 refused.append(f"{file.name}: {reason}")
                 self.remove(file)
             else:

@@ -262,8 +262,8 @@ class TieredIndex:
         if with_fresh:
             fresh = view.memtable
             room = max(0, self._tiers.segment - sum(len(part[3]) for part in parts))
-            wanted = np.flatnonzero(fresh.alive[: fresh.length])[:room]
-            parts.append((fresh.rows, fresh.groups, fresh.vectors, wanted))
+            places = np.flatnonzero(fresh.alive[: fresh.length])[:room]
+            parts.append((fresh.rows, fresh.groups, fresh.vectors, places))
         new: Segment | None = None
         if sum(len(part[3]) for part in parts):
             new = build(parts, self.dim, lambda: self._gone or bool(self._erasing) or stopped())

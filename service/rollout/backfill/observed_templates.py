@@ -171,9 +171,9 @@ class ObservedTemplates:
                 new_templates=new_templates,
                 owner=observation.subject_id,
             )
-            made = self._database.change_alone(add)
-            self._metrics.count_templates(embedder.manifest.identity, "sight", made)
-            if not made:  # erased or moved meanwhile
+            count = self._database.change_alone(add)
+            self._metrics.count_templates(embedder.manifest.identity, "sight", count)
+            if not count:  # erased or moved meanwhile
                 continue
             self._audit_log.append(
                 AuditEntry(

@@ -29,7 +29,7 @@ DROPPED_AT_ONCE = 2000
 
 
 class Reembeddings:
-    """Jobs, coverage and dropping for one record. Safe to call from many threads at once."""
+    """Jobs, coverage and dropping for one database. Safe to call from many threads at once."""
 
     def __init__(self, models: Models, database: Database[IndexChange], roles: Roles) -> None:
         """Work on the jobs of `database`; `roles` says which templates must stay."""

@@ -49,7 +49,7 @@ LEASE = timedelta(seconds=10)
 
 
 class Reembedder:
-    """Works on the jobs of one record. `busy` says whether every worker has a request. A claim holds for `lease`."""
+    """Works on the jobs of one database. `busy` says whether every worker has a request. A claim holds for `lease`."""
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +74,19 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A photograph of which no template was made, and why: it cannot be read, or shows no face."""
+
+    file: Path
+    error: ImageError | FaceError
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """What came of all. Failures to acquire are photographs without a readable image or a face."""
 
     photographs: int
-    failures: int
+    failures: tuple[Failure, ...]
     genuine_pairs: int
     impostor_pairs: int
     impostor_comparisons: int
@@ -105,23 +114,23 @@ def measure(
     with ThreadPoolExecutor(cores) as pool:
         seen = pool.map(lambda file: _crop(perception, file.read_bytes()), photographs.files)
         crops = [crop for crop, _ in zip(seen, _counting("faces", len(photographs.files), progress), strict=True)]
-        found = np.array([crop is not None for crop in crops])
-        stack = [crop for crop in crops if crop is not None]
+        has_face = np.array([isinstance(crop, np.ndarray) for crop in crops])
+        stack = [crop for crop in crops if isinstance(crop, np.ndarray)]
         if not stack:
             raise PhotographsInvalid("no photograph shows a face")
         templates, speeds = [], []
         for embedder in embedders:
             begun = time.perf_counter()
-            made = pool.map(lambda crop, embedder=embedder: embedder.embed(crop[None])[0], stack)
+            vectors = pool.map(lambda crop, embedder=embedder: embedder.embed(crop[None])[0], stack)
             counting = _counting(embedder.manifest.identity, len(stack), progress)
-            rows = np.stack([row for row, _ in zip(made, counting, strict=True)])
+            rows = np.stack([row for row, _ in zip(vectors, counting, strict=True)])
             speeds.append(len(stack) / (time.perf_counter() - begun))
-            templates.append(_Placed.of(rows, embedder, found))
+            templates.append(_Placed.of(rows, embedder, has_face))
     times = _time_in_turns(embedders, stack[:TIMED_FACES])
     genuine = np.array([pair.genuine for pair in photographs.pairs])
-    every = _Comparisons(photographs, found)
-    scores = [score_photographs(each.probes, photographs, found, each.references) for each in templates]
-    shown = found[[[pair.first, pair.second] for pair in photographs.pairs]].all(axis=1)
+    every = _Comparisons(photographs, has_face)
+    scores = [score_photographs(each.probes, photographs, has_face, each.references) for each in templates]
+    shown = has_face[[[pair.first, pair.second] for pair in photographs.pairs]].all(axis=1)
     decided = [decide_by_folds(each, genuine, photographs.folds) for each in scores]
     models = tuple(
         Measured(
@@ -153,7 +162,11 @@ def measure(
     )
     return Measurement(
         photographs=len(photographs.files),
-        failures=int(np.count_nonzero(~found)),
+        failures=tuple(
+            Failure(file, crop)
+            for file, crop in zip(photographs.files, crops, strict=True)
+            if not isinstance(crop, np.ndarray)
+        ),
         genuine_pairs=int(np.count_nonzero(genuine)),
         impostor_pairs=int(np.count_nonzero(~genuine)),
         impostor_comparisons=every.impostors,
@@ -174,28 +187,28 @@ class _Placed:
     references: Vectors
 
     @classmethod
-    def of(cls, vectors: Vectors, embedder: Embedder, found: NDArray[np.bool_]) -> _Placed:
+    def of(cls, vectors: Vectors, embedder: Embedder, has_face: NDArray[np.bool_]) -> _Placed:
         offsets = embedder.offsets(vectors)
         placed = []
         for rows in (as_probes(vectors, offsets), as_references(vectors, offsets)):
-            placed.append(np.zeros((len(found), rows.shape[1]), dtype=np.float32))
-            placed[-1][found] = rows
+            placed.append(np.zeros((len(has_face), rows.shape[1]), dtype=np.float32))
+            placed[-1][has_face] = rows
         return cls(*placed)
 
 
 class _Comparisons:
     """Comparisons of each with each where persons are known, else of the pairs alone; pairs without a face left out."""
 
-    def __init__(self, photographs: Photographs, found: NDArray[np.bool_]) -> None:
+    def __init__(self, photographs: Photographs, has_face: NDArray[np.bool_]) -> None:
         self._person: NDArray[np.int64] | None = None
         if photographs.persons is None:
-            held = [pair for pair in photographs.pairs if found[pair.first] and found[pair.second]]
+            held = [pair for pair in photographs.pairs if has_face[pair.first] and has_face[pair.second]]
             self._left = np.array([pair.first for pair in held], dtype=np.int64)
             self._right = np.array([pair.second for pair in held], dtype=np.int64)
             self._genuine = np.array([pair.genuine for pair in held], dtype=np.bool_)
             self.impostors = int(np.count_nonzero(~self._genuine))
         else:
-            places = np.flatnonzero(found)
+            places = np.flatnonzero(has_face)
             if len(places) > MOST_COMPARED:
                 places = places[np.linspace(0, len(places) - 1, MOST_COMPARED).astype(np.int64)]
             self._places = places
@@ -216,15 +229,15 @@ class _Comparisons:
         return {fmr: rate for fmr, rate in rates.items() if rate is not None}
 
 
-def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | None:
+def _crop(perception: Perception, data: bytes) -> NDArray[np.uint8] | ImageError | FaceError:
     try:
         return perception.look(data, Stages(), Seek.PROMINENT, 1).prominent().crop
-    except (ImageError, FaceError):
-        return None
+    except (ImageError, FaceError) as error:
+        return error
 
 
 def score_photographs(
-    probes: Vectors, photographs: Photographs, found: NDArray[np.bool_], references: Vectors | None = None
+    probes: Vectors, photographs: Photographs, has_face: NDArray[np.bool_], references: Vectors | None = None
 ) -> Scores:
     """Score the pairs by templates (N, D) of the photographs; `NO_FACE` where one of a pair has none.
 
@@ -233,7 +246,7 @@ def score_photographs(
     first = np.array([pair.first for pair in photographs.pairs])
     second = np.array([pair.second for pair in photographs.pairs])
     scores = score_pairs(probes[first], (probes if references is None else references)[second])
-    return np.where(found[first] & found[second], scores, NO_FACE)
+    return np.where(has_face[first] & has_face[second], scores, NO_FACE)
 
 
 def _time_in_turns(embedders: Sequence[Embedder], crops: Sequence[NDArray[np.uint8]]) -> list[float]:

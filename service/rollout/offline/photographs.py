@@ -80,7 +80,7 @@ def read_pairs(path: Path) -> Photographs:
     Raises: PhotographsInvalid.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise PhotographsInvalid(f"{path} cannot be read: {error}") from error
     if "," in text.partition("\n")[0]:

@@ -18,7 +18,7 @@ STEPS = 12
 """Parts of the time window that the agreement is shown for."""
 
 
-def plot_measurement(made: Measurement, folder: Path) -> list[Path]:
+def plot_measurement(measurement: Measurement, folder: Path) -> list[Path]:
     """Write `cost` (accuracy against time, memory and file size) and `rates` (TAR against FMR). Returns the files.
 
     Raises: PlotsUnavailable.
@@ -30,17 +30,17 @@ def plot_measurement(made: Measurement, folder: Path) -> list[Path]:
         ("file, MB", lambda model: model.bytes / 1e6),
     )
     for axes, (label, cost) in zip(figure.subplots(1, len(costs), sharey=True), costs, strict=True):
-        for model in made.models:
+        for model in measurement.models:
             _point(axes, cost(model), model)
         axes.set(xscale="log", xlabel=label)
         axes.grid(visible=True, which="both", alpha=0.3)
-    figure.axes[0].set_ylabel(f"accuracy, %, {made.genuine_pairs + made.impostor_pairs} pairs")
+    figure.axes[0].set_ylabel(f"accuracy, %, {measurement.genuine_pairs + measurement.impostor_pairs} pairs")
     figure.axes[-1].legend()
     written = _save(figure, folder, "cost")
 
     figure = _figure(6, 5)
     axes = figure.subplots()
-    for model in made.models:
+    for model in measurement.models:
         rates = sorted(model.rates)
         shares = [model.rates[fmr][0] for fmr in rates]
         axes.errorbar(rates, [_percent(s) for s in shares], yerr=_bars(shares), marker="o", capsize=3, label=model.name)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from service.face.errors import ImageError
 from service.rollout.offline.measure import RATES, Measurement, Rates
 from service.rollout.report import Observed, Report, Share, Side
 
 Rows = Sequence[Sequence[str]]
 
 
-def model_rows(made: Measurement) -> Rows:
+def model_rows(measurement: Measurement) -> Rows:
     """One row for each model, under a row of headings."""
-    rates = [fmr for fmr in RATES if all(fmr in model.rates for model in made.models)]
+    rates = [fmr for fmr in RATES if all(fmr in model.rates for model in measurement.models)]
     head = ["model", "score", "accuracy", *(f"TAR at FMR {fmr:g}" for fmr in rates)]
-    head += ["ms per face, 1 thread", f"faces/s, {made.cores} cores", "memory, MB", "file, MB"]
+    head += ["ms per face, 1 thread", f"faces/s, {measurement.cores} cores", "memory, MB", "file, MB"]
     return [
         head,
         *(
@@ -28,12 +29,12 @@ def model_rows(made: Measurement) -> Rows:
                 f"{model.memory / 1e6:.1f}",
                 f"{model.bytes / 1e6:.2f}",
             ]
-            for model in made.models
+            for model in measurement.models
         ),
     ]
 
 
-def agreement_rows(made: Measurement) -> Rows:
+def agreement_rows(measurement: Measurement) -> Rows:
     """One row for each two models, under a row of headings."""
     head = ["models", "pairs decided alike", "correlation of scores", "probes by the first, templates by the second"]
     return [
@@ -45,37 +46,44 @@ def agreement_rows(made: Measurement) -> Rows:
                 f"{pair.correlation:.4f}",
                 "another space" if pair.crossed is None else _strictest(pair.crossed),
             ]
-            for pair in made.agreements
+            for pair in measurement.agreements
         ),
     ]
 
 
-def measurement_markdown(made: Measurement) -> str:
+def measurement_markdown(measurement: Measurement) -> str:
     """The whole measurement."""
     parts = [
-        f"{made.photographs} photographs, {made.failures} without a face found; {made.genuine_pairs} genuine and "
-        f"{made.impostor_pairs} impostor pairs, decided at thresholds chosen on the other nine tenths; TAR over all "
-        f"comparisons of the photographs ({made.impostor_comparisons} of impostors) where they support the rate. "
+        f"{measurement.photographs} photographs, {_failures(measurement)}; {measurement.genuine_pairs} genuine and "
+        f"{measurement.impostor_pairs} impostor pairs, decided at thresholds chosen on the other nine tenths; TAR over "
+        f"all comparisons of the photographs ({measurement.impostor_comparisons} of impostors) where they support the "
+        "rate. "
         "Scores are those that are served: cosines, or normalised where a model has a normalisation. "
         "In brackets 95 % Wilson intervals.",
-        markdown(model_rows(made)),
+        markdown(model_rows(measurement)),
     ]
-    if made.agreements:
-        parts.append(markdown(agreement_rows(made)))
+    if measurement.agreements:
+        parts.append(markdown(agreement_rows(measurement)))
     return "\n\n".join(parts) + "\n"
 
 
-def report_markdown(made: Report, champion: str, challenger: str | None) -> str:
+def _failures(measurement: Measurement) -> str:
+    unreadable = sum(isinstance(failure.error, ImageError) for failure in measurement.failures)
+    text = f"{len(measurement.failures) - unreadable} without a face found"
+    return f"{text}, {unreadable} that cannot be read" if unreadable else text
+
+
+def report_markdown(report: Report, champion: str, challenger: str | None) -> str:
     """A report of live comparisons."""
     names = champion if challenger is None else f"{champion} and {challenger}"
-    parts = [f"# {names} on live requests", f"{made.cases} cases."]
-    if not made.cases:
+    parts = [f"# {names} on live requests", f"{report.cases} cases."]
+    if not report.cases:
         parts.append("`--champion` and `--challenger` name other models than those of now.")
         return "\n\n".join(parts) + "\n"
-    if made.challenger is not None:
-        correlation = "-" if made.correlation is None else f"{made.correlation:.4f}"
-        parts.append(f"Agreement {percent(made.agreement)}; correlation of scores {correlation}.")
-        table = made.table
+    if report.challenger is not None:
+        correlation = "-" if report.correlation is None else f"{report.correlation:.4f}"
+        parts.append(f"Agreement {percent(report.agreement)}; correlation of scores {correlation}.")
+        table = report.table
         parts.append(
             markdown(
                 [
@@ -85,11 +93,11 @@ def report_markdown(made: Report, champion: str, challenger: str | None) -> str:
                 ]
             )
         )
-    sides: list[tuple[str, Side]] = [(champion, made.champion)]
-    if made.challenger is not None and challenger is not None:
-        sides.append((challenger, made.challenger))
+    sides: list[tuple[str, Side]] = [(champion, report.champion)]
+    if report.challenger is not None and challenger is not None:
+        sides.append((challenger, report.challenger))
     head = ["milliseconds", *(name for name, _ in sides)]
-    quantiles = list(made.champion.seconds)
+    quantiles = list(report.champion.seconds)
     parts.append(
         markdown([head, *([q, *(f"{side.seconds.get(q, 0) * 1000:.1f}" for _, side in sides)] for q in quantiles)])
     )

@@ -80,8 +80,8 @@ def test_files_are_the_owners_alone_also_in_a_folder_that_is_not(tmp_path: Path)
 def test_a_start_takes_what_it_can_from_files_and_the_rest_from_the_record(data: Path) -> None:
     told: list[Progress] = []
     gallery = opened(data, told)
-    assert gallery.index.loaded.from_snapshot >= 250
-    assert gallery.index.loaded.from_snapshot + gallery.index.loaded.from_record == 400
+    assert gallery.index.loaded.from_files >= 250
+    assert gallery.index.loaded.from_files + gallery.index.loaded.from_database == 400
     assert told[-1].done == told[-1].total == 400
     gallery.close()
     check(data, refused=0).close()
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_refused_and_made_again(data: Path, damage: str) -> No
     gallery.compact()
     gallery.close()
     again = check(data, refused=0)
-    assert again.index.loaded.from_snapshot >= 250
+    assert again.index.loaded.from_files >= 250
     again.close()
 
 

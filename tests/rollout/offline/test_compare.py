@@ -58,6 +58,7 @@ def test_models_side_by_side(
     cat: NDArray[np.uint8],
 ) -> None:
     folder = album(tmp_path / "people", {"ann": astronaut, "bob": admiral}, cat)
+    (folder / "bob" / "8.jpg").write_bytes(encode(admiral)[:2000])
     markdown, table = tmp_path / "report.md", tmp_path / "report.csv"
     chosen = ["teacher", "student", "stranger", "--people", str(folder), "--plots", str(tmp_path / "plots")]
     result = RUNNER.invoke(app, ["compare", *chosen, "--markdown", str(markdown), "--csv", str(table)])
@@ -70,7 +71,9 @@ def test_models_side_by_side(
     assert_drawn(tmp_path / "plots", "cost", "rates")
     assert all(row["accuracy"].startswith(rows[0]["accuracy"][:2]) for row in rows)
     text = markdown.read_text()
-    assert "7 photographs, 1 without a face found; 9 genuine and 9 impostor pairs" in text
+    assert "8 photographs, 1 without a face found, 1 that cannot be read; 12 genuine and 12 impostor pairs" in text
+    assert f"left out: {folder / 'ann' / '9.jpg'}: no_face: " in result.output
+    assert f"left out: {folder / 'bob' / '8.jpg'}: image_corrupt: " in result.output
     assert "| teacher@1.0.0, student@1.0.0 |" in text
     assert "| student@1.0.0, teacher@1.0.0 |" in text, "each direction of one space"
     (line,) = (line for line in text.splitlines() if line.startswith("| teacher@1.0.0, stranger@1.0.0 |"))

@@ -50,6 +50,8 @@ def test_a_list_as_csv(tmp_path: Path) -> None:
     found = read_pairs(tmp_path / "pairs.csv")
     assert found.pairs == (Pair(0, 1, True), Pair(0, 2, False))
     assert found.persons is None
+    (tmp_path / "spreadsheet.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    assert read_pairs(tmp_path / "spreadsheet.csv") == found
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.face.align import TEMPLATE
+from service.face.align import CANONICAL_LANDMARKS
 from training.data.augment import Augment, augment, draw_warps, move_points
 
 ALL = Augment(
@@ -44,14 +44,14 @@ def test_the_same_seed_gives_the_same_crops_and_leaves_the_originals(faces: NDAr
 def test_a_certain_flip_mirrors_exactly(faces: NDArray[np.uint8]) -> None:
     out, warps = augment(faces, Augment(flip=1.0), np.random.default_rng(0))
     np.testing.assert_array_equal(out, faces[:, :, ::-1])
-    moved = move_points(np.tile(TEMPLATE, (len(faces), 1, 1)), warps)
-    mirrored = TEMPLATE[[1, 0, 2, 4, 3]] * [-1, 1] + [127, 0]
+    moved = move_points(np.tile(CANONICAL_LANDMARKS, (len(faces), 1, 1)), warps)
+    mirrored = CANONICAL_LANDMARKS[[1, 0, 2, 4, 3]] * [-1, 1] + [127, 0]
     np.testing.assert_allclose(moved[0], mirrored, atol=1e-4)
 
 
 def test_landmarks_follow_the_pixels() -> None:
     spec = Augment(shift=6, scale=0.1, rotate=15)
-    points = TEMPLATE.round()
+    points = CANONICAL_LANDMARKS.round()
     crop = np.zeros((1, 128, 128, 3), np.uint8)
     for x, y in points.astype(int):
         crop[0, y - 1 : y + 2, x - 1 : x + 2] = 255

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.face.align import CROP, TEMPLATE, align
+from service.face.align import CROP, CANONICAL_LANDMARKS, align
 from service.face.detection.detect import Detector
 from service.face.decoding.image import ImageLimits, decode
 from service.face.registry import Registry
@@ -52,7 +52,7 @@ def test_photographs_become_crops_and_the_rest_is_reported(
     assert np.array_equal(found, expected), "cut by the served detector and template"
     assert np.abs(found.astype(int) - align(astronaut, ASTRONAUT)).mean() < 20
     assert crops.landmarks is not None
-    assert np.abs(crops.landmarks - TEMPLATE).max() < 8
+    assert np.abs(crops.landmarks - CANONICAL_LANDMARKS).max() < 8
     dropped = {reason: entry["for_example"] for reason, entry in crops.about["dropped"].items()}
     assert dropped == {
         "unreadable: image_corrupt": ["admiral/broken.jpg"],
@@ -151,7 +151,7 @@ def test_aligned_crops_get_landmarks_on_request(
 ) -> None:
     found = find_landmarks(faces[0], detector)
     assert found is not None
-    assert np.abs(found - TEMPLATE).max() < CROP / 16
+    assert np.abs(found - CANONICAL_LANDMARKS).max() < CROP / 16
     assert find_landmarks(np.ascontiguousarray(cat[100:228, 100:228]), detector) is None
     with pytest.raises(ValueError, match="100x100"):
         from_aligned(np.zeros((100, 100, 3), np.uint8))

@@ -21,7 +21,7 @@ from training.device.accept import accept
 from training.device.augment import DeviceAugment
 from training.device.fit_pack import read_crops
 from training.device.pack import write_pack
-from training.distillation.targets import compute_targets
+from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.face.align import TEMPLATE
+from service.face.align import CANONICAL_LANDMARKS
 from training.data.augment import Augment, augment
 from training.distillation.dlib_net import MEAN_FACE, DlibNet, chip_warp, cut_chips, find_weights
 from training.distillation.dlib_weights import read_layers
@@ -12,7 +12,7 @@ from training.errors import TeacherMissing
 
 def test_the_chip_holds_the_landmarks_where_dlib_puts_them() -> None:
     warp = chip_warp()
-    moved = TEMPLATE @ warp[:, :2].T + warp[:, 2]
+    moved = CANONICAL_LANDMARKS @ warp[:, :2].T + warp[:, 2]
     wanted = (MEAN_FACE + 0.25) / 1.5 * 150
     assert np.abs(moved - wanted).max() < 3, "two templates of a face differ by a few pixels of 150"
     corners = np.array([[0, 0], [150, 150]]) - warp[:, 2]

@@ -23,7 +23,7 @@ from training.backbones.network import restore_student
 from training.cli import app
 from training.data.crops import open_set
 from training.distillation import targets
-from training.distillation.targets import compute_targets, flip_averaged
+from training.distillation.teacher_targets import compute_targets, flip_averaged
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit

@@ -49,8 +49,10 @@ class EightBits:
         names = [f"student.{name}.weight" for name in self._weights]
         rounded = {name: round_weight(parameters[name], self._steps) for name in names}
         with self._rounding(others):
-            found: Features = functional_call(self._whole, rounded, (round_activation(x, *own) if self._input else x,))
-        return found
+            features: Features = functional_call(
+                self._whole, rounded, (round_activation(x, *own) if self._input else x,)
+            )
+        return features
 
     @contextmanager
     def _rounding(self, ranges: Sequence[tuple[float, float]]) -> Iterator[None]:

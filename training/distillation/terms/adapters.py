@@ -16,15 +16,15 @@ class Identity(Part):
 
     kind: Literal["identity"]
 
-    def build(self, given: Size, wanted: Size, where: str) -> nn.Module:
-        """A module from `given` to `wanted` (shapes without the batch).
+    def build(self, source: Size, target: Size, where: str) -> nn.Module:
+        """A module from `source` to `target` (shapes without the batch).
 
         Raises:
             TeacherMismatch: A teacher's output does not fit.
         """
-        if given != wanted:
+        if source != target:
             raise TeacherMismatch(
-                f"{where}: the student gives {tuple(given)}, the target is {tuple(wanted)}; "
+                f"{where}: the student gives {tuple(source)}, the target is {tuple(target)}; "
                 f"change the student's size or use an adapter"
             )
         return nn.Identity()
@@ -35,15 +35,15 @@ class Linear(Part):
 
     kind: Literal["linear"]
 
-    def build(self, given: Size, wanted: Size, where: str) -> nn.Module:
+    def build(self, source: Size, target: Size, where: str) -> nn.Module:
         """A linear map from (D,) to (E,).
 
         Raises:
             TeacherMismatch: A teacher's output does not fit.
         """
-        if len(given) != 1 or len(wanted) != 1:
-            raise TeacherMismatch(f"{where}: a linear adapter joins vectors, not {tuple(given)} and {tuple(wanted)}")
-        return nn.Linear(given[0], wanted[0], bias=False)
+        if len(source) != 1 or len(target) != 1:
+            raise TeacherMismatch(f"{where}: a linear adapter joins vectors, not {tuple(source)} and {tuple(target)}")
+        return nn.Linear(source[0], target[0], bias=False)
 
 
 class Convolution(Part):
@@ -51,17 +51,17 @@ class Convolution(Part):
 
     kind: Literal["convolution"]
 
-    def build(self, given: Size, wanted: Size, where: str) -> nn.Module:
+    def build(self, source: Size, target: Size, where: str) -> nn.Module:
         """A map from (C, H, W) to (E, K, L).
 
         Raises:
             TeacherMismatch: A teacher's output does not fit.
         """
-        if len(given) != 3 or len(wanted) != 3:
-            raise TeacherMismatch(f"{where}: a convolution adapter joins maps, not {tuple(given)} and {tuple(wanted)}")
-        layers: list[nn.Module] = [nn.Conv2d(given[0], wanted[0], 1, bias=False), nn.BatchNorm2d(wanted[0])]
-        if given[1:] != wanted[1:]:
-            layers.append(nn.Upsample(size=tuple(wanted[1:]), mode="bilinear", align_corners=False))
+        if len(source) != 3 or len(target) != 3:
+            raise TeacherMismatch(f"{where}: a convolution adapter joins maps, not {tuple(source)} and {tuple(target)}")
+        layers: list[nn.Module] = [nn.Conv2d(source[0], target[0], 1, bias=False), nn.BatchNorm2d(target[0])]
+        if source[1:] != target[1:]:
+            layers.append(nn.Upsample(size=tuple(target[1:]), mode="bilinear", align_corners=False))
         return nn.Sequential(*layers)
 
 

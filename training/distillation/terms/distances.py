@@ -1,6 +1,6 @@
-"""How far a student's output is from what is wanted: the last part of a term.
+"""How far a student's output is from its target: the last part of a term.
 
-Every distance takes `wanted` as given (no gradient flows into it) and returns a scalar: the mean over the batch.
+Every distance takes `target` as it is (no gradient flows into it) and returns a scalar: the mean over the batch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from training.recipe import Part
 
 class _Distance(Part, ABC):
     @abstractmethod
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
-        """Distance of `given` (N, ...) from `wanted` (same shape); `labels` int64 (N,), -1 = unknown."""
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+        """Distance of `output` (N, ...) from `target` (same shape); `labels` int64 (N,), -1 = unknown."""
 
 
 class SquaredError(_Distance):
@@ -28,9 +28,9 @@ class SquaredError(_Distance):
     kind: Literal["mse"]
     normalise: bool = False
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the batch."""
-        u, v = given.flatten(1), wanted.detach().flatten(1)
+        u, v = output.flatten(1), target.detach().flatten(1)
         if self.normalise:
             u, v = F.normalize(u), F.normalize(v)
         return 0.5 * (u - v).square().sum(1).mean()
@@ -42,9 +42,9 @@ class Cosine(_Distance):
     kind: Literal["cosine"]
     power: float = Field(default=1.0, ge=1)
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the batch."""
-        cosine = F.cosine_similarity(given.flatten(1), wanted.detach().flatten(1))
+        cosine = F.cosine_similarity(output.flatten(1), target.detach().flatten(1))
         # rounding can leave cos a hair above one, and a negative base has no fractional power
         return (1 - cosine).clamp(min=0).pow(self.power).mean()
 
@@ -58,9 +58,9 @@ class Relations(_Distance):
 
     kind: Literal["relations"]
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the pairs of the batch; zero where there is one sample."""
-        u, v = F.normalize(given.flatten(1)), F.normalize(wanted.detach().flatten(1))
+        u, v = F.normalize(output.flatten(1)), F.normalize(target.detach().flatten(1))
         wrong = (u @ u.T - v @ v.T).square()  # the diagonal is zero
         return wrong.sum() / max(1, len(u) * (len(u) - 1))
 
@@ -71,10 +71,10 @@ class Divergence(_Distance):
     kind: Literal["kl"]
     temperature: float = Field(default=1.0, gt=0)
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the batch."""
-        student = F.log_softmax(given / self.temperature, dim=1)
-        teacher = F.log_softmax(wanted.detach() / self.temperature, dim=1)
+        student = F.log_softmax(output / self.temperature, dim=1)
+        teacher = F.log_softmax(target.detach() / self.temperature, dim=1)
         return self.temperature**2 * _kl(teacher, student)
 
 
@@ -89,10 +89,10 @@ class GroupedDivergence(_Distance):
     temperature: float = Field(default=1.0, gt=0)
     mass: float = Field(default=0.95, gt=0, lt=1)
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the batch."""
-        student = F.log_softmax(given / self.temperature, dim=1)
-        teacher = F.log_softmax(wanted.detach() / self.temperature, dim=1)
+        student = F.log_softmax(output / self.temperature, dim=1)
+        teacher = F.log_softmax(target.detach() / self.temperature, dim=1)
         primary = primary_group(teacher.exp(), self.mass)
         lowest = torch.finfo(student.dtype).min
         inside_student = student.masked_fill(~primary, lowest).logsumexp(1, keepdim=True)
@@ -121,16 +121,16 @@ class Triplet(_Distance):
     kind: Literal["triplet"]
     margin: float = Field(default=0.2, gt=0)
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the batch."""
         known = labels >= 0
-        unit, labels = F.normalize(given[known]), labels[known]
+        unit, labels = F.normalize(output[known]), labels[known]
         distances = (2 - 2 * unit @ unit.T).clamp(min=0)
         same = labels[:, None] == labels
         positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         anchors, positives = positive.nonzero(as_tuple=True)
         if len(anchors) == 0 or bool(same.all()):
-            return given.sum() * 0.0
+            return output.sum() * 0.0
         to_positive = distances[anchors, positives]
         to_others = distances[anchors].masked_fill(same[anchors], float("inf"))
         semi_hard = to_others.masked_fill(to_others <= to_positive[:, None], float("inf"))
@@ -144,9 +144,9 @@ class Landmarks(_Distance):
 
     kind: Literal["landmarks"]
 
-    def measure(self, given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
+    def measure(self, output: Tensor, target: Tensor, labels: Tensor) -> Tensor:
         """Average the distance over the batch."""
-        return 0.5 * (given.flatten(1) - wanted.detach().flatten(1)).square().sum(1).mean()
+        return 0.5 * (output.flatten(1) - target.detach().flatten(1)).square().sum(1).mean()
 
 
 Distance = Annotated[

@@ -47,38 +47,38 @@ class Term(nn.Module):
         super().__init__()
         self.spec = spec
         self.register_buffer("neurons", neurons, persistent=False)
-        given = student.at(spec.tap, "the student").shape[1:]
+        source = student.at(spec.tap, "the student").shape[1:]
         if isinstance(spec.target, Tail):
             tap = spec.target.stage or spec.tap
             teacher, who = teachers[spec.target.teacher], f"teacher {spec.target.teacher}"
             if teacher.tail is None:
                 raise TeacherMismatch(f"{who} has no open stages: a tail needs a network trained here")
             self.after = teacher.stage(tap, who)
-            wanted = teacher.stages[self.after].shape[1:]
+            shape = teacher.stages[self.after].shape[1:]
         elif isinstance(spec.target, Nothing):
-            wanted = given
+            shape = source
         else:
-            wanted = self._chosen(spec.target.wanted(spec.tap, teachers)).shape[1:]
-        self.adapter = spec.adapter.build(given, wanted, f"term {spec.name}")
+            shape = self._chosen(spec.target.wanted(spec.tap, teachers)).shape[1:]
+        self.adapter = spec.adapter.build(source, shape, f"term {spec.name}")
 
-    def _chosen(self, wanted: Tensor) -> Tensor:
+    def _chosen(self, output: Tensor) -> Tensor:
         if self.neurons is None:
-            return wanted
-        if int(self.neurons.max()) >= wanted.shape[1]:
+            return output
+        if int(self.neurons.max()) >= output.shape[1]:
             raise TeacherMismatch(
                 f"term {self.spec.name}: neuron {int(self.neurons.max())} was selected, "
-                f"the teachers have {wanted.shape[1]}"
+                f"the teachers have {output.shape[1]}"
             )
-        return wanted[:, self.neurons]
+        return output[:, self.neurons]
 
     def forward(self, student: View, teachers: Mapping[str, View], labels: Tensor) -> Tensor:
         """The weighted loss, a scalar."""
-        given: Tensor = self.adapter(student.at(self.spec.tap, "the student"))
+        output: Tensor = self.adapter(student.at(self.spec.tap, "the student"))
         target = self.spec.target
         if isinstance(target, Tail):
             tail = teachers[target.teacher].tail
             assert tail is not None
-            given = tail(given, self.after)
-        wanted = self._chosen(target.wanted(self.spec.tap, teachers))
+            output = tail(output, self.after)
+        goal = self._chosen(target.wanted(self.spec.tap, teachers))
         with torch.autocast(labels.device.type, enabled=False):  # sixteen bits are too few for a distance
-            return self.spec.weight * self.spec.distance.measure(given.float(), wanted.float(), labels)
+            return self.spec.weight * self.spec.distance.measure(output.float(), goal.float(), labels)

@@ -166,10 +166,10 @@ def _compare(
 
 
 def _good(model: Embedder, sets: Sequence[CropSet], plan: DiscardPlan) -> Sequence[tuple[str, NDArray[np.float32]]]:
-    found = []
+    kinds = []
     for crops in sets:
         for kind in find_kinds(crops, "test", plan.most, plan.seed):
-            told = look(model, crops.crops[kind.rows]).recognisability
-            if told is not None:
-                found.append((kind.name if kind.name == crops.name else f"{crops.name}: {kind.name}", told))
-    return found
+            recognisability = look(model, crops.crops[kind.rows]).recognisability
+            if recognisability is not None:
+                kinds.append((kind.name if kind.name == crops.name else f"{crops.name}: {kind.name}", recognisability))
+    return kinds

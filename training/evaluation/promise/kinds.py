@@ -65,10 +65,10 @@ def people_of(crops: CropSet) -> tuple[str, ...]:
 
 
 def _kind(file: str) -> str:
-    found = NAME.match(file.rsplit("/", 1)[-1])
-    if found is None:
+    match = NAME.match(file.rsplit("/", 1)[-1])
+    if match is None:
         return ""
-    age, gender, race = (int(value) for value in found.groups())
+    age, gender, race = (int(value) for value in match.groups())
     for low, high, name in AGES:
         if low <= age <= high:
             return name

@@ -188,12 +188,12 @@ def _measure(
     vectors, offsets = faces.vectors[through], faces.offsets[through]
     person = np.unique(people[through], return_inverse=True)[1].astype(np.int64)
     refused = float(1 - through.mean())
-    found = None
+    pairs = None
     if len(person) > 1:
-        found = compare_all(as_probes(vectors, offsets), person, as_references(vectors, offsets))
+        pairs = compare_all(as_probes(vectors, offsets), person, as_references(vectors, offsets))
     for asked in plan.fmrs:
         threshold = table.at(asked)
-        if found is None or not len(found.impostor):
+        if pairs is None or not len(pairs.impostor):
             yield Kept(
                 name,
                 asked,
@@ -209,11 +209,11 @@ def _measure(
                 damaged,
             )
             continue
-        matches = found.impostor >= threshold.value
+        matches = pairs.impostor >= threshold.value
         low, high = bootstrap_fmr(
-            found.left[matches], found.right[matches], np.bincount(person), rounds=ROUNDS, seed=plan.seed
+            pairs.left[matches], pairs.right[matches], np.bincount(person), rounds=ROUNDS, seed=plan.seed
         )
-        genuine = found.genuine if kind.named else found.genuine[:0]
+        genuine = pairs.genuine if kind.named else pairs.genuine[:0]
         fnmr = float((genuine < threshold.value).mean()) if len(genuine) else None
         yield Kept(
             name,
@@ -222,7 +222,7 @@ def _measure(
             threshold.basis,
             float(matches.mean() / asked),
             (low / asked, high / asked),
-            len(found.impostor),
+            len(pairs.impostor),
             fnmr,
             len(genuine),
             refused,

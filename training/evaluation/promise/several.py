@@ -118,7 +118,7 @@ def expect(model: Embedder, vectors: NDArray[np.float32], identities: Sequence[s
     return Expectation(model.manifest.identity, enrolled, tuple(claims), tuple(searches))
 
 
-def describe_expectation(found: Expectation) -> str:
+def describe_expectation(expectation: Expectation) -> str:
     """Two tables in Markdown: claims, and searches by the rule that the service decides by."""
     lines = [
         "| photographs | FMR asked | rule | observed / asked | FNMR | impostor claims | genuine claims |",
@@ -127,18 +127,18 @@ def describe_expectation(found: Expectation) -> str:
     lines += [
         f"| {row.photographs} | {row.asked:g} | {row.rule} | {row.ratio:.2f} | {row.fnmr:.2%} | {row.impostor:,}"
         f" | {row.genuine:,} |"
-        for row in found.claims
+        for row in expectation.claims
         if row.photographs > 1 or row.rule == "best, whole rate"
     ]
-    counts = sorted({row.photographs for row in found.searches})
-    by = {(row.people, row.photographs): row for row in found.searches}
+    counts = sorted({row.photographs for row in expectation.searches})
+    by = {(row.people, row.photographs): row for row in expectation.searches}
     lines += [
         "",
         f"| people in the gallery | {' | '.join(f'{count} photograph{chr(115) * (count > 1)}' for count in counts)}"
         " | threshold |",
         f"|---|{'---|' * len(counts)}---|",
     ]
-    for size in sorted({row.people for row in found.searches}):
+    for size in sorted({row.people for row in expectation.searches}):
         cells = " | ".join(f"{by[size, count].best:.1%}" for count in counts)
         bases = dict.fromkeys(by[size, count].basis for count in counts)
         lines.append(f"| {size:,} | {cells} | {', then '.join(bases)} |")

@@ -74,9 +74,9 @@ def calibrate(
         others = zeros if template_offsets is None else template_offsets
         pairs = compare_across(probes, as_references(templates[known], others[known]), person)
     impostor, genuine = pairs.impostor, pairs.genuine
-    wanted = sorted(fmrs or FMRS, reverse=True)
-    supported = [fmr for fmr in wanted if fmr * len(impostor) >= MINIMUM_FALSE_MATCHES]
-    refused = [fmr for fmr in wanted if fmr not in supported]
+    rates = sorted(fmrs or FMRS, reverse=True)
+    supported = [fmr for fmr in rates if fmr * len(impostor) >= MINIMUM_FALSE_MATCHES]
+    refused = [fmr for fmr in rates if fmr not in supported]
     if (refused and fmrs is not None) or not supported:
         raise RateUnsupported(
             f"FMR {refused[0]:g} expects {refused[0] * len(impostor):.1f} false matches in {len(impostor)} comparisons "

@@ -106,10 +106,10 @@ def _fit(start: float, excess: Scores, often: Scores, rate: float) -> Tail:
 
     def loss(parameters: NDArray[np.float64]) -> float:
         scale, shape = np.exp(parameters[0]), parameters[1]
-        told = float((often[seen] * genpareto.logpdf(excess[seen], shape, scale=scale)).sum())
-        return -told - (hidden * float(genpareto.logsf(limit, shape, scale=scale)) if hidden else 0.0)
+        likelihood = float((often[seen] * genpareto.logpdf(excess[seen], shape, scale=scale)).sum())
+        return -likelihood - (hidden * float(genpareto.logsf(limit, shape, scale=scale)) if hidden else 0.0)
 
     mean = float(np.average(excess[seen], weights=np.maximum(often[seen], 1e-9)))
     with np.errstate(all="ignore"):  # a step outside the support has no likelihood
-        found = minimize(loss, [np.log(mean), -0.1], method="Nelder-Mead", bounds=[(None, None), (-0.9, 0.0)])
-    return Tail(start, rate, float(np.exp(found.x[0])), float(found.x[1]))
+        optimum = minimize(loss, [np.log(mean), -0.1], method="Nelder-Mead", bounds=[(None, None), (-0.9, 0.0)])
+    return Tail(start, rate, float(np.exp(optimum.x[0])), float(optimum.x[1]))

@@ -130,23 +130,23 @@ def recognise(network: Embeds, benchmark: Benchmark) -> Measures:
         trials = compare(vectors[name], faces.person)
         for fmr in FMRS:
             measures[f"{name} tar {fmr:g}"] = np.array([tar(trials, fmr, drawn) for drawn in faces.drawn])
-    found = identify(vectors["celeba"], celeba.person, benchmark.gallery, chosen, celeba.drawn)
-    return measures | {f"celeba {name}": values for name, values in found.items()}
+    rates = identify(vectors["celeba"], celeba.person, benchmark.gallery, chosen, celeba.drawn)
+    return measures | {f"celeba {name}": values for name, values in rates.items()}
 
 
 def point(network: OnnxNet, benchmark: Benchmark) -> Measures:
     """Mean landmark error in units of the distance between the eyes, and the share of faces that failed."""
     parts = np.array_split(benchmark.moved, max(1, len(benchmark.moved) // 64))
-    given = np.concatenate([network.run(to_tensor(part, network.input)) for part in parts]).reshape(-1, 5, 2)
+    points = np.concatenate([network.run(to_tensor(part, network.input)) for part in parts]).reshape(-1, 5, 2)
     # the network counts from the crop's edge in units of the crop, pixels from the centre of the first
     size = benchmark.moved.shape[1]
-    return measure_points(given * size - 0.5, benchmark.points, benchmark.celeba)
+    return measure_points(points * size - 0.5, benchmark.points, benchmark.celeba)
 
 
-def measure_points(given: NDArray[np.float32], wanted: NDArray[np.float32], faces: Faces) -> Measures:
+def measure_points(points: NDArray[np.float32], truth: NDArray[np.float32], faces: Faces) -> Measures:
     """Landmark error of points (N, 5, 2) in any unit, eyes first."""
-    eyes = np.linalg.norm(wanted[:, 0] - wanted[:, 1], axis=1)
-    error = np.linalg.norm(given - wanted, axis=2).mean(axis=1) / eyes
+    eyes = np.linalg.norm(truth[:, 0] - truth[:, 1], axis=1)
+    error = np.linalg.norm(points - truth, axis=2).mean(axis=1) / eyes
     weight = faces.drawn[:, faces.person].astype(np.float64)
     share = weight / weight.sum(axis=1, keepdims=True)
     return {"nme": share @ error, "failures": share @ (error > FAILED)}

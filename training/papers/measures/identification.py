@@ -38,11 +38,11 @@ def identify(
     strangers, _ = find_best(vectors[parts.nonmated], gallery)
     order = np.argsort(-strangers, kind="stable")
     weight, nobody = drawn[:, person[parts.mated]], drawn[:, person[parts.nonmated[order]]]
-    found = {"rank-1": _share(weight, np.broadcast_to(right, weight.shape))}
+    rates = {"rank-1": _share(weight, np.broadcast_to(right, weight.shape))}
     for fpir in FPIRS:
         thresholds = np.array([_threshold(strangers[order], counts, fpir) for counts in nobody])
-        found[f"dir {fpir:g}"] = _share(weight, right & (score > thresholds[:, None]))
-    return found
+        rates[f"dir {fpir:g}"] = _share(weight, right & (score > thresholds[:, None]))
+    return rates
 
 
 def _threshold(falling: NDArray[np.float64], counts: NDArray[np.int64], fpir: float) -> float:

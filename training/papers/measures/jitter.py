@@ -44,13 +44,15 @@ def measure_jitter(benchmark: Benchmark, people: CropSet, roots: Roots, cache: P
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return known
     detector = mine.detector()
-    found = [find_again(crop, points, detector) for crop, points in zip(benchmark.moved, benchmark.points, strict=True)]
-    there = np.array([points is not None for points in found])
+    landmarks = [
+        find_again(crop, points, detector) for crop, points in zip(benchmark.moved, benchmark.points, strict=True)
+    ]
+    there = np.array([points is not None for points in landmarks])
     if not there.any():
         return None
     faces = benchmark.celeba
     some = Faces(faces.crops[there], faces.person[there], faces.drawn)
-    measures = measure_points(np.stack([p for p in found if p is not None]), benchmark.points[there], some)
+    measures = measure_points(np.stack([p for p in landmarks if p is not None]), benchmark.points[there], some)
     result = {"found": float(there.mean())} | {name: values.tolist() for name, values in measures.items()}
     write_json(path, result)
     return result

@@ -44,11 +44,11 @@ class CloseUps:
 def report_close_ups(detector: Detector, files: Sequence[Path], doubt: float) -> Iterator[CloseUps]:
     """Seek the subject of every crop. What scores less than `doubt` is doubtful."""
     for cut, part in (("whole", np.s_[:, :]), ("tight", TIGHT)):
-        found = [
+        outcomes = [
             detector.detect(np.ascontiguousarray(read_bgr(file)[part][..., ::-1]), Seek.PROMINENT) for file in files
         ]
-        doubtful = sum(bool(faces) and faces[0].score < doubt for faces in found)
-        yield CloseUps(cut, len(found), sum(not faces for faces in found), doubtful)
+        doubtful = sum(bool(faces) and faces[0].score < doubt for faces in outcomes)
+        yield CloseUps(cut, len(outcomes), sum(not faces for faces in outcomes), doubtful)
 
 
 def most_turned(teacher: ModelSession, files: Iterable[Path], count: int) -> list[Path]:

@@ -74,9 +74,9 @@ def export_detector(student: Detects, path: Path) -> None:
 
 def _compare(module: SplitHeads, session: ModelSession, height: int, width: int) -> None:
     pixels = np.random.default_rng(height).uniform(0, 255, (1, 3, height, width)).astype(np.float32)
-    found = session.run(pixels)
+    outputs = session.run(pixels)
     with torch.no_grad():
         for name, expected in zip(NAMES, module(torch.from_numpy(pixels)), strict=True):
-            gap = float(np.abs(found[name] - expected.numpy()).max())
+            gap = float(np.abs(outputs[name] - expected.numpy()).max())
             if gap > TOLERANCE:
                 raise ExportFailed(f"{name}: the graph differs from torch by {gap:.1e} at {height}x{width}")

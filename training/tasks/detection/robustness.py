@@ -34,7 +34,7 @@ def survive(
         for name, damage in DAMAGES.items():
             spoiled = damage(image, np.random.default_rng(number))
             for place, session in enumerate((student, teacher)):
-                found = find_faces(session, spoiled, ask.operating_score)
-                counts[name][place] += sum(same_face(face, found) is not None for face in faces)
+                detections = find_faces(session, spoiled, ask.operating_score)
+                counts[name][place] += sum(same_face(face, detections) is not None for face in faces)
             counts[name][2] += len(faces)
     return {name: (Share(mine, trials), Share(theirs, trials)) for name, (mine, theirs, trials) in counts.items()}

@@ -20,10 +20,10 @@ def list_images(folder: Path) -> tuple[Path, ...]:
 
     Raises: SetMissing when the folder is missing or holds no image.
     """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
-    if not found:
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    if not files:
         raise SetMissing(f"{folder}: no folder with images ({', '.join(sorted(SUFFIXES))})")
-    return tuple(found)
+    return tuple(files)
 
 
 def read_bgr(path: Path) -> NDArray[np.uint8]:

@@ -71,14 +71,14 @@ def report_scenes(
     """Search every scene in each of the three ways. What scores less than `doubt` is doubtful."""
     names = [f"{low:.2f}-{high:.2f}" for low, high in pairwise(BANDS)]
     bands = {name: [0, 0] for name in names}
-    found, alarms, sure = ({seek: [0, 0] for seek in Seek} for _ in range(3))
+    shares, alarms, sure = ({seek: [0, 0] for seek in Seek} for _ in range(3))
     for path in scenes:
         image, bare = read_bgr(path), path.name in unpeopled
         faces = [] if bare else [face for face in find_faces(teacher, image, SURE) if face.box[3] >= side]
         for seek in Seek:
             mine = detector.detect(np.ascontiguousarray(image[..., ::-1]), seek)
-            found[seek][0] += sum(same_face(face, mine) is not None for face in faces)
-            found[seek][1] += len(faces)
+            shares[seek][0] += sum(same_face(face, mine) is not None for face in faces)
+            shares[seek][1] += len(faces)
             alarms[seek][0] += bare and bool(mine)
             sure[seek][0] += bare and any(face.score >= doubt for face in mine)
             alarms[seek][1] += bare
@@ -89,7 +89,7 @@ def report_scenes(
                     counts[0] += not bare
                     counts[1] += 1
     recall, alarming, certain = (
-        {seek: Share(*counts) for seek, counts in each.items()} for each in (found, alarms, sure)
+        {seek: Share(*counts) for seek, counts in each.items()} for each in (shares, alarms, sure)
     )
     return SearchReport(recall, alarming, certain, {name: Share(*counts) for name, counts in bands.items()})
 

@@ -58,9 +58,9 @@ class DenseTeacher:
 
         Returns float32 (N, P, 16): cls and obj as probabilities, box and landmarks in strides, strides in turn.
         """
-        found = self._session.run(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32))
+        outputs = self._session.run(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32))
         return np.concatenate(
-            [np.concatenate([found[f"{head}_{s}"] for head in HEADS], axis=2) for s in STRIDES], axis=1
+            [np.concatenate([outputs[f"{head}_{s}"] for head in HEADS], axis=2) for s in STRIDES], axis=1
         ).astype(np.float32, copy=False)
 
 

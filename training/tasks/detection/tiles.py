@@ -67,7 +67,7 @@ def write_tiles(
         tiles.flush()
         digest.update(bare.tobytes())
         np.save(draft / "bare.npy", bare)
-        told = {
+        about_set = {
             "schema": 1,
             "digest": digest.hexdigest(),
             "seed": seed,
@@ -79,7 +79,7 @@ def write_tiles(
             "crops": len(sources.crops),
             **(about or {}),
         }
-        (draft / "set.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (draft / "set.json").write_text(json.dumps(about_set, indent=2) + "\n", encoding="utf-8")
 
 
 def open_tiles(folder: Path) -> TileSet:

@@ -53,15 +53,15 @@ def _read(kind: Any, value: Any, place: str) -> Any:  # noqa: PLR0911 - one for 
 def _read_members(kind: Any, value: Any, place: str) -> Any:
     if not isinstance(value, dict):
         raise AnswerInvalid(f"{place} is {type(value).__name__} and no object")
-    made = get_origin(kind) or kind
-    given: dict[str, Any] = {}
-    for field in fields(made):
+    container = get_origin(kind) or kind
+    members: dict[str, Any] = {}
+    for field in fields(container):
         if field.name in value:
-            hint = _hints(made)[field.name]
-            given[field.name] = _read(_resolve(hint, kind), value[field.name], f"{place}.{field.name}")
+            hint = _hints(container)[field.name]
+            members[field.name] = _read(_resolve(hint, kind), value[field.name], f"{place}.{field.name}")
         elif field.default is MISSING:
             raise AnswerInvalid(f"{place} lacks {field.name}")
-    return made(**given)
+    return container(**members)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What an index outside the record has still to follow."""
+"""What an index outside the database has still to follow."""
 
 from __future__ import annotations
 

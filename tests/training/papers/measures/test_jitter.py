@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.face.align import TEMPLATE
+from service.face.align import CANONICAL_LANDMARKS
 from service.face.detection.detect import Detector
 from service.face.registry import Registry
 from tests.conftest import STARTER
@@ -26,7 +26,7 @@ def detector() -> Detector:
 
 
 def test_a_moved_face_is_found_where_it_was_moved_to(faces: NDArray[np.uint8], detector: Detector) -> None:
-    still = find_again(faces[0], TEMPLATE.astype(np.float32), detector)
+    still = find_again(faces[0], CANONICAL_LANDMARKS.astype(np.float32), detector)
     assert still is not None
     moved, warps = augment(faces[:1], MOVES, np.random.default_rng(3))
     wanted = move_points(still[None], warps)[0]
@@ -38,7 +38,7 @@ def test_a_moved_face_is_found_where_it_was_moved_to(faces: NDArray[np.uint8], d
 
 
 def test_a_face_that_lies_elsewhere_is_another(faces: NDArray[np.uint8], detector: Detector) -> None:
-    assert find_again(faces[0], TEMPLATE.astype(np.float32) + 60, detector) is None
+    assert find_again(faces[0], CANONICAL_LANDMARKS.astype(np.float32) + 60, detector) is None
 
 
 def test_the_jitter_is_that_of_the_sets_own_detector_and_is_measured_once(

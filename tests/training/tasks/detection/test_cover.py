@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.face.align import TEMPLATE
+from service.face.align import CANONICAL_LANDMARKS
 from service.face.detection.detection import Detection
 from training.tasks.detection.cover import cover
 
@@ -13,7 +13,7 @@ def face_of(pixels: np.ndarray, landmarks: np.ndarray) -> Detection:
 
 
 def test_a_mask_covers_mouth_and_chin_and_leaves_the_eyes(astronaut: np.ndarray) -> None:
-    landmarks = TEMPLATE + np.float32([160, 60])
+    landmarks = CANONICAL_LANDMARKS + np.float32([160, 60])
     face = face_of(astronaut, landmarks)
     for seed in range(3):
         covered = cover(astronaut, [face], np.random.default_rng(seed))
@@ -27,6 +27,6 @@ def test_a_mask_covers_mouth_and_chin_and_leaves_the_eyes(astronaut: np.ndarray)
 
 
 def test_what_is_too_small_or_outside_is_left(astronaut: np.ndarray) -> None:
-    tiny = face_of(astronaut, TEMPLATE / 8)
-    outside = face_of(astronaut, TEMPLATE + np.float32([2000, 2000]))
+    tiny = face_of(astronaut, CANONICAL_LANDMARKS / 8)
+    outside = face_of(astronaut, CANONICAL_LANDMARKS + np.float32([2000, 2000]))
     np.testing.assert_array_equal(cover(astronaut, [tiny, outside], np.random.default_rng(0)), astronaut)

@@ -73,7 +73,7 @@ def read_yunet(graph: Path) -> TaperedStudent:
     """The network of a YuNet-n graph, whole. Raises: InitialisationFailed."""
     model = onnx.load(graph)
     tensors = {t.name: t for t in model.graph.initializer}
-    given = [
+    weights = [
         [torch.from_numpy(onnx.numpy_helper.to_array(tensors[name]).copy()) for name in node.input[1:3]]
         for node in model.graph.node
         if node.op_type == "Conv" and all(name in tensors for name in node.input[1:3])
@@ -85,10 +85,10 @@ def read_yunet(graph: Path) -> TaperedStudent:
     # where each pair of weight and bias belongs: the trunk, then the heads, which the student keeps in one piece
     places = [(whole.stem, everything), *((conv, everything) for unit in units for conv in _convolutions(unit))]
     places += [(conv, part) for part in HEADS for head in _units(whole.heads) for conv in _convolutions(head)]
-    if [pair[0].shape for pair in given] != [conv.weight[part].shape for conv, part in places]:
-        raise InitialisationFailed(f"{graph} is no YuNet-n: {len(given)} convolutions, or of other shapes")
+    if [pair[0].shape for pair in weights] != [conv.weight[part].shape for conv, part in places]:
+        raise InitialisationFailed(f"{graph} is no YuNet-n: {len(weights)} convolutions, or of other shapes")
     with torch.no_grad():
-        for (conv, part), (weight, bias) in zip(places, given, strict=True):
+        for (conv, part), (weight, bias) in zip(places, weights, strict=True):
             _fill(conv, weight, bias, part)
         whole.stem.weight /= PIXEL_SCALE
     return whole
