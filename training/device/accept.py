@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,12 @@ def accept(pack: Path, back: Path, roots: Roots) -> Path:
     task = EmbeddingTask(recipe, roots)
     try:
         told = json.loads((back / "fit.json").read_text(encoding="utf-8"))
-        with np.load(back / "student.npz", allow_pickle=False) as archive:
+        step = int(told["step"])
+        with (back / "student.npz").open("rb") as file, np.load(file, allow_pickle=False) as archive:
             task.student.load_state_dict({name: torch.from_numpy(archive[name]) for name in archive.files})
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise CheckpointInvalid(f"{back} does not hold what a device gives back: {error}") from error
     state = {name: tensor.detach() for name, tensor in task.state_dict().items()}
     facts = dict(task.facts) | {"device": told}
-    step = int(told["step"])
     save_checkpoint(roots.runs / recipe.name, Checkpoint(recipe.model_dump_json(), step, step, state, state, {}, facts))
     return roots.runs / recipe.name
