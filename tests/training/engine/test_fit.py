@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,38 @@ def test_another_recipe_of_the_same_name_does_not_continue_a_run(roots: Roots, m
     (roots.runs / "tiny" / "checkpoint.pt").write_bytes(b"half")
     with pytest.raises(CheckpointInvalid, match="cannot be read"):
         run(make_recipe(), roots)
+
+
+def test_a_run_does_not_go_on_with_other_crops(roots: Roots, make_recipe: MakeRecipe, make_set: MakeSet) -> None:
+    run(make_recipe(), roots, until=3)
+    make_set(roots.data / "six", seed=1)
+    with pytest.raises(CheckpointInvalid, match="began with another six"):
+        run(make_recipe(), roots)
+    make_set(roots.data / "six")
+    assert load_checkpoint(run(make_recipe(), roots)).step == 6
+
+
+def test_a_finished_run_is_left_as_it_is(roots: Roots, make_recipe: MakeRecipe) -> None:
+    """Whatever has become since of what it learnt from."""
+    finished = (run(make_recipe(), roots) / "checkpoint.pt").read_bytes()
+    shutil.rmtree(roots.data / "six")
+    assert (run(make_recipe(), roots) / "checkpoint.pt").read_bytes() == finished
+
+
+def test_no_step_is_taken_until_step_nought(roots: Roots, make_recipe: MakeRecipe) -> None:
+    assert not (run(make_recipe(), roots, until=0) / "checkpoint.pt").exists()
+
+
+def test_a_gradient_that_is_not_finite_ends_a_run_that_clips_none(roots: Roots, make_recipe: MakeRecipe) -> None:
+    class Steep(EmbeddingTask):
+        def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            weight = next(self.student.parameters())
+            return super().forward(batch) | {"steep": (weight * 0).abs().sqrt().sum()}  # nought, and infinitely steep
+
+    schedule = {"peak": 1e-3, "batch": 12, "steps": 1, "clip": None}
+    with pytest.raises(LossNotFinite, match="gradient norm is nan"):
+        fit(make_recipe(schedule=schedule), TaskKind(EMBEDDING.recipe, Steep, EMBEDDING.restore), roots, progress=False)
+    assert not (roots.runs / "tiny" / "checkpoint.pt").exists()
 
 
 def test_bfloat16_trains(roots: Roots, make_recipe: MakeRecipe) -> None:
