@@ -52,14 +52,14 @@ def export(
     They are drawn from `split` of the sets: from `train` where others of these people are to be measured on.
 
     Raises:
-        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        CheckpointInvalid: There is no checkpoint, or it does not fit, or the run's confidence was taught earlier.
         RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
         SetInvalid: A set is damaged or does not hold what is needed.
         ExportFailed: The fp32 graph disagrees with torch.
     """
     checkpoint = load_checkpoint(run)
     student, pixels = restore_student(checkpoint)
-    confidence = read_confidence(run)
+    confidence = read_confidence(run, checkpoint.step)
     crops = draw(calibration, 2 * amount, seed, split)
     ranges, probes = to_tensor(crops[:amount], pixels), to_tensor(crops[amount:], pixels)
     with torch.no_grad():
@@ -121,14 +121,15 @@ def judge(form: Form, speedup: float) -> str:
 
 
 def draw(sets: Sequence[CropSet], count: int, seed: int, split: Split | Literal["all"] = "all") -> NDArray[np.uint8]:
-    """Crops drawn evenly from a split of several sets.
+    """Crops drawn from a split of several sets, as evenly as their sizes allow.
 
     Raises:
         ExportFailed: There are too few.
     """
     rng = np.random.default_rng(seed)
-    each = -(-count // len(sets))
-    parts = [np.asarray(s.crops[np.sort(rng.permutation(s.rows(split))[:each])]) for s in sets]
+    rows = [rng.permutation(each.rows(split)) for each in sets]
+    share = next((n for n in range(-(-count // len(sets)), count) if sum(len(r[:n]) for r in rows) >= count), count)
+    parts = [np.asarray(s.crops[np.sort(own[:share])]) for s, own in zip(sets, rows, strict=True)]
     crops = np.concatenate(parts)[rng.permutation(sum(len(part) for part in parts))][:count]
     if len(crops) < count:
         raise ExportFailed(f"{count} crops are needed to calibrate and compare, the sets hold {len(crops)}")
