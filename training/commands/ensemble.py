@@ -10,6 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from service.face.registry import Registry
+from training.atomic_folder import whole_file
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models
 from training.data.crops import open_sets
 from training.distillation.ensemble import make_ensemble
@@ -30,6 +31,10 @@ def ensemble(
     models: Models = MODELS,
 ) -> None:
     """Join several embedders into one model: their crops, networks, weights and projection in one graph."""
+    if projection is not None and (dim is not None or crops or keep is not None):
+        raise TeacherMismatch("--projection is used as it is: leave out --dim, --crops and --keep, which fit another")
+    if dim is None and (crops or keep is not None):
+        raise TeacherMismatch("--crops and --keep are for a projection that is fitted: give --dim, its length")
     registry = Registry.scan(Roots(data, models, RUNS).model_folders)
     made = make_ensemble(
         name,
@@ -45,7 +50,8 @@ def ensemble(
     if made.projection is not None and projection is None:
         print(f"{made.kept:.1%} of the joined vectors' energy is kept in {dim} values")
         if keep is not None:
-            np.save(keep, made.projection.astype(np.float16))
+            with whole_file(keep) as draft, draft.open("wb") as file:
+                np.save(file, made.projection.astype(np.float16))
 
 
 def _read(path: Path) -> NDArray[np.float32]:

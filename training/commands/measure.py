@@ -13,7 +13,7 @@ from service.face.cross_model import PAIRS
 from service.face.errors import ModelNotFound
 from service.face.registry import MANIFEST, MODEL
 from service.face.session import ModelSession
-from training.atomic_folder import write_json
+from training.atomic_folder import write_json, write_text
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
 from training.errors import ProtocolInvalid, PublishRefused
@@ -59,6 +59,10 @@ def evaluate(
     runs: Runs = RUNS,
 ) -> None:
     """Measure models under published protocols through the served code; print a table, write JSON and plots."""
+    _refuse_alone("--pairs", pairs, "--lfw", lfw)
+    _refuse_alone("--distractors", distractors, "--openset", openset)
+    _refuse_alone("--reference", reference, "--lfw, --view1 or --bin", lfw or view1 or pack)
+    _refuse_alone("--detector", detector, "--lfw, --view1 or --ijb", lfw or view1 or ijb)
     roots = Roots(data, models, runs)
     opened = [open_model(name, roots, threads) for name in model]
     enrolled = open_model(reference, roots, threads) if reference is not None else None
@@ -90,6 +94,16 @@ def evaluate(
             print(path)
 
 
+def _refuse_alone(option: str, value: object, needed: str, partner: object) -> None:
+    """See that an option which says nothing alone has a partner.
+
+    Raises:
+        ProtocolInvalid: It stands alone.
+    """
+    if value is not None and partner is None:
+        raise ProtocolInvalid(f"{option} says nothing alone: give {needed} with it")
+
+
 def students(
     model: Annotated[list[str], typer.Argument(help="Model folders or registered names; students and teachers.")],
     people: Annotated[str, typer.Option(help="Labelled prepared set that gives the thresholds.")] = "lfw-view1",
@@ -112,7 +126,7 @@ def students(
     print(text)
     if out is not None:
         write_json(out / "students.json", [report.as_json() for report in reports])
-        (out / "students.md").write_text(text + "\n", encoding="utf-8")
+        write_text(out / "students.md", text + "\n")
 
 
 def calibrate_model(

@@ -87,6 +87,8 @@ def starter(
     rehearse: Annotated[bool, typer.Option(help="Take every step, but hardly train. Give other folders.")] = False,
 ) -> None:
     """Make the bundled models again, every step from the archives to the bundle. Hours; goes on where it stopped."""
+    if prepare and (only or trained or rehearse):
+        raise PublishRefused("--prepare ends before training: leave out --only, --trained and --rehearse")
     if prepare:
         print(prepare_starter(shared, work))
         return
