@@ -18,6 +18,7 @@ from training.backbones.weights import read_student
 from training.cli import app
 from training.data.augment import augment
 from training.data.crops import open_set
+from training.data.prepare import Preparation, prepare
 from training.engine.fit import fit
 from training.export import distil
 from training.export.beginning import find_beginning
@@ -121,6 +122,16 @@ def test_called_again_it_goes_on_and_trains_nothing_twice(
     assert status == 0, printed
     assert checkpoint.stat().st_mtime_ns == before
     shutil.rmtree(roots.models / "again-1.0.0")
+
+
+def test_other_words_under_the_same_name_do_not_go_on(roots: Roots, photos: Path, tmp_path: Path) -> None:
+    words = ["--name", "known"]
+    how = Preparation(aligned=True, validation=0.0, test=0.4)
+    prepare(photos, roots.data / "known", how, None, progress=False)
+    status, printed = command(roots, photos, *words, "--test", "0.3")
+    assert (status, "prepared with other words (shares)" in printed) == (1, True)
+    status, printed = command(roots, tmp_path, *words)
+    assert (status, "prepared with other words (made_from)" in printed) == (1, True)
 
 
 def test_the_bundled_students_can_be_begun_from() -> None:
