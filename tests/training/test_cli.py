@@ -89,6 +89,22 @@ def test_an_option_that_would_be_ignored_is_refused(
     assert complaint in ended.output
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["cost", "facet-s", "--turns", "0"],
+        ["export", "facet-s", "celeba", "--count", "0"],
+        ["confidence", "facet-s", "--crops", "0"],
+        ["prepare", ".", "mine", "--workers", "0"],
+        ["pace", "facet-s.yaml", "--steps", "0"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_of_nothing_is_refused(line: list[str]) -> None:
+    ended = CliRunner().invoke(app, line)
+    assert (ended.exit_code, "is not in the range" in ended.output) == (2, True)
+
+
 def test_preparing_takes_the_three_folders() -> None:
     helped = CliRunner().invoke(app, ["prepare", "-h"]).output
     assert all(option in helped for option in ("--data", "--models", "--runs"))

@@ -76,12 +76,13 @@ def keep(run: Path, folder: Path) -> Path:
 
     Raises:
         CheckpointInvalid: There is no checkpoint, or it does not fit.
+        FolderTaken: The folder holds something else.
     """
     checkpoint = load_checkpoint(run)
     student, _ = restore_student(checkpoint)
     names = ("initialisation", "data", "teachers", "spaces", "crops")
     facts = {name: checkpoint.facts[name] for name in names if name in checkpoint.facts}  # older runs know no spaces
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, WEIGHTS) as draft:
         write_weights(student, draft / WEIGHTS, half=True)
         (draft / RECIPE).write_text(json.dumps(json.loads(checkpoint.recipe), indent=2) + "\n", encoding="utf-8")
         told = {"step": checkpoint.step, "total": checkpoint.total, **facts}

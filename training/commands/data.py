@@ -34,7 +34,7 @@ def prepare_set(
     most: Annotated[int | None, typer.Option(help="Keep so many crops of one person at most.")] = None,
     validation: Annotated[float, typer.Option(help="Share of people for validation.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of people for testing.")] = 0.05,
-    workers: Annotated[int, typer.Option(help="Pictures read at once.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Pictures read at once.")] = 2,
 ) -> None:
     """Cut canonical crops from pictures with the served detector; report what was dropped and why."""
     if aligned and (centre or (detector is not None and not landmarks)):

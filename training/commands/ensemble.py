@@ -15,6 +15,7 @@ from training.commands.folders import DATA, MODELS, RUNS, Data, Models
 from training.data.crops import open_sets
 from training.distillation.ensemble import make_ensemble
 from training.errors import TeacherMismatch
+from training.export.publish import check_identity
 from training.recipe import Roots
 
 
@@ -35,6 +36,7 @@ def ensemble(
         raise TeacherMismatch("--projection is used as it is: leave out --dim, --crops and --keep, which fit another")
     if dim is None and (crops or keep is not None):
         raise TeacherMismatch("--crops and --keep are for a projection that is fitted: give --dim, its length")
+    check_identity(name, version)
     registry = Registry.scan(Roots(data, models, RUNS).model_folders)
     made = make_ensemble(
         name,

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from service.face.cross_model import PAIRS
-from service.face.errors import ModelNotFound
+from service.face.errors import ModelInvalid, ModelNotFound
 from service.face.registry import MANIFEST, MODEL
 from service.face.session import ModelSession
 from training.atomic_folder import write_json, write_text
@@ -174,7 +174,7 @@ def quantise_detector(
     graph: Annotated[Path, typer.Argument(help="A detector's graph in single precision.")],
     tiles: Annotated[str, typer.Argument(help="Tile set whose first tiles tell the ranges of activations.")],
     out: Annotated[Path, typer.Argument(help="The 8-bit graph.")],
-    count: Annotated[int, typer.Option(help="Tiles used.")] = 96,
+    count: Annotated[int, typer.Option(min=1, help="Tiles used.")] = 96,
     data: Data = DATA,
 ) -> None:
     """Write a detector with 8-bit arithmetic, for `detector-evaluate`; print how its time compares."""
@@ -201,7 +201,7 @@ def _print_calibration(what: str, calibration: Calibration) -> None:
 
 def cost(
     model: Annotated[list[str], typer.Argument(help="Model folders or ONNX files with an input of fixed size.")],
-    turns: Annotated[int, typer.Option(help="How often all take their turn.")] = 20,
+    turns: Annotated[int, typer.Option(min=1, help="How often all take their turn.")] = 20,
     runs: Runs = RUNS,
 ) -> None:
     """Time one face on one thread, beside an iresnet100 and in turns with it."""
@@ -210,7 +210,10 @@ def cost(
     for name, path in paths.items():
         if not path.is_file():
             raise ModelNotFound(f"{name} is neither a model folder nor a file")
-    times = race({**paths, "iresnet100": yardstick(runs)}, turns=turns)
+    try:
+        times = race({**paths, "iresnet100": yardstick(runs)}, turns=turns)
+    except ValueError as error:
+        raise ModelInvalid(f"{error}: give embedders, which see one size") from error
     print("ms a face (median, best)  times faster than iresnet100  bytes")
     for name, timing in times.items():
         size = paths[name].stat().st_size if name in paths else (runs / "iresnet100.onnx").stat().st_size

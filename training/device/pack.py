@@ -33,6 +33,7 @@ from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe, EmbeddingTask
 
 MIB = 1 << 20
+RECIPE = "pack.json"
 QUALITY = 92  # of WebP: the crops come out of lossy files, and are degraded far more than this by the recipe
 
 
@@ -42,6 +43,7 @@ def write_pack(recipe: EmbeddingRecipe, roots: Roots, folder: Path, *, part_mib:
     Raises:
         RecipeInvalid: The recipe has more to teach than one teacher's embedding of the clean crop, by `cosine` and
             `relations`.
+        FolderTaken: The folder holds something else.
     """
     teacher = only_teacher(recipe)
     pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)
@@ -50,9 +52,9 @@ def write_pack(recipe: EmbeddingRecipe, roots: Roots, folder: Path, *, part_mib:
     student = EmbeddingTask(recipe, roots).student
     shown = often(pool)
     order = np.random.default_rng(seed).permutation(len(pool))  # so that any part alone is a fair sample
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, RECIPE) as draft:
         write_weights(student, draft / "start.npz")
-        (draft / "pack.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (draft / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
         number, start = 0, 0
         while start < len(order):
             start = _write_part(
@@ -135,6 +137,6 @@ def read_recipe_of(folder: Path) -> EmbeddingRecipe:
         RecipeInvalid: The folder is no pack.
     """
     try:
-        return EmbeddingRecipe.model_validate(json.loads((folder / "pack.json").read_text(encoding="utf-8")))
+        return EmbeddingRecipe.model_validate(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise RecipeInvalid(f"{folder} is not a pack: {error}") from error

@@ -27,7 +27,7 @@ from training.evaluation.thresholds.cross_model import calibrate_pair, write_pai
 from training.evaluation.vectors import open_detector, open_model
 from training.export.beginning import Beginning, find_beginning
 from training.export.export import export
-from training.export.publish import Publication, publish
+from training.export.publish import Publication, check_identity, publish
 from training.export.record import Form
 from training.export.release import calibrate_on
 from training.recipe import Roots, validate
@@ -61,21 +61,23 @@ def distil(photos: Path, teacher: str, student: str, into: Path, roots: Roots, o
         DataError: The photographs hold no faces, or others were prepared under this name.
         ModelNotFound: There is no such teacher or student.
         InitialisationFailed: The student was published without weights.
+        ProtocolInvalid: Too few people are held out.
         FitError: The training failed.
         PublishRefused: The model cannot be published.
     """
+    check_identity(order.name, order.version)
     registry = Registry.scan(roots.model_folders)
     taught, begun = registry.find(teacher), find_beginning(student, registry)
     if taught.manifest.task != "embedder" or taught.manifest.output is None:
         raise TeacherMismatch(f"{taught.manifest.identity} is a model for {taught.manifest.task}, not an embedder")
     crops = _prepared(photos, roots, order)
+    people = hold_out(crops, roots.data / f"{order.name}-held-out")
     recipe = write_recipe(taught, begun, crops, order)
     run = fit(recipe, EMBEDDING, roots)
     fit_confidence(run, roots, crops=order.crops_of_confidence)
     form = begun.form
     amount = min(order.amount, len(crops.rows("train")) // 2)
     export(run, [crops], tuple({"fp32", form}), amount=amount, split="train")
-    people = hold_out(crops, roots.data / f"{order.name}-held-out")
     model, reference = open_model(f"run:{run.name}:{form}", roots), open_model(taught.manifest.identity, roots)
     reports = evaluate_held_out(people, model, reference)
     write_json(run / "report.json", [report.as_json() for report in reports])

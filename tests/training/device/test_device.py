@@ -181,6 +181,15 @@ def test_a_term_that_is_not_taught_there_is_refused(make_recipe: MakeRecipe, cha
         only_teacher(make_recipe(head={"kind": "none"}, teachers={"t": {"kind": "dlib"}}, terms=[TERM | change]))
 
 
+def test_a_run_that_was_trained_here_is_not_overwritten(roots: Roots, make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    own = roots.runs / "teacher" / "checkpoint.pt"
+    before = own.read_bytes()
+    (tmp_path / "pack.json").write_text(make_recipe(name="teacher").model_dump_json())
+    with pytest.raises(CheckpointInvalid, match="was trained here"):
+        accept(tmp_path, tmp_path, roots)
+    assert own.read_bytes() == before
+
+
 def test_weights_that_are_not_finite_are_not_written(pack: Path, tmp_path: Path) -> None:
     told = json.loads((pack / "pack.json").read_text())
     run = Run(told, pack, CPU, 1e-3, 0.9)

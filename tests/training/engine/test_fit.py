@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tests.training.conftest import STUDENT, MakeRecipe, MakeSet
 from training.backbones.network import restore_student
+from training.data.crops import open_set
 from training.distillation.spaces import teacher_space
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
@@ -19,6 +20,7 @@ from training.engine.optimise import Average, build_optimiser, rate
 from training.engine.task import TaskKind
 from training.errors import (
     CheckpointInvalid,
+    ExportFailed,
     InitialisationFailed,
     LossNotFinite,
     RecipeInvalid,
@@ -26,6 +28,7 @@ from training.errors import (
     TeacherMismatch,
     TeacherMissing,
 )
+from training.export.export import export
 from training.recipe import Roots, Schedule
 from training.tasks.embedding import EMBEDDING, EmbeddingTask
 from training.tasks.landmarks import LANDMARKS, LandmarkRecipe
@@ -386,6 +389,8 @@ def test_landmarks_are_learnt_and_exported_with_their_layer(
     assert exported.outputs == ("landmarks",)
     assert bool((points[:, 0, 0] < points[:, 1, 0]).all()), "the left eye is left of the right one"
     assert bool((points[:, 0, 1] < points[:, 3, 1]).all()), "eyes are above mouths"
+    with pytest.raises(ExportFailed, match="task landmarks"):  # it would leave the landmarks out
+        export(folder, [open_set(roots.data / "six")], ("fp32",), amount=4)
 
 
 def test_last_steps_for_eight_bits_keep_their_ranges_and_bring_the_student_back(

@@ -134,6 +134,24 @@ def test_other_words_under_the_same_name_do_not_go_on(roots: Roots, photos: Path
     assert (status, "prepared with other words (made_from)" in printed) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--version", "1.0"], "'1.0' is no version of a model"),
+        (["--name", "My Model"], "'My Model' is no name of a model"),
+        (["--name", "alone", "--test", "0"], "holds 0 pictures back for testing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_would_end_in_nothing_is_refused_before_the_training(
+    roots: Roots, photos: Path, words: list[str], complaint: str
+) -> None:
+    before = sorted(roots.runs.iterdir())
+    status, printed = command(roots, photos, *words)
+    assert (status, complaint in printed) == (1, True)
+    assert sorted(roots.runs.iterdir()) == before
+
+
 def test_the_bundled_students_can_be_begun_from() -> None:
     """Beside their graphs or kept: the documents' first command must work in a fresh checkout."""
     for name, form in (("facet-s", "int8"), ("facet-m", "fp32")):
