@@ -102,7 +102,7 @@ def test_an_option_that_would_be_ignored_is_refused(
 )
 def test_a_number_of_nothing_is_refused(line: list[str]) -> None:
     ended = CliRunner().invoke(app, line)
-    assert (ended.exit_code, "is not in the range" in ended.output) == (2, True)
+    assert (ended.exit_code, "greater than or equal to" in ended.output) == (2, True), ended.output
 
 
 def test_preparing_takes_the_three_folders() -> None:
