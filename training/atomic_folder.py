@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.errors import FolderTaken
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -28,8 +30,17 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder. An existing folder at `path` is replaced only once the new one is complete."""
+def whole_folder(path: Path, known: str) -> Iterator[Path]:
+    """The same for a folder. An existing folder at `path` is replaced only once the new one is complete.
+
+    And only where it is empty or holds a file `known`, which every folder of its kind holds: what else a person keeps
+    there must not be lost.
+
+    Raises:
+        FolderTaken: It holds something else.
+    """
+    if path.exists() and not (path / known).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise FolderTaken(f"{path} is there and holds no {known}: name a folder that is new, or empty this one")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     draft.mkdir()

@@ -11,6 +11,7 @@
     |-- ProtocolInvalid        an evaluation set that is incomplete or contradicts itself
     |-- RateUnsupported        a false match rate that the data cannot support
     |-- ExportFailed           the exported graph disagrees with the network
+    |-- FolderTaken            a folder that is to be written holds something else
     `-- PublishRefused         a model folder that would be incomplete or would overwrite another
 """
 
@@ -113,6 +114,12 @@ class ExportFailed(TrainingError):
     """The exported graph disagrees with the network."""
 
     code = "export_failed"
+
+
+class FolderTaken(TrainingError):
+    """A folder that is to be written holds something else, which would be lost."""
+
+    code = "folder_taken"
 
 
 class PublishRefused(TrainingError):

@@ -144,12 +144,17 @@ def replace_values(recipe: R, kind: type[R], changes: Sequence[str]) -> R:
     """
     values = recipe.model_dump()
     for change in changes:
-        path, _, text = change.partition("=")
+        path, sign, text = change.partition("=")
+        if not sign:
+            raise RecipeInvalid(f"{recipe.name}: {change!r} names no value: write KEY=VALUE, schedule.batch=32 say")
         *parents, key = path.split(".")
         place: Any = values
         for parent in parents:
             place = place.get(parent) if isinstance(place, dict) else None
         if not isinstance(place, dict) or key not in place:
             raise RecipeInvalid(f"{recipe.name}: there is no {path!r} to change")
-        place[key] = yaml.safe_load(text)
+        try:
+            place[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeInvalid(f"{recipe.name}: {change!r}: {text!r} is no YAML") from error
     return validate(kind, values, f"{recipe.name} with {', '.join(changes)}")

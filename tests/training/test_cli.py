@@ -66,6 +66,45 @@ def test_a_mistake_ends_with_a_line_of_words(line: list[str], tmp_path: Path, mo
     assert isinstance(ended.exception, SystemExit)
 
 
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (["evaluate", "facet-s", "--view1", ".", "--pairs", "pairs.txt"], "--pairs says nothing alone: give --lfw"),
+        (["evaluate", "facet-s", "--groups", "g", "--distractors", "d"], "--distractors says nothing alone"),
+        (["evaluate", "facet-s", "--groups", "g", "--reference", "facet-m"], "--reference says nothing alone"),
+        (["evaluate", "facet-s", "--groups", "g", "--detector", "facet-detector"], "--detector says nothing alone"),
+        (["ensemble", "two", "a", "b", "--dim", "8", "--projection", "p.npy"], "leave out --dim"),
+        (["ensemble", "two", "a", "b", "--crops", "celeba"], "give --dim"),
+        (["prepare", ".", "mine", "--aligned", "--centre"], "leave out --centre"),
+        (["starter", "--shared", ".", "--prepare", "--only", "facet-s"], "leave out --only"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    line: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(app, line)
+    assert ended.exit_code == 1, ended.output
+    assert complaint in ended.output
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["cost", "facet-s", "--turns", "0"],
+        ["export", "facet-s", "celeba", "--count", "0"],
+        ["confidence", "facet-s", "--crops", "0"],
+        ["prepare", ".", "mine", "--workers", "0"],
+        ["pace", "facet-s.yaml", "--steps", "0"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_of_nothing_is_refused(line: list[str]) -> None:
+    ended = CliRunner().invoke(app, line)
+    assert (ended.exit_code, "greater than or equal to" in ended.output) == (2, True), ended.output
+
+
 def test_preparing_takes_the_three_folders() -> None:
     helped = CliRunner().invoke(app, ["prepare", "-h"]).output
     assert all(option in helped for option in ("--data", "--models", "--runs"))

@@ -103,6 +103,14 @@ def test_values_are_replaced_by_their_path(make_recipe: MakeRecipe) -> None:
     changed = replace_values(recipe, EmbeddingRecipe, ["schedule.batch=3", "data.reduced=true"])
     assert (changed.schedule.batch, changed.data.reduced) == (3, True)
     assert changed.model_copy(update={"schedule": recipe.schedule, "data": recipe.data}) == recipe
-    for wrong in ("schedule.speed=3", "speed=3", "schedule.batch.of=3", "schedule.batch=-1"):
+    for wrong in ("schedule.speed=3", "speed=3", "schedule.batch.of=3", "schedule.batch=-1", "schedule.batch=["):
         with pytest.raises(RecipeInvalid):
             replace_values(recipe, EmbeddingRecipe, [wrong])
+    with pytest.raises(RecipeInvalid, match="KEY=VALUE"):  # and not: no clipping
+        replace_values(recipe, EmbeddingRecipe, ["schedule.clip"])
+
+
+def test_landmarks_have_no_head_that_would_not_count(values: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "r.yaml", values | {"task": "landmarks"})
+    with pytest.raises(RecipeInvalid, match=r"head: \{kind: none\}"):
+        read_recipe(path)

@@ -8,7 +8,6 @@ tensors can be copied from it one to one.
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -212,6 +211,8 @@ def read_retail(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: The file holds another network.
     """
+    import onnx  # noqa: PLC0415 - a lent device trains the network, and need not have it
+
     tensors = [torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer][2:]
     state = retail().state_dict()
     if [t.numel() for t in tensors] != [t.numel() for t in state.values()]:

@@ -7,6 +7,7 @@ the network, float32, and `recipe.json` the recipe whose student they fit.
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     path = folder / WEIGHTS
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
             return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InitialisationFailed(f"{path}: {error}: only a model with its weights is begun from") from error
 
 
@@ -75,11 +76,13 @@ def keep(run: Path, folder: Path) -> Path:
 
     Raises:
         CheckpointInvalid: There is no checkpoint, or it does not fit.
+        FolderTaken: The folder holds something else.
     """
     checkpoint = load_checkpoint(run)
     student, _ = restore_student(checkpoint)
-    facts = {name: checkpoint.facts[name] for name in ("initialisation", "data", "teachers", "spaces", "crops")}
-    with whole_folder(folder) as draft:
+    names = ("initialisation", "data", "teachers", "spaces", "crops")
+    facts = {name: checkpoint.facts[name] for name in names if name in checkpoint.facts}  # older runs know no spaces
+    with whole_folder(folder, WEIGHTS) as draft:
         write_weights(student, draft / WEIGHTS, half=True)
         (draft / RECIPE).write_text(json.dumps(json.loads(checkpoint.recipe), indent=2) + "\n", encoding="utf-8")
         facts_of_run = {"step": checkpoint.step, "total": checkpoint.total, **facts}

@@ -12,7 +12,7 @@ from training.data.crops import open_set, open_sets
 from training.data.prepare import Preparation, describe, prepare
 from training.distillation.teacher_targets import compute_targets, targets_path
 from training.distillation.teachers import open_teacher
-from training.errors import RecipeInvalid
+from training.errors import RecipeInvalid, SetInvalid
 from training.evaluation.vectors import open_detector
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
@@ -34,9 +34,11 @@ def prepare_set(
     most: Annotated[int | None, typer.Option(help="Keep so many crops of one person at most.")] = None,
     validation: Annotated[float, typer.Option(help="Share of people for validation.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of people for testing.")] = 0.05,
-    workers: Annotated[int, typer.Option(help="Pictures read at once.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Pictures read at once.")] = 2,
 ) -> None:
     """Cut canonical crops from pictures with the served detector; report what was dropped and why."""
+    if aligned and (centre or (detector is not None and not landmarks)):
+        raise SetInvalid("of aligned crops no face is chosen: leave out --centre, and --detector without --landmarks")
     roots = Roots(data, models, runs)
     finder = open_detector(detector, roots) if landmarks or not aligned else None
     how = Preparation(

@@ -10,10 +10,12 @@ import typer
 from numpy.typing import NDArray
 
 from service.face.registry import Registry
+from training.atomic_folder import whole_file
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models
 from training.data.crops import open_sets
 from training.distillation.ensemble import make_ensemble
 from training.errors import TeacherMismatch
+from training.export.publish import check_identity
 from training.recipe import Roots
 
 
@@ -30,8 +32,13 @@ def ensemble(
     models: Models = MODELS,
 ) -> None:
     """Join several embedders into one model: their crops, networks, weights and projection in one graph."""
+    if projection is not None and (dim is not None or crops or keep is not None):
+        raise TeacherMismatch("--projection is used as it is: leave out --dim, --crops and --keep, which fit another")
+    if dim is None and (crops or keep is not None):
+        raise TeacherMismatch("--crops and --keep are for a projection that is fitted: give --dim, its length")
+    check_identity(name, version)
     registry = Registry.scan(Roots(data, models, RUNS).model_folders)
-    folder = make_ensemble(
+    model = make_ensemble(
         name,
         _weights(members),
         registry,
@@ -41,11 +48,12 @@ def ensemble(
         sets=open_sets(data, crops or ()),
         projection=_read(projection) if projection is not None else None,
     )
-    print(f"{folder.folder.path}, space {folder.folder.manifest.space}")
-    if folder.projection is not None and projection is None:
-        print(f"{folder.kept:.1%} of the joined vectors' energy is kept in {dim} values")
+    print(f"{model.folder.path}, space {model.folder.manifest.space}")
+    if model.projection is not None and projection is None:
+        print(f"{model.kept:.1%} of the joined vectors' energy is kept in {dim} values")
         if keep is not None:
-            np.save(keep, folder.projection.astype(np.float16))
+            with whole_file(keep) as draft, draft.open("wb") as file:
+                np.save(file, model.projection.astype(np.float16))
 
 
 def _read(path: Path) -> NDArray[np.float32]:

@@ -10,10 +10,10 @@ import numpy as np
 import typer
 
 from service.face.cross_model import PAIRS
-from service.face.errors import ModelNotFound
+from service.face.errors import ModelInvalid, ModelNotFound
 from service.face.registry import MANIFEST, MODEL
 from service.face.session import ModelSession
-from training.atomic_folder import write_json
+from training.atomic_folder import write_json, write_text
 from training.commands.folders import DATA, MODELS, RUNS, Data, Models, Runs
 from training.data.crops import open_set
 from training.errors import ProtocolInvalid, PublishRefused
@@ -59,6 +59,10 @@ def evaluate(
     runs: Runs = RUNS,
 ) -> None:
     """Measure models under published protocols through the served code; print a table, write JSON and plots."""
+    _refuse_alone("--pairs", pairs, "--lfw", lfw)
+    _refuse_alone("--distractors", distractors, "--openset", openset)
+    _refuse_alone("--reference", reference, "--lfw, --view1 or --bin", lfw or view1 or pack)
+    _refuse_alone("--detector", detector, "--lfw, --view1 or --ijb", lfw or view1 or ijb)
     roots = Roots(data, models, runs)
     opened = [open_model(name, roots, threads) for name in model]
     enrolled = open_model(reference, roots, threads) if reference is not None else None
@@ -90,6 +94,16 @@ def evaluate(
             print(path)
 
 
+def _refuse_alone(option: str, value: object, needed: str, partner: object) -> None:
+    """See that an option which says nothing alone has a partner.
+
+    Raises:
+        ProtocolInvalid: It stands alone.
+    """
+    if value is not None and partner is None:
+        raise ProtocolInvalid(f"{option} says nothing alone: give {needed} with it")
+
+
 def students(
     model: Annotated[list[str], typer.Argument(help="Model folders or registered names; students and teachers.")],
     people: Annotated[str, typer.Option(help="Labelled prepared set that gives the thresholds.")] = "lfw-view1",
@@ -112,7 +126,7 @@ def students(
     print(text)
     if out is not None:
         write_json(out / "students.json", [report.as_json() for report in reports])
-        (out / "students.md").write_text(text + "\n", encoding="utf-8")
+        write_text(out / "students.md", text + "\n")
 
 
 def calibrate_model(
@@ -160,7 +174,7 @@ def quantise_detector(
     graph: Annotated[Path, typer.Argument(help="A detector's graph in single precision.")],
     tiles: Annotated[str, typer.Argument(help="Tile set whose first tiles tell the ranges of activations.")],
     out: Annotated[Path, typer.Argument(help="The 8-bit graph.")],
-    count: Annotated[int, typer.Option(help="Tiles used.")] = 96,
+    count: Annotated[int, typer.Option(min=1, help="Tiles used.")] = 96,
     data: Data = DATA,
 ) -> None:
     """Write a detector with 8-bit arithmetic, for `detector-evaluate`; print how its time compares."""
@@ -187,7 +201,7 @@ def _print_calibration(what: str, calibration: Calibration) -> None:
 
 def cost(
     model: Annotated[list[str], typer.Argument(help="Model folders or ONNX files with an input of fixed size.")],
-    turns: Annotated[int, typer.Option(help="How often all take their turn.")] = 20,
+    turns: Annotated[int, typer.Option(min=1, help="How often all take their turn.")] = 20,
     runs: Runs = RUNS,
 ) -> None:
     """Time one face on one thread, beside an iresnet100 and in turns with it."""
@@ -196,7 +210,10 @@ def cost(
     for name, path in paths.items():
         if not path.is_file():
             raise ModelNotFound(f"{name} is neither a model folder nor a file")
-    times = race({**paths, "iresnet100": yardstick(runs)}, turns=turns)
+    try:
+        times = race({**paths, "iresnet100": yardstick(runs)}, turns=turns)
+    except ValueError as error:
+        raise ModelInvalid(f"{error}: give embedders, which see one size") from error
     print("ms a face (median, best)  times faster than iresnet100  bytes")
     for name, timing in times.items():
         size = paths[name].stat().st_size if name in paths else (runs / "iresnet100.onnx").stat().st_size

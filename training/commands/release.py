@@ -26,7 +26,7 @@ def export_run(
     run: Annotated[str, typer.Argument(help="A finished run.")],
     crops: Annotated[list[str], typer.Argument(help="Prepared sets from which calibration and probe crops are drawn.")],
     form: Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable. Default: all.")] = None,
-    count: Annotated[int, typer.Option(help="Crops to calibrate with, and as many to compare with.")] = 200,
+    count: Annotated[int, typer.Option(min=1, help="Crops to calibrate with, and as many to compare with.")] = 200,
     data: Data = DATA,
     runs: Runs = RUNS,
 ) -> None:
@@ -47,7 +47,7 @@ def export_run(
 def rounding(
     run: Annotated[str, typer.Argument(help="A run, finished or not.")],
     crops: Annotated[list[str], typer.Argument(help="Prepared sets: ranges of what they train on, probes held out.")],
-    count: Annotated[int, typer.Option(help="Crops to find ranges with, and as many to compare with.")] = 64,
+    count: Annotated[int, typer.Option(min=1, help="Crops to find ranges with, and as many to compare with.")] = 64,
     data: Data = DATA,
     runs: Runs = RUNS,
 ) -> None:
@@ -87,6 +87,8 @@ def starter(
     rehearse: Annotated[bool, typer.Option(help="Take every step, but hardly train. Give other folders.")] = False,
 ) -> None:
     """Make the bundled models again, every step from the archives to the bundle. Hours; goes on where it stopped."""
+    if prepare and (only or trained or rehearse):
+        raise PublishRefused("--prepare ends before training: leave out --only, --trained and --rehearse")
     if prepare:
         print(prepare_starter(shared, work))
         return

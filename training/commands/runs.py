@@ -23,7 +23,7 @@ def fit_recipe(
     models: Models = MODELS,
     runs: Runs = RUNS,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
-    until: Annotated[int | None, typer.Option(help="Stop after this many steps; run again to go on.")] = None,
+    until: Annotated[int | None, typer.Option(min=0, help="Stop after this many steps; run again to go on.")] = None,
 ) -> None:
     """Train a recipe, or go on where an earlier call stopped. Several devices: `torchrun -m training.cli fit ...`."""
     parsed = read_recipe(recipe)
@@ -32,7 +32,9 @@ def fit_recipe(
 
 def confidence(
     run: Annotated[str, typer.Argument(help="A finished run whose student regresses a teacher.")],
-    crops: Annotated[int, typer.Option(help="Crops to learn from; a tenth of them is kept to measure on.")] = 6000,
+    crops: Annotated[
+        int, typer.Option(min=20, help="Crops to learn from; a tenth of them is kept to measure on.")
+    ] = 6000,
     data: Data = DATA,
     models: Models = MODELS,
     runs: Runs = RUNS,
@@ -53,8 +55,8 @@ def keep_weights(
 
 def pace(
     recipe: Annotated[Path, typer.Argument(help="What would be trained.")],
-    steps: Annotated[int, typer.Option(help="Steps in a turn.")] = 20,
-    turns: Annotated[int, typer.Option(help="How often both take their turn.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in a turn.")] = 20,
+    turns: Annotated[int, typer.Option(min=1, help="How often both take their turn.")] = 5,
     against: Annotated[
         list[str] | None, typer.Option(help="A key of the recipe with another value, schedule.batch=32; repeatable.")
     ] = None,

@@ -185,8 +185,9 @@ def writing_set(folder: Path, attribute_names: Sequence[str] = ()) -> Iterator[S
 
     Raises:
         SetInvalid: Nothing was added.
+        FolderTaken: The folder holds something else than a prepared set.
     """
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, "set.json") as draft:
         writer = SetWriter(draft, attribute_names)
         try:
             yield writer

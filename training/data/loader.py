@@ -45,8 +45,10 @@ class Plan:
 
     def batch(self, step: int, order: NDArray[np.int64], per_epoch: int) -> Batch:
         """This rank's share of the batch of `step`, given its epoch's order."""
-        first = (step % per_epoch) * self.size
-        indices = order[first : first + self.size][self.rank :: self.world]
+        share = self.size // self.world
+        # neighbours stay together: groups of one person's crops are not shared out among the devices
+        first = (step % per_epoch) * self.size + self.rank * share
+        indices = order[first : first + share]
         return self.source.batch(indices, np.random.default_rng([self.seed, step, self.rank]))
 
 

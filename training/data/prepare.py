@@ -95,6 +95,7 @@ def prepare(
         writer.about = {
             "made_from": source.name,
             "aligned": how.aligned,
+            "shares": {"validation": how.validation, "test": how.test},
             "detector": detector.manifest.sha256 if detector is not None else None,
             "kept": len(writer),
             "dropped": {reason: {"count": n, "for_example": examples[reason][:5]} for reason, n in dropped.items()},

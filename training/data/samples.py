@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from service.face.align import CROP
 from service.face.manifest import InputSpec
@@ -34,16 +34,23 @@ class DataSpec(Part):
     `scarce` names sets whose files are called as UTKFace's are (age_gender_race_date): of these, a part of an epoch
     holds more of the kinds that the set holds few of, by one over the root of their share.
     `labelled` leaves out crops without identity. `per_identity` puts that many crops of one person next to each other
-    (for triplets); an epoch then holds only people with at least two. `reduced` holds crops in memory near the size of
-    the input (`training.data.reduced`): for inputs of a few dozen pixels, and faces that are moved and lit, not damaged.
+    (for triplets); an epoch then holds only people with at least two, everybody once, so every set has the weight 1.
+    `reduced` holds crops in memory near the size of the input (`training.data.reduced`): for inputs of a few dozen
+    pixels, and faces that are moved and lit, not damaged.
     """
 
-    sets: dict[str, float] = Field(min_length=1)
+    sets: dict[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     split: Literal["train", "all"] = "train"
     scarce: tuple[str, ...] = ()
     labelled: bool = False
     per_identity: int | None = Field(default=None, ge=2)
     reduced: bool = False
+
+    @model_validator(mode="after")
+    def _weighs_crops_or_people(self) -> Self:
+        if self.per_identity is not None and (self.scarce or set(self.sets.values()) != {1.0}):
+            raise ValueError("per_identity shows everybody's crops once: give every set the weight 1, and no scarce")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import pickle
 import struct
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -129,7 +131,7 @@ def _tar(path: Path) -> Pictures:
             members = [m.name for m in tar if m.isfile()]
             index = _index_text(_member(tar, members, "index.csv"))
             names, table = _attributes_text(_member(tar, members, "attributes.csv"))
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise PackInvalid(f"{path}: not a readable tar ({error})") from error
 
     def items() -> Iterator[Item]:
@@ -197,12 +199,16 @@ def _attributes(path: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]
 def _attributes_text(text: str | None) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
     if text is None:
         return (), {}
-    rows = iter(csv.reader(io.StringIO(text)))
-    names = tuple(next(rows)[1:])
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    names = tuple(rows[0][1:]) if rows else ()
     try:
-        return names, {PurePosixPath(row[0]).stem: tuple(int(v) for v in row[1:]) for row in rows if row}
+        table = {PurePosixPath(row[0]).stem: tuple(int(v) for v in row[1:]) for row in rows[1:]}
     except ValueError as error:
         raise PackInvalid(f"attributes.csv: {error}; values are 0, 1 or -1 for unknown") from error
+    for stem, values in table.items():
+        if len(values) != len(names) or not set(values) <= {-1, 0, 1}:
+            raise PackInvalid(f"attributes.csv: {stem} needs {len(names)} values of 0, 1 or -1 for unknown")
+    return names, table
 
 
 def _member(tar: tarfile.TarFile, members: list[str], name: str) -> str | None:

@@ -1,8 +1,8 @@
 """Augmentation of a whole batch of crops on the device: what `training.data.augment` does to one crop, in tensors.
 
 One warp takes a crop to the student's input: flip, shift, scale, rotation, and the region that the student sees.
-Light, darkness, lost colour, blur, movement, pixels and noise follow; a painted mask is a rounded shape of one cloth
-colour. JPEG is the rounding of an 8x8 cosine transform. Strengths are those of the recipe.
+Light, lost colour, a rectangle, darkness, blur, movement, pixels and noise follow; a painted mask is a rounded shape
+of one cloth colour. JPEG is the rounding of an 8x8 cosine transform. Strengths are those of the recipe.
 """
 
 from __future__ import annotations
@@ -95,11 +95,26 @@ class DeviceAugment:
         colour = 1 + (torch.rand(count, 3, 1, 1, device=self._device) * 2 - 1) * spec["colour"]
         x = ((x.clamp(0, 255) / 255) ** gamma * 255 * gain + offset) * colour
         grey = self._chance(count, spec["grey"]).view(-1, 1, 1, 1)
-        x = torch.where(grey, x.mean(1, keepdim=True), x).clamp(0, 255)
+        x = self._occlude(torch.where(grey, x.mean(1, keepdim=True), x).clamp(0, 255))
         dim = torch.rand(count, 1, 1, 1, device=self._device)
         exposed = 0.15 ** (0.3 + 0.7 * dim)
         noisy = ((x * exposed).round() + torch.randn_like(x) * (1 + 2 * dim)).clamp(0, 255)
         return torch.where(self._chance(count, spec["dark"]).view(-1, 1, 1, 1), noisy * exposed**-0.6, x)
+
+    def _occlude(self, x: Tensor) -> Tensor:
+        spec, count = self._spec, len(x)
+        sides = torch.rand(2, count, 1, device=self._device) * spec["largest"]
+        starts = torch.rand(2, count, 1, device=self._device) * (1 - sides)
+        # where the view's pixels lie in the crop, 0..1 of it
+        ys, xs = (
+            (((torch.arange(size, device=self._device) + 0.5) / size * 2 - 1) * extent + middle + 1) / 2
+            for size, extent, middle in zip(self._size, self._extent.flip(0), self._middle.flip(0), strict=True)
+        )
+        ends = zip((ys, xs), starts, starts + sides, strict=True)
+        rows, columns = ((at >= start) & (at < end) for at, start, end in ends)
+        hidden = rows[:, None, :, None] & columns[:, None, None, :]
+        grey = torch.rand(count, 1, 1, 1, device=self._device) * 255
+        return torch.where(hidden & self._chance(count, spec["occlusion"]).view(-1, 1, 1, 1), grey, x)
 
     def _soften(self, x: Tensor) -> Tensor:
         spec, count = self._spec, len(x)

@@ -2,8 +2,10 @@
 
 Stands alone: PyTorch, NumPy and Pillow, and of this project the networks. Crops lie on the device as bytes, and
 augmentation runs there; the step is compiled and calculates in bf16; the learning rate falls along a cosine of the
-clock, so that the run ends well whenever it ends. `student.npz` (averaged weights, float32) and `resume.pt` are written
-every minute and at the end, none larger than 16 MiB; a `resume.pt` that lies in the pack's folder is gone on from.
+clock, so that the run ends well whenever it ends. The loss is that of the recipe's terms: the angle to the teacher's
+embedding, and where one asks for it the cosines between every two samples. `student.npz` (averaged weights, float32)
+and `resume.pt` are written every minute and at the end, none larger than 16 MiB; a `resume.pt` that lies in the pack's
+folder is gone on from.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +77,24 @@ def build(recipe: Mapping[str, Any], folder: Path) -> nn.Module:
     return student
 
 
+def measure(embedding: Tensor, targets: Tensor, terms: Sequence[Mapping[str, Any]]) -> Tensor:
+    """The weighted loss of a recipe's terms: what `training.distillation.terms.distances` measures, for a pack's two.
+
+    `embedding` and `targets` are float32 (N, D).
+    """
+    losses = []
+    for term in terms:
+        distance, weight = term["distance"], term["weight"]
+        if distance["kind"] == "cosine":
+            cosines = F.cosine_similarity(embedding, targets)
+            losses.append(weight * (1 - cosines).clamp(min=0).pow(distance["power"]).mean())
+        else:
+            own, wanted = F.normalize(embedding), F.normalize(targets)
+            wrong = (own @ own.T - wanted @ wanted.T).square()
+            losses.append(weight * wrong.sum() / max(1, len(own) * (len(own) - 1)))
+    return torch.stack(losses).sum()
+
+
 class Run:
     """A run under way: the network, its average, its optimiser, and what the clock says."""
 
@@ -116,7 +136,13 @@ class Run:
         self.step, self.seen = self.step + 1, self.seen + crops
 
     def save(self, out: Path, loss: float) -> None:
-        """Write what comes back, whole: the averaged weights, the state to go on from, and how far it got."""
+        """Write what comes back, whole: the averaged weights, the state to go on from, and how far it got.
+
+        Raises:
+            SystemExit: The weights are not finite; nothing is written.
+        """
+        if not all(bool(tensor.isfinite().all()) for tensor in self.average.values()):
+            raise SystemExit("the weights are not finite; the last files written are good")
         out.mkdir(parents=True, exist_ok=True)
         arrays = {name: tensor.float().cpu().numpy() for name, tensor in self.average.items()}
         with (out / "student.part").open("wb") as file:
@@ -126,7 +152,8 @@ class Run:
         own = {name: tensor.detach().cpu() for name, tensor in self.student.state_dict().items()}
         torch.save({"student": own, "average": half, "step": self.step, "seen": self.seen}, out / "resume.part")
         (out / "resume.part").replace(out / "resume.pt")
-        (out / "fit.json").write_text(json.dumps({"step": self.step, "crops": self.seen, "loss": loss}) + "\n")
+        (out / "fit.part").write_text(json.dumps({"step": self.step, "crops": self.seen, "loss": loss}) + "\n")
+        (out / "fit.part").replace(out / "fit.json")
 
 
 def train(
@@ -156,7 +183,7 @@ def train(
         rows = torch.multinomial(crops.shown, batch, replacement=True)
         with torch.autocast(device.type, torch.bfloat16):
             embedding = network(spoil(crops.pixels[rows]))
-        loss = (1 - F.cosine_similarity(embedding.float(), crops.targets[rows])).mean()
+        loss = measure(embedding.float(), crops.targets[rows], recipe["terms"])
         over = (time.monotonic() - ready) / max(1e-9, seconds - (ready - begun))
         run.advance(loss, over if most is None else (run.step - first) / most, batch)
         if run.step % LOG_EVERY == 0:

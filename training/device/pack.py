@@ -24,11 +24,16 @@ from training.data.crops import open_sets
 from training.data.samples import Pool, gather
 from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import open_teacher
+from training.distillation.terms.adapters import Identity
+from training.distillation.terms.distances import Cosine, Relations
+from training.distillation.terms.targets import Same
+from training.distillation.terms.term import TermSpec
 from training.errors import RecipeInvalid
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe, EmbeddingTask
 
 MIB = 1 << 20
+RECIPE = "pack.json"
 QUALITY = 92  # of WebP: the crops come out of lossy files, and are degraded far more than this by the recipe
 
 
@@ -36,7 +41,9 @@ def write_pack(recipe: EmbeddingRecipe, roots: Roots, folder: Path, *, part_mib:
     """Write the pack whole; returns the number of parts, none of which is larger than `part_mib`.
 
     Raises:
-        RecipeInvalid: The recipe has more to teach than one teacher's embedding of the clean crop.
+        RecipeInvalid: The recipe has more to teach than one teacher's embedding of the clean crop, by `cosine` and
+            `relations`.
+        FolderTaken: The folder holds something else.
     """
     teacher = only_teacher(recipe)
     pool = gather(open_sets(roots.data, list(recipe.data.sets)), recipe.data)
@@ -45,9 +52,9 @@ def write_pack(recipe: EmbeddingRecipe, roots: Roots, folder: Path, *, part_mib:
     student = EmbeddingTask(recipe, roots).student
     shown = often(pool)
     order = np.random.default_rng(seed).permutation(len(pool))  # so that any part alone is a fair sample
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, RECIPE) as draft:
         write_weights(student, draft / "start.npz")
-        (draft / "pack.json").write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (draft / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
         number, start = 0, 0
         while start < len(order):
             start = _write_part(
@@ -58,18 +65,29 @@ def write_pack(recipe: EmbeddingRecipe, roots: Roots, folder: Path, *, part_mib:
 
 
 def only_teacher(recipe: EmbeddingRecipe) -> str:
-    """Name the one teacher whose embedding is regressed by the angle.
+    """Name the one teacher whose embedding is regressed, by the angle and by the cosines between every two samples.
 
     Raises:
         RecipeInvalid: The recipe has more to teach.
     """
     names = {name for term in recipe.terms for name in term.target.teachers}
-    plain = all(term.tap == "embedding" and term.distance.kind == "cosine" for term in recipe.terms)
     if recipe.quantise is not None:
         raise RecipeInvalid(f"{recipe.name}: `quantise` is for last steps at home, a pack trains in single precision")
-    if len(recipe.terms) != 1 or len(names) != 1 or not plain or recipe.head.kind != "none":
-        raise RecipeInvalid(f"{recipe.name}: a pack teaches one teacher's embedding by the angle, and nothing else")
+    if len(names) != 1 or not all(map(_packs, recipe.terms)) or recipe.head.kind != "none":
+        raise RecipeInvalid(
+            f"{recipe.name}: a pack teaches one teacher's embedding by `cosine` and `relations`, and nothing else"
+        )
     return names.pop()
+
+
+def _packs(term: TermSpec) -> bool:
+    return (
+        term.tap == "embedding"
+        and isinstance(term.adapter, Identity)
+        and isinstance(term.target, Same)
+        and term.target.tap in (None, "embedding")
+        and isinstance(term.distance, Cosine | Relations)
+    )
 
 
 def often(pool: Pool) -> NDArray[np.float32]:
@@ -119,6 +137,6 @@ def read_recipe_of(folder: Path) -> EmbeddingRecipe:
         RecipeInvalid: The folder is no pack.
     """
     try:
-        return EmbeddingRecipe.model_validate(json.loads((folder / "pack.json").read_text(encoding="utf-8")))
+        return EmbeddingRecipe.model_validate(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise RecipeInvalid(f"{folder} is not a pack: {error}") from error

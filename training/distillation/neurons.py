@@ -59,13 +59,16 @@ class Selection:
 def describe_neurons(outputs: NDArray[np.floating], attributes: NDArray[np.integer]) -> NDArray[np.float64]:
     """Balanced accuracy (TPR + TNR) / 2 of every neuron at every attribute: (N, A) in 0.5..1.
 
-    `outputs` is (M, N); `attributes` (M, A) of 0 and 1, -1 unknown. The cut is the best of all, in either direction.
+    `outputs` is (M, N); `attributes` (M, A) of 0 and 1, -1 unknown. The cut is the best of all, in either direction,
+    and lies between two different outputs: a neuron that says the same of everybody tells nothing.
 
     Raises:
         SetInvalid: An attribute has only one value.
     """
     out = np.empty((outputs.shape[1], attributes.shape[1]))
     order = np.argsort(outputs, axis=0, kind="stable")
+    ranks = np.take_along_axis(outputs, order, axis=0)
+    tied = np.append(ranks[1:] == ranks[:-1], np.zeros((1, outputs.shape[1]), bool), axis=0)
     for a in range(attributes.shape[1]):
         labels = attributes[:, a]
         positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
@@ -75,7 +78,7 @@ def describe_neurons(outputs: NDArray[np.floating], attributes: NDArray[np.integ
         # with the cut after position k everything above is called positive
         hits = positives - np.cumsum(ranked == 1, axis=0)
         rejections = np.cumsum(ranked == 0, axis=0)
-        balanced = (hits / positives + rejections / negatives) / 2
+        balanced = np.where(tied, 0.5, (hits / positives + rejections / negatives) / 2)
         out[:, a] = np.maximum(balanced, 1 - balanced).max(axis=0)
     return out
 

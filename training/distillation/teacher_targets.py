@@ -66,6 +66,7 @@ def _compute(path: Path, teacher: Embeds, crops: CropSet, progress: bool) -> Non
         values = np.lib.format.open_memmap(part, mode="r+")
         done = int(json.loads(mark.read_text())["done"])
     else:
+        mark.unlink(missing_ok=True)  # of an earlier part, which is gone
         values = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
         done = 0
     bar = tqdm(total=len(crops), initial=done, desc=f"targets {crops.name}", unit="crop", disable=not progress)

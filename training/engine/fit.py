@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def fit(
         TeacherError: A teacher is missing or does not fit.
         InitialisationFailed: Too few tensors match; as those before it, before the first step.
         LossNotFinite: A loss or gradient is not finite; the last good checkpoint stays.
-        CheckpointInvalid: The folder holds a run of another recipe.
+        CheckpointInvalid: The folder holds a run of another recipe, or one that began with other sets or teachers.
     """
     schedule, folder = recipe.schedule, roots.runs / recipe.name
     fabric = Fabric(
@@ -60,9 +61,14 @@ def fit(
         loggers=TensorBoardLogger(folder, name="log", version=""),
     )
     fabric.launch()
-    torch.manual_seed(recipe.seed)
-    task = kind.build(recipe, roots)
     earlier = _resumable(folder, recipe)
+    if earlier is not None and earlier.step >= earlier.total:
+        return folder
+    torch.manual_seed(recipe.seed)
+    with fabric.rank_zero_first():  # who computes the teachers' targets; the others find them
+        task = kind.build(recipe, roots)
+    if earlier is not None:
+        _refuse_other_sources(folder, earlier.facts, task.facts)
     place(task, fabric, schedule)
     if earlier is not None:
         task.load_state_dict(dict(earlier.model))
@@ -75,7 +81,7 @@ def fit(
 
     plan = Plan(task.source, recipe.seed, schedule.batch, fabric.global_rank, fabric.world_size)
     total = schedule.steps or max(1, round((schedule.epochs or 0) * plan.steps_per_epoch))
-    start, stop = earlier.step if earlier is not None else 0, min(total, until or total)
+    start, stop = earlier.step if earlier is not None else 0, min(total, total if until is None else until)
     meter = Meter(schedule.batch)
     hidden = not progress or fabric.global_rank > 0
     bar = tqdm(total=total, initial=start, desc=recipe.name, unit="step", disable=hidden)
@@ -119,9 +125,9 @@ def _step(
     _refuse_nonfinite(values)
     optimiser.zero_grad(set_to_none=True)
     fabric.backward(torch.stack(list(losses.values())).sum())
-    if clip is not None:
-        norm = fabric.clip_gradients(module, optimiser, max_norm=clip, error_if_nonfinite=False)
-        _refuse_nonfinite({"gradient norm": float(norm) if norm is not None else 0.0})
+    most = math.inf if clip is None else clip
+    norm = fabric.clip_gradients(module, optimiser, max_norm=most, error_if_nonfinite=False)
+    _refuse_nonfinite({"gradient norm": float(norm) if norm is not None else 0.0})
     optimiser.step()
     return values
 
@@ -140,6 +146,21 @@ def _resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
             f"{folder} holds a run of another recipe of this name: rename the recipe, or delete the folder"
         )
     return earlier
+
+
+def _refuse_other_sources(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """See that a run goes on with the sets and teachers that it began with.
+
+    Raises:
+        CheckpointInvalid: They are others.
+    """
+    for what in ("data", "teachers"):
+        known, given = dict(before.get(what, {})), dict(now.get(what, {}))
+        if others := sorted(name for name in known.keys() & given.keys() if known[name] != given[name]):
+            raise CheckpointInvalid(
+                f"{folder} holds a run that began with another {', '.join(others)} of this name: bring it back, "
+                f"rename the recipe, or delete the folder"
+            )
 
 
 def _save(

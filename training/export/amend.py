@@ -36,7 +36,7 @@ def amend(
         manifest = load_manifest(folder / MANIFEST)
     except ModelError as error:
         raise PublishRefused(f"{folder}: {error}") from error
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, MANIFEST) as draft:
         for file in folder.iterdir():
             if file.is_file():
                 shutil.copyfile(file, draft / file.name)

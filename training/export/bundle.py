@@ -22,8 +22,7 @@ from training.evaluation.vectors import open_detector
 from training.export.equip import equip_all
 from training.export.release import Evidence, read_publication, release_detector, release_embedder
 from training.recipe import Roots
-from training.tasks.confidence import CROPS, fit_confidence
-from training.tasks.confidence import FILE as CONFIDENCE
+from training.tasks.confidence import CROPS, fit_confidence, has_confidence
 from training.tasks.detection.prepare import UNPEOPLED, prepare_tiles, read_names, split_photographs
 from training.tasks.detection.teacher import open_detector as open_detecting_teacher
 from training.tasks.registry import kind_of, read_recipe
@@ -98,7 +97,7 @@ def make_starter(
     for name in releases:
         what = read_publication(HERE / "releases" / f"{name}.json")
         run = roots.runs / what.recipes[-1] if trained else _fit_all(what.recipes, roots, rehearsal)
-        if name != "detector" and not (run / CONFIDENCE).exists():
+        if name != "detector" and not has_confidence(run):
             fit_confidence(run, roots, crops=rehearsal.crops if rehearsal else CROPS)
         release = release_detector if name == "detector" else release_embedder
         folders.append(release(run.name, what, roots, evidence, target))

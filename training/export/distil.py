@@ -21,13 +21,13 @@ from training.backbones.weights import RECIPE, read_student
 from training.data.crops import CropSet, open_set
 from training.data.prepare import Preparation, prepare
 from training.engine.fit import fit
-from training.errors import RateUnsupported, TeacherMismatch
+from training.errors import RateUnsupported, SetInvalid, TeacherMismatch
 from training.evaluation.held_out import evaluate_held_out, hold_out
 from training.evaluation.thresholds.cross_model import calibrate_pair, write_pair
 from training.evaluation.vectors import open_detector, open_model
 from training.export.beginning import Beginning, find_beginning
 from training.export.export import export
-from training.export.publish import Publication, publish
+from training.export.publish import Publication, check_identity, publish
 from training.export.record import Form
 from training.export.release import calibrate_on
 from training.recipe import Roots, validate
@@ -58,24 +58,26 @@ def distil(photos: Path, teacher: str, student: str, into: Path, roots: Roots, o
     """Distil `teacher` into the published `student`'s network on `photos`; returns the new model's folder.
 
     Raises:
-        DataError: The photographs hold no faces.
+        DataError: The photographs hold no faces, or others were prepared under this name.
         ModelNotFound: There is no such teacher or student.
         InitialisationFailed: The student was published without weights.
+        ProtocolInvalid: Too few people are held out.
         FitError: The training failed.
         PublishRefused: The model cannot be published.
     """
+    check_identity(order.name, order.version)
     registry = Registry.scan(roots.model_folders)
     taught, begun = registry.find(teacher), find_beginning(student, registry)
     if taught.manifest.task != "embedder" or taught.manifest.output is None:
         raise TeacherMismatch(f"{taught.manifest.identity} is a model for {taught.manifest.task}, not an embedder")
     crops = _prepared(photos, roots, order)
+    people = hold_out(crops, roots.data / f"{order.name}-held-out")
     recipe = write_recipe(taught, begun, crops, order)
     run = fit(recipe, EMBEDDING, roots)
     fit_confidence(run, roots, crops=order.crops_of_confidence)
     form = begun.form
     amount = min(order.amount, len(crops.rows("train")) // 2)
     export(run, [crops], tuple({"fp32", form}), amount=amount, split="train")
-    people = hold_out(crops, roots.data / f"{order.name}-held-out")
     model, reference = open_model(f"run:{run.name}:{form}", roots), open_model(taught.manifest.identity, roots)
     reports = evaluate_held_out(people, model, reference)
     write_json(run / "report.json", [report.as_json() for report in reports])
@@ -135,10 +137,23 @@ def write_recipe(teacher: ModelFolder, begun: Beginning, crops: CropSet, order: 
 
 
 def _prepared(photos: Path, roots: Roots, order: Order) -> CropSet:
+    """The crops of the photographs, from an earlier call with the same words or cut now.
+
+    Raises:
+        SetInvalid: They were cut for other words.
+    """
     folder = roots.data / order.name
-    if folder.is_dir():
-        return open_set(folder)
     how = Preparation(aligned=order.aligned, validation=0.0, test=order.test)
+    if folder.is_dir():
+        crops = open_set(folder)
+        wanted = {"made_from": photos.name, "aligned": how.aligned, "shares": {"validation": 0.0, "test": how.test}}
+        # sets that are older do not tell their shares
+        if others := [name for name, value in wanted.items() if crops.about.get(name, value) != value]:
+            raise SetInvalid(
+                f"{folder} was prepared with other words ({', '.join(others)}): repeat those to go on, "
+                f"give another --name, or delete the folder"
+            )
+        return crops
     return prepare(photos, folder, how, None if order.aligned else open_detector(None, roots))
 
 

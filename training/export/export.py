@@ -6,6 +6,7 @@ so: it saves bytes, and is no optimisation. Adapters and heads stay behind.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,9 +32,10 @@ from training.errors import ExportFailed
 from training.evaluation.onnx_network import OnnxNet
 from training.export.cost import count, race
 from training.export.graphs import write_fp16, write_fp32, write_int8
-from training.export.record import FORMS, EmbedderExport, EmbedderGraph, Form, write_export
+from training.export.record import FILE, FORMS, EmbedderExport, EmbedderGraph, Form, write_export
 from training.tasks.confidence import read_confidence
 
+TASK = "embedding"
 EMBEDDING, CONFIDENCE = "embedding", "confidence"
 PARITY = 1e-3  # largest 1 - cos between torch and the fp32 graph that rounding explains
 
@@ -52,20 +54,22 @@ def export(
     They are drawn from `split` of the sets: from `train` where others of these people are to be measured on.
 
     Raises:
-        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        CheckpointInvalid: There is no checkpoint, or it does not fit, or the run's confidence was taught earlier.
         RecipeInvalid: The recipe is missing, misspelt or contradicts itself.
         SetInvalid: A set is damaged or does not hold what is needed.
-        ExportFailed: The fp32 graph disagrees with torch.
+        ExportFailed: The fp32 graph disagrees with torch, or the run is another task's.
     """
     checkpoint = load_checkpoint(run)
+    if (task := json.loads(checkpoint.recipe).get("task")) != TASK:
+        raise ExportFailed(f"{run} was trained for the task {task}: only students of the task {TASK} are exported so")
     student, pixels = restore_student(checkpoint)
-    confidence = read_confidence(run)
+    confidence = read_confidence(run, checkpoint.step)
     crops = draw(calibration, 2 * amount, seed, split)
     ranges, probes = to_tensor(crops[:amount], pixels), to_tensor(crops[amount:], pixels)
     with torch.no_grad():
         expected = normalise(student(torch.from_numpy(probes)).numpy())
     cost = count(student, torch.zeros(1, 3, student.height, student.width))
-    with whole_folder(run / "export") as draft:
+    with whole_folder(run / "export", FILE) as draft:
         write_fp32(_exported(student, pixels, confidence), draft / "fp32.onnx")
         if "fp16" in forms:
             write_fp16(draft / "fp32.onnx", draft / "fp16.onnx")
@@ -121,14 +125,15 @@ def judge(form: Form, speedup: float) -> str:
 
 
 def draw(sets: Sequence[CropSet], count: int, seed: int, split: Split | Literal["all"] = "all") -> NDArray[np.uint8]:
-    """Crops drawn evenly from a split of several sets.
+    """Crops drawn from a split of several sets, as evenly as their sizes allow.
 
     Raises:
         ExportFailed: There are too few.
     """
     rng = np.random.default_rng(seed)
-    each = -(-count // len(sets))
-    parts = [np.asarray(s.crops[np.sort(rng.permutation(s.rows(split))[:each])]) for s in sets]
+    rows = [rng.permutation(each.rows(split)) for each in sets]
+    share = next((n for n in range(-(-count // len(sets)), count) if sum(len(r[:n]) for r in rows) >= count), count)
+    parts = [np.asarray(s.crops[np.sort(own[:share])]) for s, own in zip(sets, rows, strict=True)]
     crops = np.concatenate(parts)[rng.permutation(sum(len(part) for part in parts))][:count]
     if len(crops) < count:
         raise ExportFailed(f"{count} crops are needed to calibrate and compare, the sets hold {len(crops)}")

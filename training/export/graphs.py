@@ -7,7 +7,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +77,10 @@ def write_int8(
     not ordinary, and a range of ordinary ones would hold it up.
     """
     silence = contextlib.redirect_stdout(io.StringIO())
-    with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft, silence:
+    with tempfile.TemporaryDirectory() as folder, whole_file(path) as draft, silence, _quiet_root():
         ready = Path(folder) / "ready.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            logging.getLogger().setLevel(logging.ERROR)  # the quantiser writes to the root logger
             quant_pre_process(str(single), str(ready), skip_symbolic_shape=True)
             prepared = onnx.load(ready).graph
             ranges_of_outputs = name_outputs(prepared, ranges or {})
@@ -137,6 +136,18 @@ def find_side_nodes(graph: onnx.GraphProto) -> tuple[str, ...]:
             needed.add(node.name)
             wanted.extend(node.input)
     return tuple(node.name for node in graph.node if node.name not in needed)
+
+
+@contextlib.contextmanager
+def _quiet_root() -> Iterator[None]:
+    """Errors alone from the root logger, to which the quantiser writes, and then again whatever it let through."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

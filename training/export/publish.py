@@ -10,6 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from service.face.detection.detect import LANDMARKS
 from service.face.errors import ModelError
 from service.face.manifest import (
@@ -19,10 +21,12 @@ from service.face.manifest import (
     LandmarksSpec,
     Licence,
     Manifest,
+    Name,
     OutputSpec,
     Provenance,
     Result,
     TailThreshold,
+    Version,
     dump_manifest,
 )
 from service.face.model_import import probe, read_spec
@@ -75,6 +79,7 @@ def publish(
         PublishRefused: The model folder would be incomplete or overwrite another.
         CheckpointInvalid: There is no checkpoint, or it does not fit.
     """
+    check_identity(what.name, what.version)
     exported = read_export(run / "export")
     graph = _choose(exported, what.form, run)
     digest = graph.sha256
@@ -120,7 +125,7 @@ def publish(
         if what.landmarks is None
         else LandmarksSpec(sha256=digest_file(kept_graph(what.landmarks[0])), source=what.landmarks[1]),
     )
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, MANIFEST) as draft:
         if what.landmarks is not None:
             shutil.copyfile(kept_graph(what.landmarks[0]), draft / LANDMARKS)
         shutil.copyfile(run / "export" / graph.file, draft / MODEL)
@@ -133,6 +138,22 @@ def publish(
         except ModelError as error:
             raise PublishRefused(f"{what.name}: {error}") from error
     return folder
+
+
+def check_identity(name: str, version: str) -> None:
+    """See that a model can be called so.
+
+    Raises:
+        PublishRefused: The manifest takes no such name or version.
+    """
+    for what, kind, value, such in (
+        ("name", Name, name, "small letters, digits, dots and dashes"),
+        ("version", Version, version, "three numbers, 1.0.0 say"),
+    ):
+        try:
+            TypeAdapter[str](kind).validate_python(value)
+        except ValidationError as error:
+            raise PublishRefused(f"{value!r} is no {what} of a model: give {such}") from error
 
 
 def write_card(

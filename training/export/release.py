@@ -29,7 +29,7 @@ from training.evaluation.vectors import Model, embed, offsets_of, open_detector,
 from training.export.cost import race, yardstick
 from training.export.export import export
 from training.export.publish import Publication, publish
-from training.export.record import FORMS, DetectorExport, DetectorGraph, Form, write_export
+from training.export.record import FILE, FORMS, DetectorExport, DetectorGraph, Form, write_export
 from training.export.search_results import report_search
 from training.recipe import Roots
 from training.tasks.detection.evaluate import DetectionReport, Question, Share, compare, time_ratio, views
@@ -114,7 +114,7 @@ def release_detector(run: str, what: Publication, roots: Roots, on: Evidence, ta
     checkpoint = load_checkpoint(folder)
     module: Any = DETECTOR.restore(checkpoint.read_recipe(DetectorRecipe), checkpoint.best).module
     teacher = open_detecting_teacher(Registry.scan([roots.models]), on.detecting_teacher).session
-    with whole_folder(folder / "export") as draft:
+    with whole_folder(folder / "export", FILE) as draft:
         path = draft / "fp32.onnx"
         export_detector(module.student, path)
         speed = time_ratio(ModelSession(path), teacher)

@@ -34,6 +34,8 @@ from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
 
 FILE, REPORT = "confidence.pt", "confidence.json"
+STEP = "step"
+"""In the file: after how many steps of the run the head was taught. Older files do not say."""
 CROPS = 6000
 HARSH = Augment(
     flip=0.5, shift=6, scale=0.12, rotate=10, roll=0.3, rolled=45, light=0.4, colour=0.1, grey=0.1, low_resolution=0.3,
@@ -103,29 +105,43 @@ def fit_confidence(run: Path, roots: Roots, *, crops: int = CROPS, seed: int = 0
         kinds.append(kind)
     head, report = _fit(torch.cat(features), torch.cat(cosines), np.concatenate(kinds), seed)
     with whole_file(run / FILE) as draft:
-        torch.save(head.state_dict(), draft)
+        torch.save(head.state_dict() | {STEP: torch.tensor(checkpoint.step)}, draft)
     write_json(run / REPORT, asdict(report))
     return report
 
 
-def read_confidence(run: Path) -> Confidence | None:
-    """Read the head of a run that has one.
+def read_confidence(run: Path, step: int | None = None) -> Confidence | None:
+    """Read the head of a run that has one; `step` is where the run stands, None for wherever.
 
     Raises:
-        CheckpointInvalid: Its file is damaged.
+        CheckpointInvalid: Its file is damaged, or it was taught before the run went on to `step`.
     """
     path = run / FILE
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        last_step = state.pop(STEP, None)
         head = Confidence(len(state["mean"]), len(state["first.bias"]))
         head.load_state_dict(state)
     except Exception as error:  # torch raises many classes for a damaged file
         raise CheckpointInvalid(
             f"{path} cannot be read ({type(error).__name__}): run `facet-train confidence`"
         ) from error
+    if step is not None and last_step is not None and int(last_step) != step:
+        raise CheckpointInvalid(
+            f"{path} was taught after {int(last_step)} steps of the run, which has gone on to {step}: "
+            f"run `facet-train confidence` again"
+        )
     return head.eval()
+
+
+def has_confidence(run: Path) -> bool:
+    """Whether a run has a head that can be read, and that was taught where the run stands."""
+    try:
+        return read_confidence(run, load_checkpoint(run).step) is not None
+    except CheckpointInvalid:
+        return False
 
 
 def _spoil(

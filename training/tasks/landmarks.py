@@ -8,9 +8,10 @@ more layer, which is exported with the student.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from training.backbones.backbone import Student
@@ -24,9 +25,15 @@ POINTS = 10
 
 
 class LandmarkRecipe(EmbeddingRecipe):
-    """An embedding recipe whose student also regresses landmarks; `points_weight` scales that loss."""
+    """An embedding recipe whose student also regresses landmarks; `points_weight` scales that loss. It has no head."""
 
     points_weight: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _has_no_head(self) -> Self:
+        if self.head.kind != "none":
+            raise ValueError("landmarks are learnt without a classification loss: set head: {kind: none}")
+        return self
 
 
 class LandmarkTask(EmbeddingTask):

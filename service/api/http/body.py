@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar, get_origin
@@ -178,8 +178,10 @@ async def read_body(request: HttpRequest, schema: type[M], limits: BodyLimits, f
     return await asyncio.to_thread(_parse, schema, text)
 
 
-def _faults(errors: Sequence[Any], where: str) -> list[Fault]:
-    return [Fault(".".join([where, *map(str, error["loc"])])[:200], _words(error)) for error in errors[:MAX_FAULTS]]
+def faults_of(error: ValidationError, where: str) -> list[Fault]:
+    """Pydantic's findings without the values that were sent, which may be images or names."""
+    errors = error.errors(include_url=False, include_input=False)
+    return [Fault(".".join([where, *map(str, each["loc"])])[:200], _words(each)) for each in errors[:MAX_FAULTS]]
 
 
 def _words(error: Any) -> str:
@@ -230,10 +232,10 @@ def _checked(parse: Callable[[], M]) -> M:
     try:
         return parse()
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)  # images and names are not told
-        if errors[0]["type"] == "json_invalid":
-            raise BodyMalformed(f"the body is not JSON: {errors[0]['msg']}") from None
-        raise RequestInvalid(_faults(errors, "body")) from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise BodyMalformed(f"the body is not JSON: {first['msg']}") from None
+        raise RequestInvalid(faults_of(error, "body")) from None
 
 
 async def _limited(request: HttpRequest, max_bytes: int) -> AsyncGenerator[bytes, None]:

@@ -1,3 +1,4 @@
+import gzip
 import io
 import struct
 import tarfile
@@ -110,6 +111,14 @@ def test_a_tar_of_aligned_crops_with_labels(tmp_path: Path, faces: NDArray[np.ui
     assert crops.attributes.tolist() == [[0, 1], [1, 1], [0, 1], [1, 1], [-1, -1], [-1, -1]]
 
 
+def test_a_tar_that_was_cut_off_is_refused(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    crops_tar(tmp_path / "six.tar", faces)
+    packed = gzip.compress((tmp_path / "six.tar").read_bytes())
+    (tmp_path / "six.tar.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(PackInvalid, match="not a readable tar"):
+        open_source(tmp_path / "six.tar.gz")
+
+
 def test_of_one_person_so_many_are_kept_at_most(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
     crops_tar(tmp_path / "six.tar", faces)
     how = Preparation(aligned=True, test=0, validation=0, most=1)
@@ -120,6 +129,19 @@ def test_of_one_person_so_many_are_kept_at_most(tmp_path: Path, faces: NDArray[n
     }
     with pytest.raises(SetInvalid, match="at least one"):
         Preparation(most=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("id,Smiling,Hat\n1.png,1\n", "1 needs 2 values"), ("id,Hat\n1.png,2\n", "1 needs 1"), ("id,Hat\n1,x\n", "'x'")],
+)
+def test_attributes_that_do_not_fit_are_named(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "1.png").write_bytes(b"any")
+    (tmp_path / "attributes.csv").write_text(text)
+    with pytest.raises(PackInvalid, match=complaint):
+        open_source(tmp_path)
+    (tmp_path / "attributes.csv").write_text("")
+    assert open_source(tmp_path).attribute_names == ()
 
 
 def record(label: float, number: int, data: bytes, extra: tuple[float, ...] = ()) -> bytes:

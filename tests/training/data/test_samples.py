@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from service.face.manifest import InputSpec
 from service.face.embedding.preprocess import to_tensor
@@ -10,6 +11,7 @@ from tests.training.conftest import INPUT, MakeSet
 from training.data.augment import Augment
 from training.data.crops import CropSet, Entry, open_set, writing_set
 from training.errors import SetInvalid
+from training.data.loader import Plan
 from training.data.samples import CropSource, DataSpec, gather
 
 PIXELS = InputSpec.model_validate(INPUT)
@@ -80,6 +82,30 @@ def test_groups_hold_one_person_each(sets: tuple[CropSet, CropSet]) -> None:
     groups = pool.label[order].reshape(-1, 4)
     assert (groups == groups[:, :1]).all()
     assert set(groups[:, 0]) == set(range(10))
+
+
+def test_devices_share_a_batch_out_by_whole_groups(sets: tuple[CropSet, CropSet]) -> None:
+    """Or else no device of several sees two crops of one person, and there is no triplet."""
+    made = source(sets, (1.0, 1.0), per_identity=2)
+    order = made.order(0, 0)
+    parts = []
+    for rank in range(2):
+        plan = Plan(made, 0, 8, rank, 2)
+        labels = plan.batch(1, order, plan.steps_per_epoch)["label"].reshape(-1, 2)
+        assert (labels[:, 0] == labels[:, 1]).all()
+        parts.append(labels.ravel())
+    pool = gather(sets, DataSpec(sets={"a": 1.0, "b": 1.0}))
+    assert np.concatenate(parts).tolist() == pool.label[order[8:16]].tolist()
+
+
+def test_weights_that_would_not_count_are_refused() -> None:
+    for wrong in ({"a": 2.0}, {"a": 1.0, "b": 0.5}):
+        with pytest.raises(ValidationError, match="the weight 1"):
+            DataSpec(sets=wrong, per_identity=2)
+    with pytest.raises(ValidationError, match="no scarce"):
+        DataSpec(sets={"a": 1.0}, scarce=("a",), per_identity=2)
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        DataSpec(sets={"a": -0.5})
 
 
 def test_landmarks_are_centred_and_move_along(sets: tuple[CropSet, CropSet]) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from service.face.embedding.preprocess import to_tensor
 from service.face.manifest import InputSpec
+from tests.conftest import ROOT
 from tests.training.conftest import INPUT, MakeRecipe, MakeSet
 from tests.training.tasks.test_confidence import TERM
 from training.backbones.network import restore_student
@@ -19,8 +20,8 @@ from training.data.augment import Augment
 from training.data.crops import open_set
 from training.device.accept import accept
 from training.device.augment import DeviceAugment
-from training.device.fit_pack import read_crops
-from training.device.pack import write_pack
+from training.device.fit_pack import Run, measure, read_crops
+from training.device.pack import only_teacher, write_pack
 from training.distillation.teacher_targets import compute_targets
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
@@ -28,6 +29,7 @@ from training.engine.fit import fit
 from training.errors import CheckpointInvalid, RecipeInvalid
 from training.recipe import Roots
 from training.tasks.embedding import EMBEDDING, EmbeddingRecipe
+from training.tasks.registry import read_recipe
 
 CPU = torch.device("cpu")
 
@@ -95,6 +97,15 @@ def test_two_steps_there_are_a_run_here(pack: Path, roots: Roots, recipe: Embedd
     with np.load(tmp_path / "student.npz") as back, np.load(pack / "start.npz") as start:
         np.testing.assert_allclose(student.state_dict()[back.files[0]], back[back.files[0]])
         assert any((back[name] != start[name]).any() for name in back.files)
+    assert fit(recipe, EMBEDDING, roots, accelerator="cpu", progress=False) == run, "it is finished"
+    whole = (tmp_path / "student.npz").read_bytes()
+    (tmp_path / "student.npz").write_bytes(whole[:-100])
+    with pytest.raises(CheckpointInvalid, match="gives back"):
+        accept(pack, tmp_path, roots)
+    (tmp_path / "student.npz").write_bytes(whole)
+    (tmp_path / "fit.json").write_text("{}")
+    with pytest.raises(CheckpointInvalid, match="gives back"):
+        accept(pack, tmp_path, roots)
     (tmp_path / "fit.json").unlink()
     with pytest.raises(CheckpointInvalid, match="gives back"):
         accept(pack, tmp_path, roots)
@@ -114,10 +125,81 @@ def test_every_degradation_changes_crops_and_keeps_them_in_range(roots: Roots) -
     pixels = InputSpec.model_validate(INPUT | {"width": 96, "height": 96, "resample": "linear"}).model_dump()
     still = Augment().model_dump()
     plain = DeviceAugment(still, pixels, CPU)(crops)
-    for name in ("flip", "roll", "motion", "blur", "noise", "dark", "mask", "jpeg", "grey", "low_resolution"):
+    kinds = ("flip", "roll", "motion", "blur", "noise", "dark", "mask", "jpeg", "grey", "low_resolution", "occlusion")
+    for name in kinds:
         changed = DeviceAugment(still | {name: 1.0}, pixels, CPU)(crops)
         assert (changed - plain).abs().mean() > 0.005, name
         assert changed.abs().max() <= 1 + 1e-4, name
+
+
+ALONE = """
+import sys
+
+class Absent:  # as on a machine with PyTorch, NumPy and Pillow
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("onnx", "onnxruntime", "cv2", "pydantic", "yaml", "lightning", "tqdm", "service"):
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Absent())
+import training.device.fit_pack
+"""
+
+
+def test_the_script_needs_nothing_but_pytorch_numpy_and_pillow() -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["facet-m", "facet-s"])
+def test_the_recipes_that_the_documents_pack_are_packed(name: str) -> None:
+    recipe = read_recipe(ROOT / "training" / "recipes" / f"{name}.yaml")
+    assert isinstance(recipe, EmbeddingRecipe)
+    assert only_teacher(recipe) == "pair"
+
+
+def test_the_loss_there_is_the_loss_here(make_recipe: MakeRecipe) -> None:
+    terms = [TERM | {"distance": {"kind": "cosine", "power": 2}}, TERM | {"distance": {"kind": "relations"}}]
+    terms[1]["weight"] = 7.0
+    recipe = make_recipe(head={"kind": "none"}, teachers={"t": {"kind": "dlib"}}, terms=terms)
+    given, wanted = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
+    here = [spec.weight * spec.distance.measure(given, wanted, torch.zeros(6)) for spec in recipe.terms]
+    there = measure(given, wanted, json.loads(recipe.model_dump_json())["terms"])
+    torch.testing.assert_close(there, torch.stack(here).sum())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adapter": {"kind": "linear"}},
+        {"target": {"kind": "concat", "teachers": ["t"]}},
+        {"distance": {"kind": "mse"}},
+    ],
+    ids=str,
+)
+def test_a_term_that_is_not_taught_there_is_refused(make_recipe: MakeRecipe, change: dict[str, object]) -> None:
+    with pytest.raises(RecipeInvalid, match="nothing else"):
+        only_teacher(make_recipe(head={"kind": "none"}, teachers={"t": {"kind": "dlib"}}, terms=[TERM | change]))
+
+
+def test_a_run_that_was_trained_here_is_not_overwritten(roots: Roots, make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    own = roots.runs / "teacher" / "checkpoint.pt"
+    before = own.read_bytes()
+    (tmp_path / "pack.json").write_text(make_recipe(name="teacher").model_dump_json())
+    with pytest.raises(CheckpointInvalid, match="was trained here"):
+        accept(tmp_path, tmp_path, roots)
+    assert own.read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_not_written(pack: Path, tmp_path: Path) -> None:
+    told = json.loads((pack / "pack.json").read_text())
+    run = Run(told, pack, CPU, 1e-3, 0.9)
+    run.save(tmp_path, 0.5)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"student.npz", "resume.pt", "fit.json"}
+    next(iter(run.average.values())).fill_(float("nan"))
+    with pytest.raises(SystemExit, match="not finite"):
+        run.save(tmp_path, 0.5)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_recipe_that_teaches_more_than_an_embedding_is_refused(roots: Roots, make_recipe: MakeRecipe) -> None:

@@ -31,6 +31,13 @@ def test_balanced_accuracy_against_every_cut() -> None:
             assert found[n, a] == pytest.approx(best)
 
 
+def test_a_neuron_that_says_the_same_of_everybody_tells_nothing() -> None:
+    """In whatever order the faces stand; where some are told alike, no cut lies between those."""
+    attributes = np.array([[1], [1], [0], [0]])
+    outputs = np.array([[0.0, 2.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    np.testing.assert_allclose(describe_neurons(outputs, attributes), [[0.5], [0.75]])
+
+
 def test_the_unary_cost_by_hand() -> None:
     described = np.array([[0.9, 0.6, 0.6, 0.6, 0.5, 0.55]])
     assert unary_cost(described, IDENTITY)[0] == pytest.approx((0.6 - 0.55) / (0.9 - 0.7))

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tests.training.conftest import STUDENT, MakeRecipe, MakeSet
 from training.backbones.network import restore_student
+from training.data.crops import open_set
 from training.distillation.spaces import teacher_space
 from training.engine.checkpoint import load_checkpoint
 from training.engine.fit import fit
@@ -18,6 +20,7 @@ from training.engine.optimise import Average, build_optimiser, rate
 from training.engine.task import TaskKind
 from training.errors import (
     CheckpointInvalid,
+    ExportFailed,
     InitialisationFailed,
     LossNotFinite,
     RecipeInvalid,
@@ -25,6 +28,7 @@ from training.errors import (
     TeacherMismatch,
     TeacherMissing,
 )
+from training.export.export import export
 from training.recipe import Roots, Schedule
 from training.tasks.embedding import EMBEDDING, EmbeddingTask
 from training.tasks.landmarks import LANDMARKS, LandmarkRecipe
@@ -273,6 +277,38 @@ def test_another_recipe_of_the_same_name_does_not_continue_a_run(roots: Roots, m
         run(make_recipe(), roots)
 
 
+def test_a_run_does_not_go_on_with_other_crops(roots: Roots, make_recipe: MakeRecipe, make_set: MakeSet) -> None:
+    run(make_recipe(), roots, until=3)
+    make_set(roots.data / "six", seed=1)
+    with pytest.raises(CheckpointInvalid, match="began with another six"):
+        run(make_recipe(), roots)
+    make_set(roots.data / "six")
+    assert load_checkpoint(run(make_recipe(), roots)).step == 6
+
+
+def test_a_finished_run_is_left_as_it_is(roots: Roots, make_recipe: MakeRecipe) -> None:
+    """Whatever has become since of what it learnt from."""
+    finished = (run(make_recipe(), roots) / "checkpoint.pt").read_bytes()
+    shutil.rmtree(roots.data / "six")
+    assert (run(make_recipe(), roots) / "checkpoint.pt").read_bytes() == finished
+
+
+def test_no_step_is_taken_until_step_nought(roots: Roots, make_recipe: MakeRecipe) -> None:
+    assert not (run(make_recipe(), roots, until=0) / "checkpoint.pt").exists()
+
+
+def test_a_gradient_that_is_not_finite_ends_a_run_that_clips_none(roots: Roots, make_recipe: MakeRecipe) -> None:
+    class Steep(EmbeddingTask):
+        def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            weight = next(self.student.parameters())
+            return super().forward(batch) | {"steep": (weight * 0).abs().sqrt().sum()}  # nought, and infinitely steep
+
+    schedule = {"peak": 1e-3, "batch": 12, "steps": 1, "clip": None}
+    with pytest.raises(LossNotFinite, match="gradient norm is nan"):
+        fit(make_recipe(schedule=schedule), TaskKind(EMBEDDING.recipe, Steep, EMBEDDING.restore), roots, progress=False)
+    assert not (roots.runs / "tiny" / "checkpoint.pt").exists()
+
+
 def test_bfloat16_trains(roots: Roots, make_recipe: MakeRecipe) -> None:
     schedule = {"peak": 1e-3, "batch": 12, "steps": 2, "precision": "bf16-mixed"}
     state = load_checkpoint(run(make_recipe(schedule=schedule), roots)).model
@@ -353,6 +389,8 @@ def test_landmarks_are_learnt_and_exported_with_their_layer(
     assert exported.outputs == ("landmarks",)
     assert bool((points[:, 0, 0] < points[:, 1, 0]).all()), "the left eye is left of the right one"
     assert bool((points[:, 0, 1] < points[:, 3, 1]).all()), "eyes are above mouths"
+    with pytest.raises(ExportFailed, match="task landmarks"):  # it would leave the landmarks out
+        export(folder, [open_set(roots.data / "six")], ("fp32",), amount=4)
 
 
 def test_last_steps_for_eight_bits_keep_their_ranges_and_bring_the_student_back(

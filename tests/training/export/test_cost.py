@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from service.face.manifest import load_manifest
 from tests.conftest import STARTER
 from training.backbones import STUDENTS
 from training.backbones.backbone import Student
 from training.backbones.network import build_student, example
+from training.cli import app
 from training.export.bundle import HERE
 from training.export.cost import count, race
 from training.tasks.embedding import EmbeddingRecipe
@@ -85,7 +87,11 @@ def test_a_larger_net_takes_longer(tmp_path: Path) -> None:
     assert all(0 < t.best <= t.median for t in timings.values())
 
 
-def test_an_input_of_free_size_is_refused(tmp_path: Path) -> None:
+def test_an_input_of_free_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(nn.Conv2d(3, 4, 3), tmp_path / "free", free={2: "height"})
     with pytest.raises(ValueError, match="no image of fixed size"):
         race({"free": path})
+    monkeypatch.setattr("training.commands.measure.yardstick", lambda _: path)  # takes long to write
+    ended = CliRunner().invoke(app, ["cost", str(path), "--runs", str(tmp_path), "--turns", "1"])
+    assert ended.exit_code == 1
+    assert "model_invalid" in ended.output

@@ -18,6 +18,7 @@ from training.backbones.weights import read_student
 from training.cli import app
 from training.data.augment import augment
 from training.data.crops import open_set
+from training.data.prepare import Preparation, prepare
 from training.engine.fit import fit
 from training.export import distil
 from training.export.beginning import find_beginning
@@ -121,6 +122,34 @@ def test_called_again_it_goes_on_and_trains_nothing_twice(
     assert status == 0, printed
     assert checkpoint.stat().st_mtime_ns == before
     shutil.rmtree(roots.models / "again-1.0.0")
+
+
+def test_other_words_under_the_same_name_do_not_go_on(roots: Roots, photos: Path, tmp_path: Path) -> None:
+    words = ["--name", "known"]
+    how = Preparation(aligned=True, validation=0.0, test=0.4)
+    prepare(photos, roots.data / "known", how, None, progress=False)
+    status, printed = command(roots, photos, *words, "--test", "0.3")
+    assert (status, "prepared with other words (shares)" in printed) == (1, True)
+    status, printed = command(roots, tmp_path, *words)
+    assert (status, "prepared with other words (made_from)" in printed) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--version", "1.0"], "'1.0' is no version of a model"),
+        (["--name", "My Model"], "'My Model' is no name of a model"),
+        (["--name", "alone", "--test", "0"], "holds 0 pictures back for testing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_would_end_in_nothing_is_refused_before_the_training(
+    roots: Roots, photos: Path, words: list[str], complaint: str
+) -> None:
+    before = sorted(roots.runs.iterdir())
+    status, printed = command(roots, photos, *words)
+    assert (status, complaint in printed) == (1, True)
+    assert sorted(roots.runs.iterdir()) == before
 
 
 def test_the_bundled_students_can_be_begun_from() -> None:

@@ -24,3 +24,15 @@ def test_crops_of_a_split_are_drawn_from_it_alone(tmp_path: Path, faces: NDArray
     assert len(draw([crops], 6, 0)) == 6
     with pytest.raises(ExportFailed, match="the sets hold 2"):
         draw([crops], 3, 0, "train")
+
+
+def test_a_large_set_makes_up_for_a_small_one(tmp_path: Path, faces: NDArray[np.uint8]) -> None:
+    sets = []
+    for name, count in (("small", 1), ("large", 5)):
+        with writing_set(tmp_path / name) as writer:
+            for i, face in enumerate(faces[-count:]):
+                writer.add(face, Entry(f"{i}.png", "", "train"))
+        sets.append(open_set(tmp_path / name))
+    assert len(draw(sets, 5, 0)) == 5
+    with pytest.raises(ExportFailed, match="the sets hold 6"):
+        draw(sets, 7, 0)

@@ -242,6 +242,9 @@ def test_training_goes_on_from_a_published_models_weights(
     for name, tensor in task.student.state_dict().items():
         torch.testing.assert_close(tensor, checkpoint.best[f"student.{name}"], msg=name)
     assert set(task.facts["data"]) == {"that of begun@1.2.3", "six"}
+    (folder / "weights.npz").write_bytes((folder / "weights.npz").read_bytes()[:-100])
+    with pytest.raises(InitialisationFailed, match="only a model with its weights"):
+        EMBEDDING.build(make_recipe(name="next", init=init), roots)
     (folder / "weights.npz").unlink()
     with pytest.raises(InitialisationFailed, match="only a model with its weights"):
         EMBEDDING.build(make_recipe(name="next", init=init), roots)

@@ -20,7 +20,7 @@ from training.engine.fit import fit
 from training.errors import CheckpointInvalid, RecipeInvalid
 from training.export.export import export
 from training.recipe import Roots
-from training.tasks.confidence import FILE, fit_confidence, read_confidence
+from training.tasks.confidence import FILE, fit_confidence, has_confidence, read_confidence
 from training.tasks.embedding import EMBEDDING
 
 TERM = {
@@ -82,6 +82,20 @@ def test_it_is_low_for_what_is_no_face_and_exported_as_a_second_output(roots: Ro
     usual = np.asarray(open_set(roots.data / "six").crops)
     lowest = eight.run(["confidence"], {"input": to_tensor(usual, pixels)})[0].min()
     assert eight.run(["confidence"], {"input": x[6:]})[0].min() < lowest - 0.02
+
+
+def test_a_head_is_of_the_step_that_it_was_taught_at(roots: Roots, make_recipe: MakeRecipe) -> None:
+    student = make_recipe(
+        name="early", head={"kind": "none"}, teachers={"t": {"kind": "run", "run": "teacher"}}, terms=[TERM]
+    )
+    run = fit(student, EMBEDDING, roots, accelerator="cpu", progress=False, until=3)
+    assert not has_confidence(run)
+    fit_confidence(run, roots, crops=64)
+    assert has_confidence(run)
+    fit(student, EMBEDDING, roots, accelerator="cpu", progress=False)
+    assert not has_confidence(run)
+    with pytest.raises(CheckpointInvalid, match="after 3 steps of the run, which has gone on to 6"):
+        export(run, [open_set(roots.data / "six")], ("fp32",), amount=16)
 
 
 def test_what_cannot_be_told_is_refused(roots: Roots, tmp_path: Path) -> None:

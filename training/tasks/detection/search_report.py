@@ -113,7 +113,7 @@ def report_angles(
         turned = [_template(detector, embedder, _turned(image, degrees)) for image in images]
         pairs = [(a, b) for a, b in zip(upright, turned, strict=True) if a is not None and b is not None]
         own = sum(float(a @ b) >= threshold for a, b in pairs)
-        seen = np.array([vector for vector in turned if vector is not None])
+        seen = np.array([vector for vector in turned if vector is not None]).reshape(-1, embedder.dim)
         scores = (seen @ seen.T)[np.triu_indices(len(seen), 1)]
         yield AngleReport(degrees, Share(own, len(images)), Share(int((scores >= threshold).sum()), len(scores)))
 

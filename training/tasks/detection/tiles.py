@@ -55,9 +55,9 @@ def write_tiles(
 ) -> None:
     """Compose tiles 0 to `count` into `folder`, which appears only when complete. `watch` may wrap the loop (tqdm).
 
-    Raises: SetInvalid for an image that cannot be decoded.
+    Raises: SetInvalid for an image that cannot be decoded, FolderTaken where the folder is none of tiles.
     """
-    with whole_folder(folder) as draft:
+    with whole_folder(folder, "set.json") as draft:
         tiles = np.lib.format.open_memmap(draft / "tiles.npy", "w+", np.uint8, (count, size, size, 3))
         bare = np.array([is_bare(sources, seed, index) for index in range(count)], np.bool_)
         digest = hashlib.sha256()

@@ -1,5 +1,6 @@
 """Rounding for 8-bit arithmetic: what torch sees while it trains is what the exported graph computes."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,12 @@ def test_nothing_is_said_of_networks_that_normalise() -> None:
     assert not places(mobileface(32))
 
 
-def test_a_range_of_what_the_graph_has_not_is_refused(pixels: torch.Tensor, tmp_path: Path) -> None:
+def test_a_range_of_what_the_graph_has_not_is_refused(
+    pixels: torch.Tensor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     net = small()
     write_fp32(Exported(net, pixels[:1], ("embedding",)), tmp_path / "a.onnx")
     with pytest.raises(ExportFailed, match=r"stages\.9"):
         write_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", pixels.numpy(), {"stages.9.expand": (0.0, 1.0)})
+    assert logging.getLogger().level == logging.INFO, "others may write to the root logger again"

@@ -65,3 +65,13 @@ def test_people_match_themselves_at_every_angle(
     cosines = compare_fast(detector, embedder, [*portraits, files["none/cat"]])
     assert cosines.shape == (3,)
     assert cosines.min() > 0.99
+
+
+def test_where_nobody_is_found_nobody_matches(
+    registry: Registry, detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.tasks.detection.search_report.ANGLES", (0,))
+    embedder = registry.embedder(registry.folders("embedder")[0].manifest.identity)
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((96, 96, 3), 90, np.uint8))
+    (report,) = report_angles(detector, embedder, [tmp_path / "grey.png"], 0.5)
+    assert (report.own.hits, report.own.trials, report.strangers.trials) == (0, 1, 0)
