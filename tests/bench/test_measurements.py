@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
@@ -14,19 +19,24 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from service.app import create_app
+from service.bench.enrolment import deal, enrol_by_loop, make_people_up
 from service.bench.errors import BenchError
 from service.bench.floor import STAGES, Floor, measure_floor, served_models
+from service.bench.hostile.hostile import answer_on
 from service.bench.load import Load
-from service.bench.memory import Footprint, Memory, Reading, mixed
+from service.bench.memory import Footprint, Memory, Reading, measure_memory, mixed
 from service.bench.photos import read_photos
 from service.bench.server import make_key
-from service.bench.shadow import Shadowing, Turn
+from service.bench.shadow import Shadowing, Turn, drain
 from service.bench.start import fill_gallery
 from service.bench.throughput import Round, Throughput, verifications
+from service.bulk.people import Person, read_people
 from service.cli import app
 from service.gallery.embedded import open_embedded
 from service.settings import Settings, read_settings
+from tests.bench.lethal import Lethal
 from tests.conftest import encode
+from tests.waiting import PATIENCE
 
 LOAD = Load(ok=100, refused=0, failed=0, lost=0, seconds=10, p50=0.1, p95=0.2, p99=0.3, generator_seconds=0.5)
 
@@ -55,6 +65,93 @@ def test_a_photograph_without_a_face_stops_the_floor(settings: Settings) -> None
     grey = encode(np.full((64, 64, 3), 127, dtype=np.uint8))
     with pytest.raises(BenchError, match="shows no face"):
         measure_floor(settings, [grey, grey], seconds=0.1)
+
+
+def test_a_process_of_the_floor_that_ends_early_ends_it_though_others_wait_for_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    photos = cast(list[bytes], [Lethal(photo, tmp_path / "mark") for photo in read_photos(None)])
+    with pytest.raises(BenchError, match="a process of the floor ended early"):
+        measure_floor(settings, photos, seconds=0.1)
+
+
+def test_readings_come_after_ever_more_requests(tmp_path: Path) -> None:
+    for counts in ((500, 400), (500, 500), (0, 500)):
+        with pytest.raises(BenchError, match="more requests than the one before"):
+            measure_memory([], tmp_path, counts, 320, lambda _: None)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_people_who_are_made_up_are_enough_for_all_turns(count: int, tmp_path: Path) -> None:
+    blocks = deal(read_people(make_people_up(tmp_path, count, blocks=2)), count, blocks=2)
+    assert [sum(len(person.photographs) for person in block) for block in blocks] == [count, count]
+    names = [person.name for block in blocks for person in block]
+    assert len(set(names)) == len(names)
+
+
+class Desk(BaseHTTPRequestHandler):
+    """Answers enrolments with the status of the moment, and keeps what it was sent."""
+
+    status = 201
+    bodies: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a desk where nobody has been yet."""
+    monkeypatch.setattr(Desk, "bodies", [])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.needs("curl")
+def test_the_loop_sends_people_of_any_name_and_counts_no_failure(
+    desk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photograph = tmp_path / 'Smith, John; "Jack"' / "1,2.jpg"
+    photograph.parent.mkdir()
+    photograph.write_bytes(b"pixels")
+    people = [Person("@Smith, John", (photograph,))]
+    assert enrol_by_loop(desk, "key", people) > 0
+    assert b"\r\n\r\n@Smith, John\r\n" in Desk.bodies[0]
+    assert b"\r\n\r\npixels\r\n" in Desk.bodies[0]
+    monkeypatch.setattr(Desk, "status", 422)
+    assert enrol_by_loop(desk, "key", people) > 0
+    monkeypatch.setattr(Desk, "status", 503)
+    with pytest.raises(BenchError, match="answered with 503"):
+        enrol_by_loop(desk, "key", people)
+    with pytest.raises(BenchError, match="curl failed"):
+        enrol_by_loop(desk, "key", [Person("Nobody", (tmp_path / "missing.jpg",))])
+
+
+def test_no_load_begins_beside_decisions_that_wait_for_the_challenger() -> None:
+    left = iter([2.0, 1.0, 0.0])
+    drain(lambda: next(left))
+    with pytest.raises(BenchError, match="3 sampled decisions still wait"):
+        drain(lambda: 3.0, seconds=0)
+
+
+def test_an_attack_that_is_never_answered_is_told_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connection:
+        connection.settimeout(0.01)
+        assert answer_on(connection) == "none"
+        taken, _ = server.accept()
+        taken.close()
+        connection.settimeout(PATIENCE)
+        assert answer_on(connection) == "hung up"
 
 
 def test_the_gallery_is_filled_with_as_many_templates_as_asked(settings: Settings) -> None:
