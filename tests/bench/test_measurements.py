@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar, cast
+from types import SimpleNamespace
+from typing import ClassVar, Self, cast
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from service.app import create_app
+from service.bench import start
 from service.bench.enrolment import deal, enrol_by_loop, make_people_up
 from service.bench.errors import BenchError
 from service.bench.floor import STAGES, Floor, measure_floor, served_models
@@ -32,7 +35,8 @@ from service.bench.start import fill_gallery
 from service.bench.throughput import Round, Throughput, verifications
 from service.bulk.people import Person, read_people
 from service.cli import app
-from service.gallery.embedded import open_embedded
+from service.gallery.embedded import SEGMENTS, open_embedded
+from service.index.embedded.tiered import Tiers
 from service.settings import Settings, read_settings
 from tests.bench.lethal import Lethal
 from tests.conftest import encode
@@ -160,6 +164,35 @@ def test_the_gallery_is_filled_with_as_many_templates_as_asked(settings: Setting
     with closing(open_embedded(settings.storage.data)) as gallery:
         assert gallery.counts.templates("default", embedder.digest) == 25
         assert sorted(subject.faces for subject in gallery.subjects("default").items) == [5, 10, 10]
+
+
+def test_the_first_start_is_from_the_database_alone_and_the_next_with_index_files(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[int] = []
+
+    class Seen:
+        startup_seconds = 1.0
+
+        def __init__(self, data: Path) -> None:
+            files.append(len([path for path in (data / SEGMENTS).rglob("*") if path.is_file()]))
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            """Nothing was started."""
+
+        def cpu_seconds(self) -> float:
+            return 0.5
+
+    embedder = SimpleNamespace(digest="ab" * 32, dim=32)
+    monkeypatch.setattr(start, "served_models", lambda _: (None, embedder))
+    monkeypatch.setattr(start, "open_embedded", partial(open_embedded, tiers=Tiers(exact=60, fresh=12, segment=200)))
+    monkeypatch.setattr(start, "Server", Seen)
+    assert start.measure_start(settings, tmp_path, 500, lambda _: None) == start.Start(500, 1.0, 1.0, 0.5, 0.5)
+    assert files[0] == 0
+    assert files[1] > 0
 
 
 def test_every_kind_of_request_is_answered_as_meant(settings: Settings) -> None:
