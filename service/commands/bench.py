@@ -234,10 +234,14 @@ def _serving() -> Iterator[tuple[Console, Path]]:
     """Measure a service of its own, which takes the settings for models and limits.
 
     Raises:
-        BenchError: They name a database or receivers too, which are others'.
+        BenchError: They name a database, receivers or a collector too, which are others'.
     """
     settings = read_settings()
-    named = {"FACET_DATABASE": settings.database.url, "FACET_WEBHOOKS": settings.webhooks.receivers.get_secret_value()}
+    named = {
+        "FACET_DATABASE": settings.database.url,
+        "FACET_WEBHOOKS": settings.webhooks.receivers.get_secret_value(),
+        "FACET_TRACING_ENDPOINT": settings.tracing.endpoint,
+    }
     if others := [name for name, value in named.items() if value]:
         raise BenchError(
             f"the service that is measured would use what {' and '.join(others)} names: unset it, also in .env"

@@ -282,3 +282,10 @@ def test_no_measurement_is_made_in_a_database_of_others(command: str, monkeypatc
     refused = CliRunner().invoke(app, ["bench", command])
     assert refused.exit_code == 1
     assert "would use what FACET_DATABASE names" in refused.stderr
+
+
+def test_no_measurement_is_told_to_a_collector_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_TRACING_ENDPOINT", "http://127.0.0.1:1")
+    refused = CliRunner().invoke(app, ["bench", "hostile"])
+    assert refused.exit_code == 1
+    assert "would use what FACET_TRACING_ENDPOINT names" in refused.stderr

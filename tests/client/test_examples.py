@@ -64,6 +64,26 @@ def test_a_camera_tells_who_stands_before_it(
     assert run.stdout.splitlines() == ["nobody", "Ann", "somebody unknown", "nobody"]
 
 
+def test_a_camera_goes_on_when_the_service_fails_and_ends_under_a_wrong_key(
+    people: str,
+    astronaut: NDArray[np.uint8],
+    unsteady: Flaky,
+    surroundings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    film(tmp_path / "film.avi", [astronaut, astronaut])
+    words = ["--address", unsteady.address, "--collection", people, "--camera", str(tmp_path / "film.avi")]
+    command = [sys.executable, str(EXAMPLES / "webcam.py"), *words, "--every", "0"]
+    unsteady.faults = ["failed"]
+    run = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.splitlines()) == (0, ["no answer", "somebody unknown"]), run.stderr
+    wrong = {**surroundings, "FACET_KEY": "facet_0123456789_" + "0" * 48}
+    run = subprocess.run(command, env=wrong, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "key_invalid" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_camera_that_is_not_there_is_named(surroundings: dict[str, str]) -> None:
     words = [sys.executable, str(EXAMPLES / "webcam.py"), "--camera", "nowhere.avi"]
     run = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
