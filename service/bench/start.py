@@ -48,7 +48,8 @@ def measure_start(settings: Settings, folder: Path, templates: int, tell: Callab
     tell(f"enrolling {templates} templates")
     fill_gallery(data, embedder.digest, embedder.dim, templates)
     shutil.rmtree(data / SEGMENTS, ignore_errors=True)  # what settled while it was enrolled
-    seconds, cpu = [], []
+    seconds: list[float] = []
+    cpu: list[float] = []
     for turn in ("first start", "second start"):
         tell(turn)
         if seconds:

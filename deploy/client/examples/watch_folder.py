@@ -36,18 +36,18 @@ class Arrival(NamedTuple):
     changed: int
 
 
-def arrivals(folder: Path, every: float, handled: set[Arrival]) -> Iterator[Arrival]:
-    """Yield photographs that are not `handled`, in the order of names, as soon as they are whole."""
+def arrivals(folder: Path, every: float, past: set[Arrival]) -> Iterator[Arrival]:
+    """Yield photographs that are none of the `past`, in the order of names, as soon as they are whole."""
     before: set[Arrival] = set()
     while True:
-        seen = set()
+        present = set()
         for path in folder.iterdir():
             if path.suffix.lower() in SUFFIXES:
                 with suppress(FileNotFoundError):  # it may be moved away at any time
                     state = path.stat()
-                    seen.add(Arrival(path.name, state.st_size, state.st_mtime_ns))
-        yield from sorted(each for each in (seen & before) - handled if each.size)
-        before = seen
+                    present.add(Arrival(path.name, state.st_size, state.st_mtime_ns))
+        yield from sorted(each for each in (present & before) - past if each.size)
+        before = present
         time.sleep(every)
 
 
@@ -78,8 +78,8 @@ def main() -> None:
     if arguments.done is not None:
         arguments.done.mkdir(parents=True, exist_ok=True)
     with Facet(arguments.address, os.environ.get("FACET_KEY")) as facet:
-        handled: set[Arrival] = set()
-        for arrival in arrivals(arguments.folder, arguments.every, handled):
+        past: set[Arrival] = set()
+        for arrival in arrivals(arguments.folder, arguments.every, past):
             photograph = arguments.folder / arrival.name
             line: dict[str, object] = {"file": arrival.name}
             again = False
@@ -102,7 +102,7 @@ def main() -> None:
                 ]
             print(json.dumps(line, ensure_ascii=False), flush=True)
             if not again:
-                handled.add(arrival)
+                past.add(arrival)
                 if arguments.done is not None:
                     move(photograph, arguments.done)
 

@@ -137,21 +137,21 @@ def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | No
     crowd = Crowd(count // FACES, dim)
     easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
     before = _resident()
-    taken: list[float] = []  # people are made in between, which is no part of building
+    parts: list[float] = []  # people are made in between, which is no part of building
     with idle_cores() or nullcontext() as helpers:
         tiered = TieredIndex(dim, tiers, helpers=helpers)
         for rows, groups, matrix in crowd.chunks():
-            timed(taken, tiered.add, rows, groups, matrix)
-            timed(taken, _settle, tiered, (tiers or Tiers()).segment)
-        timed(taken, _settle, tiered)
-        ours = _row("embedded", tiered, crowd, (easy, hard), sum(taken) / 1000, _resident() - before)
+            timed(parts, tiered.add, rows, groups, matrix)
+            timed(parts, _settle, tiered, (tiers or Tiers()).segment)
+        timed(parts, _settle, tiered)
+        ours = _row("embedded", tiered, crowd, (easy, hard), sum(parts) / 1000, _resident() - before)
         del tiered
-    taken = []
+    parts = []
     before = _resident()
     flat = Flat(dim)
     for _, groups, matrix in crowd.chunks():
-        timed(taken, flat.add, groups, matrix)
-    exact = _row("exact float32", flat, crowd, (easy, hard), sum(taken) / 1000, _resident() - before)
+        timed(parts, flat.add, groups, matrix)
+    exact = _row("exact float32", flat, crowd, (easy, hard), sum(parts) / 1000, _resident() - before)
     return [exact, ours]
 
 
