@@ -27,6 +27,9 @@ from service.bulk.report import KEPT_OUT
 EACH = 2
 """Photographs of each person that is made up."""
 FACES = "prominent"
+ENROLLED = frozenset({"200", "201"})
+REFUSED = frozenset({"409", "413", "415", "422"})
+"""What a photograph is answered with that is not enrolled for what it is or shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ def measure_enrolment(
     """
     if shutil.which("curl") is None:
         raise BenchError("curl is missing: `apt install curl`, or your system's package of it")
-    source = people or _make_up(folder / "people", count * 2 * turns)
-    blocks = _deal(read_people(source), count, 2 * turns)
+    source = people or make_people_up(folder / "people", count, 2 * turns)
+    blocks = deal(read_people(source), count, 2 * turns)
     data = folder / "data"
     key = make_key(data)
     rows = []
@@ -82,15 +85,16 @@ def measure_enrolment(
         for number in range(turns):
             loop, command = blocks[2 * number], blocks[2 * number + 1]
             log(f"turn {number + 1} of {turns}")
-            rows.append(Turn(_loop(server.address, key, loop), _command(server.address, key, command, folder)))
+            by_loop = enrol_by_loop(server.address, key, loop)
+            rows.append(Turn(by_loop, _command(server.address, key, command, folder)))
         enrolled = _count(server.address, key)
     return Enrolment(tuple(rows), count, enrolled)
 
 
-def _make_up(root: Path, count: int) -> Path:
-    """So many photographs, two of each person: portraits cut a little differently each time."""
+def make_people_up(root: Path, count: int, blocks: int) -> Path:
+    """Two photographs of each person, enough for so many blocks: portraits cut a little differently each time."""
     portraits = [_opened(photo) for photo in read_photos(None)]
-    for number in range(count):
+    for number in range(blocks * -(-count // EACH) * EACH):
         portrait = portraits[number // EACH % len(portraits)]
         left, top = number % 17, number // 17 % 13
         cut = portrait.crop((left, top, portrait.width - 17 + left, portrait.height))
@@ -104,8 +108,8 @@ def _opened(photo: bytes) -> Image.Image:
     return Image.open(io.BytesIO(photo)).convert("RGB")
 
 
-def _deal(people: Sequence[Person], count: int, blocks: int) -> list[list[Person]]:
-    """Deal people out in turn, until each block has its photographs."""
+def deal(people: Sequence[Person], count: int, blocks: int) -> list[list[Person]]:
+    """Deal people out in turn, until each block has its photographs; nobody is in two. Raises: BenchError."""
     dealt: list[list[Person]] = [[] for _ in range(blocks)]
     waiting = iter(people)
     for block in dealt:
@@ -121,17 +125,33 @@ def _deal(people: Sequence[Person], count: int, blocks: int) -> list[list[Person
     return dealt
 
 
-def _loop(address: str, key: str, people: Sequence[Person]) -> float:
-    """One curl for each photograph, one after another."""
-    always = ["curl", "-sS", "-o", "/dev/null", "-H", f"Authorization: Bearer {key}", "-F", f"faces={FACES}"]
+def enrol_by_loop(address: str, key: str, people: Sequence[Person]) -> float:
+    """One curl for each photograph, one after another; photographs a second.
+
+    Raises:
+        BenchError: curl failed, or the service did, which says nothing of how fast people are enrolled.
+    """
+    always = ["curl", "-sS", "-o", "/dev/null", "-w", r"%{http_code}\n", "-H", f"Authorization: Bearer {key}"]
+    always += ["-F", f"faces={FACES}", f"{address}/v1/enroll"]
     lines = [
-        shlex.join([*always, "-F", f"subject={person.name}", "-F", f"images=@{photograph}", f"{address}/v1/enroll"])
+        shlex.join([*always, "--form-string", f"subject={person.name}", "-F", _file(photograph)])
         for person in people
         for photograph in person.photographs
     ]
     begun = time.perf_counter()
-    subprocess.run(["/bin/sh", "-e"], input="\n".join(lines), text=True, check=True)
-    return len(lines) / (time.perf_counter() - begun)
+    run = subprocess.run(["/bin/sh", "-e"], input="\n".join(lines), capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begun
+    if run.returncode:
+        raise BenchError(f"curl failed: {run.stderr.strip()}")
+    if others := set(run.stdout.split()) - ENROLLED - REFUSED:
+        raise BenchError(f"enrolments were answered with {', '.join(sorted(others))}")
+    return len(lines) / seconds
+
+
+def _file(photograph: Path) -> str:
+    """A photograph as curl sends it; between quotes a comma or a semicolon in its path is nothing but that."""
+    path = str(photograph).replace("\\", "\\\\").replace('"', '\\"')
+    return f'images=@"{path}"'
 
 
 def _command(address: str, key: str, people: Sequence[Person], folder: Path) -> float:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Barrier
 from typing import cast
 
@@ -62,7 +62,7 @@ def measure_floor(settings: Settings, photos: Sequence[bytes], seconds: float) -
     for _, sender in pipes:
         sender.close()
     try:
-        results = [_receive(receiver) for receiver, _ in pipes]
+        results = _gather([receiver for receiver, _ in pipes], together)
     finally:
         for worker in workers:
             worker.join()
@@ -90,6 +90,24 @@ class _Result:
     spent: dict[str, float]
 
 
+def _gather(receivers: Sequence[Connection], together: Barrier) -> list[_Result]:
+    """What all processes found, as they end. Raises: BenchError for the first that failed, when all have ended."""
+    waiting = list(receivers)
+    results: list[_Result] = []
+    failures: list[BenchError] = []
+    while waiting:
+        for receiver in cast(list[Connection], wait(waiting)):
+            waiting.remove(receiver)
+            try:
+                results.append(_receive(receiver))
+            except BenchError as failure:
+                failures.append(failure)
+                together.abort()  # or the others would wait for that process for ever
+    if failures:
+        raise failures[0]
+    return results
+
+
 def _receive(receiver: Connection) -> _Result:
     try:
         result = receiver.recv()
@@ -103,9 +121,10 @@ def _receive(receiver: Connection) -> _Result:
 def _work(settings: Settings, photos: Sequence[bytes], seconds: float, together: Barrier, sender: Connection) -> None:
     try:
         sender.send(_loop(settings, photos, seconds, together))
-    except (FacetError, threading.BrokenBarrierError) as error:
-        together.abort()
-        sender.send(str(error) or "another process of the floor failed")
+    except FacetError as error:
+        sender.send(str(error))
+    except threading.BrokenBarrierError:
+        sender.send("another process of the floor failed")
 
 
 def _loop(settings: Settings, photos: Sequence[bytes], seconds: float, together: Barrier) -> _Result:

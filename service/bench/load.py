@@ -104,8 +104,8 @@ def send(
 ) -> Load:
     """Send a plan's requests over and over on open connections, for `seconds` or until `count` answers.
 
-    Without `pace` each connection sends its next request as soon as it has an answer. One that has none after
-    `patience` seconds counts as lost.
+    Without `pace` each connection sends its next request as soon as it has an answer. One that comes after more than
+    `patience` seconds counts as lost too; of a request that is never answered wrk tells nothing.
 
     Raises: BenchError.
     """

@@ -99,8 +99,10 @@ def measure_memory(
 
     `side` is the longest that a photograph may have, in pixels. `tell` is given each reading as it is made.
 
-    Raises: BenchError, also when the service fails on any request.
+    Raises: BenchError, also when the service fails on any request, or a count is no larger than the one before it.
     """
+    if any(after <= before for before, after in pairwise((0, *counts))):
+        raise BenchError(f"each reading needs more requests than the one before it: {', '.join(map(str, counts))}")
     data = folder / "data"
     plan = write_plan(mixed(photos, side), make_key(data), folder / "plan")
     readings: list[Reading] = []

@@ -30,7 +30,7 @@ CALLERS = 8
 """Connections for each worker: enough that a request never waits for one."""
 DRAWS = 2000
 SETTLE_SECONDS = 1.5  # every process reads the roles within a second
-DRAIN_SECONDS = 60.0
+DRAIN_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,25 @@ def measure_shadow(
                 loads[shadowing] = all_served(
                     send(server.address, plan, CALLERS * workers, seconds, pace=Pace(gap, seed=number))
                 )
-                admin.drain()
+                drain(lambda: admin.sample("facet_shadow_queue_depth"))
                 if shadowing:
                     compared = admin.sample("facet_comparisons_total") - before[0]
                     dropped = admin.sample("facet_shadow_dropped_total") - before[1]
             rows.append(Turn(loads[False], loads[True], int(compared), int(dropped)))
         return Shadowing(champion, challenger, gap, tuple(rows))
+
+
+def drain(waiting: Callable[[], float], seconds: float = DRAIN_SECONDS) -> None:
+    """Wait until no sampled decision waits: it would be compared beside the next load.
+
+    Raises:
+        BenchError: Some still wait after these seconds.
+    """
+    until = time.monotonic() + seconds
+    while left := waiting():
+        if time.monotonic() >= until:
+            raise BenchError(f"{left:.0f} sampled decisions still wait for the challenger after {seconds:.0f} s")
+        time.sleep(0.1)
 
 
 def _ratio(turns: Sequence[Turn], share: float) -> float:
@@ -128,12 +141,6 @@ class _Admin:
         """Set the roles, and wait until they hold everywhere."""
         self._call("PUT", "/v1/roles", {"champion": champion, "challenger": challenger, "sample": sample})
         time.sleep(SETTLE_SECONDS)
-
-    def drain(self) -> None:
-        """Wait until no sampled decision waits."""
-        until = time.monotonic() + DRAIN_SECONDS
-        while self.sample("facet_shadow_queue_depth") and time.monotonic() < until:
-            time.sleep(0.1)
 
     def sample(self, series: str) -> float:
         """The sum of a series over its labels; 0 where there is none yet."""

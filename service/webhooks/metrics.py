@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter
 
+from service.database.errors import StorageBusy, StorageError, StorageFull, StorageReadOnly, StorageUnavailable
 from service.metrics import LabelledGauge, Sample
 
 OUTCOMES = ("delivered", "failed", "given_up")
 FULL = "full"
+UNKEPT = (StorageError, StorageBusy, StorageFull, StorageReadOnly, StorageUnavailable)
+"""What keeps a message from being written down."""
 
 
 class WebhookMetrics:
@@ -30,7 +33,8 @@ class WebhookMetrics:
             registry=registry,
         )
         for receiver in receivers:
-            self._dropped.labels(receiver, FULL)
+            for reason in (FULL, *(error.code for error in UNKEPT)):
+                self._dropped.labels(receiver, reason)
             for outcome in OUTCOMES:
                 self._tries.labels(receiver, outcome)
 

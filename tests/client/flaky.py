@@ -11,8 +11,12 @@ from typing import Literal
 
 import httpx
 
-Fault = Literal["busy", "later", "lost", "page", "broken"]
-REFUSALS = {"busy": b'{"code":"overloaded","title":"Overloaded","status":503,"detail":"later"}', "page": b"<html>"}
+Fault = Literal["busy", "later", "lost", "page", "broken", "failed"]
+REFUSALS = {
+    "busy": b'{"code":"overloaded","title":"Overloaded","status":503,"detail":"later"}',
+    "page": b"<html>",
+    "failed": b'{"code":"internal_error","title":"Internal error","status":500,"detail":"a fault"}',
+}
 
 
 @dataclass
@@ -44,6 +48,9 @@ def flaky(target: str) -> Iterator[Flaky]:
             if fault in ("busy", "later", "page"):
                 headers = {"Retry-After": "7"} if fault == "later" else {}
                 self.give(503, REFUSALS["page" if fault == "page" else "busy"], headers)
+                return
+            if fault == "failed":
+                self.give(500, REFUSALS["failed"], {})
                 return
             if fault == "broken":
                 self.close_connection = True

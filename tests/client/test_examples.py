@@ -15,7 +15,9 @@ from facet_client import Facet
 from numpy.typing import NDArray
 
 from tests.api.server import Server
+from tests.client.flaky import Flaky
 from tests.conftest import ROOT
+from tests.waiting import await_that
 
 EXAMPLES = ROOT / "deploy" / "client" / "examples"
 SIDE = 512
@@ -62,6 +64,26 @@ def test_a_camera_tells_who_stands_before_it(
     assert run.stdout.splitlines() == ["nobody", "Ann", "somebody unknown", "nobody"]
 
 
+def test_a_camera_goes_on_when_the_service_fails_and_ends_under_a_wrong_key(
+    people: str,
+    astronaut: NDArray[np.uint8],
+    unsteady: Flaky,
+    surroundings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    film(tmp_path / "film.avi", [astronaut, astronaut])
+    words = ["--address", unsteady.address, "--collection", people, "--camera", str(tmp_path / "film.avi")]
+    command = [sys.executable, str(EXAMPLES / "webcam.py"), *words, "--every", "0"]
+    unsteady.faults = ["failed"]
+    run = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.splitlines()) == (0, ["no answer", "somebody unknown"]), run.stderr
+    wrong = {**surroundings, "FACET_KEY": "facet_0123456789_" + "0" * 48}
+    run = subprocess.run(command, env=wrong, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "key_invalid" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_camera_that_is_not_there_is_named(surroundings: dict[str, str]) -> None:
     words = [sys.executable, str(EXAMPLES / "webcam.py"), "--camera", "nowhere.avi"]
     run = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
@@ -104,3 +126,52 @@ def test_a_folder_is_watched(
     ]
     assert told[2] == {"file": "3.png", "problem": "image_unsupported"}
     assert {path.name for path in done.iterdir()} >= {"1.jpg", "2.jpg"}
+
+
+def test_a_photograph_stays_until_it_is_answered_and_none_takes_the_place_of_another(
+    people: str, ann: bytes, unsteady: Flaky, surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    folder, done = tmp_path / "arrivals", tmp_path / "done"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(ann)
+    unsteady.faults = ["failed", "failed"]
+    words = [str(folder), "--address", unsteady.address, "--collection", people, "--done", str(done)]
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "watch_folder.py"), *words, "--every", "0.05"],
+        env=surroundings,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watcher:
+        try:
+            assert watcher.stdout is not None
+            problem = {"file": "1.jpg", "problem": "internal_error"}
+            answer = {"file": "1.jpg", "faces": [{"decision": "no_match", "subject": None}]}
+            assert [json.loads(watcher.stdout.readline()) for _ in range(3)] == [problem, problem, answer]
+            await_that(lambda: not (folder / "1.jpg").exists())
+            (folder / "1.jpg").write_bytes(ann)
+            assert json.loads(watcher.stdout.readline()) == answer
+            await_that(lambda: not (folder / "1.jpg").exists())
+        finally:
+            watcher.terminate()
+    assert {path.name: path.read_bytes() for path in done.iterdir()} == {"1.jpg": ann, "1-2.jpg": ann}
+
+
+def test_a_watch_with_a_wrong_key_ends_and_moves_nothing(
+    ann: bytes, shared_server: Server, surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    folder, done = tmp_path / "arrivals", tmp_path / "done"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(ann)
+    words = [str(folder), "--address", shared_server.address, "--done", str(done), "--every", "0.05"]
+    run = subprocess.run(
+        [sys.executable, str(EXAMPLES / "watch_folder.py"), *words],
+        env={**surroundings, "FACET_KEY": "facet_0123456789_" + "0" * 48},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "key_invalid" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert [path.name for path in folder.iterdir()] == ["1.jpg"]
+    assert not list(done.iterdir())

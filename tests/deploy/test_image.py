@@ -167,9 +167,20 @@ def test_dockerfile_passes_hadolint(tools: Path) -> None:
     run(tools / "hadolint", "--failure-threshold", "style", ROOT / "Dockerfile")
 
 
-def test_compose_file_is_valid(tools: Path) -> None:
-    printed = run(tools / "docker-compose", "--file", ROOT / "docker-compose.yml", "config", "--services")
-    assert set(printed.split()) == {"facet", "prometheus", "grafana"}
+@pytest.mark.parametrize(
+    ("overlays", "more"),
+    [
+        ((), set()),
+        (("cuda",), set()),
+        (("postgres",), {"facet-two", "facet-three", "balancer", "postgres"}),
+        (("postgres", "milvus"), {"facet-two", "facet-three", "balancer", "postgres", "milvus"}),
+    ],
+)
+def test_compose_files_are_valid(overlays: tuple[str, ...], more: set[str], tools: Path) -> None:
+    paths = [ROOT / "docker-compose.yml", *(ROOT / "deploy" / "compose" / f"{name}.yml" for name in overlays)]
+    files = [word for path in paths for word in ("--file", path)]
+    printed = run(tools / "docker-compose", "--project-directory", ROOT, *files, "config", "--services")
+    assert set(printed.split()) == {"facet", "prometheus", "grafana", *more}
 
 
 def test_the_image_says_how_to_run_it(built: Built) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ def test_every_replica_is_behind_the_balancer() -> None:
     assert {balancer[f"FACET_{number}"] for number in ("ONE", "TWO", "THREE")} == {f"{name}:8000" for name in replicas}
     assert {service["ports"] == [] for name, service in services.items() if name in replicas} == {True}
     assert set(overlay("milvus")["services"]) == replicas | {"milvus"}
+
+
+def test_replicas_believe_the_balancer_and_nobody_else() -> None:
+    postgres = overlay("postgres")
+    services, (network,) = postgres["services"], postgres["networks"]["front"]["ipam"]["config"]
+    balancer = ip_address(services["balancer"]["networks"]["front"]["ipv4_address"])
+    assert balancer in ip_network(network["subnet"])
+    assert balancer not in ip_network(network["ip_range"]), "another container could have it first"
+    for service in services.values():
+        if "build" in service:
+            assert service["networks"] == ["default", "front"]
+            assert service["environment"]["FACET_TRUSTED_PROXIES"] == f"${{FACET_TRUSTED_PROXIES:-{balancer}}}"
 
 
 def test_every_replica_is_watched() -> None:

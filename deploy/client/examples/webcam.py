@@ -3,8 +3,8 @@
     pip install ./deploy/client opencv-python     # in a checkout of Facet
     FACET_KEY=facet_... python webcam.py --address http://127.0.0.1:8000
 
-Frames that come while the service decides are passed over: what is sent is always the newest. A camera is a number, a
-file or an address that OpenCV can open.
+Frames that come while the service decides are passed over: what is sent is always the newest. Where the service is
+busy, fails or is away, this says so and goes on. A camera is a number, a file or an address that OpenCV can open.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 import cv2
-from facet_client import Facet, errors
+from facet_client import Facet, Problem, Unreachable, errors
 from facet_client.replies import Identification
 
 
@@ -61,6 +61,10 @@ def main() -> None:
                 now = name_of(facet.identify(frame, collection=arguments.collection, top_k=1))
             except errors.NoFace:
                 now = "nobody"
+            except (errors.Busy, errors.ServiceFailed, Unreachable):
+                now = "no answer"
+            except Problem as problem:
+                raise SystemExit(str(problem)) from None
             if now != before:
                 print(now, flush=True)
             before = now

@@ -10,7 +10,8 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,24 +137,28 @@ def measure_index(count: int, dim: int, *, probes: int = 2000, tiers: Tiers | No
     crowd = Crowd(count // FACES, dim)
     easy, hard = crowd.probes(probes, EASY), crowd.probes(probes, HARD)
     before = _resident()
-    started = time.perf_counter()
+    parts: list[float] = []  # people are made in between, which is no part of building
     with idle_cores() or nullcontext() as helpers:
         tiered = TieredIndex(dim, tiers, helpers=helpers)
         for rows, groups, matrix in crowd.chunks():
-            tiered.add(rows, groups, matrix)
-            while tiered.fresh > (tiers or Tiers()).segment and tiered.compact():
-                pass
-        while tiered.compact():
-            pass
-        ours = _row("embedded", tiered, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
+            timed(parts, tiered.add, rows, groups, matrix)
+            timed(parts, _settle, tiered, (tiers or Tiers()).segment)
+        timed(parts, _settle, tiered)
+        ours = _row("embedded", tiered, crowd, (easy, hard), sum(parts) / 1000, _resident() - before)
         del tiered
-    started = time.perf_counter()
+    parts = []
     before = _resident()
     flat = Flat(dim)
     for _, groups, matrix in crowd.chunks():
-        flat.add(groups, matrix)
-    exact = _row("exact float32", flat, crowd, (easy, hard), time.perf_counter() - started, _resident() - before)
+        timed(parts, flat.add, groups, matrix)
+    exact = _row("exact float32", flat, crowd, (easy, hard), sum(parts) / 1000, _resident() - before)
     return [exact, ours]
+
+
+def _settle(index: TieredIndex, fresh: int = -1) -> None:
+    """Compact while there is something to do and more than `fresh` templates wait for it."""
+    while index.fresh > fresh and index.compact():
+        pass
 
 
 class Flat:
@@ -241,22 +246,23 @@ def _stalls(index: TieredIndex, crowd: Crowd, seconds: float) -> list[StallRow]:
     for beside in ("nothing", "rebuilding"):
         done = threading.Event()
         times: dict[str, list[float]] = {"search": [], "add": [], "remove": []}
-        threads = [threading.Thread(target=_search_on, args=(index, probes, times["search"], done))]
-        if beside == "rebuilding":
-            threads.append(threading.Thread(target=_rebuild_on, args=(index, crowd.people * FACES, done)))
-        for thread in threads:
-            thread.start()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            last += 1
-            timed(times["add"], index.add, *_one(last, probes[last % 500]))
-            timed(times["remove"], index.remove, np.array([last]))
-            time.sleep(0.002)
-        done.set()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(2) as pool:
+            others = [pool.submit(_search_on, index, probes, times["search"], done)]
+            if beside == "rebuilding":
+                others.append(pool.submit(_rebuild_on, index, crowd.people * FACES, done))
+            try:
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    last += 1
+                    timed(times["add"], index.add, *_one(last, probes[last % 500]))
+                    timed(times["remove"], index.remove, np.array([last]))
+                    time.sleep(0.002)
+            finally:
+                done.set()
+            for other in others:
+                other.result()
         result += [
-            StallRow(call, beside, len(taken), quantile(taken, 0.5), quantile(taken, 0.99), max(taken))
+            StallRow(call, beside, len(taken), quantile(taken, 0.5), quantile(taken, 0.99), quantile(taken, 1))
             for call, taken in times.items()
         ]
     return result
@@ -278,20 +284,14 @@ def _rebuild_on(index: TieredIndex, count: int, done: threading.Event) -> None:
 def measure_starts(directory: Path, count: int, dim: int) -> list[StartRow]:
     """Measure starts of a gallery of `count` templates: from the database alone, then from its segment files."""
     fill(directory, count, dim)
-    result = []
-    gallery = open_embedded(directory)
-    try:
-        result.append(StartRow(count, "database", gallery.index.loaded.seconds))
-        gallery.compact()
-    finally:
-        gallery.close()
     started = time.perf_counter()
-    gallery = open_embedded(directory)
-    whole = time.perf_counter() - started
-    source = f"files ({gallery.index.loaded.from_files} of {gallery.index.loaded.templates})"
-    gallery.close()
-    result.append(StartRow(count, source, whole))
-    return result
+    with closing(open_embedded(directory)) as gallery:
+        rows = [StartRow(count, "database", time.perf_counter() - started)]
+        gallery.compact()
+    started = time.perf_counter()
+    with closing(open_embedded(directory)) as gallery:
+        whole, loaded = time.perf_counter() - started, gallery.index.loaded
+    return [*rows, StartRow(count, f"files ({loaded.from_files} of {loaded.templates})", whole)]
 
 
 def measure_enrolments(
@@ -318,11 +318,8 @@ def enrol_at_once(gallery: Gallery, collection: str, dim: int, clients: int, sec
     """Return the milliseconds of every durable enrolment of one face that so many clients get done in this time."""
     times: list[list[float]] = [[] for _ in range(clients)]
     end = time.monotonic() + seconds
-    threads = [threading.Thread(target=_enrol_on, args=(gallery, collection, dim, taken, end)) for taken in times]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(lambda taken: _enrol_on(gallery, collection, dim, taken, end), times))
     return [value for taken in times for value in taken]
 
 

@@ -71,6 +71,14 @@ class Target:
 Attack = Callable[[Target], str]
 
 
+def answer_on(connection: socket.socket) -> str:
+    """The status that comes on a connection, or that none does."""
+    try:
+        return str(status_of(rest(connection)) or "hung up")
+    except TimeoutError:
+        return "none"
+
+
 def _endless_head(piece: bytes, total: int) -> Attack:
     def attack(target: Target) -> str:
         sent = 0
@@ -81,7 +89,7 @@ def _endless_head(piece: bytes, total: int) -> Attack:
                     connection.sendall(piece)
                     sent += len(piece)
                 return f"{sent / MIB:.0f} MiB taken"
-            return str(status_of(rest(connection)) or "hung up") + f" after {sent / MIB:.1f} MiB"
+            return answer_on(connection) + f" after {sent / MIB:.1f} MiB"
 
     return attack
 
@@ -119,8 +127,9 @@ def _image(data: bytes, times: int = 1) -> Attack:
         with ExitStack() as stack:
             held = [stack.enter_context(connect(target.address, PATIENCE)) for _ in range(times)]
             for connection in held:
-                connection.sendall(target.post("/v1/detect", body))
-            return ", ".join(str(status_of(rest(connection)) or "hung up") for connection in held)
+                with contextlib.suppress(OSError):  # it may be answered before all of it is read
+                    connection.sendall(target.post("/v1/detect", body))
+            return ", ".join(answer_on(connection) for connection in held)
 
     return attack
 
