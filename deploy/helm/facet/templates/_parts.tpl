@@ -104,6 +104,11 @@ spec:
           valueFrom:
             secretKeyRef: {name: {{ $from.name }}, key: {{ $from.key }}}
         {{- end }}
+      {{- if ne .Values.engine "embedded" }}
+      lifecycle:
+        preStop: # requests still come until every node knows that this pod ends
+          exec: {command: [sleep, "5"]}
+      {{- end }}
       livenessProbe:
         httpGet: {path: /livez, port: http}
         periodSeconds: 10
