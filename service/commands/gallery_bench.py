@@ -38,15 +38,19 @@ def bench(
 
     With --engine on servers it fills and erases a collection of its own; give it a database of its own all the same.
     """
-    from service.bench.gallery import load as measure  # noqa: PLC0415 - no other command needs it
-    from service.bench.gallery.normalised import measure_normalised  # noqa: PLC0415 - as above
+    # No other command needs these.
+    from service.bench.gallery.enrolments import measure_enrolments  # noqa: PLC0415
+    from service.bench.gallery.index import measure_index  # noqa: PLC0415
+    from service.bench.gallery.normalised import measure_normalised  # noqa: PLC0415
+    from service.bench.gallery.stalls import measure_stalls  # noqa: PLC0415
+    from service.bench.gallery.starts import measure_starts  # noqa: PLC0415
 
     bound_heap()
     if engine is not None:
         _bench_engine(engine, (templates or [100_000])[-1], dim, seconds, data)
         return
     sizes = templates or [10_000, 100_000]
-    pairs = [measure.measure_index(size, dim) for size in sizes]
+    pairs = [measure_index(size, dim) for size in sizes]
     print_table(
         (
             "index",
@@ -71,7 +75,7 @@ def bench(
         )
     print_table(
         ("call", "beside", "calls", "p50 ms", "p99 ms", "worst ms"),
-        [dataclasses.astuple(row) for row in measure.measure_stalls(sizes[-1], dim, seconds)],
+        [dataclasses.astuple(row) for row in measure_stalls(sizes[-1], dim, seconds)],
     )
     if starts:
         parent = settings_for(data).storage.data
@@ -82,7 +86,7 @@ def bench(
                 [
                     dataclasses.astuple(row)
                     for size in sizes
-                    for row in measure.measure_starts(Path(folder) / str(size), size, dim)
+                    for row in measure_starts(Path(folder) / str(size), size, dim)
                 ],
             )
             print_table(
@@ -93,7 +97,7 @@ def bench(
                     for row in measure_normalised(Path(folder) / str(size), size, dim)
                 ],
             )
-            rates = measure.measure_enrolments(Path(folder) / "rate", dim, seconds=seconds)
+            rates = measure_enrolments(Path(folder) / "rate", dim, seconds=seconds)
             print_table(
                 ("clients", "enrolments/s", "a commit", "p50 ms", "p99 ms"), [dataclasses.astuple(row) for row in rates]
             )

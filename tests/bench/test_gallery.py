@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.bench.gallery import load
-from service.bench.gallery.load import Crowd, enrol_at_once, fill, measure_index, measure_starts
+from service.bench.gallery import starts, timing
+from service.bench.gallery.crowd import Crowd
+from service.bench.gallery.enrolments import enrol_at_once
+from service.bench.gallery.index import measure_index
 from service.bench.gallery.normalised import Cohort, measure_normalised
+from service.bench.gallery.starts import measure_starts
+from service.bench.gallery.synthetic_gallery import fill
 from service.gallery.embedded import open_embedded
 from service.gallery.errors import CollectionNotFound
 
@@ -24,7 +28,8 @@ COUNT, DIM = 1500, 64
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock of the measurement that stands still unless `seconds` are added."""
     clock = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(load, "time", SimpleNamespace(perf_counter=lambda: clock.seconds))
+    for module in (starts, timing):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: clock.seconds))
     return clock
 
 
@@ -54,8 +59,8 @@ def test_a_start_is_the_whole_opening_from_wherever_templates_come(
         clock.seconds += 7
         return open_embedded(directory)
 
-    monkeypatch.setattr(load, "fill", lambda *_: None)
-    monkeypatch.setattr(load, "open_embedded", open_slowly)
+    monkeypatch.setattr(starts, "fill", lambda *_: None)
+    monkeypatch.setattr(starts, "open_embedded", open_slowly)
     database, files = measure_starts(tmp_path / "gallery", 500, DIM)
     assert (database.source, database.seconds) == ("database", 7)
     assert (files.source, files.seconds) == ("files (0 of 500)", 7), "so few are written to no file"

@@ -14,7 +14,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from service.bench.gallery.load import DIGEST, FACES, HARD, Crowd, enrol_at_once, person_of
+from service.bench.gallery.crowd import FACES, HARD, Crowd, person_of
+from service.bench.gallery.enrolments import enrol_at_once
+from service.bench.gallery.synthetic_gallery import DIGEST
 from service.database.encryption import Keyring
 from service.database.schema import metadata, new_id, now
 from service.database.timeouts import without_timeouts

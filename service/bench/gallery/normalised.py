@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bench.gallery.load import DIGEST, EASY, FACES, HARD, Crowd, Flat, person_of, quantile, timed, unit
+from service.bench.gallery.crowd import EASY, FACES, HARD, Crowd, person_of, unit
+from service.bench.gallery.index import Flat
+from service.bench.gallery.synthetic_gallery import DIGEST
+from service.bench.gallery.timing import quantile, timed
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.index.base import Matrix, Rows
