@@ -131,10 +131,12 @@ class TemplateMissing(GalleryError):
 
     def __init__(self, where: str, digest: str, present: tuple[str, ...] = ()) -> None:
         """Say where, of which model (its digest), and which models are `present` there."""
-        known = ", ".join(f"{other[:12]}" for other in present) or "none"
+        known = ", ".join(f"{other[:12]}" for other in present)
         super().__init__(
             f"{where} has no template of model {digest[:12]} (models there: {known}); "
             "ask with one of those, or enrol again with this model."
+            if present
+            else f"{where} has no template to compare with: enrol a photograph first."
         )
 
 

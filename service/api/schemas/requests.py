@@ -275,8 +275,8 @@ class CollectionChanges(Request):
     @property
     def values(self) -> dict[str, Any]:
         """What is to be changed; `quality` may be null and is given all the same."""
-        given = self.model_dump(include=self.model_fields_set)
-        return {name: value for name, value in given.items() if value is not None or name == "quality"}
+        fields = self.model_dump(include=self.model_fields_set)
+        return {name: value for name, value in fields.items() if value is not None or name == "quality"}
 
 
 class FaceRequest(Request):

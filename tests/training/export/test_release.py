@@ -22,7 +22,7 @@ from training.atomic_folder import digest_file
 from training.backbones.network import restore_student
 from training.cli import app
 from training.data.crops import open_set
-from training.distillation import targets
+from training.distillation import teacher_targets
 from training.distillation.teacher_targets import compute_targets, flip_averaged
 from training.distillation.teachers import RunTeacher, open_teacher
 from training.engine.checkpoint import load_checkpoint
@@ -125,8 +125,8 @@ def test_too_few_crops_to_calibrate(roots: Roots) -> None:
 def test_targets_are_cached_flip_averaged_and_go_on_where_they_stopped(
     roots: Roots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targets, "CHUNK", 8)
-    monkeypatch.setattr(targets, "MARK_EVERY", 2)
+    monkeypatch.setattr(teacher_targets, "CHUNK", 8)
+    monkeypatch.setattr(teacher_targets, "MARK_EVERY", 2)
 
     class Counting:
         def __init__(self, fails_after: int) -> None:
