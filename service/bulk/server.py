@@ -107,6 +107,8 @@ class Server:
                 response = self._http.request(method, path, data=dict(fields), files=files or None, headers=headers)
             except httpx.UnsupportedProtocol as error:
                 raise BulkError(f"{self.address} is no address of a server: {error}") from error
+            except httpx.DecodingError as error:
+                raise ServerRefused(f"{self.address} answers, and not as Facet does: {error}") from error
             except httpx.TransportError as error:
                 why = str(error) or type(error).__name__
             else:

@@ -209,6 +209,14 @@ def test_a_service_that_goes_away_ends_the_work_and_says_how_to_go_on(
     assert faces_of(client, collection) == {"ann": 3, "grace": 1}
 
 
+def test_an_answer_that_cannot_be_read_ends_the_work(folder: Path) -> None:
+    with flaky("http://127.0.0.1:9") as proxy:
+        proxy.faults = ["garbled"]
+        result = run("enroll", folder, "--server", proxy.address)
+    assert result.exit_code == 1
+    assert f"{proxy.address} answers, and not as Facet does" in result.stderr
+
+
 def test_a_record_of_other_work_is_refused(facet: Run, folder: Path, collection: str) -> None:
     record = folder.parent / "record.jsonl"
     for content in ('{"target": "elsewhere default"}\n', "no record\n", '{"target": 1}\n[{"person": 1}]\n'):

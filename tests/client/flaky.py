@@ -11,7 +11,7 @@ from typing import Literal
 
 import httpx
 
-Fault = Literal["busy", "later", "lost", "page", "broken", "failed"]
+Fault = Literal["busy", "later", "lost", "page", "broken", "failed", "garbled", "elsewhere"]
 REFUSALS = {
     "busy": b'{"code":"overloaded","title":"Overloaded","status":503,"detail":"later"}',
     "page": b"<html>",
@@ -51,6 +51,12 @@ def flaky(target: str) -> Iterator[Flaky]:
                 return
             if fault == "failed":
                 self.give(500, REFUSALS["failed"], {})
+                return
+            if fault == "garbled":
+                self.give(200, b"no gzip", {"Content-Encoding": "gzip"})
+                return
+            if fault == "elsewhere":
+                self.give(302, b"", {"Location": self.path})
                 return
             if fault == "broken":
                 self.close_connection = True

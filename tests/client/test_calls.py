@@ -103,6 +103,11 @@ def test_an_answer_of_something_else_is_named(value: object) -> None:
         read(replies.Health, value)
 
 
+def test_nothing_to_enrol_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match="no photograph of 'ann'"):
+        calls.enroll("ann", [])
+
+
 def test_a_page_is_read_with_its_items() -> None:
     page = read(replies.Page[replies.Duplicate], {"items": [{"subject": "ann", "score": 1}], "next_cursor": None})
     assert page == replies.Page((replies.Duplicate("ann", 1.0),), None)

@@ -15,7 +15,7 @@ from facet_client import Facet
 from numpy.typing import NDArray
 
 from tests.api.server import Server
-from tests.client.flaky import Flaky
+from tests.client.flaky import Fault, Flaky
 from tests.conftest import ROOT
 from tests.waiting import await_that
 
@@ -64,7 +64,9 @@ def test_a_camera_tells_who_stands_before_it(
     assert run.stdout.splitlines() == ["nobody", "Ann", "somebody unknown", "nobody"]
 
 
+@pytest.mark.parametrize("fault", ["failed", "garbled"])
 def test_a_camera_goes_on_when_the_service_fails_and_ends_under_a_wrong_key(
+    fault: Fault,
     people: str,
     astronaut: NDArray[np.uint8],
     unsteady: Flaky,
@@ -74,7 +76,7 @@ def test_a_camera_goes_on_when_the_service_fails_and_ends_under_a_wrong_key(
     film(tmp_path / "film.avi", [astronaut, astronaut])
     words = ["--address", unsteady.address, "--collection", people, "--camera", str(tmp_path / "film.avi")]
     command = [sys.executable, str(EXAMPLES / "webcam.py"), *words, "--every", "0"]
-    unsteady.faults = ["failed"]
+    unsteady.faults = [fault]
     run = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.splitlines()) == (0, ["no answer", "somebody unknown"]), run.stderr
     wrong = {**surroundings, "FACET_KEY": "facet_0123456789_" + "0" * 48}
@@ -133,6 +135,7 @@ def test_a_photograph_stays_until_it_is_answered_and_none_takes_the_place_of_ano
 ) -> None:
     folder, done = tmp_path / "arrivals", tmp_path / "done"
     folder.mkdir()
+    (folder / "0.jpg").mkdir()
     (folder / "1.jpg").write_bytes(ann)
     unsteady.faults = ["failed", "failed"]
     words = [str(folder), "--address", unsteady.address, "--collection", people, "--done", str(done)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from facet_client import AsyncFacet, Facet, Retries, Unreachable, errors
 
 from tests.api.server import Server
-from tests.client.flaky import Flaky
+from tests.client.flaky import Fault, Flaky, flaky
 
 SECONDS = 120
 
@@ -125,3 +126,22 @@ def test_the_async_client_asks_again_alike(
     assert len(pauses) == 2
     assert pauses[0] == 7.0
     assert len({key for *_, key in unsteady.seen}) == 1
+
+
+@pytest.mark.parametrize("fault", ["garbled", "elsewhere"])
+def test_an_answer_that_cannot_be_read_is_no_answer_of_facets(fault: Fault, pauses: list[float]) -> None:
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def ask(address: str) -> None:
+        async with httpx.AsyncClient(follow_redirects=True) as http, AsyncFacet(address, sleep=note, http=http) as facet:
+            await facet.alive()
+
+    with flaky("http://127.0.0.1:9") as proxy, httpx.Client(follow_redirects=True) as http:
+        proxy.faults += [fault] * 100
+        with Facet(proxy.address, sleep=pauses.append, http=http) as facet, pytest.raises(errors.AnswerInvalid) as own:
+            facet.alive()
+        with pytest.raises(errors.AnswerInvalid):
+            asyncio.run(ask(proxy.address))
+    assert proxy.address in str(own.value)
+    assert pauses == [], "the next answer would be no other"

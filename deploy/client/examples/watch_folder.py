@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -45,7 +46,8 @@ def arrivals(folder: Path, every: float, past: set[Arrival]) -> Iterator[Arrival
             if path.suffix.lower() in SUFFIXES:
                 with suppress(FileNotFoundError):  # it may be moved away at any time
                     state = path.stat()
-                    present.add(Arrival(path.name, state.st_size, state.st_mtime_ns))
+                    if stat.S_ISREG(state.st_mode):
+                        present.add(Arrival(path.name, state.st_size, state.st_mtime_ns))
         yield from sorted(each for each in (present & before) - past if each.size)
         before = present
         time.sleep(every)
@@ -87,6 +89,9 @@ def main() -> None:
                 answer = facet.identify(photograph, collection=arguments.collection, faces="all", top_k=1)
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                line["problem"] = error.strerror or str(error)
+                again = True
             except FOR_EVERY_ONE as problem:
                 raise SystemExit(str(problem)) from None
             except FacetError as error:

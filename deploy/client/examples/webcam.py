@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 import cv2
-from facet_client import Facet, Problem, Unreachable, errors
+from facet_client import Facet, FacetError, Problem, errors
 from facet_client.replies import Identification
 
 
@@ -61,10 +61,12 @@ def main() -> None:
                 now = name_of(facet.identify(frame, collection=arguments.collection, top_k=1))
             except errors.NoFace:
                 now = "nobody"
-            except (errors.Busy, errors.ServiceFailed, Unreachable):
+            except (errors.Busy, errors.ServiceFailed):
                 now = "no answer"
             except Problem as problem:
                 raise SystemExit(str(problem)) from None
+            except FacetError:
+                now = "no answer"
             if now != before:
                 print(now, flush=True)
             before = now

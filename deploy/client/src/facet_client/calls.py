@@ -179,6 +179,9 @@ def enroll(
         quality: As for `verify`; by default what the collection says, or `enforce`.
         idempotency_key: Names this enrolment: a repetition within a day enrols nothing. One is made when none is given,
             so that an enrolment whose answer was lost is asked for again without harm.
+
+    Raises:
+        ValueError: There is no photograph.
     """
     one = isinstance(images, (str, bytes)) or hasattr(images, "__fspath__") or hasattr(images, "read")
     several: Iterable[Any] = (images,) if one else images  # type: ignore[assignment]
@@ -191,6 +194,8 @@ def enroll(
         **_decided(fmr, threshold, model, faces, quality),
     }
     files = tuple(("images", bytes_of(each)) for each in several)
+    if not files:
+        raise ValueError(f"there is no photograph of {subject!r} to enrol")
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
     return Call("POST", "/v1/enroll", _as(Enrollment), form=form, files=files, headers=headers)
 

@@ -11,8 +11,8 @@ import httpx
 
 from facet_client import calls
 from facet_client.calls import Call, Listing
-from facet_client.errors import FacetError, Unreachable
-from facet_client.exchange import answer_of, arguments_of, base_of, headers_of, named_after
+from facet_client.errors import FacetError
+from facet_client.exchange import answer_of, arguments_of, base_of, failure_of, headers_of, named_after
 from facet_client.retries import Retries
 
 P = ParamSpec("P")
@@ -116,8 +116,8 @@ class Facet:
         arguments["headers"] = {**self._headers, **arguments["headers"]}
         try:
             response = self._http.request(**arguments)
-        except httpx.TransportError as error:
-            raise Unreachable(f"{self._address}: {error or type(error).__name__}") from error
+        except httpx.RequestError as error:
+            raise failure_of(self._address, error) from error
         return answer_of(call, response)
 
     verify = _asks(calls.verify)

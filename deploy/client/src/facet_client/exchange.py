@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 
 from facet_client.calls import Call
-from facet_client.errors import AnswerInvalid, problem_of
+from facet_client.errors import AnswerInvalid, FacetError, Unreachable, problem_of
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +31,10 @@ def base_of(address: str) -> str:
     Raises:
         ValueError: It does not say http or https and a host.
     """
-    url = httpx.URL(address)
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"the address is like http://127.0.0.1:8000, not {address!r}")
     return address.rstrip("/")
@@ -60,6 +63,12 @@ def arguments_of(call: Call[object]) -> dict[str, Any]:
         arguments["files"] = [(name, ("photograph", content)) for name, content in call.files]
         arguments["data"] = {name: str(value) for name, value in call.form.items() if value is not None}
     return arguments
+
+
+def failure_of(address: str, error: httpx.RequestError) -> FacetError:
+    """What it means that httpx got no answer, or none that it can read."""
+    kind = Unreachable if isinstance(error, httpx.TransportError) else AnswerInvalid
+    return kind(f"{address}: {str(error) or type(error).__name__}")
 
 
 def answer_of(call: Call[T], response: httpx.Response) -> T:
