@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from service.bulk.files import read_photograph
+from service.bulk.files import read_photograph, spell_path
 from service.bulk.people import Person
 from service.bulk.record import Outcome, Record
 from service.bulk.window import run_in_window
@@ -148,7 +148,7 @@ def enroll_all(
             record.note(done)
             outcomes += done
         progress(len(portion.files))
-        places = {str(file): place for place, file in enumerate(portion.files)}
+        places = {spell_path(file): place for place, file in enumerate(portion.files)}
         return sorted(outcomes, key=lambda each: places[each.file])
 
     for outcomes in run_in_window(enroll, portions, parallel):
@@ -162,7 +162,7 @@ def _sort_out(
     known, waiting, images = [], [], []
     sent: set[str] = set()
     for file in portion.files:
-        here = Outcome(portion.person.name, str(file))
+        here = Outcome(portion.person.name, spell_path(file))
         try:
             content = read_photograph(file)
         except OSError as error:

@@ -11,6 +11,11 @@ LARGEST = 64 * 1024 * 1024
 """Bytes of a file that is read: no service takes more."""
 
 
+def spell_path(path: Path) -> str:
+    """Write a file's place as text, for records and reports; what is no UTF-8 as its bytes in hexadecimal."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def read_photograph(path: Path) -> bytes:
     """Read a file.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.bulk.errors import ListInvalid
 from service.gallery.names import canonical_name
 from service.measures.lfw import LfwListInvalid, parse_lfw_pairs
+from service.measures.tables import TableInvalid, read_table
 
 COLUMNS = ("first", "second", "subject", "genuine")
 
@@ -45,23 +44,26 @@ def read_list(path: Path) -> list[Pair]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ListInvalid(f"{path} is not UTF-8 text: {error}") from error
-    pairs = _of_rows(path, text.splitlines()) if "," in text.partition("\n")[0] else _of_lfw(path, text)
+    pairs = _of_rows(path, text) if "," in text.partition("\n")[0] else _of_lfw(path, text)
     if not pairs:
         raise ListInvalid(f"{path} holds no pair")
     return pairs
 
 
-def _of_rows(path: Path, lines: Sequence[str]) -> list[Pair]:
-    reader = csv.DictReader(lines)
-    columns = set(reader.fieldnames or ())
+def _of_rows(path: Path, text: str) -> list[Pair]:
+    try:
+        named, rows = read_table(text)
+    except TableInvalid as error:
+        raise ListInvalid(f"{path}: {error}") from error
+    columns = set(named)
     if not columns <= set(COLUMNS) or "first" not in columns or not columns & {"second", "subject"}:
         raise ListInvalid(f"{path} needs the columns first and second or subject, and may have genuine; no others")
     pairs = []
-    for number, row in enumerate(reader, 1):
+    for number, (line, row) in enumerate(rows, 1):
         first, second, subject, truth = (
             (row.get(name) or "").strip() for name in ("first", "second", "subject", "genuine")
         )
-        place = f"{path}:{reader.line_num}"
+        place = f"{path}:{line}"
         if not first or bool(second) == bool(subject) or None in row:
             raise ListInvalid(f"{place}: a pair is a first file, and a second or a subject, exactly one of them")
         if truth not in ("", "0", "1"):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from service.bulk.errors import ListInvalid
+from service.bulk.files import spell_path
 from service.gallery.names import canonical_name
+from service.measures.tables import TableInvalid, read_table
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif"}
@@ -55,6 +56,8 @@ def _of_folder(root: Path) -> list[Person]:
     people = []
     for folder in folders:
         files = tuple(path for path in sorted(folder.rglob("*")) if path.is_file() and _is_photograph(path))
+        if files and spell_path(Path(folder.name)) != folder.name:
+            raise ListInvalid(f"{spell_path(folder)}: the name of a folder is the person's, and this one is not UTF-8")
         if files:
             people.append(Person(canonical_name(folder.name), files))
     return people
@@ -66,22 +69,23 @@ def _is_photograph(path: Path) -> bool:
 
 def _of_list(path: Path) -> list[Person]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
+        columns, rows = read_table(path.read_text(encoding="utf-8-sig"))  # spreadsheets begin a file with a mark
     except UnicodeDecodeError as error:
         raise ListInvalid(f"{path} is not UTF-8 text: {error}") from error
-    reader = csv.DictReader(text.splitlines())
-    if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+    except TableInvalid as error:
+        raise ListInvalid(f"{path}: {error}") from error
+    if missing := [column for column in COLUMNS if column not in columns]:
         raise ListInvalid(f"{path} needs the columns subject and image; it lacks {' and '.join(missing)}")
     files: dict[str, list[Path]] = {}
     facts: dict[str, dict[str, str]] = {}
-    for row in reader:
+    for line, row in rows:
         name, image = canonical_name((row["subject"] or "").strip()), (row["image"] or "").strip()
         if not name or not image or None in row:
-            raise ListInvalid(f"{path}:{reader.line_num}: a row needs a subject, an image, and a cell for each column")
+            raise ListInvalid(f"{path}:{line}: a row needs a subject, an image, and a cell for each column")
         own = {column: value for column, value in row.items() if column not in COLUMNS and value}
         known = facts.setdefault(name, own)
         if own and own != known:
-            raise ListInvalid(f"{path}:{reader.line_num}: another row says other facts about {name}")
+            raise ListInvalid(f"{path}:{line}: another row says other facts about {name}")
         files.setdefault(name, []).append(path.parent / image)
     return [_person(path, name, own, facts[name]) for name, own in files.items()]
 

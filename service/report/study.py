@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from service.measures.tables import TableInvalid, read_table
 from service.rollout.offline.errors import PhotographsInvalid
 from service.rollout.offline.photographs import Pair, images_in, read_pairs
 
@@ -87,11 +87,8 @@ def add_attributes(study: Study, path: Path, chosen: Sequence[str] = ()) -> Stud
         PhotographsInvalid: The file is no such CSV, fits no photograph, lacks a column, or one holds too many groups.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        columns, rows = read_table(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, TableInvalid) as error:
         raise PhotographsInvalid(f"{path} cannot be read: {error}") from error
     key = next((name for name in ("file", "person") if name in columns), None)
     if key is None:
@@ -99,7 +96,7 @@ def add_attributes(study: Study, path: Path, chosen: Sequence[str] = ()) -> Stud
     attributes = list(chosen) or [name for name in columns if name not in ("file", "person")]
     if missing := [name for name in attributes if name not in columns]:
         raise PhotographsInvalid(f"{path} has no column {', '.join(missing)}; it has {', '.join(columns)}")
-    by_key = {row[key]: row for row in rows}
+    by_key = {row[key]: row for _, row in rows}
     matches = [by_key.get(name) for name in (study.ids if key == "file" else study.persons)]
     if not any(matches):
         raise PhotographsInvalid(f"the {key}s of {path} are none of the study's, {study.ids[0]} for one")

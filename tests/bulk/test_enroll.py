@@ -236,6 +236,7 @@ def test_a_record_of_other_work_is_refused(facet: Run, folder: Path, collection:
         ("subject,image,expires_at\nann,a.jpg,2100-01-31\n", "expires_at of ann is '2100-01-31'"),
         ("subject,image,expires_at\nann,a.jpg,soon\n", "expires_at of ann is 'soon'"),
         ("subject,image,badge\nann,a.jpg,7\nann,b.jpg,8\n", "3: another row says other facts about ann"),
+        ('subject,image,badge\nann,a.jpg,"7\nbob,b.jpg,8\n', "people.csv: line 2 begins no row of CSV"),
     ],
 )
 def test_a_list_that_is_none_is_refused_with_its_line(facet: Run, folder: Path, content: str, reason: str) -> None:

@@ -151,6 +151,7 @@ def test_a_server_must_be_named(pairs: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("first,second,genuine\na,b,yes\n", "2: genuine is 1 or 0, not 'yes'"),
         ("first,third\na,b\n", "needs the columns"),
         ("first,second\n", "holds no pair"),
+        ('first,second\na,"b\nc,d\n', "pairs.csv: line 2 begins no row of CSV"),
         ("ann bob\n", "neither CSV nor LFW's layout"),
     ],
 )

@@ -175,7 +175,9 @@ def test_nobody_listens() -> None:
     assert len(pauses) == 4
 
 
-@pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1", "ftp://host", "http://", "", "http://[::1", "http://host:port"])
+@pytest.mark.parametrize(
+    "address", ["localhost:8000", "127.0.0.1", "ftp://host", "http://", "", "http://[::1", "http://host:port"]
+)
 def test_an_address_that_is_none_is_told_at_once(address: str) -> None:
     for kind in (Facet, AsyncFacet):
         with pytest.raises(ValueError, match=r"the address is like http://127\.0\.0\.1:8000"):

@@ -134,7 +134,10 @@ def test_an_answer_that_cannot_be_read_is_no_answer_of_facets(fault: Fault, paus
         pauses.append(seconds)
 
     async def ask(address: str) -> None:
-        async with httpx.AsyncClient(follow_redirects=True) as http, AsyncFacet(address, sleep=note, http=http) as facet:
+        async with (
+            httpx.AsyncClient(follow_redirects=True) as http,
+            AsyncFacet(address, sleep=note, http=http) as facet,
+        ):
             await facet.alive()
 
     with flaky("http://127.0.0.1:9") as proxy, httpx.Client(follow_redirects=True) as http:

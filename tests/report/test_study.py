@@ -73,6 +73,7 @@ def test_groups_come_from_columns(tmp_path: Path, key: str) -> None:
     [
         ("name,sex\na,f\n", "a column file or person"),
         ("person,age\na,1\n", "no column sex"),
+        ('person,sex\na,"f\np1,m\n', "line 2 begins no row of CSV"),
         ("person,sex\nz,f\n", "none of the study's"),
         ("person,sex\n" + "".join(f"p{i},{i}\n" for i in range(40)), "40 values"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import random
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.measures.lfw import LfwListInvalid, LfwPhotograph, parse_lfw_pairs
+from service.measures.tables import TableInvalid, read_table
 from service.measures.thresholds import assign_folds
 from service.rollout.offline.errors import PhotographsInvalid
 
@@ -84,18 +84,21 @@ def read_pairs(path: Path) -> Photographs:
     except (OSError, UnicodeDecodeError) as error:
         raise PhotographsInvalid(f"{path} cannot be read: {error}") from error
     if "," in text.partition("\n")[0]:
-        return _listed(path, text.splitlines())
+        return _listed(path, text)
     return _lfw(path, text)
 
 
-def _listed(path: Path, lines: Sequence[str]) -> Photographs:
-    reader = csv.DictReader(lines)
-    if set(reader.fieldnames or ()) != {"first", "second", "genuine"}:
+def _listed(path: Path, text: str) -> Photographs:
+    try:
+        table = read_table(text)
+    except TableInvalid as error:
+        raise PhotographsInvalid(f"{path}: {error}") from error
+    if set(table.columns) != {"first", "second", "genuine"}:
         raise PhotographsInvalid(f"{path} needs the columns first, second and genuine")
     rows = []
-    for row in reader:
+    for line, row in table.rows:
         if row["genuine"] not in ("0", "1"):
-            raise PhotographsInvalid(f"{path}:{reader.line_num}: genuine is 1 or 0, not {row['genuine']!r}")
+            raise PhotographsInvalid(f"{path}:{line}: genuine is 1 or 0, not {row['genuine']!r}")
         rows.append((path.parent / row["first"], path.parent / row["second"], row["genuine"] == "1"))
     return _gathered(path, rows, None)
 

@@ -60,6 +60,7 @@ def test_a_list_as_csv(tmp_path: Path) -> None:
         ("a,b\n", "columns"),
         ("first,second,genuine\nx.jpg,y.jpg,yes\n", "1 or 0"),
         ("first,second,genuine\nx.jpg,y.jpg,1\n", "impostor"),
+        ('first,second,genuine\nx.jpg,"y.jpg,1\nx.jpg,z.jpg,0\n', "line 2 begins no row of CSV"),
         ("first,second,genuine\nx.jpg,y.jpg,1\nx.jpg,z.jpg,0\n", "not there"),
         ("2\nann one two\n", "neither"),
         ("2\nann\tone\ttwo\n", "not a number"),
