@@ -79,7 +79,8 @@ def compreface(
             )
         note(gallery.database.engine, "import", f"{done.imported} faces", f"compreface to {collection}"[:255])
     if report is not None:
-        report.write_text(json.dumps(done.as_json(), indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(done.as_json(), indent=2, ensure_ascii=False) + "\n"
+        report.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON writes what is no UTF-8
     _tell(done)
 
 

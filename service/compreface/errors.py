@@ -63,10 +63,9 @@ WORDS: dict[type[FacetError], str] = {
 
 FIELDS = {
     "query.prediction_count": (PREDICTION_COUNT, "Prediction count should be any positive number or -1"),
-    "body.embeddings": (EMBEDDING_COUNT, "1 embeddings were expected, but 0 were provided"),
-    "body.targets": (EMBEDDING_COUNT, "1 embeddings were expected, but 0 were provided"),
 }
 """Fields whose faults have a code of their own."""
+NONE_SENT = "takes at least 1, and 0 were sent"
 UNEXPECTED = "Something went wrong, please try again"
 
 
@@ -123,6 +122,8 @@ def _worded(error: api.RequestInvalid) -> tuple[int, str]:
         return MISSING_PART, f"Required part {name} is missing"
     if fault.message.startswith("must be base64"):
         return UNUSABLE_FILE, "Provided value is not Base64"
+    if fault.field in ("body.embeddings", "body.targets") and fault.message == NONE_SENT:
+        return EMBEDDING_COUNT, "1 embeddings were expected, but 0 were provided"
     return FIELDS.get(fault.field, (CONSTRAINT, f"{name or place}: {fault.message}"))
 
 

@@ -17,7 +17,7 @@ from service.engine.engine import Engine
 MAX_EMBEDDINGS = 64
 MAX_DIMENSIONS = 1024
 MAX_IDS = 400
-MAX_PAGE = 1000
+MAX_PAGE = 2000
 CALCULATOR, LANDMARKS = "calculator", "landmarks"
 ALL = -1
 

@@ -70,6 +70,8 @@ def test_faces_are_added_listed_by_pages_shown_and_deleted(
         "total_pages": 2,
         "total_elements": 3,
     }
+    widest = door.ask("GET", "/recognition/faces", params={"size": 10**6}).json()
+    assert (len(widest["faces"]), widest["page_size"], widest["total_pages"]) == (3, 2000, 1)
     of_one = door.ask("GET", "/recognition/faces", params={"subject": "Grace"}).json()
     assert ([face["image_id"] for face in of_one["faces"]], of_one["total_elements"]) == ([second, third], 2)
     shown = door.ask("GET", f"/recognition/faces/{first}/img")
@@ -245,6 +247,8 @@ def test_embeddings_are_decided_as_their_pictures_are(house: House, astronaut_jp
         ("POST", "/recognition/faces/delete", {"json": ["a\0b"]}, 400, 26),
         ("POST", "/recognition/embeddings/recognize", {"json": {"embeddings": []}}, 400, 37),
         ("POST", "/recognition/embeddings/recognize", {"json": {"embeddings": [[1.0, 2.0]]}}, 400, 36),
+        ("POST", "/recognition/embeddings/recognize", {"json": {"embeddings": [[1.0]] * 65}}, 400, 26),
+        ("POST", "/recognition/embeddings/recognize", {"json": {"embeddings": "1.0"}}, 400, 26),
         ("POST", "/verification/embeddings/verify", {"json": {"source": [0.0], "targets": []}}, 400, 37),
     ],
 )

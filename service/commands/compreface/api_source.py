@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -25,37 +26,39 @@ class ApiSource:
 
     def subjects(self) -> list[str]:
         """The names of all subjects. Raises: SourceInvalid."""
-        return [str(name) for name in self._json("/subjects")["subjects"]]
+        return [str(name) for name in self._members("/subjects", "subjects")[0]]
 
     def examples(self) -> Iterator[Example]:
         """All enrolled faces, page by page. Raises: SourceInvalid."""
         number, pages = 0, 1
         while number < pages:
-            listed = self._json(f"/faces?page={number}&size={self._page}")
-            pages = int(listed["total_pages"])
-            for face in listed["faces"]:
+            pages, listed = self._members(f"/faces?page={number}&size={self._page}", "total_pages", "faces")
+            for face in listed:
                 image_id = str(face["image_id"])
                 picture = self._get(f"/faces/{urllib.parse.quote(image_id, safe='')}/img")
                 yield Example(image_id, str(face["subject"]), picture or None)
             number += 1
 
-    def _json(self, path: str) -> Any:
+    def _members(self, path: str, *names: str) -> list[Any]:
+        """Ask for some members of an answer."""
+        answer = self._get(path)
         try:
-            return json.loads(self._get(path))
-        except ValueError:
-            raise SourceInvalid(f"{self._root}{path} did not answer with JSON; is it CompreFace?") from None
+            members = json.loads(answer)
+            return [members[name] for name in names]
+        except (ValueError, LookupError, TypeError):
+            raise SourceInvalid(f"{self._root}{path} did not answer as CompreFace does; is it one?") from None
 
     def _get(self, path: str) -> bytes:
         address = self._root + path
-        request = urllib.request.Request(address, headers={"x-api-key": self._key})  # noqa: S310 - checked below
-        if request.type not in ("http", "https"):
-            raise SourceInvalid(f"{address}: the address of an instance begins with http:// or https://")
         try:
+            request = urllib.request.Request(address, headers={"x-api-key": self._key})  # noqa: S310 - checked below
+            if request.type not in ("http", "https"):
+                raise SourceInvalid(f"{address}: the address of an instance begins with http:// or https://")
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             raise SourceInvalid(f"{address} answered {error.code}: {_message(error.read())}") from None
-        except (urllib.error.URLError, OSError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # the last of an address that is none
             raise SourceInvalid(f"{address} cannot be reached: {error}") from None
 
 

@@ -94,7 +94,7 @@ def _rows(path: Path, tables: set[str], skip: str | None = None) -> Iterator[tup
                 continue
             columns = [name.strip().strip('"') for name in head.group(2).split(",")]
             for entry in lines:
-                text = entry.rstrip("\n")
+                text = entry.rstrip("\r\n")  # a terminal in between writes both; in a cell they are escaped
                 if text == END:
                     break
                 if head.group(1) != skip:

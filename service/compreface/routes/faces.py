@@ -59,10 +59,11 @@ def list_faces(
     services: ServicesDep,
     service: Reader,
     page: Annotated[int, Query(ge=0, lt=2**31)] = 0,
-    size: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+    size: Annotated[int, Query(ge=1)] = 20,
     subject: Annotated[QueryName, Query(max_length=200)] = "",
 ) -> replies.FacePage:
-    """A page of faces, oldest first: of all subjects, or of one."""
+    """A page of faces, oldest first: of all subjects, or of one. As in CompreFace a page too large is made smaller."""
+    size = min(size, MAX_PAGE)
     faces, total = services.gallery.database.read(
         partial(queries.numbered_faces, collection=service.collection, subject=subject or None, number=page, size=size)
     )

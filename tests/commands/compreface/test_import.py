@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli import app
+from service.commands.compreface.api_source import ApiSource
 from service.commands.compreface.dump_source import DumpSource
 from service.commands.compreface.source import SourceInvalid
 from service.gallery_factory import open_gallery
@@ -103,6 +106,24 @@ def test_a_service_is_found_by_its_key_and_its_pictures_are_read_as_they_are(tmp
     assert (example.image_id, example.subject, example.image) == ("1", "a\tb\\c", picture)
 
 
+def test_a_dump_that_came_through_a_terminal_is_read(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "dump.sql", {"door": (KEY, ["a\r"], [("1", "a\r", b"picture")])})
+    dump.write_bytes(dump.read_bytes().replace(b"\n", b"\r\n"))
+    source = DumpSource(dump)
+    assert source.subjects() == ["a\r"]
+    assert [example.image for example in source.examples()] == [b"picture"]
+
+
+def test_a_name_in_another_encoding_is_refused_and_reported(
+    tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = write_dump(tmp_path / "dump.sql", {"door": (KEY, ["Zo\u00eb"], [])})
+    dump.write_bytes(dump.read_bytes().replace("\u00eb".encode(), b"\xeb"))
+    done = run(tmp_path, model_dirs, monkeypatch, str(dump), "--report", "report.json")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["names_refused"] == ["Zo\udceb"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -128,3 +149,33 @@ def test_an_instance_that_refuses_says_why(
         refused = run(tmp_path, model_dirs, monkeypatch, address)
     assert "answered 404: RECOGNITION service with API Key" in refused.output
     assert refused.exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "did not answer as CompreFace does"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "did not answer as CompreFace does"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "cannot be reached"),
+        (b"220 mail.example.org\r\n", "cannot be reached"),
+    ],
+)
+def test_what_is_no_instance_is_named(answer: bytes, said: str) -> None:
+    class Answers(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        with pytest.raises(SourceInvalid, match=said):
+            ApiSource(f"http://127.0.0.1:{server.server_address[1]}", KEY).subjects()
+        thread.join()
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://compreface:port"])
+def test_an_address_that_is_none_is_named(address: str) -> None:
+    with pytest.raises(SourceInvalid, match="cannot be reached"):
+        ApiSource(address, KEY).subjects()
