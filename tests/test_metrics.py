@@ -8,7 +8,8 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from service.decision import OperatingPoint
-from service.engine.results import Detection, Identification
+from service.engine.results import Detection, EnrolmentOutcome, Identification, ImageOutcome
+from service.face.errors import FaceUnfit, ImageCorrupt, NoFace, SeveralFaces
 from service.face.registry import Registry
 from service.face.score import Threshold
 from service.metrics import OTHER, CollectionLabels
@@ -45,6 +46,18 @@ def test_no_collection_of_its_own_at_all() -> None:
     metrics = DecisionMetrics(registry, CollectionLabels(0))
     metrics.count_decision("identify", "m", "c", "match", None)
     assert labels(registry) == {OTHER}
+
+
+def test_a_photograph_refused_for_enrolment_is_none_without_a_face(model_dirs: tuple[Path, ...]) -> None:
+    registry, models = CollectorRegistry(), Registry.scan(model_dirs)
+    metrics = DecisionMetrics(registry, CollectionLabels(3))
+    refusals = (NoFace("none"), SeveralFaces("three"), FaceUnfit("dark", ["too_dark"]), ImageCorrupt("cut short"))
+    images = tuple(ImageOutcome(None, None, error) for error in refusals)
+    model = models.embedder(models.folders("embedder")[0].manifest.identity)
+    outcome = EnrolmentOutcome(cast("Any", None), cast("Any", None), images, model)
+    metrics.observe(DecisionEvent(DecisionContext("r", "k", "staff"), outcome))
+    assert registry.get_sample_value("facet_faces_per_image_count", {"route": "enroll"}) == 1
+    assert registry.get_sample_value("facet_faces_per_image_bucket", {"route": "enroll", "le": "0.0"}) == 1
 
 
 def test_faces_of_an_image_are_those_that_were_seen(model_dirs: tuple[Path, ...]) -> None:

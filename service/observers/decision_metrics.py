@@ -84,9 +84,11 @@ class DecisionMetrics:
                     self.count_decision("identify", model, collection, each.outcome, score)
             case EnrolmentOutcome() as result:
                 enrolled = [image.face for image in result.images if image.face is not None]
+                for face in enrolled:
+                    self._count_faces("enroll", 1, (face,))
                 for image in result.images:
-                    one = () if image.face is None else (image.face,)
-                    self._count_faces("enroll", len(one), one)
+                    if isinstance(image.error, NoFace):  # of others that are refused nobody said how many they show
+                        self._count_faces("enroll", 0, ())
                 self._acquire(result.model.manifest.identity, collection, enrolled)
             case BroughtTemplates(action, embedder, _, outcomes):
                 for outcome in outcomes:
