@@ -40,7 +40,7 @@ class Row:
         """Begin the row of a pair; `wishes` is what the service is asked of all of them."""
         genuine = "" if pair.genuine is None else str(int(pair.genuine))
         own = (str(pair.number), pair.first, pair.second or "", pair.subject or "", genuine)
-        number, first, second, subject, truth = (str(as_text(cell)) for cell in own)
+        number, first, second, subject, truth = (str(as_text(cell)).replace("\n", " ") for cell in own)
         return cls(number, first, second, subject, truth, wishes=wishes)
 
     @property
@@ -114,7 +114,8 @@ class Results:
 def _lines(rows: Iterable[Row]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(
-        [value.replace("\n", " ") for value in asdict(row).values()] for row in rows
+        [value.replace("\n", " ") for value in (asdict(row) | {"detail": str(as_text(row.detail))}).values()]
+        for row in rows
     )
     return buffer.getvalue()
 
