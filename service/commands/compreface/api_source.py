@@ -29,15 +29,31 @@ class ApiSource:
         return [str(name) for name in self._members("/subjects", "subjects")[0]]
 
     def examples(self) -> Iterator[Example]:
-        """All enrolled faces, page by page. Raises: SourceInvalid."""
-        number, pages = 0, 1
+        """All enrolled faces, page by page.
+
+        CompreFace's pages have no order that holds from one to the next, so that a face may be on two, or on none.
+
+        Raises:
+            SourceInvalid: It cannot be read, or a face was on no page.
+        """
+        number, pages, total = 0, 1, 0
+        seen: set[str] = set()
         while number < pages:
-            pages, listed = self._members(f"/faces?page={number}&size={self._page}", "total_pages", "faces")
+            path = f"/faces?page={number}&size={self._page}"
+            pages, total, listed = self._members(path, "total_pages", "total_elements", "faces")
             for face in listed:
                 image_id = str(face["image_id"])
+                if image_id in seen:
+                    continue
+                seen.add(image_id)
                 picture = self._get(f"/faces/{urllib.parse.quote(image_id, safe='')}/img")
                 yield Example(image_id, str(face["subject"]), picture or None)
             number += 1
+        if len(seen) < total:
+            raise SourceInvalid(
+                f"{self._root}/faces has {total} faces and listed {len(seen)} of them, which were read: run it again, "
+                "or import from a dump"
+            )
 
     def _members(self, path: str, *names: str) -> list[Any]:
         """Ask for some members of an answer."""

@@ -7,6 +7,7 @@ import os
 import socketserver
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -104,6 +105,23 @@ def test_a_service_is_found_by_its_key_and_its_pictures_are_read_as_they_are(tmp
     assert source.subjects() == ["a\tb\\c"]
     (example,) = source.examples()
     assert (example.image_id, example.subject, example.image) == ("1", "a\tb\\c", picture)
+
+
+class Shuffled(list[Face]):
+    """Faces whose second page begins again with the last one of the first."""
+
+    def __getitem__(self, place: Any) -> Any:
+        first = place.start if isinstance(place, slice) else 0
+        return list(self)[max(0, first - 1) :][: place.stop - first]
+
+
+def test_a_face_that_is_on_no_page_is_missed_aloud() -> None:
+    faces: list[Face] = [(str(number), "ann", None) for number in range(4)]
+    with compreface(["ann"], Shuffled(faces)) as address:
+        examples = ApiSource(address, KEY, page=2).examples()
+        assert [next(examples).image_id for _ in range(3)] == ["0", "1", "2"]
+        with pytest.raises(SourceInvalid, match="has 4 faces and listed 3 of them"):
+            next(examples)
 
 
 def test_a_dump_that_came_through_a_terminal_is_read(tmp_path: Path) -> None:
