@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import uuid
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from service.api.http.body import faults_of
 from service.api.http.errors import RequestInvalid
 from service.api.schemas.requests import Metadata
 from service.bulk.enrolment import Batch, Choices, Verdict
+from service.database.audit_log import name_principal
 from service.decision import OperatingPoint
 from service.engine.engine import Engine
 from service.engine.enrolment_report import Refusal
@@ -37,7 +37,7 @@ class StoreEnroller:
         """
         self._engine, self._observers, self._choices = engine, observers, choices
         self._embedder = engine.embedder(choices.model)
-        self._principal = f"command:{getpass.getuser()}"
+        self._principal = name_principal()
         self.target = f"{store} {choices.collection}"
 
     def enroll(self, batch: Batch) -> Sequence[Verdict]:

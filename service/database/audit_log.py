@@ -171,17 +171,21 @@ def prune_audit(connection: sa.Connection, days: float) -> int:
     return connection.execute(sa.delete(audit).where(audit.c.at < now() - timedelta(days=days))).rowcount
 
 
+def name_principal() -> str:
+    """Name who gives a command: whoever is logged in on this machine, by number where a container knows no name."""
+    try:
+        return f"command:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"command:{os.getuid()}"
+
+
 def note(engine: sa.Engine, action: str, outcome: str = "done", target: str | None = None) -> None:
     """Write an entry for a command of whoever is logged in on this machine.
 
     Raises:
         StorageError: The database does not take it.
     """
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        user = str(os.getuid())
-    entry = AuditEntry("", f"command:{user}", action, outcome, target=target)
+    entry = AuditEntry("", name_principal(), action, outcome, target=target)
     writing = engine.connect().execution_options(immediate=True)
     with storage_errors(), writing as connection, connection.begin():
         insert_entries(connection, [entry])

@@ -31,6 +31,9 @@ from tests.bulk.conftest import Run, report_of, run
 from tests.client.flaky import Flaky, flaky
 from tests.conftest import encode
 
+NAMELESS = 2_147_483_000
+"""The number of a user whom no machine has a name for, as a container is run with."""
+
 
 def faces_of(client: Facet, collection: str) -> dict[str, int]:
     return {subject.name: subject.faces for subject in client.subjects(collection=collection)}
@@ -296,6 +299,20 @@ def test_people_of_a_list_are_enrolled_into_a_store_until_their_date(store: Path
         (ann,) = gallery.subjects("default").items
     assert (ann.name, dict(ann.metadata)) == ("ann", {"badge": "7"})
     assert ann.expires_at == datetime(2100, 1, 31, 12, tzinfo=UTC)
+
+
+def test_a_user_without_a_name_enrols_into_a_store(store: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: NAMELESS)
+    people = folder / "people.csv"
+    people.write_text("subject,image\nann,ann/1.jpg\n")
+    result = run("enroll", people, "--data", store)
+    assert result.exit_code == 0, result.output
+    (entry,) = [
+        json.loads(line) for line in run("audit", "--data", store, "--action", "enroll", "--json").stdout.splitlines()
+    ]
+    assert entry["principal"] == f"command:{NAMELESS}"
 
 
 def test_what_the_route_refuses_is_refused_for_a_store_too(store: Path, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated
@@ -14,6 +13,7 @@ from service.commands.terminal.group import command_group
 from service.commands.terminal.listing import JsonOption, print_list
 from service.commands.terminal.names import spell
 from service.commands.terminal.settings import DataOption, settings_of_store
+from service.database.audit_log import name_principal
 from service.database.transaction import storage_errors
 from service.face.registry import Registry
 from service.gallery import template_coverage as covering
@@ -53,9 +53,8 @@ def start(
     """Ask the service to make a model's templates from kept crops; it begins within a second, or when it starts."""
     settings = settings_of_store(data)
     digest = Registry.scan(settings.model_directories).find(model).manifest.sha256
-    principal = f"command:{getpass.getuser()}"
     with storage_errors(), writing(settings) as connection:
-        job = start_job(connection, principal, digest, collection, rate or settings.rollout.reembed_rate)
+        job = start_job(connection, name_principal(), digest, collection, rate or settings.rollout.reembed_rate)
     typer.echo(f"job {job.id}: {job.total} faces")
 
 

@@ -76,3 +76,10 @@ def test_a_job_is_asked_for_watched_and_its_old_templates_dropped(data: Path, lo
     assert row(facet("coverage", "stranger"), "visitors")[1:] == ["4", "4", "0", "0", "0", "0"]
     assert facet("drop", "teacher").startswith("4 templates dropped")
     assert row(facet("coverage", "teacher"), "visitors")[1:] == ["4", "0", "0", "4", "4", "0"]
+
+
+def test_a_user_without_a_name_asks_for_a_job(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2_147_483_000)
+    assert ": 4 faces" in facet("start", "stranger")
