@@ -32,11 +32,13 @@ def read_table(text: str) -> Table:
     """Read CSV. Cells in quotes may hold line ends; a quote that is never closed would swallow the rows after it.
 
     Raises:
-        TableInvalid: The text cannot be read so; the message says in which line.
+        TableInvalid: The text cannot be read so; the message says in which line. Or two columns have one name.
     """
     reader = csv.DictReader(io.StringIO(text), strict=True)
     try:
         columns = tuple(reader.fieldnames or ())
+        if twice := [name for name in columns if name and columns.count(name) > 1]:
+            raise TableInvalid(f"two columns are named {twice[0]}, and only one of them would be read")
         return Table(columns, [Row(reader.line_num, cells) for cells in reader])
     except csv.Error as error:
         raise TableInvalid(f"line {reader.line_num + 1} begins no row of CSV: {error}") from error

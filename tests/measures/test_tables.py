@@ -17,6 +17,12 @@ def test_cells_are_read_as_they_were_written() -> None:
     ]
 
 
+def test_columns_of_one_name_are_refused_unless_they_have_none() -> None:
+    with pytest.raises(TableInvalid, match="two columns are named image"):
+        read_table("subject,image,image\nann,1.jpg,2.jpg\n")
+    assert len(read_table("subject,image,,\nann,1.jpg,,\n").rows) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
