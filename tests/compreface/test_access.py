@@ -75,3 +75,12 @@ def test_a_key_in_an_address_is_refused(house: House) -> None:
     answer = Door(house.client, key).ask("GET", "/recognition/faces", params={"api_key": key})
     assert (answer.status_code, answer.json()["code"]) == (400, 26)
     assert house.client.get(f"/api/v1/static/{key}/images/none").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [("GET", "/recognition/nonesuch", "route_not_found"), ("PATCH", "/recognition/subjects", "method_not_allowed")],
+)
+def test_what_is_no_route_is_refused_as_at_v1(house: House, method: str, path: str, code: str) -> None:
+    answer = Door(house.client, house.key()).ask(method, path)
+    assert (answer.headers["content-type"], answer.json()["code"]) == ("application/problem+json", code)
