@@ -16,6 +16,13 @@ PAGE = 100
 SECONDS = 60.0
 
 
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """Follows nowhere: urllib would show the key to whatever address an answer names."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Make no other request; the answer stands as it is."""
+
+
 class ApiSource:
     """The recognition service that a key of CompreFace belongs to."""
 
@@ -23,6 +30,7 @@ class ApiSource:
         """Take the address of the instance, as `http://host:8000`, and the service's key."""
         self._root = address.rstrip("/") + "/api/v1/recognition"
         self._key, self._page = key, page
+        self._opener = urllib.request.build_opener(_Staying)
 
     def subjects(self) -> list[str]:
         """The names of all subjects. Raises: SourceInvalid."""
@@ -70,9 +78,11 @@ class ApiSource:
             request = urllib.request.Request(address, headers={"x-api-key": self._key})  # noqa: S310 - checked below
             if request.type not in ("http", "https"):
                 raise SourceInvalid(f"{address}: the address of an instance begins with http:// or https://")
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=SECONDS) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
+            if (elsewhere := error.headers.get("Location")) is not None:
+                raise SourceInvalid(f"{address} refers to {elsewhere}: give the address that answers itself") from None
             raise SourceInvalid(f"{address} answered {error.code}: {_message(error.read())}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:  # the last of an address that is none
             raise SourceInvalid(f"{address} cannot be reached: {error}") from None

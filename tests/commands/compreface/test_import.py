@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import socketserver
@@ -191,6 +192,31 @@ def test_what_is_no_instance_is_named(answer: bytes, said: str) -> None:
         with pytest.raises(SourceInvalid, match=said):
             ApiSource(f"http://127.0.0.1:{server.server_address[1]}", KEY).subjects()
         thread.join()
+
+
+def test_the_key_is_shown_to_no_other_address() -> None:
+    shown: list[str | None] = []
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers.get("x-api-key"))
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/sign-in")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(SourceInvalid, match=r"refers to http://localhost:\d+/sign-in"):
+                ApiSource(f"http://127.0.0.1:{server.server_address[1]}", KEY).subjects()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert shown == [KEY]
 
 
 @pytest.mark.parametrize("address", ["http://[::1", "http://compreface:port"])
