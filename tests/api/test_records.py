@@ -165,11 +165,11 @@ def test_a_collection_says_how_many_are_in_it_and_is_changed(
     running.collection("changing")
     place = "/v1/collections/changing"
     dark = encode((astronaut * 0.06).astype(np.uint8))
-    refused = running.post("/enroll", {"images": ("i", dark)}, subject="eileen", collection="changing")
+    refused = running.post("/enroll", {"images": ("i", dark)}, subject="edna", collection="changing")
     assert refused.json()["code"] == "enrolment_refused"
     changed = running.client.patch(place, json={"keep_crops": True, "quality": "report"}).json()
     assert (changed["keep_crops"], changed["quality"], changed["subjects"]) == (True, "report", 0)
-    taken = running.post("/enroll", {"images": ("i", dark)}, subject="eileen", collection="changing")
+    taken = running.post("/enroll", {"images": ("i", dark)}, subject="edna", collection="changing")
     assert taken.status_code == 201
     face = taken.json()["images"][0]["face_id"]
     assert running.client.get(f"{place}/faces/{face}/crop").status_code == 200
@@ -184,19 +184,19 @@ def test_a_collection_says_how_many_are_in_it_and_is_changed(
 def test_a_face_is_given_to_another_person(running: Running, astronaut_jpeg: bytes, admiral_jpeg: bytes) -> None:
     running.collection("moving")
     files = [("images", ("a", astronaut_jpeg)), ("images", ("b", admiral_jpeg))]
-    enrolled = running.post("/enroll", files, subject="eileen", collection="moving").json()
+    enrolled = running.post("/enroll", files, subject="edna", collection="moving").json()
     face = enrolled["images"][1]["face_id"]
     place = f"/v1/collections/moving/faces/{face}"
-    moved = running.client.patch(place, json={"subject": "grace"}).json()
-    assert (moved["id"], moved["subject"]) == (face, "grace")
+    moved = running.client.patch(place, json={"subject": "gwen"}).json()
+    assert (moved["id"], moved["subject"]) == (face, "gwen")
     found = running.post("/identify", {"image": ("i", admiral_jpeg)}, collection="moving", fmr="0.01").json()
-    assert found["faces"][0]["candidates"][0]["subject"] == "grace"
+    assert found["faces"][0]["candidates"][0]["subject"] == "gwen"
     assert found["people"] == 2
-    grace = running.client.get("/v1/collections/moving/subjects/grace").json()
-    assert audited(running, "move_face", grace["id"]) == ["took 1"]
+    gwen = running.client.get("/v1/collections/moving/subjects/gwen").json()
+    assert audited(running, "move_face", gwen["id"]) == ["took 1"]
     assert audited(running, "move_face", enrolled["subject"]["id"]) == ["gave 1"]
-    assert running.client.patch(place, json={"subject": "grace"}).status_code == 200  # as it is
-    assert audited(running, "move_face", grace["id"])[-1] == "took 1"
+    assert running.client.patch(place, json={"subject": "gwen"}).status_code == 200  # as it is
+    assert audited(running, "move_face", gwen["id"])[-1] == "took 1"
 
 
 def test_two_people_are_made_one_and_a_repetition_gets_the_same_answer(running: Running, astronaut_jpeg: bytes) -> None:
@@ -222,16 +222,16 @@ def test_two_people_are_made_one_and_a_repetition_gets_the_same_answer(running: 
 
 def test_a_person_is_enrolled_until_a_date(running: Running, astronaut_jpeg: bytes) -> None:
     running.collection("until")
-    place = "/v1/collections/until/subjects/eileen"
+    place = "/v1/collections/until/subjects/edna"
     enrolled = running.post(
         "/enroll",
         {"images": ("i", astronaut_jpeg)},
-        subject="eileen",
+        subject="edna",
         collection="until",
         expires_at="2999-01-01T00:00:00+01:00",
     )
     assert enrolled.json()["subject"]["expires_at"] == "2998-12-31T23:00:00Z"
-    assert running.client.patch(place, json={"name": "eileen"}).json()["expires_at"] == "2998-12-31T23:00:00Z"
+    assert running.client.patch(place, json={"name": "edna"}).json()["expires_at"] == "2998-12-31T23:00:00Z"
     assert running.client.patch(place, json={"expires_at": None}).json()["expires_at"] is None
     assert running.client.patch(place, json={"expires_at": "2001-01-01"}).json()["code"] == "request_invalid"
 
@@ -240,7 +240,7 @@ def test_whose_date_came_while_the_service_was_stopped_is_erased_at_the_start(
     models: tuple[Path, ...], tmp_path: Path, astronaut_jpeg: bytes
 ) -> None:
     keys: list[str] = []
-    form = {"subject": "eileen", "expires_at": "2001-01-01T00:00:00Z"}
+    form = {"subject": "edna", "expires_at": "2001-01-01T00:00:00Z"}
     with TestClient(create_app(settings_for(tmp_path, models), keys.append)) as client:
         client.headers["Authorization"] = f"Bearer {keys[0]}"
         client.post("/v1/enroll", data=form, files={"images": astronaut_jpeg}).raise_for_status()

@@ -25,21 +25,21 @@ Run = Callable[..., Result]
 def folder(
     tmp_path: Path, astronaut: NDArray[np.uint8], admiral: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Ann with three photographs, Grace with two, one of which shows two people; a file that is no photograph."""
+    """Ann with three photographs, Gwen with two, one of which shows two people; a file that is no photograph."""
     root = tmp_path / "people"
     both = np.hstack([astronaut, admiral[: astronaut.shape[0]]])
     pictures = {
         "ann/1.jpg": astronaut,
         "ann/2.jpg": (astronaut[10:, 6:] * 0.8).astype(np.uint8),
         "ann/more/3.jpg": astronaut[4:, 2:],
-        "grace/1.jpg": admiral,
-        "grace/2.jpg": both,
+        "gwen/1.jpg": admiral,
+        "gwen/2.jpg": both,
     }
     for name, pixels in pictures.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(pixels))
-    (root / "grace" / "notes.txt").write_text("not a photograph")
+    (root / "gwen" / "notes.txt").write_text("not a photograph")
     monkeypatch.chdir(tmp_path)
     return root
 

@@ -50,10 +50,10 @@ def test_people_of_a_folder_are_enrolled_and_refusals_named(
 ) -> None:
     result = facet("enroll", folder, "--collection", collection)
     assert result.exit_code == KEPT_OUT, result.output
-    assert faces_of(client, collection) == {"ann": 3, "grace": 1}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 1}
     row = next(line for line in result.stdout.splitlines() if "several_faces" in line)
-    assert "grace" in row
-    assert "grace/2.jpg" in row
+    assert "gwen" in row
+    assert "gwen/2.jpg" in row
     assert "4 photographs enrolled, 1 are not enrolled; 2 people" in result.stdout
 
 
@@ -67,30 +67,30 @@ def test_a_second_run_enrols_nothing_twice_and_retries_refusals_when_told(
     assert all(each["earlier"] for each in again["photographs"])
     retried = report_of(facet(*words, "--faces", "prominent", "--retry-refused"))
     assert (retried["enrolled"], retried["not_enrolled"]) == (1, 0)
-    assert faces_of(client, collection) == {"ann": 3, "grace": 2}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 2}
 
 
 def test_photographs_that_came_later_are_added(
     facet: Run, folder: Path, collection: str, client: Facet, admiral: NDArray[np.uint8]
 ) -> None:
     facet("enroll", folder, "--collection", collection)
-    (folder / "grace" / "0.jpg").write_bytes(encode(admiral[6:]))
+    (folder / "gwen" / "0.jpg").write_bytes(encode(admiral[6:]))
     shutil.copy(folder / "ann" / "1.jpg", folder / "ann" / "copy.jpg")
     report = report_of(facet("enroll", folder, "--collection", collection, "--json"))
     assert report["enrolled"] == 1
-    assert faces_of(client, collection) == {"ann": 3, "grace": 2}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 2}
 
 
 @pytest.mark.parametrize("choice", ["allow", "warn", "reject"])
 def test_people_who_are_enrolled_already_are_named_or_refused(
     choice: str, facet: Run, folder: Path, collection: str, client: Facet
 ) -> None:
-    client.enroll("Grace H", folder / "grace" / "1.jpg", collection=collection)
+    client.enroll("Gwen H", folder / "gwen" / "1.jpg", collection=collection)
     result = facet("enroll", folder, "--collection", collection, "--duplicate", choice)
     rows = [line for line in result.stdout.splitlines() if "duplicate_subject" in line]
-    assert faces_of(client, collection) == {"Grace H": 1, "ann": 3, **({} if choice == "reject" else {"grace": 1})}
+    assert faces_of(client, collection) == {"Gwen H": 1, "ann": 3, **({} if choice == "reject" else {"gwen": 1})}
     assert len(rows) == {"allow": 0, "warn": 1, "reject": 2}[choice]
-    assert all("grace" in row and "Grace H" in row for row in rows if choice == "warn")
+    assert all("gwen" in row and "Gwen H" in row for row in rows if choice == "warn")
 
 
 def test_people_of_a_list_are_enrolled_with_their_facts(
@@ -98,7 +98,7 @@ def test_people_of_a_list_are_enrolled_with_their_facts(
 ) -> None:
     people = folder / "people.csv"
     lines = ["\ufeffsubject,image,badge,expires_at", "Ånn,ann/1.jpg,7,2100-01-31T12:00:00Z", "Ånn,ann/2.jpg,,"]
-    lines += ["Grace,grace/1.jpg,,", *(f"Grace,{unreadable},," for unreadable in ("lost.jpg", "/dev/zero", "film.jpg"))]
+    lines += ["Gwen,gwen/1.jpg,,", *(f"Gwen,{unreadable},," for unreadable in ("lost.jpg", "/dev/zero", "film.jpg"))]
     people.write_text("\n".join(lines))
     with (folder / "film.jpg").open("wb") as film:
         film.truncate(LARGEST + 1)
@@ -108,13 +108,13 @@ def test_people_of_a_list_are_enrolled_with_their_facts(
     assert client.subject("Ånn", collection=collection).metadata == {"badge": "7"}
     assert client.subject("Ånn", collection=collection).faces == 2
     assert client.subject("Ånn", collection=collection).expires_at == datetime(2100, 1, 31, 12, tzinfo=UTC)
-    assert client.subject("Grace", collection=collection).expires_at is None
+    assert client.subject("Gwen", collection=collection).expires_at is None
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [(row["person"], row["state"], row["code"]) for row in rows] == [
         ("Ånn", "enrolled", ""),
         ("Ånn", "enrolled", ""),
-        ("Grace", "enrolled", ""),
-        *[("Grace", "unreadable", "file_unreadable")] * 3,
+        ("Gwen", "enrolled", ""),
+        *[("Gwen", "unreadable", "file_unreadable")] * 3,
     ]
     assert rows[3]["file"].endswith("lost.jpg")
     why = [row["detail"] for row in rows[3:]]
@@ -128,7 +128,7 @@ def test_what_is_lost_on_the_way_is_asked_for_again_and_enrolled_once(
     unsteady.faults += [None, fault]  # type: ignore[list-item]
     words = ("--server", unsteady.address, "--key", shared_server.key or "", "--parallel", "1")
     assert run("enroll", folder, "--collection", collection, *words).exit_code == KEPT_OUT
-    assert faces_of(client, collection) == {"ann": 3, "grace": 1}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 1}
 
 
 def test_a_batch_that_was_enrolled_and_not_noted_is_not_enrolled_again(
@@ -141,7 +141,7 @@ def test_a_batch_that_was_enrolled_and_not_noted_is_not_enrolled_again(
     record.write_bytes(lines[0] + lines[1][:40])  # as a run leaves it that was killed while it wrote
     report = report_of(facet(*words, "--json"))
     assert report["enrolled"] == 4
-    assert faces_of(client, collection) == {"ann": 3, "grace": 1}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 1}
     assert len(record.read_text().splitlines()) == 3
 
 
@@ -149,7 +149,7 @@ def test_one_photograph_too_large_keeps_no_other_out(facet: Run, folder: Path, c
     (folder / "ann" / "huge.jpg").write_bytes(bytes(11 * 1024 * 1024))
     report = report_of(facet("enroll", folder, "--collection", collection, "--json"))
     assert report["reasons"] == {"image_too_large": 1, "several_faces": 1}
-    assert faces_of(client, collection) == {"ann": 3, "grace": 1}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 1}
 
 
 def test_a_killed_run_is_gone_on_with(
@@ -169,7 +169,7 @@ def test_a_killed_run_is_gone_on_with(
         begun.send_signal(signal.SIGKILL)
     ended = subprocess.run(words, cwd=folder.parent, env=surroundings, check=False, capture_output=True)
     assert ended.returncode == KEPT_OUT, ended.stderr
-    expected = {"ann": 3, "grace": 1, **{f"p{number:02d}": 1 for number in range(12)}}
+    expected = {"ann": 3, "gwen": 1, **{f"p{number:02d}": 1 for number in range(12)}}
     assert faces_of(client, collection) == expected
 
 
@@ -209,7 +209,7 @@ def test_a_service_that_goes_away_ends_the_work_and_says_how_to_go_on(
     assert faces_of(client, collection) == {"ann": 3}
     unsteady.faults.clear()
     assert run(*words, *address).exit_code == KEPT_OUT
-    assert faces_of(client, collection) == {"ann": 3, "grace": 1}
+    assert faces_of(client, collection) == {"ann": 3, "gwen": 1}
 
 
 def test_an_answer_that_cannot_be_read_ends_the_work(folder: Path) -> None:
@@ -284,7 +284,7 @@ def test_people_are_enrolled_into_a_stopped_store(store: Path, folder: Path) -> 
     repeated = report_of(run("enroll", folder, "--data", store, "--json"))
     assert repeated["enrolled"] == 4, "said again, and not done again"
     with closing(open_embedded(store)) as gallery:
-        assert {each.name: each.faces for each in gallery.subjects("default").items} == {"ann": 3, "grace": 1}
+        assert {each.name: each.faces for each in gallery.subjects("default").items} == {"ann": 3, "gwen": 1}
     audit = [json.loads(line) for line in run("audit", "--data", store, "--json").stdout.splitlines()]
     noted = [entry for entry in audit if entry["action"] == "enroll"]
     assert sorted(entry["outcome"] for entry in noted) == ["1 of 2", "3 of 4", "repeated", "repeated"]
@@ -317,7 +317,7 @@ def test_a_user_without_a_name_enrols_into_a_store(store: Path, folder: Path, mo
 
 def test_what_the_route_refuses_is_refused_for_a_store_too(store: Path, folder: Path) -> None:
     people = folder / "people.csv"
-    rows = ["ann,ann/1.jpg," + "x" * 1001, "g/race,grace/1.jpg,", "..,ann/2.jpg,"]
+    rows = ["ann,ann/1.jpg," + "x" * 1001, "g/race,gwen/1.jpg,", "..,ann/2.jpg,"]
     people.write_text("\n".join(["subject,image,story", *rows]))
     result = run("enroll", people, "--data", store, "--json")
     assert result.exit_code == KEPT_OUT, result.output

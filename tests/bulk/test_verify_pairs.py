@@ -18,11 +18,11 @@ from tests.client.flaky import flaky
 ROWS = [
     "first,second,subject,genuine",
     "ann/1.jpg,ann/2.jpg,,1",
-    "ann/1.jpg,grace/1.jpg,,0",
+    "ann/1.jpg,gwen/1.jpg,,0",
     "ann/2.jpg,,Ånn,1",
-    "grace/1.jpg,,Ånn,0",
+    "gwen/1.jpg,,Ånn,0",
 ]
-FAULTS = ["grace/notes.txt,ann/1.jpg,,0", "ann/1.jpg,lost.jpg,,1", "ann/1.jpg,,nobody,0"]
+FAULTS = ["gwen/notes.txt,ann/1.jpg,,0", "ann/1.jpg,lost.jpg,,1", "ann/1.jpg,,nobody,0"]
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_was_not_decided_is_asked_again_when_told(facet: Run, pairs: Path, 
 
 
 def test_lists_of_lfw_are_read(facet: Run, folder: Path, tmp_path: Path) -> None:
-    for person, number in (("ann", 1), ("ann", 2), ("grace", 1)):
+    for person, number in (("ann", 1), ("ann", 2), ("gwen", 1)):
         shutil.copy(folder / person / f"{number}.jpg", folder / person / f"{person}_{number:04d}.jpg")
     (folder / "list.txt").write_text("1\nann\t1\t2\nann\t1\tgrace\t1\n")
     result = facet("verify-pairs", folder / "list.txt", "--output", tmp_path / "out.csv")

@@ -26,7 +26,7 @@ def ann_later(astronaut: NDArray[np.uint8]) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def grace(admiral: NDArray[np.uint8]) -> bytes:
+def gwen(admiral: NDArray[np.uint8]) -> bytes:
     return encode(admiral)
 
 

@@ -16,7 +16,7 @@ from service.bench.server import free_port
 from tests.api.server import Server
 
 
-def test_two_photographs_are_verified(facet: Facet, ann: bytes, ann_later: bytes, grace: bytes) -> None:
+def test_two_photographs_are_verified(facet: Facet, ann: bytes, ann_later: bytes, gwen: bytes) -> None:
     same = facet.verify(ann, ann_later, fmr=0.001)
     assert same.matched
     assert same.score >= same.threshold
@@ -24,8 +24,8 @@ def test_two_photographs_are_verified(facet: Facet, ann: bytes, ann_later: bytes
     assert same.reference is not None
     assert same.probe.quality.reasons == ()
     assert len(same.probe.landmarks) == 5
-    assert facet.verify(ann, grace).decision == "no_match"
-    assert facet.verify(ann, grace, threshold=-1.0).matched
+    assert facet.verify(ann, gwen).decision == "no_match"
+    assert facet.verify(ann, gwen, threshold=-1.0).matched
 
 
 def test_photographs_are_paths_bytes_and_files(facet: Facet, tmp_path: Path, ann: bytes) -> None:
@@ -66,22 +66,22 @@ def test_crops_are_fetched_where_they_are_kept(facet: Facet, ann: bytes, people:
 
 
 def test_people_are_merged_faces_moved_and_dates_set(
-    facet: Facet, people: str, ann: bytes, ann_later: bytes, grace: bytes
+    facet: Facet, people: str, ann: bytes, ann_later: bytes, gwen: bytes
 ) -> None:
     facet.enroll("ann", ann, collection=people)
     facet.enroll("anna", [ann_later], collection=people)
-    (stray,) = facet.enroll("grace", grace, collection=people).images
+    (stray,) = facet.enroll("gwen", gwen, collection=people).images
     merged = facet.merge_subjects("ann", "anna", collection=people)
     assert (merged.subject.name, merged.subject.faces, merged.faces) == ("ann", 2, 1)
     assert stray.face_id is not None
-    assert facet.move_face(stray.face_id, "Grace H", collection=people).subject == "Grace H"
+    assert facet.move_face(stray.face_id, "Gwen H", collection=people).subject == "Gwen H"
     changed = facet.update_collection(people, keep_crops=True, quality="report")
     assert (changed.keep_crops, changed.quality, changed.faces) == (True, "report", 3)
     later = datetime(2100, 1, 1, tzinfo=UTC)
     assert facet.update_subject("ann", expires_at=later, collection=people).expires_at == later
     assert facet.update_subject("ann", metadata={"badge": 7}, collection=people).expires_at == later
     assert facet.update_subject("ann", expires_at=None, collection=people).expires_at is None
-    assert facet.enroll("visitor", grace, expires_at=later, collection=people).subject.expires_at == later
+    assert facet.enroll("visitor", gwen, expires_at=later, collection=people).subject.expires_at == later
     beside = facet.verify(ann, ann_later, reference_faces="single", reference_quality="enforce")
     assert beside.matched
 

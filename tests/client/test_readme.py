@@ -23,8 +23,8 @@ PRINTED = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path, ann: bytes, ann_later: bytes, grace: bytes, both: bytes) -> Path:
-    names = {"ann-1": ann, "ann-2": ann_later, "door": ann_later, "passport": ann, "stranger": grace, "group": both}
+def folder(tmp_path: Path, ann: bytes, ann_later: bytes, gwen: bytes, both: bytes) -> Path:
+    names = {"ann-1": ann, "ann-2": ann_later, "door": ann_later, "passport": ann, "stranger": gwen, "group": both}
     for name, photograph in names.items():
         (tmp_path / f"{name}.jpg").write_bytes(photograph)
     return tmp_path

@@ -59,7 +59,7 @@ def test_a_route_asks_for_a_key_and_its_scope(house: House, method: str, path: s
 
 def test_a_key_serves_its_own_collection(house: House, astronaut_jpeg: bytes) -> None:
     one, other = house.door("kitchen"), house.door("garden")
-    face = one.add("Eileen", astronaut_jpeg)
+    face = one.add("Edna", astronaut_jpeg)
     assert other.ask("GET", "/recognition/subjects").json() == {"subjects": []}
     assert other.ask("DELETE", f"/recognition/faces/{face}").json()["code"] == 44
     assert other.ask("POST", f"/recognition/faces/{face}/verify", files={"file": astronaut_jpeg}).json()["code"] == 44

@@ -45,14 +45,14 @@ def test_double_take_trains_recognises_and_removes(house: House, astronaut_jpeg:
         answer: dict[str, object] = house.client.post(f"/api/v1{path}", headers=sent, content=iter([body])).json()
         return answer
 
-    assert post("/recognition/faces?subject=eileen", astronaut_jpeg)["subject"] == "eileen"
+    assert post("/recognition/faces?subject=edna", astronaut_jpeg)["subject"] == "edna"
     result = post("/recognition/recognize?det_prob_threshold=0.8", astronaut_jpeg)["result"]
     assert isinstance(result, list)
     (face,) = result
     assert round(face["subjects"][0]["similarity"] * 100, 2) >= 95
     assert face["box"]["x_max"] - face["box"]["x_min"] > 0 < face["box"]["y_max"] - face["box"]["y_min"]
     assert post("/recognition/recognize?det_prob_threshold=0.8", cat_png)["code"] == 28, "it takes 28 for an empty room"
-    assert door.ask("DELETE", "/recognition/faces?subject=eileen").json() == {"deleted": 1}
+    assert door.ask("DELETE", "/recognition/faces?subject=edna").json() == {"deleted": 1}
 
 
 @pytest.mark.parametrize("options", ["&limit=0&det_prob_threshold=0.8&prediction_count=1&status=False"])
@@ -65,11 +65,11 @@ def test_viseron_trains_and_recognises(house: House, astronaut_jpeg: bytes, admi
         answer: dict[str, object] = house.client.post(f"/api/v1{path}", headers=sent, content=body).json()
         return answer
 
-    assert door.ask("DELETE", "/recognition/faces?subject=Eileen").json() == {"deleted": 0}
-    assert "message" not in post("/recognition/faces?subject=Eileen", astronaut_jpeg)
+    assert door.ask("DELETE", "/recognition/faces?subject=Edna").json() == {"deleted": 0}
+    assert "message" not in post("/recognition/faces?subject=Edna", astronaut_jpeg)
     for image, known in ((astronaut_jpeg, True), (admiral_jpeg, False)):
         result = post(f"/recognition/recognize?{options}", image)["result"]
         assert isinstance(result, list)
         subject = result[0]["subjects"][0]  # it reads the first of them without looking whether there is one
-        assert subject["subject"] == "Eileen"
+        assert subject["subject"] == "Edna"
         assert (subject["similarity"] >= 0.9) == known

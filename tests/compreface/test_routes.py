@@ -23,23 +23,23 @@ FILE = "/recognition/recognize"
 
 def test_subjects_are_made_listed_renamed_merged_and_deleted(house: House, astronaut_jpeg: bytes) -> None:
     door = house.door("subjects")
-    made = door.ask("POST", "/recognition/subjects", json={"subject": "Mae"})
-    assert (made.status_code, made.json()) == (201, {"subject": "Mae"})
-    again = door.ask("POST", "/recognition/subjects", json={"subject": "Mae"})
+    made = door.ask("POST", "/recognition/subjects", json={"subject": "Meg"})
+    assert (made.status_code, made.json()) == (201, {"subject": "Meg"})
+    again = door.ask("POST", "/recognition/subjects", json={"subject": "Meg"})
     assert (again.status_code, again.json()) == (400, {"message": "Subject already exists", "code": 43})
-    assert door.ask("PUT", "/recognition/subjects/Mae", json={"subject": "Eileen"}).json() == {"updated": True}
-    assert door.ask("PUT", "/recognition/subjects/Eileen", json={"subject": "Eileen"}).json() == {"updated": False}
-    face = door.add("Collins", astronaut_jpeg)
-    assert door.ask("GET", "/recognition/subjects/").json() == {"subjects": ["Eileen", "Collins"]}
-    assert door.ask("PUT", "/recognition/subjects/Collins", json={"subject": "Eileen"}).json() == {"updated": True}
-    assert door.ask("GET", "/recognition/subjects").json() == {"subjects": ["Eileen"]}
+    assert door.ask("PUT", "/recognition/subjects/Meg", json={"subject": "Edna"}).json() == {"updated": True}
+    assert door.ask("PUT", "/recognition/subjects/Edna", json={"subject": "Edna"}).json() == {"updated": False}
+    face = door.add("Moss", astronaut_jpeg)
+    assert door.ask("GET", "/recognition/subjects/").json() == {"subjects": ["Edna", "Moss"]}
+    assert door.ask("PUT", "/recognition/subjects/Moss", json={"subject": "Edna"}).json() == {"updated": True}
+    assert door.ask("GET", "/recognition/subjects").json() == {"subjects": ["Edna"]}
     stored = door.ask("GET", "/recognition/faces").json()["faces"]
-    assert stored == [{"image_id": face, "subject": "Eileen"}]
+    assert stored == [{"image_id": face, "subject": "Edna"}]
     (found,) = door.send(FILE, astronaut_jpeg)["result"]
-    assert found["subjects"][0]["subject"] == "Eileen", "the merged face is found under its new name"
+    assert found["subjects"][0]["subject"] == "Edna", "the merged face is found under its new name"
     assert house.services.gallery.verify().sound
-    assert door.ask("DELETE", "/recognition/subjects/Eileen").json() == {"subject": "Eileen"}
-    gone = door.ask("DELETE", "/recognition/subjects/Eileen")
+    assert door.ask("DELETE", "/recognition/subjects/Edna").json() == {"subject": "Edna"}
+    gone = door.ask("DELETE", "/recognition/subjects/Edna")
     assert (gone.status_code, gone.json()["code"]) == (404, 42)
 
 
@@ -57,14 +57,14 @@ def test_faces_are_added_listed_by_pages_shown_and_deleted(
     house: House, astronaut_jpeg: bytes, admiral_jpeg: bytes
 ) -> None:
     door = house.door("faces", keep_crops=True)
-    first = door.add("Eileen", astronaut_jpeg)
-    as_json = door.ask("POST", "/recognition/faces", params={"subject": "Grace"}, json={"file": b64(admiral_jpeg)})
+    first = door.add("Edna", astronaut_jpeg)
+    as_json = door.ask("POST", "/recognition/faces", params={"subject": "Gwen"}, json={"file": b64(admiral_jpeg)})
     assert as_json.status_code == 201
     second = as_json.json()["image_id"]
-    third = door.add("Grace", admiral_jpeg)
+    third = door.add("Gwen", admiral_jpeg)
     page = door.ask("GET", "/recognition/faces", params={"page": 1, "size": 2}).json()
     assert page == {
-        "faces": [{"image_id": third, "subject": "Grace"}],
+        "faces": [{"image_id": third, "subject": "Gwen"}],
         "page_number": 1,
         "page_size": 2,
         "total_pages": 2,
@@ -72,16 +72,16 @@ def test_faces_are_added_listed_by_pages_shown_and_deleted(
     }
     widest = door.ask("GET", "/recognition/faces", params={"size": 10**6}).json()
     assert (len(widest["faces"]), widest["page_size"], widest["total_pages"]) == (3, 2000, 1)
-    of_one = door.ask("GET", "/recognition/faces", params={"subject": "Grace"}).json()
+    of_one = door.ask("GET", "/recognition/faces", params={"subject": "Gwen"}).json()
     assert ([face["image_id"] for face in of_one["faces"]], of_one["total_elements"]) == ([second, third], 2)
     shown = door.ask("GET", f"/recognition/faces/{first}/img")
     assert Image.open(io.BytesIO(shown.content)).size == (128, 128)
-    assert door.ask("DELETE", f"/recognition/faces/{first}").json() == {"image_id": first, "subject": "Eileen"}
+    assert door.ask("DELETE", f"/recognition/faces/{first}").json() == {"image_id": first, "subject": "Edna"}
     erased = door.ask("POST", "/recognition/faces/delete", json=[second, "not-there", first]).json()
-    assert erased == [{"image_id": second, "subject": "Grace"}]
-    assert door.ask("DELETE", "/recognition/faces", params={"subject": "Grace"}).json() == {"deleted": 1}
-    assert door.ask("DELETE", "/recognition/faces", params={"subject": "Grace"}).json() == {"deleted": 0}
-    assert door.ask("GET", "/recognition/subjects").json() == {"subjects": ["Eileen"]}
+    assert erased == [{"image_id": second, "subject": "Gwen"}]
+    assert door.ask("DELETE", "/recognition/faces", params={"subject": "Gwen"}).json() == {"deleted": 1}
+    assert door.ask("DELETE", "/recognition/faces", params={"subject": "Gwen"}).json() == {"deleted": 0}
+    assert door.ask("GET", "/recognition/subjects").json() == {"subjects": ["Edna"]}
     assert door.ask("DELETE", "/recognition/faces").json() == {"deleted": 0}
     assert door.ask("GET", "/recognition/subjects").json() == {"subjects": []}
 
@@ -97,7 +97,7 @@ def test_a_subject_is_found_however_the_accents_were_typed(house: House) -> None
 
 def test_a_picture_that_was_not_kept_is_empty(house: House, astronaut_jpeg: bytes) -> None:
     door = house.door("no-pictures")
-    shown = door.ask("GET", f"/recognition/faces/{door.add('Eileen', astronaut_jpeg)}/img")
+    shown = door.ask("GET", f"/recognition/faces/{door.add('Edna', astronaut_jpeg)}/img")
     assert (shown.status_code, shown.content) == (200, b"")
 
 
@@ -105,12 +105,12 @@ def test_faces_are_recognised_with_what_is_asked_for_of_them(
     house: House, astronaut_jpeg: bytes, smaller_astronaut_jpeg: bytes, both_jpeg: bytes, admiral_jpeg: bytes
 ) -> None:
     door = house.door("recognition")
-    door.add("Eileen", astronaut_jpeg)
+    door.add("Edna", astronaut_jpeg)
     (face,) = door.send(FILE, smaller_astronaut_jpeg)["result"]
     assert set(face) == {"box", "subjects"}
     assert set(face["box"]) == {"probability", "x_min", "y_min", "x_max", "y_max"}
     assert all(isinstance(face["box"][side], int) for side in ("x_min", "y_min", "x_max", "y_max"))
-    assert face["subjects"][0]["subject"] == "Eileen"
+    assert face["subjects"][0]["subject"] == "Edna"
     assert face["subjects"][0]["similarity"] >= 0.95
     (stranger,) = door.send(FILE, admiral_jpeg)["result"]
     assert stranger["subjects"][0]["similarity"] < 0.85, "a stranger is named, and not taken for anybody"
@@ -123,9 +123,9 @@ def test_faces_are_recognised_with_what_is_asked_for_of_them(
     assert set(full["result"][0]["execution_time"]) == {"detector", "calculator"}
     assert set(full["plugins_versions"]) == {"detector", "calculator"}
     assert len(door.send(FILE, both_jpeg, limit=1)["result"]) == 1
-    door.add("Grace", admiral_jpeg)
+    door.add("Gwen", admiral_jpeg)
     named = [each["subjects"] for each in door.send(FILE, both_jpeg, prediction_count=2)["result"]]
-    assert [{name["subject"] for name in names} for names in named] == [{"Eileen", "Grace"}] * 2
+    assert [{name["subject"] for name in names} for names in named] == [{"Edna", "Gwen"}] * 2
     assert all(names[0]["similarity"] > names[1]["similarity"] for names in named)
     for many in (-1, 1000):
         assert len(door.send(FILE, astronaut_jpeg, prediction_count=many)["result"][0]["subjects"]) == 2
@@ -133,7 +133,7 @@ def test_faces_are_recognised_with_what_is_asked_for_of_them(
 
 def test_a_cropped_face_is_recognised_without_looking_for_it(house: House, astronaut_jpeg: bytes) -> None:
     door = house.door("cropped", keep_crops=True)
-    crop = door.ask("GET", f"/recognition/faces/{door.add('Eileen', astronaut_jpeg)}/img").content
+    crop = door.ask("GET", f"/recognition/faces/{door.add('Edna', astronaut_jpeg)}/img").content
     (face,) = door.send(FILE, crop, detect_faces="false")["result"]
     assert face["box"] == {"probability": 1.0, "x_min": 0, "y_min": 0, "x_max": 128, "y_max": 128}
     assert face["subjects"][0]["similarity"] == 1.0
@@ -155,10 +155,10 @@ def test_what_the_detector_scores_less_is_no_face(house: House, astronaut_jpeg: 
 
 def test_faces_are_compared_with_a_stored_one(house: House, astronaut_jpeg: bytes, both_jpeg: bytes) -> None:
     door = house.door("stored")
-    face = door.add("Eileen", astronaut_jpeg)
+    face = door.add("Edna", astronaut_jpeg)
     both = door.send(f"/recognition/faces/{face}/verify", both_jpeg)["result"]
     assert sorted(each["similarity"] >= 0.95 for each in both) == [False, True]
-    assert {each["subject"] for each in both} == {"Eileen"}
+    assert {each["subject"] for each in both} == {"Edna"}
     unknown = door.ask("POST", "/recognition/faces/none/verify", files={"file": astronaut_jpeg})
     assert (unknown.status_code, unknown.json()["code"]) == (404, 44)
 
@@ -209,11 +209,11 @@ def test_verification_decides_as_v1_does(house: House, astronaut_jpeg: bytes, ad
 
 def test_embeddings_are_decided_as_their_pictures_are(house: House, astronaut_jpeg: bytes, both_jpeg: bytes) -> None:
     door = house.door("embeddings")
-    face = door.add("Eileen", astronaut_jpeg)
+    face = door.add("Edna", astronaut_jpeg)
     seen = door.send(FILE, both_jpeg, face_plugins="calculator")["result"]
     embeddings = [each["embedding"] for each in seen]
     found = door.ask("POST", "/recognition/embeddings/recognize", json={"embeddings": embeddings}).json()["result"]
-    assert [each["similarities"][0]["subject"] for each in found] == ["Eileen", "Eileen"]
+    assert [each["similarities"][0]["subject"] for each in found] == ["Edna", "Edna"]
     similar = [each["similarities"][0]["similarity"] for each in found]
     assert similar == pytest.approx([each["subjects"][0]["similarity"] for each in seen], abs=1e-3)
     stored = door.ask("POST", f"/recognition/embeddings/faces/{face}/verify", json={"embeddings": embeddings}).json()[
@@ -278,7 +278,7 @@ def test_parameters_that_nobody_knows_are_overlooked(house: House, astronaut_jpe
 
 def test_decisions_are_audited_and_counted(house: House, astronaut_jpeg: bytes, cat_png: bytes) -> None:
     door = house.door("noted")
-    face = door.add("Eileen", astronaut_jpeg)
+    face = door.add("Edna", astronaut_jpeg)
     door.send(FILE, astronaut_jpeg, face_plugins="calculator")
     door.send(FILE, cat_png)
     door.send(f"/recognition/faces/{face}/verify", astronaut_jpeg)
@@ -334,10 +334,10 @@ def test_a_face_unfit_for_comparison_is_added_unless_a_setting_says_no(
     house: House, monkeypatch: pytest.MonkeyPatch, astronaut: NDArray[np.uint8]
 ) -> None:
     door, dark = house.door("unfit"), encode(np.asarray(astronaut // 14, np.uint8), "PNG")
-    door.add("Eileen", dark)
+    door.add("Edna", dark)
     strict = house.services.settings.compreface.model_copy(update={"quality": "enforce"})
     settings = house.services.settings.model_copy(update={"compreface": strict})
     monkeypatch.setattr(house.app.state, "services", replace(house.services, settings=settings))
-    refused = door.ask("POST", "/recognition/faces", params={"subject": "Eileen"}, files={"file": dark})
+    refused = door.ask("POST", "/recognition/faces", params={"subject": "Edna"}, files={"file": dark})
     assert (refused.status_code, refused.json()["code"]) == (400, 26)
     assert "too_dark" in refused.json()["message"]

@@ -44,10 +44,10 @@ def test_every_call_of_the_sdk_is_answered(
     said = json.loads(run.stdout)
     refused = {name: answer["code"] for name, answer in said.items() if "message" in answer}
     assert refused == {"subjects.delete, of nobody": 42}
-    assert said["subjects.list"] == {"subjects": ["Eileen", "Grace"]}
+    assert said["subjects.list"] == {"subjects": ["Edna", "Gwen"]}
     assert said["face_collection.list"]["total_elements"] == 2
     (face,) = said["recognition.recognize"]["result"]
-    assert {each["subject"] for each in face["subjects"]} == {"Eileen", "Grace"}
+    assert {each["subject"] for each in face["subjects"]} == {"Edna", "Gwen"}
     assert len(face["landmarks"]) == 5
     assert said["face_collection.verify"]["result"][0]["similarity"] < 0.85
     assert said["verification.verify"]["result"][0]["face_matches"][0]["similarity"] == 1.0

@@ -125,10 +125,10 @@ def test_pods_have_no_privileges_and_set_what_there_is(kind: str) -> None:
     }
     assert variables(container) <= SETTINGS
     assert {"FACET_DATABASE", "FACET_DATABASE_PASSWORD"} <= variables(container) or kind == "embedded"
-    grace = next(v["value"] for v in container["env"] if v["name"] == "FACET_SHUTDOWN_SECONDS")
+    patience = next(v["value"] for v in container["env"] if v["name"] == "FACET_SHUTDOWN_SECONDS")
     stop = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["sleep", "0"])
     assert (int(stop[1]) > 0) is (kind == "postgres"), "where others go on, requests still come for a moment"
-    assert pod["terminationGracePeriodSeconds"] > int(grace) + int(stop[1])
+    assert pod["terminationGracePeriodSeconds"] > int(patience) + int(stop[1])
 
 
 def test_the_budget_counts_the_pods_of_the_service_alone() -> None:

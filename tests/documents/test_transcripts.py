@@ -54,15 +54,15 @@ def photographs(tmp_path: Path, astronaut: NDArray[np.uint8], admiral: NDArray[n
         "group": np.hstack([astronaut, admiral[: astronaut.shape[0]]]),
         "photos/ann/1": astronaut,
         "photos/ann/2": darker,
-        "photos/grace/1": admiral,
-        "photos/grace/2": admiral[8:],
+        "photos/gwen/1": admiral,
+        "photos/gwen/2": admiral[8:],
     }
     for name, pixels in pictures.items():
         path = folder / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(pixels))
     (folder / "pairs.csv").write_text(
-        "first,second,genuine\nphotos/ann/1.jpg,photos/ann/2.jpg,1\nphotos/ann/1.jpg,photos/grace/1.jpg,0\n"
+        "first,second,genuine\nphotos/ann/1.jpg,photos/ann/2.jpg,1\nphotos/ann/1.jpg,photos/gwen/1.jpg,0\n"
     )
     return folder
 

@@ -32,7 +32,7 @@ A = "a" * 64
 DIM = 64
 PERSONS = people(60, 4, DIM, seed=3)
 TIERS = Tiers(exact=40, fresh=16, segment=100)
-NAME, BADGE, KEY = "Ada Byron King", "badge-of-countess-7", "enrol-ada-byron-king"
+NAME, BADGE, KEY = "Ida Fern Moss", "badge-of-gardener-7", "enrol-ida-fern-moss"
 LAST_RELEASE = Path(__file__).parents[1] / "database" / "last_release" / "gallery.sqlite3.gz"
 
 

@@ -21,14 +21,14 @@ def people(
 ) -> Path:
     """Four photographs of each person; one without a face, one damaged, one of both people."""
     root = tmp_path_factory.mktemp("study") / "people"
-    for person, pixels in (("ann", astronaut), ("grace", admiral)):
+    for person, pixels in (("ann", astronaut), ("gwen", admiral)):
         (root / person).mkdir(parents=True)
         changed = (pixels, pixels[8:, 6:], (pixels * 0.7).astype(np.uint8), pixels[:, ::-1])
         for number, each in enumerate(changed):
             (root / person / f"{number}.jpg").write_bytes(encode(each))
     # the admiral's face is the larger one
     both = np.hstack([astronaut, admiral[: astronaut.shape[0]]])
-    (root / "grace" / "both.jpg").write_bytes(encode(both))
+    (root / "gwen" / "both.jpg").write_bytes(encode(both))
     (root / "ann" / "cat.jpg").write_bytes(encode(cat))
-    (root / "grace" / "damaged.jpg").write_bytes(encode(admiral)[:200])
+    (root / "gwen" / "damaged.jpg").write_bytes(encode(admiral)[:200])
     return root

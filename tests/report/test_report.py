@@ -199,7 +199,7 @@ def test_groups_from_a_table_and_names_that_are_markup(people: Path, tmp_path: P
 
 def test_groups_from_folders(people: Path, tmp_path: Path) -> None:
     root = tmp_path / "grouped"
-    for group, person in (("air", "ann"), ("sea", "grace")):
+    for group, person in (("air", "ann"), ("sea", "gwen")):
         (root / group).mkdir(parents=True)
         (root / group / person).symlink_to(people / person)
     numbers, _ = made(tmp_path, "--people", root, "--grouped")
@@ -208,8 +208,8 @@ def test_groups_from_folders(people: Path, tmp_path: Path) -> None:
 
 def test_a_protocol_of_pairs(people: Path, tmp_path: Path) -> None:
     pairs = people.parent / "pairs.csv"
-    rows = ["people/ann/0.jpg,people/ann/1.jpg,1", "people/ann/0.jpg,people/grace/0.jpg,0"]
-    rows += ["people/grace/0.jpg,people/grace/3.jpg,1", "people/ann/cat.jpg,people/grace/2.jpg,0"]
+    rows = ["people/ann/0.jpg,people/ann/1.jpg,1", "people/ann/0.jpg,people/gwen/0.jpg,0"]
+    rows += ["people/gwen/0.jpg,people/gwen/3.jpg,1", "people/ann/cat.jpg,people/gwen/2.jpg,0"]
     pairs.write_text("\n".join(["first,second,genuine", *rows]))
     numbers, page = made(tmp_path, "--pairs", pairs)
     counts = numbers["counts"]
@@ -224,7 +224,7 @@ def test_a_protocol_of_pairs(people: Path, tmp_path: Path) -> None:
 
 def test_nobody_with_two_photographs(people: Path, tmp_path: Path) -> None:
     root = tmp_path / "singles"
-    for person in ("ann", "grace"):
+    for person in ("ann", "gwen"):
         (root / person).mkdir(parents=True)
         (root / person / "0.jpg").symlink_to(people / person / "0.jpg")
     numbers, page = made(tmp_path, "--people", root)
@@ -248,12 +248,12 @@ def test_live_decisions_with_outcomes(
     client.post("/v1/collections", json={"name": "visitors"})
     for collection in ("default", "visitors"):
         enrol(client, "ann", portrait, collection=collection)
-        enrol(client, "grace", other_portrait, collection=collection)
+        enrol(client, "gwen", other_portrait, collection=collection)
     client.put("/v1/roles", json={"champion": "teacher", "challenger": "student", "sample": 1.0})
     untold = report("--live", "--json", tmp_path / "none.json")
     assert untold.exit_code == 1
     assert "has an outcome" in untold.output
-    asked = [("default", "ann", "genuine"), ("default", "grace", "impostor"), ("visitors", "ann", "genuine")]
+    asked = [("default", "ann", "genuine"), ("default", "gwen", "impostor"), ("visitors", "ann", "genuine")]
     for number, (collection, subject, _) in enumerate(asked):
         form = {"subject": subject, "collection": collection, "fmr": "0.01"}
         files = {"probe": ("p.jpg", dim_portrait, "image/jpeg")}

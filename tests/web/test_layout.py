@@ -63,7 +63,7 @@ def test_everything_can_be_read_and_reached(
     console: Console, photos: dict[str, Path], request: pytest.FixtureRequest
 ) -> None:
     name = request.node.callspec.id
-    console.collection(name, keep_crops=True, Eileen=photos["astronaut.jpg"])
+    console.collection(name, keep_crops=True, Edna=photos["astronaut.jpg"])
     console.page.goto(console.server.address)
     expect(console.page.locator("#welcome")).to_be_visible()
     assert complaints(console) == []

@@ -78,7 +78,7 @@ def test_one_pair_is_compared_by_every_model(matched: Console, photos: dict[str,
 
 
 def test_a_photograph_is_compared_with_somebody_enrolled(console: Console, photos: dict[str, Path]) -> None:
-    console.collection("crew", eileen=photos["astronaut.jpg"], grace=photos["admiral.jpg"])
+    console.collection("crew", edna=photos["astronaut.jpg"], gwen=photos["admiral.jpg"])
     console.enter(view="verify")
     page = console.page
     page.set_input_files("#probe", photos["astronaut.jpg"])
@@ -89,10 +89,10 @@ def test_a_photograph_is_compared_with_somebody_enrolled(console: Console, photo
     expect(console.message).to_have_text("Type the name of the person first.")
     page.fill("#person", "eil")
     expect(page.locator("#people-offered option")).to_have_count(1)
-    page.fill("#person", "eileen")
+    page.fill("#person", "edna")
     page.press("#person", "Enter")
     expect(console.title).to_contain_text("Match, score")
-    page.fill("#person", "grace")
+    page.fill("#person", "gwen")
     expect(console.answer).to_be_empty()
     page.press("#person", "Enter")
     expect(console.title).to_contain_text("No match")

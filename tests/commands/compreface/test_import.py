@@ -29,15 +29,15 @@ OTHER_KEY = "00000000-0000-0000-0000-000000000003"
 def faces(astronaut: object, admiral: object, cat: object) -> list[Face]:
     """Two people with a picture, one without, and a cat."""
     return [
-        ("face-1", "Eileen Collins", encode(astronaut)),  # type: ignore[arg-type]
-        ("face-2", "Grace\\Hopper", encode(admiral)),  # type: ignore[arg-type]
-        ("face-3", "Grace Hopper", encode(admiral)),  # type: ignore[arg-type]
-        ("face-4", "Grace Hopper", None),
+        ("face-1", "Edna Moss", encode(astronaut)),  # type: ignore[arg-type]
+        ("face-2", "Gwen\\Field", encode(admiral)),  # type: ignore[arg-type]
+        ("face-3", "Gwen Field", encode(admiral)),  # type: ignore[arg-type]
+        ("face-4", "Gwen Field", None),
         ("face-5", "a cat", encode(cat)),  # type: ignore[arg-type]
     ]
 
 
-SUBJECTS = ["Eileen Collins", "Grace Hopper", "Grace\\Hopper", "a cat", "nobody yet"]
+SUBJECTS = ["Edna Moss", "Gwen Field", "Gwen\\Field", "a cat", "nobody yet"]
 EXPECTED = "5 subjects, 5 faces: 2 imported, 0 were there already, 1 without a picture, 2 refused"
 
 
@@ -73,17 +73,17 @@ def test_people_come_over_from_a_running_instance(
         again = run(tmp_path, model_dirs, monkeypatch, address)
     assert first.exit_code == 0, first.output
     assert EXPECTED in first.output
-    assert "face-4 of Grace Hopper: no picture was kept" in first.output
+    assert "face-4 of Gwen Field: no picture was kept" in first.output
     assert "5 faces: 0 imported, 2 were there already" in again.output
     assert (tmp_path / "report.json").stat().st_mode & 0o077 == 0, "names stand in it"
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["without_image"] == [{"image_id": "face-4", "subject": "Grace Hopper"}]
+    assert report["without_image"] == [{"image_id": "face-4", "subject": "Gwen Field"}]
     assert [(each["image_id"], each["code"]) for each in report["refused"]] == [
         ("face-2", "name_invalid"),
         ("face-5", "no_face"),
     ]
-    assert report["names_refused"] == ["Grace\\Hopper"]
-    assert enrolled(tmp_path) == {"Eileen Collins": 1, "Grace Hopper": 1, "a cat": 0, "nobody yet": 0}
+    assert report["names_refused"] == ["Gwen\\Field"]
+    assert enrolled(tmp_path) == {"Edna Moss": 1, "Gwen Field": 1, "a cat": 0, "nobody yet": 0}
 
 
 def test_people_come_over_from_a_dump(
@@ -96,7 +96,7 @@ def test_people_come_over_from_a_dump(
     done = run(tmp_path, model_dirs, monkeypatch, str(dump), "--service", "door")
     assert done.exit_code == 0, done.output
     assert EXPECTED in done.output
-    assert enrolled(tmp_path) == {"Eileen Collins": 1, "Grace Hopper": 1, "a cat": 0, "nobody yet": 0}
+    assert enrolled(tmp_path) == {"Edna Moss": 1, "Gwen Field": 1, "a cat": 0, "nobody yet": 0}
 
 
 def test_a_service_is_found_by_its_key_and_its_pictures_are_read_as_they_are(tmp_path: Path) -> None:
