@@ -73,15 +73,22 @@ def compreface(
             gallery,
             EngineLimits(default_fmr=settings.decisions.default_fmr),
         )
-        with Console(stderr=True).status("") as status:
-            done = Importer(engine, models.default, collection, enforce).run(
-                people, lambda so_far: status.update(f"{so_far.read} faces read, {so_far.imported} imported")
-            )
-        note(gallery.database.engine, "import", f"{done.imported} faces", f"compreface to {collection}"[:255])
-    if report is not None:
-        text = json.dumps(done.as_json(), indent=2, ensure_ascii=False) + "\n"
-        report.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON writes what is no UTF-8
-    _tell(done)
+        done = ImportReport()
+        try:
+            with Console(stderr=True).status("") as status:
+                Importer(engine, models.default, collection, enforce).run(
+                    people, done, lambda: status.update(f"{done.read} faces read, {done.imported} imported")
+                )
+        finally:  # those who came over before it stopped are enrolled
+            _tell(done)
+            if report is not None:
+                _write(report, done)
+            note(gallery.database.engine, "import", f"{done.imported} faces", f"compreface to {collection}"[:255])
+
+
+def _write(path: Path, done: ImportReport) -> None:
+    text = json.dumps(done.as_json(), indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # as JSON writes what is no UTF-8
 
 
 def _source_of(source: str, api_key: str | None, service: str | None) -> Source:

@@ -46,8 +46,8 @@ def create(
         _require_collections(engine, collection)
         lifetime = None if days is None else timedelta(days=days)
         key, text = Keys(engine).create(name.strip(), scope, collection or None, lifetime)
+        typer.echo(text)  # before anything else can fail: it is the only copy
         note(engine, "create_key", " ".join(sorted(scope))[:64], key.id)
-    typer.echo(text)
     typer.echo(f"Key {key.id} made for {key.name!r}. It cannot be shown again.", err=True)
 
 

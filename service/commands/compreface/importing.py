@@ -78,17 +78,18 @@ class Importer:
         self._enforce = enforce
         self._pictures: dict[str, set[str]] = {}
 
-    def run(self, source: Source, progress: Callable[[ImportReport], None]) -> ImportReport:
-        """Import every subject and every face. Raises: SourceInvalid, StorageError."""
-        report = ImportReport()
+    def run(self, source: Source, report: ImportReport, progress: Callable[[], None]) -> None:
+        """Import every subject and every face; `report` tells at any moment what became of those before.
+
+        Raises: SourceInvalid, StorageError.
+        """
         for name in source.subjects():
             report.subjects += 1
             if not self._make(name):
                 report.names.append(name)
         for example in source.examples():
             self._take(example, report)
-            progress(report)
-        return report
+            progress()
 
     def _make(self, name: str) -> bool:
         """Make a subject, if it is not there; says whether it can have its name."""

@@ -125,6 +125,20 @@ def test_a_face_that_is_on_no_page_is_missed_aloud() -> None:
             next(examples)
 
 
+def test_an_import_that_stops_says_what_came_over(
+    tmp_path: Path, model_dirs: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch, faces: list[Face]
+) -> None:
+    monkeypatch.setattr("service.commands.compreface.api_source.PAGE", 2)
+    monkeypatch.setenv("COMPREFACE_API_KEY", KEY)
+    with compreface(["Edna Moss"], Shuffled(faces[:1] * 2 + faces[3:5])) as address:
+        stopped = run(tmp_path, model_dirs, monkeypatch, address, "--report", "report.json")
+    assert stopped.exit_code != 0
+    assert "1 subjects, 2 faces: 1 imported" in stopped.output
+    assert json.loads((tmp_path / "report.json").read_text())["imported"] == 1
+    audit = CliRunner().invoke(app, ["audit", "--data", str(tmp_path / "data"), "--json"])
+    assert "compreface to visitors" in audit.output
+
+
 def test_a_dump_that_came_through_a_terminal_is_read(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "dump.sql", {"door": (KEY, ["a\r"], [("1", "a\r", b"picture")])})
     dump.write_bytes(dump.read_bytes().replace(b"\n", b"\r\n"))
