@@ -72,6 +72,7 @@ def delete_collection(transaction: Transaction[IndexChange], name: str) -> Recei
     row = queries.collection_row(transaction.connection, name, lock=True)
     with without_timeouts(transaction.connection):
         kept_outcomes.erase(transaction.connection, sa.select(subjects.c.id).where(subjects.c.collection_row == row))
+        queries.lock_faces(transaction.connection, faces.c.collection_row == row)
         removed = transaction.connection.execute(sa.delete(templates).where(templates.c.collection_row == row)).rowcount
         lost = transaction.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
         transaction.connection.execute(sa.delete(collections).where(collections.c.row == row))

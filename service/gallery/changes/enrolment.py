@@ -43,9 +43,12 @@ DUPLICATES_SHOWN = 5
 
 # Made once: an enrolment that built its statements anew would spend most of its time on that.
 _COLLECTION = sa.select(collections.c.row, collections.c.keep_crops).where(collections.c.name == sa.bindparam("name"))
-_SUBJECT = sa.select(
-    subjects, sa.select(sa.func.count()).where(faces.c.subject_row == subjects.c.row).scalar_subquery().label("faces")
-).where(subjects.c.collection_row == sa.bindparam("in_collection"), subjects.c.name == sa.bindparam("name"))
+_SUBJECT = (
+    sa.select(subjects)
+    .where(subjects.c.collection_row == sa.bindparam("in_collection"), subjects.c.name == sa.bindparam("name"))
+    .with_for_update(key_share=True)  # what is not given stays as whoever changes it at the same moment leaves it
+)
+_FACES = sa.select(sa.func.count()).where(faces.c.subject_row == sa.bindparam("of_subject"))
 _TOUCH_SUBJECT = (
     sa.update(subjects)
     .where(subjects.c.row == sa.bindparam("at_row"))
@@ -172,7 +175,7 @@ class Enroll:
         connection.execute(
             _TOUCH_SUBJECT, {"at_row": row.row, "new_metadata": metadata, "new_expiry": expiry, "now": at}
         )
-        faces_now = row.faces + len(self._faces)
+        faces_now = int(connection.scalar(_FACES, {"of_subject": row.row}) or 0) + len(self._faces)
         subject = Subject(row.id, self._collection, self._subject, metadata, row.created_at, at, faces_now, expiry)
         return int(row.row), subject, False
 

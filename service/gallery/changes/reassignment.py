@@ -58,11 +58,12 @@ def move_face(
     """
     connection = transaction.connection
     in_collection = queries.collection_row(connection, collection)
+    condition = sa.and_(faces.c.id == face_id, faces.c.collection_row == in_collection)
+    queries.lock_faces(connection, condition)
     query = sa.select(faces.c.row, faces.c.subject_row, subjects.c.id).join(
         subjects, faces.c.subject_row == subjects.c.row
     )
-    query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection, queries.LIVING)
-    row = connection.execute(query.with_for_update(of=faces)).one_or_none()
+    row = connection.execute(query.where(condition, queries.LIVING)).one_or_none()
     if row is None:
         raise FaceNotFound(collection, face_id)
     name = check_name("subject", subject)

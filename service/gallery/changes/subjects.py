@@ -88,6 +88,7 @@ def delete_subject(transaction: Transaction[IndexChange], collection: str, name:
     """
     row = queries.subject_row(transaction.connection, collection, name, lock=True, expired=True)
     subject_id = transaction.connection.scalar(sa.select(subjects.c.id).where(subjects.c.row == row))
+    queries.lock_faces(transaction.connection, faces.c.subject_row == row)
     face_rows = sa.select(faces.c.row).where(faces.c.subject_row == row)
     removed = remove_templates(transaction, templates.c.face_row.in_(face_rows))
     lost = transaction.connection.execute(sa.delete(faces).where(faces.c.subject_row == row)).rowcount
@@ -119,6 +120,7 @@ def delete_subjects(transaction: Transaction[IndexChange], collection: str) -> t
     row = queries.collection_row(transaction.connection, collection, lock=True)
     with without_timeouts(transaction.connection):
         kept_outcomes.erase(transaction.connection, sa.select(subjects.c.id).where(subjects.c.collection_row == row))
+        queries.lock_faces(transaction.connection, faces.c.collection_row == row)
         removed = remove_templates(transaction, templates.c.collection_row == row)
         lost = transaction.connection.execute(sa.delete(faces).where(faces.c.collection_row == row)).rowcount
         gone = transaction.connection.execute(sa.delete(subjects).where(subjects.c.collection_row == row)).rowcount
@@ -133,9 +135,10 @@ def delete_face(transaction: Transaction[IndexChange], collection: str, face_id:
         FaceNotFound: The collection has no face of that id.
     """
     in_collection = queries.collection_row(transaction.connection, collection)
+    condition = sa.and_(faces.c.id == face_id, faces.c.collection_row == in_collection)
+    queries.lock_faces(transaction.connection, condition)
     query = sa.select(faces.c.row, subjects.c.id).join(subjects, faces.c.subject_row == subjects.c.row)
-    query = query.where(faces.c.id == face_id, faces.c.collection_row == in_collection)
-    entry = transaction.connection.execute(query.with_for_update(of=faces)).one_or_none()
+    entry = transaction.connection.execute(query.where(condition)).one_or_none()
     if entry is None:
         raise FaceNotFound(collection, face_id)
     row, subject_id = entry
