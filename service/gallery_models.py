@@ -11,8 +11,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from service.index.base import Vector
 from service.index.scoring import Scoring
 from service.models import Models
 
+R = TypeVar("R")
 FRESH_SECONDS = 1.0
 MOST_SHARE = 0.01  # of one thread's time that looking up what a collection holds may take
 LARGE = 10_000  # templates, of which counting the subjects takes milliseconds
@@ -54,7 +55,7 @@ class Headcount:
         place = (collection, digests)
         counted, until, people = self._kept.get(place, (-1, 0.0, 0))
         begun = time.monotonic()
-        if begun < until and (counted == comparisons or counted > LARGE):
+        if begun < until and (counted == comparisons or min(counted, comparisons) > LARGE):
             return people
         people = self._gallery.counts.people(collection, digests)
         ended = time.monotonic()
@@ -143,12 +144,8 @@ class Reach:
         """
         if len(self.digests) == 1:
             return self._search(self.digests[0], probes, k, least)
-        ranked: list[list[Hit]] = [[] for _ in probes]
-        for digest in self.digests:
-            with suppress(TemplateMissing):  # the last of that model's templates may just have been erased
-                further = self._search(digest, probes, k, least)
-                ranked = [hits + more for hits, more in zip(ranked, further, strict=True)]
-        return [_distinct(hits)[:k] for hits in ranked]
+        results = self._with_each(lambda digest: self._search(digest, probes, k, least))
+        return [_distinct([hit for hits in found for hit in hits])[:k] for found in zip(*results, strict=True)]
 
     def compare(self, probe: Vector) -> Hit:
         """The best of the subject's faces for a (D,) unit probe.
@@ -159,13 +156,23 @@ class Reach:
         subject = self.subject or ""
         if len(self.digests) == 1:
             return self._compare(subject, self.digests[0], probe)
-        hits: list[Hit] = []
+        return max(self._with_each(lambda digest: self._compare(subject, digest, probe)), key=lambda hit: hit.score)
+
+    def _with_each(self, compare: Callable[[str], R]) -> list[R]:
+        """What comes of each model that has templates still: the last of one's may just have been erased or dropped.
+
+        Raises:
+            TemplateMissing: None has any, and others have.
+        """
+        results, missing = [], []
         for digest in self.digests:
-            with suppress(TemplateMissing):
-                hits.append(self._compare(subject, digest, probe))
-        if not hits:
-            raise TemplateMissing(f"Subject '{subject}'", self.digests[0])
-        return max(hits, key=lambda hit: hit.score)
+            try:
+                results.append(compare(digest))
+            except TemplateMissing as error:
+                missing.append(error)
+        if not results:
+            raise missing[0]
+        return results
 
     def _search(self, digest: str, probes: NDArray[np.float32], k: int, least: float) -> list[list[Hit]]:
         return self.gallery.search(self.collection, digest, probes, k, self.scoring(digest, probes, least))

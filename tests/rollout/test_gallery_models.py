@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service import gallery_models
+from service.database.schema import new_id
 from service.face.cross_model import PAIRS, Strictest, read_pairs
 from service.face.errors import ModelInvalid
+from service.face.registry import Registry
 from service.face.score import ThresholdTable
+from service.gallery.changes import template_update
+from service.gallery.embedded import open_embedded
+from service.gallery.errors import TemplateMissing
+from service.gallery.gallery import Gallery
+from service.gallery.records import NewFace
+from service.gallery_models import Headcount, Reach
+from tests.gallery.vectors import people
 from tests.rollout.conftest import STUDENT_ROWS, TEACHER_ROWS, Start, enrol, identify, rows
+
+TEACHER, STUDENT, STRANGER = "a" * 64, "b" * 64, "c" * 64
 
 
 def names(answer: dict[str, Any]) -> list[str]:
@@ -151,3 +165,55 @@ def test_an_identification_counts_people_and_a_claim_shares_its_rate_among_photo
     ]
     assert [claim["pictures"] for claim in claims] == [2, 1]
     assert [claim["threshold"] for claim in claims] == [table.for_gallery(0.01, 2).value, table.at(0.01).value]
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    """Four people, of a template of the teacher's and one of the student's each, and one whom only a stranger knows."""
+    made = open_embedded(tmp_path / "gallery")
+    made.create_collection("main")
+    for number, vector in enumerate(people(4, 1, 32)):
+        made.enroll("main", f"s{number}", [NewFace(new_id(), {TEACHER: vector, STUDENT: vector})])
+    made.enroll("main", "other", [NewFace(new_id(), {STRANGER: people(1, 1, 24)[0]})])
+    yield made
+    made.close()
+
+
+def test_where_all_templates_of_a_space_have_just_been_dropped_nobody_is_called_a_stranger(
+    gallery: Gallery, zoo: Path
+) -> None:
+    known = Registry.scan([zoo]).find("teacher").manifest
+    reach = Reach(
+        gallery=gallery,
+        collection="main",
+        subject="s0",
+        models=tuple(known.model_copy(update={"sha256": digest}) for digest in (STUDENT, TEACHER)),
+        thresholds=ThresholdTable(TEACHER_ROWS),
+        calibration="cautious",
+        unreachable=0,
+        own=None,
+        offsets={},
+        headcount=Headcount(gallery),
+    )
+    (probe,) = people(1, 1, 32)
+    assert [hit.subject for hit in reach.search(probe[None], 1)[0]] == ["s0"]
+    for digest in (STUDENT, TEACHER):
+        assert reach.compare(probe).subject == "s0"
+        gallery.change(partial(template_update.drop_some, digest=digest, collection=None, limit=100))
+    with pytest.raises(TemplateMissing, match="models there: cccccccccccc"):
+        reach.search(probe[None], 1)
+    with pytest.raises(TemplateMissing):
+        reach.compare(probe)
+
+
+def test_a_large_collection_that_became_small_is_counted_again(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery_models, "LARGE", 2)
+    monkeypatch.setattr(gallery_models, "FRESH_SECONDS", 3600.0)
+    headcount = Headcount(gallery)
+    assert headcount.of("main", (TEACHER,), 4) == 4
+    gallery.delete_collection("main")
+    gallery.create_collection("main")
+    gallery.enroll("main", "ann", [NewFace(new_id(), {TEACHER: people(1, 1, 32)[0]})])
+    assert headcount.of("main", (TEACHER,), 1) == 1
