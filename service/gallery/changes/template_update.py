@@ -5,13 +5,13 @@ Each function takes an open connection or a transaction, as queries and changes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from service.database.encryption import Keyring, crop_place
-from service.database.schema import crops, faces, subjects, templates
+from service.database.schema import crops, faces, models, subjects, templates
 from service.database.transaction import Transaction
 from service.gallery import queries
 from service.gallery.changes.erasure import remove_templates
@@ -104,8 +104,16 @@ def add_templates(
     return len(entries)
 
 
-def drop_some(transaction: Transaction[IndexChange], digest: str, collection: str | None, limit: int) -> int:
+def drop_some(
+    transaction: Transaction[IndexChange],
+    digest: str,
+    collection: str | None,
+    limit: int,
+    others: Sequence[str] | None = None,
+) -> int:
     """Remove up to `limit` templates of a model, and not the faces. Returns how many were removed, 0 at the end.
+
+    With `others` (digests), only from faces that have a template of one of these models at this moment.
 
     Raises:
         CollectionNotFound: There is none of that name; None means all.
@@ -114,6 +122,11 @@ def drop_some(transaction: Transaction[IndexChange], digest: str, collection: st
     query = sa.select(templates.c.row).where(templates.c.model_row == row)
     if collection is not None:
         query = query.where(templates.c.collection_row == queries.collection_row(transaction.connection, collection))
+    if others is not None:
+        other = templates.alias()
+        rows_of_others = sa.select(models.c.row).where(models.c.digest.in_(others))
+        held = sa.exists().where(other.c.face_row == templates.c.face_row, other.c.model_row.in_(rows_of_others))
+        query = query.where(held.correlate(templates))
     rows = list(transaction.connection.scalars(query.limit(limit)))
     return remove_templates(transaction, templates.c.row.in_(rows)) if rows else 0
 

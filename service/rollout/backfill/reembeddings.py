@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import sqlalchemy as sa
@@ -98,7 +98,7 @@ class Reembeddings:
         """Remove all templates of a model from a collection, or from all. Nobody's face is removed.
 
         Refused while the champion searches them: templates of its own, or those by which alone it reaches somebody.
-        When the champion changes in the middle the rest is checked again.
+        When the champion changes in the middle, or another process drops templates on which it counts, the rest stays.
 
         Raises:
             TemplatesNeeded: The champion searches these templates.
@@ -111,10 +111,14 @@ class Reembeddings:
         def drop_some(transaction: Transaction[IndexChange]) -> int:
             nonlocal checked
             champion = self._roles.held(transaction.connection).champion
+            others = self._others(champion, digest)
             if champion != checked:
-                self._check(transaction.connection, champion, digest, collection)
+                self._check(transaction.connection, champion, others, digest, collection)
                 checked = champion
-            return template_update.drop_some(transaction, digest, collection, DROPPED_AT_ONCE)
+            removed = template_update.drop_some(transaction, digest, collection, DROPPED_AT_ONCE, others)
+            if not removed:
+                self._check(transaction.connection, champion, others, digest, collection)
+            return removed
 
         with self._dropping:
             removed = sum(iter(lambda: self._database.change_alone(drop_some), 0))
@@ -122,12 +126,18 @@ class Reembeddings:
                 partial(write_receipt, kind="model", target=digest, lost=0, removed=removed, collection=collection)
             )
 
-    def _check(self, connection: sa.Connection, champion: str, digest: str, collection: str | None) -> None:
+    def _others(self, champion: str, digest: str) -> list[str]:
+        """Models by which the champion reaches people without this one. Raises: TemplatesNeeded."""
         manifest = self._models.known.get(champion)
         if manifest is None:
             raise TemplatesNeeded("the champion is not known here, so nobody can tell which templates it searches")
         if champion == digest:
             raise TemplatesNeeded(f"{manifest.identity} is the champion and searches these templates")
-        others = [other for other in self._models.same_space(manifest) if other != digest]
+        return [other for other in self._models.same_space(manifest) if other != digest]
+
+    def _check(
+        self, connection: sa.Connection, champion: str, others: Sequence[str], digest: str, collection: str | None
+    ) -> None:
+        """Raises: CoverageMissing."""
         if missing := template_coverage.shortfalls(connection, others, of=digest, collection=collection):
-            raise CoverageMissing(manifest.identity, missing)
+            raise CoverageMissing(self._models.known[champion].identity, missing)
