@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from service.database.schema import Moment, now, subjects
 from service.database.schema import webhook_messages as table
+from service.gallery.queries import LIVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,9 @@ def waiting(connection: sa.Connection, endpoint: str) -> Waiting:
 
 
 def names_of(connection: sa.Connection, message: Message) -> dict[str, str]:
-    """The names that a message's people have now, by id; who was erased since has none."""
+    """The names that a message's people have now, by id; who was erased since, or whose date has come, has none."""
     ids = [each["id"] for each in message.data.get("subjects", [])]
-    rows = connection.execute(sa.select(subjects.c.id, subjects.c.name).where(subjects.c.id.in_(ids)))
+    rows = connection.execute(sa.select(subjects.c.id, subjects.c.name).where(subjects.c.id.in_(ids), LIVING))
     return {row.id: row.name for row in rows}
 
 

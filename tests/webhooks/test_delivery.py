@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from prometheus_client import CollectorRegistry
 from service.database.base import Database
 from service.database.schema import new_id, now, webhook_messages
 from service.gallery.embedded import open_embedded
+from service.gallery.records import NewFace
 from service.settings.webhooks import Endpoint
 from service.webhooks import outbox
 from service.webhooks.delivery import Deliverer, Patience, retry_after
 from service.webhooks.metrics import WebhookMetrics
 from service.webhooks.outbox import Message
+from tests.gallery.vectors import people
 from tests.waiting import PATIENCE, await_that
 from tests.webhooks.receiver import OTHER_SECRET, SECRET, Answer, Receiver, receiving
 
@@ -217,3 +220,16 @@ def test_pauses_double_and_end_at_an_hour() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float) -> None:
     assert retry_after(value, AT) == seconds
+
+
+def test_nobody_is_named_whose_date_has_come(tmp_path: Path) -> None:
+    with closing(open_embedded(tmp_path / "gallery")) as gallery:
+        gallery.create_collection("main")
+        vectors = people(2, 1, 32)
+        dates = {"ann": AT, "bo": now() + timedelta(days=1)}
+        ids = {}
+        for vector, (name, date) in zip(vectors, dates.items(), strict=True):
+            face = NewFace(new_id(), {"a" * 64: vector})
+            ids[name] = gallery.enroll("main", name, [face], expires_at=date).subject.id
+        told = Message(new_id(), now(), "enrolment.done", {"subjects": [{"id": each} for each in ids.values()]})
+        assert gallery.database.read(lambda connection: outbox.names_of(connection, told)) == {ids["bo"]: "bo"}
