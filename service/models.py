@@ -18,7 +18,7 @@ from service.face.embedding.embed import Embedder
 from service.face.embedding.normalisation import Normalisation, Offsets
 from service.face.errors import ModelNotFound, ThresholdUnsupported
 from service.face.manifest import Manifest
-from service.face.registry import ModelFolder, Registry
+from service.face.registry import ModelFolder, Registry, version_of
 from service.face.score import ThresholdTable
 from service.face.session import Runtime
 from service.metrics import LabelledGauge, Sample
@@ -115,7 +115,7 @@ class Models:
             self._set = self._set.without(digest)
 
     def embedder(self, name: str | None) -> Embedder:
-        """The embedder of that name or `name@version`, or the default.
+        """The embedder of that name (its newest version, whichever was loaded first) or `name@version`, or the default.
 
         Raises:
             ModelNotFound.
@@ -195,9 +195,9 @@ class Models:
 
     def _named(self, name: str) -> Embedder:
         embedders = self.embedders
-        for embedder in embedders:
-            if name in (embedder.manifest.identity, embedder.manifest.name):
-                return embedder
+        exact = [embedder for embedder in embedders if embedder.manifest.identity == name]
+        if chosen := exact or [embedder for embedder in embedders if embedder.manifest.name == name]:
+            return max(chosen, key=lambda embedder: version_of(embedder.manifest))
         known = ", ".join(embedder.manifest.identity for embedder in embedders)
         raise ModelNotFound(f"model {name!r} is not loaded; loaded: {known}")
 

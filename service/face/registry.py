@@ -128,7 +128,7 @@ class Registry:
     def folders(self, task: Task | None = None) -> list[ModelFolder]:
         """All models, or those of one task, by name and then by version, newest first."""
         chosen = [folder for folder in self._folders.values() if task in (None, folder.manifest.task)]
-        chosen.sort(key=lambda folder: _version(folder.manifest), reverse=True)
+        chosen.sort(key=lambda folder: version_of(folder.manifest), reverse=True)
         return sorted(chosen, key=lambda folder: folder.manifest.name)
 
     def find(self, name: str) -> ModelFolder:
@@ -167,5 +167,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _version(manifest: Manifest) -> tuple[int, ...]:
+def version_of(manifest: Manifest) -> tuple[int, ...]:
+    """Return the version as numbers, which are greater the newer it is."""
     return tuple(int(part) for part in manifest.version.split("."))

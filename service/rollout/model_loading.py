@@ -142,6 +142,9 @@ class ModelLoading:
         """Load a model with the checks of a start, and run it once: the first run is the slow one."""
         if folder.manifest.task != "embedder":
             raise ModelRefused(f"{folder.manifest.identity} is a {folder.manifest.task}: that takes a restart")
+        if any(each.manifest.identity == folder.manifest.identity for each in self._models.embedders):
+            advice = "unload it first, or give this one a version of its own"
+            raise ModelRefused(f"another model is loaded as {folder.manifest.identity}: {advice}")
         try:
             embedder = folder.embedder(self._runtime(folder.manifest))
             embedder.templates(np.full((1, CROP, CROP, 3), 127, np.uint8))

@@ -1,7 +1,8 @@
 """Champion and challenger: which model answers, and which is tried beside it.
 
 The roles are rows of the database, never changed and never deleted; the last one holds. Every process reads it at most
-once a second, so that all replicas agree within that time. Before the first row the settings name the champion.
+once a second, so that all replicas agree within that time. Before the first row the settings name the champion, whom a
+row keeps when another one comes: a rollback goes back to the model that answered, whatever the settings say by then.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from service.rollout.errors import (
     NothingToRollBack,
     RolesInvalid,
 )
-from service.rollout.wishes import last_wish
+from service.rollout.wishes import last_wish, require_wanted
 
 FRESH_SECONDS = 1.0
 
@@ -121,7 +122,7 @@ class Roles:
         """Set both roles by the models' names.
 
         Raises:
-            ModelNotFound: Not loaded.
+            ModelNotFound: Not loaded, or the challenger is being unloaded.
             RolesInvalid: A model cannot be its own challenger.
             CoverageMissing: Somebody enrolled would be out of the champion's reach.
             StorageError: The database cannot be used.
@@ -130,7 +131,13 @@ class Roles:
         second = None if challenger is None else self._models.embedder(challenger).digest
         if first == second:
             raise RolesInvalid(f"{champion} cannot be its own challenger: name another model, or none")
-        return self._write(principal, "set", lambda _, last: (first, second, sample, _previous(last, first)))
+
+        def set_both(connection: sa.Connection, last: Assignment) -> tuple[str, str | None, float, int | None]:
+            if second is not None:
+                require_wanted(connection, self._models.known[second])
+            return first, second, sample, _previous(last, first)
+
+        return self._write(principal, "set", set_both)
 
     def promote(self, principal: str) -> Assignment:
         """Make the challenger champion and the champion its challenger.
@@ -189,8 +196,10 @@ class Roles:
             champion, challenger, sample, previous = change(connection, last)
             if champion != last.champion:
                 self._check(connection, champion)
-            values = {"champion": champion, "challenger": challenger, "sample": sample, "previous": previous}
-            connection.execute(sa.insert(table).values(at=now(), principal=principal, action=action, **values))
+            if previous == 0:  # the settings may say something else by the time of a rollback
+                _insert(connection, "", last.action, last.champion, last.challenger, last.sample, None)
+                previous = self.held(connection).row
+            _insert(connection, principal, action, champion, challenger, sample, previous)
             return self.held(connection)
 
         assignment = self._database.write(work)
@@ -219,6 +228,19 @@ def last_assignment(connection: sa.Connection) -> Assignment | None:
     """The roles that hold by the database; None when nobody has set any."""
     row = connection.execute(sa.select(*_COLUMNS).order_by(table.c.row.desc()).limit(1)).one_or_none()
     return None if row is None else Assignment(*row)
+
+
+def _insert(
+    connection: sa.Connection,
+    principal: str,
+    action: Action,
+    champion: str,
+    challenger: str | None,
+    sample: float,
+    previous: int | None,
+) -> None:
+    values = {"champion": champion, "challenger": challenger, "sample": sample, "previous": previous}
+    connection.execute(sa.insert(table).values(at=now(), principal=principal, action=action, **values))
 
 
 def _previous(last: Assignment, champion: str) -> int | None:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from service.database.schema import model_wishes as table
 from service.database.schema import now
+from service.face.errors import ModelNotFound
 from service.face.manifest import Manifest
 
 
@@ -27,6 +28,16 @@ def write_wish(connection: sa.Connection, principal: str, manifest: Manifest, *,
     if last is None or last.loaded != loaded:
         values = {"model": manifest.sha256, "name": manifest.identity, "loaded": loaded}
         connection.execute(sa.insert(table).values(at=now(), principal=principal, **values))
+
+
+def require_wanted(connection: sa.Connection, manifest: Manifest) -> None:
+    """Check that nobody has wished a model unloaded, which this process may still have.
+
+    Raises:
+        ModelNotFound: Somebody has.
+    """
+    if (wish := last_wish(connection, manifest.sha256)) is not None and not wish.loaded:
+        raise ModelNotFound(f"{manifest.identity} is being unloaded: load it again first")
 
 
 def last_wish(connection: sa.Connection, model: str) -> Wish | None:

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from service.api.services import Services
 from service.decision import OperatingPoint
+from service.face.errors import ModelNotFound
 from service.face.model_import import add_model
 from service.face.registry import MANIFEST, MODEL, Registry
 from service.face.session import Runtime
@@ -23,7 +24,8 @@ from service.gallery.embedded import open_embedded
 from service.gallery.errors import DuplicateSubject
 from service.gallery.records import DuplicatePolicy
 from service.models import Models
-from service.rollout.errors import ChampionUnavailable, ModelInUse
+from service.rollout.backfill.reembeddings import Reembeddings
+from service.rollout.errors import ChampionUnavailable, ModelInUse, ModelRefused
 from service.rollout.model_loading import ModelLoading
 from service.rollout.roles import Roles
 from service.rollout.wishes import last_wishes
@@ -139,11 +141,18 @@ class Replica:
 
     def __init__(self, database: Any, *directories: Path) -> None:
         registry = Registry.scan(directories)
+        self.directories = list(directories)
         self.models = Models.load(registry, None, ("teacher",))
         self.roles = Roles(self.models, database, lambda: float("inf"))
         self.loading = ModelLoading(
-            self.models, registry, self.roles, database, lambda: list(directories), lambda _: Runtime(), lambda: None
+            self.models, registry, self.roles, database, lambda: self.directories, lambda _: Runtime(), lambda: None
         )
+
+    def add_folder(self, folder: Path) -> Path:
+        """A folder of models that comes before all others from now on."""
+        self.directories.insert(0, folder)
+        folder.mkdir()
+        return folder
 
     @property
     def names(self) -> set[str]:
@@ -167,6 +176,10 @@ def test_the_other_replicas_follow(database: Any, zoo: Path, model_dirs: tuple[P
     here.roles.assign("key:1", "teacher", None, 0.0)
     with pytest.raises(ChampionUnavailable, match="being unloaded"):
         here.roles.assign("key:1", "student", None, 0.0)
+    with pytest.raises(ModelNotFound, match="being unloaded"):
+        here.roles.assign("key:1", "teacher", "student", 0.0)
+    with pytest.raises(ModelNotFound, match="being unloaded"):
+        Reembeddings(here.models, database, here.roles).start("key:1", "student", None, 1.0)
     here.loading.follow()
     assert here.names == {"teacher"}
 
@@ -196,6 +209,37 @@ def test_a_replica_that_lacks_the_folder_says_so_once_and_goes_on_looking(
     shutil.copytree(folders.find("student").path, poor / "student")
     there.loading.follow()
     assert there.names == {"teacher", "student"}
+
+
+def test_of_two_versions_the_newest_has_the_name_whichever_was_loaded_first(
+    database: Any, zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path
+) -> None:
+    here = Replica(database, zoo, *model_dirs)
+    found = Registry.scan([zoo]).find("teacher")
+    graph = _disturb(found.model_path, tmp_path / "newer.onnx", 0.01)
+    spec = _spec(found, "teacher", None, TEACHER_ROWS).model_copy(update={"version": "1.10.0"})
+    add_model(graph, spec, here.add_folder(tmp_path / "models"))
+    newer = here.loading.load("key:1", "teacher")
+    assert newer.identity == "teacher@1.10.0"
+    assert here.models.embedder("teacher").manifest.identity == "teacher@1.10.0"
+    assert here.models.embedder("teacher@1.0.0").digest == here.models.default.digest
+    assert here.loading.unload("key:1", "teacher") == newer
+
+
+def test_a_model_in_the_place_of_another_waits_until_that_is_unloaded(
+    database: Any, zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path
+) -> None:
+    here = Replica(database, zoo, *model_dirs)
+    old = here.loading.load("key:1", "student")
+    found = Registry.scan([zoo]).find("student")
+    graph = _disturb(found.model_path, tmp_path / "other.onnx", 0.01)
+    add_model(graph, _spec(found, "student", None, TEACHER_ROWS), here.add_folder(tmp_path / "models"))
+    with pytest.raises(ModelRefused, match=r"another model is loaded as student@1\.0\.0: unload it first"):
+        here.loading.load("key:1", "student")
+    assert here.models.embedder("student").digest == old.sha256
+    here.loading.unload("key:1", "student")
+    new = here.loading.load("key:1", "student")
+    assert here.models.embedder("student").digest == new.sha256 != old.sha256
 
 
 def test_an_enrolment_whose_model_is_unloaded_meanwhile_still_looks_for_duplicates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.testclient import TestClient
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
 from service.models import Models
-from service.rollout.errors import ChampionUnavailable
+from service.rollout.errors import ChampionUnavailable, NothingToRollBack
 from service.rollout.roles import FRESH_SECONDS, Roles
 from tests.rollout.conftest import Start, enrol, identify
 from tests.waiting import await_that
@@ -66,6 +67,22 @@ def test_rollback_goes_back_one_champion_at_a_time(start: Start) -> None:
     second = client.post("/v1/roles/rollback").json()
     assert (second["champion"]["name"], second["action"]) == ("teacher", "rollback")
     assert client.post("/v1/roles/rollback").status_code == 409
+
+
+def test_a_rollback_goes_back_to_the_model_that_answered_whatever_the_settings_say_by_then(
+    zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path
+) -> None:
+    registry = Registry.scan([zoo, *model_dirs])
+    names = ("teacher", "student", "stranger")
+    before, after = (Models.load(registry, None, names, default=name) for name in ("teacher", "stranger"))
+    with closing(open_embedded(tmp_path)) as gallery:
+        Roles(before, gallery.database).assign("key:1", "student", None, 0.0)
+        roles = Roles(after, gallery.database)
+        back = roles.rollback("key:1")
+        assert back.champion == before.embedder("teacher").digest
+        with pytest.raises(NothingToRollBack):
+            roles.rollback("key:1")
+        assert [each.action for each in roles.history().items] == ["rollback", "set", "settings"]
 
 
 def test_a_champion_who_could_not_find_everybody_is_refused(

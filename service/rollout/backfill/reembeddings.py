@@ -23,6 +23,7 @@ from service.rollout.backfill.errors import TemplatesNeeded
 from service.rollout.backfill.jobs import CANCELLED, Job, end_job, find_job, latest_jobs, list_jobs, start_job
 from service.rollout.errors import CoverageMissing
 from service.rollout.roles import Roles
+from service.rollout.wishes import require_wanted
 
 DROPPED_AT_ONCE = 2000
 """Templates in one transaction: other changes wait no longer than these take."""
@@ -40,13 +41,18 @@ class Reembeddings:
         """Begin to make templates of a loaded model from kept crops, in the background.
 
         Raises:
-            ModelNotFound: Not loaded.
+            ModelNotFound: Not loaded, or being unloaded.
             CollectionNotFound: There is no collection of that name.
             ReembeddingRunning: A job of this model runs there.
             StorageError: The database cannot be used.
         """
-        digest = self._models.embedder(model).digest
-        return self._database.write(lambda connection: start_job(connection, principal, digest, collection, rate))
+        manifest = self._models.embedder(model).manifest
+
+        def begin(connection: sa.Connection) -> Job:
+            require_wanted(connection, manifest)
+            return start_job(connection, principal, manifest.sha256, collection, rate)
+
+        return self._database.write(begin)
 
     def cancel(self, job_id: str) -> Job:
         """End a job; the templates it made stay.
