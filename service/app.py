@@ -32,6 +32,7 @@ from service.api.services import Services
 from service.compreface.routes import ROUTERS as COMPREFACE
 from service.database.audit_log import AuditLog, prune_audit
 from service.database.audit_log import note as audit_note
+from service.database.pruning import prune_all
 from service.engine.engine import Engine, EngineLimits
 from service.errors import FacetError
 from service.face.decoding.image import ImageLimits
@@ -232,7 +233,16 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
         note_expiry = partial(_note_expiry, webhooks)
         gallery.note_expiries(note_expiry)
         expiry = Expiry(gallery, note_expiry)
-        tasks: list[Callable[[], object]] = [gallery.prune, lambda: database.write(forget), webhooks.prune, expiry]
+        decision_log = DecisionLog(
+            database, Retention(rows=settings.rollout.comparison_rows, days=settings.rollout.comparison_days)
+        )
+        tasks: list[Callable[[], object]] = [
+            gallery.prune,
+            partial(prune_all, database, forget),
+            decision_log.prune,
+            webhooks.prune,
+            expiry,
+        ]
         stack.enter_context(closing(Upkeep(tasks)))
         if not gallery.collections(limit=1).items:
             with suppress(CollectionExists):  # another process starts beside this one
@@ -270,9 +280,6 @@ def opened(settings: Settings, series: Series, observers: Sequence[DecisionObser
             engine.references.forget,
         )
         stack.enter_context(closing(Upkeep([model_loading.follow], FOLLOW_SECONDS)))
-        decision_log = DecisionLog(
-            database, Retention(rows=settings.rollout.comparison_rows, days=settings.rollout.comparison_days)
-        )
         budget = Budget(queue=settings.rollout.shadow_queue, cpu=settings.rollout.shadow_cpu)
         rollout_metrics, backfill_metrics = RolloutMetrics(series.registry), BackfillMetrics(series.registry)
         shadow = stack.enter_context(

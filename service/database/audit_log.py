@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from service.database import paging
 from service.database.errors import StorageBusy
 from service.database.paging import Page
+from service.database.pruning import delete_oldest
 from service.database.schema import audit, now
 from service.database.transaction import Transaction, storage_errors
 
@@ -165,10 +166,10 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
 
 
 def prune_audit(connection: sa.Connection, days: float) -> int:
-    """Delete entries older than so many days, none for 0; returns how many."""
+    """Delete some of the entries older than so many days, none for 0; returns how many, 0 when all have gone."""
     if days <= 0:
         return 0
-    return connection.execute(sa.delete(audit).where(audit.c.at < now() - timedelta(days=days))).rowcount
+    return delete_oldest(connection, audit.c.row, audit.c.at < now() - timedelta(days=days))
 
 
 def name_principal() -> str:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from service.database import paging
 from service.database.base import Database
 from service.database.paging import Page
+from service.database.pruning import delete_oldest, prune_all
 from service.database.schema import decision_results as results_table
 from service.database.schema import decisions as table
 from service.database.schema import now
@@ -136,14 +137,21 @@ class DecisionLog:
         self._database.defer(lambda transaction: _insert(transaction.connection, sampled, others))
         if self._clock() >= self._prune_at:
             self._prune_at = self._clock() + PRUNE_SECONDS
-            self._database.defer(lambda transaction: self.prune(transaction.connection))
+            self._database.defer(lambda transaction: self._prune_some(transaction.connection))
 
-    def prune(self, connection: sa.Connection) -> None:
-        """Delete what is beyond the retention."""
+    def prune(self) -> None:
+        """Delete what is beyond the retention, also where no decision is sampled any more.
+
+        Raises:
+            StorageError: The database cannot be used.
+        """
+        prune_all(self._database, self._prune_some)
+
+    def _prune_some(self, connection: sa.Connection) -> int:
         newest = connection.scalar(sa.select(sa.func.max(table.c.row))) or 0
         oldest = now() - timedelta(days=self._retention.days)
-        connection.execute(
-            sa.delete(table).where((table.c.at < oldest) | (table.c.row <= newest - self._retention.rows))
+        return delete_oldest(
+            connection, table.c.row, (table.c.at < oldest) | (table.c.row <= newest - self._retention.rows)
         )
 
     def find(self, request_id: str, face: int, reach: Reach | None = None) -> LoggedDecision:

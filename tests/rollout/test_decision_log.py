@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from service.database.schema import decisions, now
 from service.keys import Scope
 from tests.rollout.conftest import Start, enrol, identify
 from tests.rollout.test_shadow import cases_of, series
@@ -140,3 +143,13 @@ def test_scopes_and_collections_of_keys_hold(compared: TestClient) -> None:
             assert compared.post(path, json=truth, headers=stranger).json()["code"] == "decision_not_found"
     assert compared.post("/v1/decisions/default-1/outcome", json=truth, headers=limited).status_code == 200
     assert compared.post("/v1/decisions/strangers/outcome", json=truth).status_code == 200
+
+
+def test_cases_leave_when_their_time_is_up_though_none_is_sampled_any_more(start: Start) -> None:
+    client = start("teacher")
+    database = client.app.state.services.gallery.database  # type: ignore[attr-defined]
+    old = {"at": now() - timedelta(days=31), "request_id": "old", "route": "verify", "face": 0}
+    database.write(lambda connection: connection.execute(sa.insert(decisions).values(**old)))
+    client = start("teacher")
+    database = client.app.state.services.gallery.database  # type: ignore[attr-defined]
+    assert database.read(lambda connection: connection.execute(sa.select(decisions.c.request_id)).all()) == []
