@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from service.database import paging
 from service.database.base import Database
+from service.database.errors import StorageError
 from service.database.paging import Page
 from service.database.schema import now
 from service.database.schema import roles as table
@@ -67,17 +68,34 @@ class Roles:
         self._start = Assignment(0, None, "", "settings", models.default.digest, None, 0.0, None)
         self._kept = self._start
         self._fresh_until = float("-inf")
+        self._failures = 0
+        """How often reading the database failed, the last time with `_failure`; None where it went well since."""
+        self._failure: StorageError | None = None
 
     def current(self) -> Assignment:
         """The roles that hold now.
 
+        Whoever asks while another one waits for the database gets the same answer, or the same failure: each in turn
+        would wait for a database that hangs.
+
         Raises:
             StorageError: The database cannot be used.
         """
+        failures = self._failures
+        if self._clock() < self._fresh_until:
+            return self._kept
         with self._lock:
-            if self._clock() >= self._fresh_until:
+            if self._clock() < self._fresh_until:
+                return self._kept
+            if self._failures != failures and self._failure is not None:
+                raise self._failure
+            try:
                 self._kept = self._database.read(self.held)
-                self._fresh_until = self._clock() + FRESH_SECONDS
+            except StorageError as error:
+                self._failures, self._failure = self._failures + 1, error
+                raise
+            self._failure = None
+            self._fresh_until = self._clock() + FRESH_SECONDS
             return self._kept
 
     def is_fresh(self) -> bool:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from service.database.errors import StorageUnavailable
 from service.face.registry import Registry
 from service.gallery.embedded import open_embedded
 from service.models import Models
 from service.rollout.errors import ChampionUnavailable, NothingToRollBack
 from service.rollout.roles import FRESH_SECONDS, Roles
 from tests.rollout.conftest import Start, enrol, identify
-from tests.waiting import await_that
+from tests.waiting import PATIENCE, await_that
+
+
+@pytest.fixture(scope="module")
+def models(zoo: Path, model_dirs: tuple[Path, ...]) -> Models:
+    return Models.load(Registry.scan([zoo, *model_dirs]), None, ("teacher",))
 
 
 def put(client: TestClient, champion: str, challenger: str | None = None, sample: float = 0.0) -> Any:
@@ -83,6 +91,41 @@ def test_a_rollback_goes_back_to_the_model_that_answered_whatever_the_settings_s
         with pytest.raises(NothingToRollBack):
             roles.rollback("key:1")
         assert [each.action for each in roles.history().items] == ["rollback", "set", "settings"]
+
+
+def test_nobody_waits_in_turn_for_a_database_that_hangs(models: Models) -> None:
+    calls, hanging = Semaphore(0), Event()
+    reads = []
+
+    class Hanging:
+        """Fails, all at once for whoever asks, when it has hung long enough."""
+
+        def read(self, work: object) -> None:
+            reads.append(work)
+            hanging.wait()
+            raise StorageUnavailable("the database hangs")
+
+    def clock() -> float:
+        calls.release()
+        return 0.0
+
+    hung: Any = Hanging()
+    roles = Roles(models, hung, clock)
+    with ThreadPoolExecutor(4) as pool, ExitStack() as stack:
+        stack.callback(hanging.set)
+        first = pool.submit(roles.current)
+        await_that(lambda: bool(reads))
+        while calls.acquire(blocking=False):
+            pass  # the first's own
+        others = [pool.submit(roles.current) for _ in range(3)]
+        for _ in others:
+            assert calls.acquire(timeout=PATIENCE), "nobody looks at the clock before waiting"
+        stack.close()
+        assert [type(each.exception()) for each in (first, *others)] == [StorageUnavailable] * 4
+    assert len(reads) == 1
+    with pytest.raises(StorageUnavailable):
+        roles.current()
+    assert len(reads) == 2, "whoever comes later tries again"
 
 
 def test_a_champion_who_could_not_find_everybody_is_refused(
