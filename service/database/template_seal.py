@@ -88,8 +88,8 @@ def checksum_of(stored: bytes, key_id: str | None, place: TemplatePlace) -> byte
 def bind_sealed(connection: sa.Connection, keyring: Keyring, limit: int = 1000) -> int:
     """Seal again, bound to their whole place, templates that a version before had sealed for face and model alone.
 
-    Returns how many these were; call it until there are none. A template that does not open stays without a
-    checksum, and counts as damaged.
+    Reads `limit` at a time; returns how many were bound. A template that does not open stays without a checksum, and
+    counts as damaged.
 
     Raises:
         KeyMissing: The key of one of them is not known.

@@ -16,6 +16,8 @@ from service.database.transaction import Transaction
 
 log = logging.getLogger(__name__)
 Work = Callable[[Transaction[Any]], Any]
+AWAY = (sa.exc.OperationalError, sa.exc.TimeoutError, sa.exc.InterfaceError)
+"""What is raised where the database is away, or hangs: the same work may go well the next time."""
 
 
 class Deferred:
@@ -77,19 +79,21 @@ class Deferred:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
         try:
             self._transact(lambda transaction: [work(transaction) for work in batch])
-        except (sa.exc.OperationalError, sa.exc.TimeoutError, sa.exc.InterfaceError):
+        except AWAY:
             self._waiting.extendleft(reversed(batch))
             return False
-        except Exception as error:  # one of them cannot be done: the others must not suffer
-            if len(batch) > 1:
-                for work in batch:
-                    self._alone(work)
-            else:
-                log.warning("deferred work was lost: %s", error)
+        except Exception:  # one of them cannot be done: the others must not suffer
+            return self._write_each(batch)
         return True
 
-    def _alone(self, work: Work) -> None:
-        try:
-            self._transact(work)
-        except Exception as error:
-            log.warning("deferred work was lost: %s", error)
+    def _write_each(self, batch: list[Work]) -> bool:
+        """Write one piece after another, but for those that cannot be done; False where some are to be tried again."""
+        for number, work in enumerate(batch):
+            try:
+                self._transact(work)
+            except AWAY:
+                self._waiting.extendleft(reversed(batch[number:]))
+                return False
+            except Exception as error:
+                log.warning("deferred work was lost: %s", error)
+        return True
