@@ -109,6 +109,14 @@ class Models:
         with self._changing:
             self._set = self._set.with_(embedder, folders)
 
+    def check_addition(self, embedder: Embedder, folders: Sequence[ModelFolder]) -> None:
+        """Check that `add` would do it.
+
+        Raises:
+            ModelError: a folder cannot be read.
+        """
+        self._set.with_(embedder, folders)
+
     def remove(self, digest: str) -> None:
         """Let an embedder answer no further requests."""
         with self._changing:

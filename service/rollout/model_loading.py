@@ -69,13 +69,17 @@ class ModelLoading:
 
         Raises:
             ModelNotFound: No folder holds it.
-            ModelRefused: It does not pass the checks, or is no embedder.
+            ModelRefused: It does not pass the checks, is no embedder, or what stands beside a new one cannot be read.
             StorageError: The database cannot be used; nothing has changed.
         """
         with self._changing:
             folder = self._find(name)
             manifest = folder.manifest
             embedder = self._models.by_digest(manifest.sha256) or self._open(folder)
+            try:
+                self._models.check_addition(embedder, self._registry.folders("embedder"))
+            except ModelError as error:  # before it is wished: the others would try in vain
+                raise ModelRefused(str(error)) from error
             self._database.write(lambda connection: write_wish(connection, principal, manifest, loaded=True))
             self._add(embedder)
         return manifest

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from service.api.services import Services
 from service.decision import OperatingPoint
+from service.face.cross_model import PAIRS
 from service.face.errors import ModelNotFound
 from service.face.model_import import add_model
 from service.face.registry import MANIFEST, MODEL, Registry
@@ -240,6 +241,22 @@ def test_a_model_in_the_place_of_another_waits_until_that_is_unloaded(
     here.loading.unload("key:1", "student")
     new = here.loading.load("key:1", "student")
     assert here.models.embedder("student").digest == new.sha256 != old.sha256
+
+
+def test_nothing_is_wished_where_what_stands_beside_another_new_model_cannot_be_read(
+    database: Any, zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path
+) -> None:
+    here = Replica(database, zoo, *model_dirs)
+    found = Registry.scan([zoo]).find("teacher")
+    graph = _disturb(found.model_path, tmp_path / "other.onnx", 0.01)
+    folder = here.add_folder(tmp_path / "models")
+    add_model(graph, _spec(found, "other", None, TEACHER_ROWS), folder)
+    (manifest,) = folder.glob(f"*/{MANIFEST}")
+    (manifest.parent / PAIRS).write_text("[")
+    with pytest.raises(ModelRefused, match=PAIRS):
+        here.loading.load("key:1", "student")
+    assert here.names == {"teacher"}
+    assert database.read(last_wishes) == []
 
 
 def test_an_enrolment_whose_model_is_unloaded_meanwhile_still_looks_for_duplicates(
