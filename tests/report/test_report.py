@@ -182,7 +182,7 @@ def test_the_same_command_gives_the_same_numbers(people: Path, small: Path, tmp_
 
 def test_groups_from_a_table_and_names_that_are_markup(people: Path, tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
-    table.write_text("person,kind\nann,<b>astronaut</b>\ngrace,admiral & more\n")
+    table.write_text("person,kind\nann,<b>astronaut</b>\ngwen,admiral & more\n")
     numbers, page = made(tmp_path, "--people", people, "--attributes", table)
     (groups,) = numbers["groups"]
     assert [each["name"] for each in groups["groups"]] == ["<b>astronaut</b>", "admiral & more"]

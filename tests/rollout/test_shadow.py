@@ -260,7 +260,7 @@ def test_cases_beyond_the_retention_are_deleted(stage: Stage) -> None:
     log.keep(stage.sampled("last"), stage_opinions(stage))
     assert stage.kept() == 3
     short = DecisionLog(stage.gallery.database, Retention(3, 1e-9), lambda: 0.0)
-    stage.gallery.database.write(short.prune)
+    short.prune()
     assert stage.kept() == 0
 
 
