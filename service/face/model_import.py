@@ -150,7 +150,8 @@ def probe(manifest: Manifest, path: Path) -> None:
     """Load the graph as its manifest says and run it once. Raises: ModelInvalid, InferenceFailed."""
     session = ModelSession(path)
     if manifest.task == "detector":
-        Detector(manifest, session).detect(np.full((96, 96, 3), 127, np.uint8))
+        detector = Detector(manifest, session)
+        detector.finder.see(np.full((96, 96, 3), 127, np.uint8), detector.limits.glimpse_score)
     elif manifest.task == "embedder":
         embedder = Embedder(manifest, session)
         noise = np.random.default_rng(PROBE_SEED)
