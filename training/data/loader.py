@@ -6,15 +6,14 @@ between processes. The batch of a step depends on seed and step alone: any numbe
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import RecipeInvalid
+from training.data.ahead import work_ahead
 from training.data.batch import Batch, Source
 
 
@@ -55,18 +54,13 @@ class Plan:
 def batches(plan: Plan, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """Yield the batches of steps `start` to `stop`, in order, `workers` threads working ahead."""
     per_epoch = plan.steps_per_epoch
-    epoch, order = -1, np.empty(0, np.int64)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
-    waiting: deque[Future[Batch]] = deque()
-    try:
+
+    def steps() -> Iterator[tuple[int, NDArray[np.int64]]]:
+        epoch, order = -1, np.empty(0, np.int64)
         for step in range(start, stop):
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
                 order = plan.source.order(epoch, plan.seed)
-            waiting.append(pool.submit(plan.batch, step, order, per_epoch))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+            yield step, order
+
+    return work_ahead(lambda at: plan.batch(*at, per_epoch), steps(), workers, "loader")

@@ -7,9 +7,8 @@ set that grows keeps its splits. Crops of unknown identity are drawn one by one.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from service.face.errors import ImageError
 from training.data.crops import CropSet, Entry, Split, open_set, writing_set
 from training.errors import SetInvalid
 from training.data.faces import Cut, Which, choose, cut_face, find_landmarks, from_aligned, read
+from training.data.ahead import work_ahead
 from training.data.sources import Item, open_source
 
 
@@ -70,12 +70,12 @@ def prepare(
     seen: set[bytes] = set()
     kept: Counter[str] = Counter()
 
-    def work(item: Item) -> Cut | str:
-        return _cut(item, how, detector)
+    def work(item: Item) -> tuple[Item, Cut | str]:
+        return item, _cut(item, how, detector)
 
     with writing_set(target, pictures.attribute_names) as writer:
         bar = tqdm(total=pictures.count, desc=f"prepare {target.name}", unit="face", disable=not progress)
-        for item, cut in _ahead(pictures.items, work, how.workers):
+        for item, cut in work_ahead(work, pictures.items, how.workers, "prepare", depth=8):
             bar.update()
             reason = cut if isinstance(cut, str) else ""
             if isinstance(cut, Cut):
@@ -134,20 +134,6 @@ def _aligned(pixels: NDArray[np.uint8], detector: Detector | None) -> Cut | str:
         return cut
     points = find_landmarks(cut.crop, detector)
     return Cut(cut.crop, points) if points is not None else "no landmarks found"
-
-
-def _ahead(items: Iterator[Item], work: Callable[[Item], Cut | str], workers: int) -> Iterator[tuple[Item, Cut | str]]:
-    """Apply `work` on threads, keeping the order and a bounded queue."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
-        waiting: deque[tuple[Item, Future[Cut | str]]] = deque()
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > 8 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
 
 
 def describe(crops: CropSet) -> str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from tqdm import tqdm
 
 from service.face.embedding.embed import Embedder
 from training.atomic_folder import digest_text, write_json
+from training.data.ahead import work_ahead
 from training.data.crops import CropSet
 from training.data.embeds import Embeds
 from training.errors import SetInvalid, TeacherMismatch
@@ -97,14 +96,4 @@ def _each_chunk(teacher: Embeds, crops: CropSet, done: int) -> Iterator[tuple[in
     if workers == 1:
         yield from map(work, starts)
         return
-    waiting: deque[Future[tuple[int, NDArray[np.float32]]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="targets")
-    try:
-        for start in starts:
-            waiting.append(pool.submit(work, start))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    yield from work_ahead(work, starts, workers, "targets")
