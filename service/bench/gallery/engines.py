@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.bench.gallery.crowd import FACES, HARD, Crowd, person_of
 from service.bench.gallery.enrolments import enrol_at_once
 from service.bench.gallery.synthetic_gallery import DIGEST
+from service.bench.gallery.timing import quantile, timed
 from service.database.encryption import Keyring
 from service.database.schema import metadata, new_id, now
 from service.database.timeouts import without_timeouts
@@ -27,7 +28,7 @@ from service.index import vectors
 from service.index.base import Matrix
 
 COLLECTION = "facet-bench"
-PROBES = 400
+PROBES, SEARCHES = 400, 200
 CLIENTS = 8
 BLOCK = 200
 
@@ -80,7 +81,7 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
     few = Crowd(BLOCK, dim)
     try:
         _fill(gallery, few, folder)
-        floor = _latencies(gallery, few.probes(PROBES, HARD)[1])
+        floor = _latencies(gallery, few.probes(PROBES, HARD)[1][:SEARCHES, None])
     finally:
         gallery.delete_collection(COLLECTION)
     try:
@@ -91,24 +92,24 @@ def measure_engine(gallery: Gallery, engine: str, count: int, dim: int, folder: 
         first_persons = [person_of(hits[0].subject) for part in parts for hits in part]
         hard = float(np.mean(np.array(first_persons) == persons))
         exact = float(np.mean(_exact(crowd, probes) == persons))
-        single = _latencies(gallery, probes)
-        batch = [_timed(gallery, probes[:64]) for _ in range(5)]
+        single = _latencies(gallery, probes[:SEARCHES, None])
+        batch = _latencies(gallery, [probes[:64]] * 5)
         enrolled = len(enrol_at_once(gallery, COLLECTION, dim, CLIENTS, seconds)) / seconds
     finally:
         gallery.delete_collection(COLLECTION)
     return EngineRow(
         engine,
         total,
-        float(np.median(single)),
-        float(np.quantile(single, 0.95)),
-        float(np.median(batch)),
+        quantile(single, 0.5),
+        quantile(single, 0.95),
+        quantile(batch, 0.5),
         hard,
         hard / exact,
         filled,
         enrolled,
         database / total,
         index / total,
-        float(np.median(floor)),
+        quantile(floor, 0.5),
     )
 
 
@@ -184,14 +185,12 @@ def _people(crowd: Crowd) -> Iterator[Block]:
             yield {"id": new_id(), "name": name, "metadata": {}, "created_at": at, "updated_at": at, "faces": faces}
 
 
-def _latencies(gallery: Gallery, probes: Matrix) -> list[float]:
-    return [_timed(gallery, probes[at : at + 1]) for at in range(200)]
-
-
-def _timed(gallery: Gallery, probes: Matrix) -> float:
-    started = time.perf_counter()
-    gallery.search(COLLECTION, DIGEST, probes, 5)
-    return 1000 * (time.perf_counter() - started)
+def _latencies(gallery: Gallery, searches: Iterable[Matrix]) -> list[float]:
+    """The milliseconds of each search."""
+    times: list[float] = []
+    for probes in searches:
+        timed(times, gallery.search, COLLECTION, DIGEST, probes, 5)
+    return times
 
 
 def _exact(crowd: Crowd, probes: Matrix) -> NDArray[np.int64]:
