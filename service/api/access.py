@@ -77,6 +77,8 @@ def allow(scope: Scope | None, unknown_query: bool = False) -> Callable[..., Awa
 
 Reader = Annotated[Caller, Depends(allow(Scope.READ))]
 Enroller = Annotated[Caller, Depends(allow(Scope.ENROL))]
+Verifier = Annotated[Caller, Depends(allow(Scope.VERIFY))]
+Identifier = Annotated[Caller, Depends(allow(Scope.IDENTIFY))]
 Eraser = Annotated[Caller, Depends(allow(Scope.DELETE))]
 Admin = Annotated[Caller, Depends(allow(Scope.ADMIN))]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
-from service.api.access import Caller, allow
+from service.api.access import Admin
 from service.api.http.errors import CollectionForbidden
 from service.api.http.moment import Moment
 from service.api.http.pagination import Cursor, Limit
@@ -17,7 +17,6 @@ from service.api.schemas.requests import QueryName
 from service.api.services import ServicesDep
 from service.database.audit_log import AuditQuery, read_audit
 from service.database.errors import CursorInvalid
-from service.keys import Scope
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 
@@ -27,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["audit"])
 )
 def list_audit(
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.ADMIN))],
+    caller: Admin,
     since: Annotated[Moment | None, Query(description="Entries from this moment on.")] = None,
     until: Annotated[Moment | None, Query(description="Entries before this moment.")] = None,
     principal: Annotated[str | None, Query(max_length=255, description="Entries of this caller.")] = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.access import Caller, allow
+from service.api.access import Enroller, Identifier, Verifier
 from service.api.http.errors import CollectionForbidden
 from service.api.http.idempotency import IdempotencyKey
 from service.api.http.request_context import context_of
@@ -17,7 +17,6 @@ from service.engine.results import EnrolmentOutcome, EnrolmentRefused, Repetitio
 from service.face import errors as face
 from service.gallery import errors as gallery
 from service.gallery.records import Idempotency, KeptReply
-from service.keys import Scope
 from service.rollout.errors import ChampionUnavailable
 from service.runtime.timing import Stages
 
@@ -44,7 +43,7 @@ CHOOSING = (face.NoFace, face.SeveralFaces, face.FaceUnfit)
 async def verify(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
+    caller: Verifier,
     fields: Annotated[requests.VerifyRequest, Depends(body(requests.VerifyRequest))],
 ) -> decisions.Verification:
     """Compare a probe image with a reference image, or with the faces of a stored subject."""
@@ -81,7 +80,7 @@ async def verify(
 async def identify(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.IDENTIFY))],
+    caller: Identifier,
     fields: Annotated[requests.IdentifyRequest, Depends(body(requests.IdentifyRequest))],
 ) -> decisions.Identification:
     """Search a collection. The threshold follows its size: `fmr` is the rate at which a stranger matches anybody."""
@@ -124,7 +123,7 @@ async def identify(
 async def enroll(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.ENROL))],
+    caller: Enroller,
     fields: Annotated[requests.EnrollRequest, Depends(body(requests.EnrollRequest))],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:

@@ -6,13 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from service.api.access import Caller, allow
+from service.api.access import Verifier
 from service.api.http.request_context import context_of
 from service.api.route_declarations import BODY, CALLER, IMAGE, STORE, body, problems, takes
 from service.api.schemas import faces, requests
 from service.api.services import ServicesDep
 from service.face.errors import ModelNotFound
-from service.keys import Scope
 from service.rollout.errors import ChampionUnavailable
 
 router = APIRouter(prefix="/v1", tags=["detection"])
@@ -27,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["detection"])
 async def detect(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
+    caller: Verifier,
     fields: Annotated[requests.DetectRequest, Depends(body(requests.DetectRequest))],
 ) -> faces.Detection:
     """Find faces, their landmarks and their quality, the most prominent face first. None is not an error."""
@@ -44,7 +43,7 @@ async def detect(
 async def embed(
     request: Request,
     services: ServicesDep,
-    caller: Annotated[Caller, Depends(allow(Scope.VERIFY))],
+    caller: Verifier,
     fields: Annotated[requests.EmbedRequest, Depends(body(requests.EmbedRequest))],
 ) -> faces.Embedding:
     """Find faces and give back their templates: unit vectors, comparable within one model's space.
