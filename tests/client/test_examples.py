@@ -93,6 +93,15 @@ def test_a_camera_that_is_not_there_is_named(surroundings: dict[str, str]) -> No
     assert "the camera nowhere.avi cannot be opened" in run.stderr
 
 
+def watch(
+    folder: Path, done: Path, address: str, collection: str, surroundings: dict[str, str]
+) -> subprocess.Popen[str]:
+    """The example that watches a folder, with its answers on stdout."""
+    words = [str(folder), "--address", address, "--collection", collection, "--done", str(done), "--every", "0.05"]
+    command = [sys.executable, str(EXAMPLES / "watch_folder.py"), *words]
+    return subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, text=True)
+
+
 def test_a_folder_is_watched(
     facet: Facet,
     people: str,
@@ -106,13 +115,7 @@ def test_a_folder_is_watched(
     folder, done = tmp_path / "arrivals", tmp_path / "arrivals" / "done"
     folder.mkdir()
     (folder / "1.jpg").write_bytes(ann)
-    words = [str(folder), "--address", shared_server.address, "--collection", people, "--done", str(done)]
-    with subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "watch_folder.py"), *words, "--every", "0.05"],
-        env=surroundings,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as watcher:
+    with watch(folder, done, shared_server.address, people, surroundings) as watcher:
         assert watcher.stdout is not None
         told = [json.loads(watcher.stdout.readline())]
         (folder / "2.jpg").write_bytes(both)
@@ -138,13 +141,7 @@ def test_a_photograph_stays_until_it_is_answered_and_none_takes_the_place_of_ano
     (folder / "0.jpg").mkdir()
     (folder / "1.jpg").write_bytes(ann)
     unsteady.faults = ["failed", "failed"]
-    words = [str(folder), "--address", unsteady.address, "--collection", people, "--done", str(done)]
-    with subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "watch_folder.py"), *words, "--every", "0.05"],
-        env=surroundings,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as watcher:
+    with watch(folder, done, unsteady.address, people, surroundings) as watcher:
         try:
             assert watcher.stdout is not None
             problem = {"file": "1.jpg", "problem": "internal_error"}

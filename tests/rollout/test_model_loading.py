@@ -212,14 +212,20 @@ def test_a_replica_that_lacks_the_folder_says_so_once_and_goes_on_looking(
     assert there.names == {"teacher", "student"}
 
 
+def add_disturbed(here: Replica, zoo: Path, folder: Path, source: str, name: str, version: str = "1.0.0") -> Path:
+    """A model like `source`, with other weights, in a new folder of a replica; gives that folder."""
+    found = Registry.scan([zoo]).find(source)
+    graph = _disturb(found.model_path, folder.with_suffix(".onnx"), 0.01)
+    spec = _spec(found, name, None, TEACHER_ROWS).model_copy(update={"version": version})
+    add_model(graph, spec, here.add_folder(folder))
+    return folder
+
+
 def test_of_two_versions_the_newest_has_the_name_whichever_was_loaded_first(
     database: Any, zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path
 ) -> None:
     here = Replica(database, zoo, *model_dirs)
-    found = Registry.scan([zoo]).find("teacher")
-    graph = _disturb(found.model_path, tmp_path / "newer.onnx", 0.01)
-    spec = _spec(found, "teacher", None, TEACHER_ROWS).model_copy(update={"version": "1.10.0"})
-    add_model(graph, spec, here.add_folder(tmp_path / "models"))
+    add_disturbed(here, zoo, tmp_path / "models", "teacher", "teacher", "1.10.0")
     newer = here.loading.load("key:1", "teacher")
     assert newer.identity == "teacher@1.10.0"
     assert here.models.embedder("teacher").manifest.identity == "teacher@1.10.0"
@@ -232,9 +238,7 @@ def test_a_model_in_the_place_of_another_waits_until_that_is_unloaded(
 ) -> None:
     here = Replica(database, zoo, *model_dirs)
     old = here.loading.load("key:1", "student")
-    found = Registry.scan([zoo]).find("student")
-    graph = _disturb(found.model_path, tmp_path / "other.onnx", 0.01)
-    add_model(graph, _spec(found, "student", None, TEACHER_ROWS), here.add_folder(tmp_path / "models"))
+    add_disturbed(here, zoo, tmp_path / "models", "student", "student")
     with pytest.raises(ModelRefused, match=r"another model is loaded as student@1\.0\.0: unload it first"):
         here.loading.load("key:1", "student")
     assert here.models.embedder("student").digest == old.sha256
@@ -247,10 +251,7 @@ def test_nothing_is_wished_where_what_stands_beside_another_new_model_cannot_be_
     database: Any, zoo: Path, model_dirs: tuple[Path, ...], tmp_path: Path
 ) -> None:
     here = Replica(database, zoo, *model_dirs)
-    found = Registry.scan([zoo]).find("teacher")
-    graph = _disturb(found.model_path, tmp_path / "other.onnx", 0.01)
-    folder = here.add_folder(tmp_path / "models")
-    add_model(graph, _spec(found, "other", None, TEACHER_ROWS), folder)
+    folder = add_disturbed(here, zoo, tmp_path / "models", "teacher", "other")
     (manifest,) = folder.glob(f"*/{MANIFEST}")
     (manifest.parent / PAIRS).write_text("[")
     with pytest.raises(ModelRefused, match=PAIRS):
