@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from service.face.align import align
@@ -22,6 +23,12 @@ VARIED = Augment(shift=5, scale=0.08, rotate=8, light=0.25, blur=0.3, jpeg=0.3)
 
 MakeSet = Callable[..., CropSet]
 MakeRecipe = Callable[..., EmbeddingRecipe]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Sums come in one order, whatever was imported before and however many cores there are."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
