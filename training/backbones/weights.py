@@ -80,7 +80,7 @@ def keep(run: Path, folder: Path) -> Path:
     """
     checkpoint = load_checkpoint(run)
     student, _ = restore_student(checkpoint)
-    names = ("initialisation", "data", "teachers", "spaces", "crops")
+    names = ("initialisation", "data", "teachers", "spaces", "crops", "device")
     facts = {name: checkpoint.facts[name] for name in names if name in checkpoint.facts}  # older runs know no spaces
     with whole_folder(folder, WEIGHTS) as draft:
         write_weights(student, draft / WEIGHTS, half=True)

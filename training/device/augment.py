@@ -82,7 +82,8 @@ class DeviceAugment:
         upper = ys[None] > top + ((xs - 64)[None] / 40) ** 2 * 4
         within = ((xs - 64)[None] / side) ** 4 + ((ys[None] - top) / 56).clamp(min=0) ** 4 < 1
         shape = F.avg_pool2d((upper & within).float()[:, None], 3, 1, 1)
-        light = F.avg_pool2d(x.mean(1, keepdim=True), 31, 1, 15) / 128
+        # the mean of a square, along one side and then along the other: a sixteenth of the sums
+        light = F.avg_pool2d(F.avg_pool2d(x.mean(1, keepdim=True), (31, 1), 1, (15, 0)), (1, 31), 1, (0, 15)) / 128
         cloth = torch.rand(count, 3, 1, 1, device=self._device) * 255 * (0.5 + 0.5 * light)
         alpha = shape * covered.view(-1, 1, 1, 1)
         return x * (1 - alpha) + cloth * alpha

@@ -44,7 +44,7 @@ class Crops(NamedTuple):
 
 
 def read_crops(folder: Path, device: torch.device) -> Crops:
-    """All parts that are there, decoded on all cores."""
+    """All parts that are there, decoded on all cores and laid out on the device."""
     pixels, targets, shown = [], [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for path in sorted(folder.glob("part-*.npz")):
@@ -54,11 +54,12 @@ def read_crops(folder: Path, device: torch.device) -> Crops:
                 shown.append(part["shown"])
             starts = [0, *ends[:-1]]
             blobs = [data[a:b] for a, b in zip(starts, ends, strict=True)]
-            pixels.append(np.stack(list(pool.map(_decode, blobs, chunksize=64))))
+            crops = torch.from_numpy(np.stack(list(pool.map(_decode, blobs, chunksize=64))))
+            pixels.append(crops.to(device).permute(0, 3, 1, 2).contiguous())
     if not pixels:
         raise SystemExit(f"{folder} holds no part-*.npz")
     return Crops(
-        torch.from_numpy(np.concatenate(pixels)).permute(0, 3, 1, 2).contiguous().to(device),
+        torch.cat(pixels),
         F.normalize(torch.from_numpy(np.concatenate(targets))).to(device),
         torch.from_numpy(np.concatenate(shown)).to(device),
     )
@@ -181,8 +182,9 @@ def train(
     print(f"{len(crops.pixels)} crops on {device} after {ready - begun:.0f} s", flush=True)
     while time.monotonic() - begun < seconds and (most is None or run.step - first < most):
         rows = torch.multinomial(crops.shown, batch, replacement=True)
+        seen = spoil(crops.pixels[rows])  # in single precision: bf16 does not tell 255 grey levels apart
         with torch.autocast(device.type, torch.bfloat16):
-            embedding = network(spoil(crops.pixels[rows]))
+            embedding = network(seen)
         loss = measure(embedding.float(), crops.targets[rows], recipe["terms"])
         over = (time.monotonic() - ready) / max(1e-9, seconds - (ready - begun))
         run.advance(loss, over if most is None else (run.step - first) / most, batch)

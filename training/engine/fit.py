@@ -70,6 +70,7 @@ def fit(
     if earlier is not None:
         _refuse_other_sources(folder, earlier.facts, task.facts)
     place(task, fabric, schedule)
+    task.facts = {**task.facts, "trained_on": _name(fabric.device)}
     if earlier is not None:
         task.load_state_dict(dict(earlier.model))
     module, optimiser = fabric.setup(task, build_optimiser(task, schedule))
@@ -110,6 +111,10 @@ def fit(
     if fabric.global_rank == 0 and stop > start:
         write_json(folder / "fit.json", {"name": recipe.name, "step": stop, "total": total, **meter.summary()})
     return folder
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _step(

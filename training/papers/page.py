@@ -10,6 +10,7 @@ from training.atomic_folder import write_text
 from training.papers.budget import RECIPES
 from training.papers.notes import ALIGNS, write_note
 from training.papers.rows import DARMSTADT, LATER, SHRINK, TEACHER
+from training.papers.run import CPU
 from training.papers.summary import (
     JUDGES,
     VERDICTS,
@@ -52,6 +53,7 @@ def write_page(results: Json, folder: Path) -> Path:
         rounds=budget["rounds"],
         seen=f"{seen:,} crops{epochs}",
         data=_data(data),
+        trained=_processors(data),
         held=f"{data['held_out_crops']:,}",
         late=describe_end(results["rows"]),
         identification=_identification(data),
@@ -169,6 +171,16 @@ def _data(data: Json) -> str:
         f"{described} **These results are of other sets than the recipes name today** ({', '.join(sorted(today))}), "
         f"so the commands above make other numbers."
     )
+
+
+def _processors(data: Json) -> str:
+    """Where the rows were trained, if not all of them on CPUs."""
+    runs = data.get("trained_on", {})
+    others = {name: count for name, count in runs.items() if name != CPU}
+    if not others:
+        return ""
+    said = " and ".join(f"{count} were trained on {name}" for name, count in sorted(others.items()))
+    return f" Of {sum(runs.values())} runs, {said} and the others on CPUs: by the same code and the same recipes."
 
 
 def _teacher(results: Json) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ from training.tasks.neuron_selection import choose_neurons
 from training.tasks.registry import kind_of
 
 BALANCE = 0.01
+CPU = "cpu"
+"""Where a run was trained that does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class RowRun:
     """One row with one seed. `reason` says why there is nothing to see; else the graph lies at `graph`.
 
     `net` names the network and its input, so that rows that share one are timed once; `recipe` is what was run, and
-    `facts` say of which sets (`data`, their digests), `crops` and `classes` it learnt, and for how many `steps`. A row
-    that was taken from what is kept has no graph.
+    `facts` say of which sets (`data`, their digests), `crops` and `classes` it learnt, for how many `steps`, and
+    on which processor (`trained_on`). A row that was taken from what is kept has no graph.
     """
 
     row: Row
@@ -123,6 +126,7 @@ def run_row(
             "teachers": dict(checkpoint.facts["teachers"]),
             "crops": checkpoint.facts["crops"],
             "classes": len(checkpoint.facts["classes"]),
+            "trained_on": checkpoint.facts.get("trained_on", CPU),
             **asdict(count(exported.module, exported.example)),
             "measures": {},
         }
@@ -141,7 +145,8 @@ def run_row(
         multiply_adds=record["multiply_adds"],
         measures={name: np.array(values) for name, values in record["measures"].items()},
         recipe=recipe,
-        facts={name: record.get(name) for name in ("data", "crops", "classes", "steps", "learning")},
+        facts={name: record.get(name) for name in ("data", "crops", "classes", "steps", "learning")}
+        | {"trained_on": record.get("trained_on", CPU)},
     )
 
 
@@ -169,7 +174,7 @@ def _size(pixels: InputSpec) -> str:
 def describe_data(
     row_runs: Sequence[RowRun], benchmark: Benchmark, jitter: Mapping[str, Any] | None = None
 ) -> dict[str, object]:
-    """What the rows were trained on, the teacher's first, and how much the benchmark holds.
+    """What the rows were trained on, sets and processors, the teacher's first, and how much the benchmark holds.
 
     `mean_shape` is what a network would score that always answered with the mean landmarks; `jitter` what the detector
     scores against itself, and the share of crops where it found a face.
@@ -183,6 +188,7 @@ def describe_data(
     mean = np.broadcast_to(benchmark.points.mean(axis=0), benchmark.points.shape)
     own = {name: value if name == "found" else value[0] for name, value in (jitter or {}).items()}
     return known | {
+        "trained_on": dict(Counter(each.facts["trained_on"] for each in row_runs if each.measures is not None)),
         "jitter": own or None,
         "distractors": len(benchmark.chosen_crops),
         "mated": len(benchmark.gallery.mated),

@@ -82,6 +82,7 @@ def test_the_loss_falls_and_the_run_says_what_it_was(roots: Roots, make_recipe: 
     assert facts["crops"] == 48
     assert len(facts["classes"]) == 6
     assert set(facts["data"]) == {"six"}
+    assert facts["trained_on"] == "cpu"
 
 
 def test_only_the_student_is_exported(roots: Roots, make_recipe: MakeRecipe) -> None:

@@ -70,6 +70,17 @@ def test_once_every_row_is_at_its_end_nothing_is_said_of_early_ones(tmp_path: Pa
     assert "| 3.4 % |" in line
 
 
+def test_the_page_says_which_runs_were_not_trained_on_a_cpu(tmp_path: Path, results: dict[str, Any]) -> None:
+    for trained, said in (
+        ({"cpu": 9}, ""),
+        ({"cpu": 7, "Some Card": 2}, "Of 9 runs, 2 were trained on Some Card and the others on CPUs"),
+    ):
+        data = results["data"] | {"trained_on": trained}
+        page = write_page({**results, "data": data}, tmp_path).read_text(encoding="utf-8")
+        assert ("the others on CPUs" in page) == bool(said)
+        assert said in page
+
+
 def test_papers_that_claim_more_show_more(tmp_path: Path, results: dict[str, Any]) -> None:
     fixed = {"lfw fmr": {"value": 0.0123, "ci95": [0.01, 0.02], "spread": None}}
     rank = {"celeba rank-1": {"value": 0.777, "ci95": [0.7, 0.8], "spread": None}}

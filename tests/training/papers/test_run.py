@@ -12,7 +12,7 @@ from training.papers.budget import BUDGETS, cut
 from training.papers.finished import REPORT, read_record, write_record
 from training.papers.measures.benchmark import ALIGNMENT, RECOGNITION, Benchmark
 from training.papers.rows import ROWS
-from training.papers.run import run_row
+from training.papers.run import describe_data, run_row
 from training.papers.timing import write_fresh
 from training.recipe import Roots
 from training.tasks.embedding import EmbeddingRecipe
@@ -55,6 +55,7 @@ def test_measures_that_a_record_lacks_are_taken_from_its_graph(
         name: record[name] for name in record if name != "measures"
     }
     assert again["learning"] is None, "there is no log"
+    assert taken.facts["trained_on"] == "cpu", "as all were before a record said it"
     written = (folder / REPORT).read_bytes()
     run_row(ROW[stem], 0, SMALL, roots, people, None, train=False, kept=tmp_path)  # type: ignore[arg-type]
     assert (folder / REPORT).read_bytes() == written, "a whole record is not measured again"
@@ -66,3 +67,16 @@ def test_a_graph_that_is_not_the_records_is_not_measured(tmp_path: Path, people:
     taken = run_row(ROW["wang-alone"], 0, SMALL, roots, people, benchmark, train=False, kept=tmp_path)
     assert taken.measures is not None
     assert {name: values[0] for name, values in taken.measures.items()} == {"lfw accuracy": 0.25}
+
+
+def test_the_runs_are_counted_by_the_processor_that_they_were_trained_on(
+    tmp_path: Path, people: CropSet, benchmark: Benchmark
+) -> None:
+    roots = Roots(tmp_path, tmp_path, tmp_path / "runs")
+    finished("wang-alone", roots.runs / "wang-alone-0", trained_on="Some Accelerator")
+    finished("wang-align-alone", roots.runs / "wang-align-alone-0")
+    runs = [
+        run_row(ROW[stem], 0, SMALL, roots, people, benchmark, train=False, kept=tmp_path)
+        for stem in ("wang-alone", "wang-align-alone", "adadistill")
+    ]
+    assert describe_data(runs, benchmark)["trained_on"] == {"Some Accelerator": 1, "cpu": 1}
