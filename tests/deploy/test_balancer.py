@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from service.bench.server import free_port
+from service.settings.limits import Limits
 from tests.conftest import ROOT
 from tests.waiting import PATIENCE, await_that
 
@@ -125,6 +126,17 @@ def test_replicas_are_told_who_asks_whatever_the_client_says(tmp_path: Path) -> 
     ):
         assert await_that(lambda: answer(client)) == "127.0.0.1 127.0.0.1"
         assert answer(client, **{"X-Forwarded-For": "198.51.100.7"}) == "127.0.0.1 198.51.100.7, 127.0.0.1"
+
+
+def test_a_head_as_long_as_replicas_take_reaches_them(tmp_path: Path) -> None:
+    longest = Limits().max_head_bytes
+    with (
+        replica("127.0.0.1") as port,
+        Names("127.0.0.1") as names,
+        balancing(tmp_path, names, f"127.0.0.1:{port}") as client,
+    ):
+        await_that(lambda: answer(client))
+        assert answer(client, **{"X-Long": "a" * (longest - 1000)})
 
 
 def test_a_replica_that_comes_back_at_another_address_is_found(tmp_path: Path) -> None:

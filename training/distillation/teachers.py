@@ -25,7 +25,7 @@ from training.backbones.network import restore_student
 from training.data.embeds import Embeds
 from training.distillation.dlib_net import DlibNet
 from training.distillation.spaces import teacher_space
-from training.engine.checkpoint import FILE, load_checkpoint
+from training.engine.checkpoint import FILE, load_finished
 from training.errors import TeacherMissing
 from training.recipe import Part, Roots
 
@@ -101,7 +101,7 @@ def open_teacher(name: str, spec: TeacherSpec, roots: Roots) -> Teacher:
 
     Raises:
         TeacherMissing: There is no such teacher.
-        CheckpointInvalid: There is no checkpoint, or it does not fit.
+        CheckpointInvalid: There is no checkpoint, it does not fit, or its run is not at its end.
     """
     if isinstance(spec, ModelTeacher):
         try:
@@ -116,7 +116,7 @@ def open_teacher(name: str, spec: TeacherSpec, roots: Roots) -> Teacher:
 
 def _open_run(name: str, run: str, roots: Roots) -> Teacher:
     folder = roots.runs / run
-    checkpoint = load_checkpoint(folder)
+    checkpoint = load_finished(folder)
     student, pixels = restore_student(checkpoint)
     network = NetworkTeacher(student, pixels, digest_file(folder / FILE))
     centres = checkpoint.best.get("head.centres")

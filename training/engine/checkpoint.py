@@ -80,3 +80,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many classes for a damaged file
         raise CheckpointInvalid(f"{path} cannot be read ({type(error).__name__}); delete it to start again") from error
+
+
+def load_finished(folder: Path) -> Checkpoint:
+    """Read the checkpoint of a run that is at its end, for whatever learns from it or begins with it.
+
+    Raises:
+        CheckpointInvalid: There is none, it is damaged, or the run has steps left: what learnt from it now would differ
+            from what learns from it later, and nothing would say so.
+    """
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.step < checkpoint.total:
+        raise CheckpointInvalid(
+            f"{folder} stopped at step {checkpoint.step} of {checkpoint.total}: end it first, with `facet-train fit`"
+        )
+    return checkpoint

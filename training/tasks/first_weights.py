@@ -32,7 +32,7 @@ from training.backbones.weights import KEPT, read_facts, read_student
 from training.data.samples import Pool
 from training.distillation.teachers import ModelTeacher, Teacher, TeacherSpec
 from training.distillation.teaching import Teaching
-from training.engine.checkpoint import load_checkpoint
+from training.engine.checkpoint import load_finished
 from training.errors import InitialisationFailed, RecipeInvalid
 from training.recipe import Roots
 
@@ -110,7 +110,7 @@ def _of_model(init: FromRun | FromModel | FromWeights, roots: Roots) -> Earlier:
         data = {str(name): str(digest) for name, digest in dict(read_facts(kept)["data"]).items()}  # type: ignore[call-overload]
         return Earlier(*read_student(kept), f"kept weights {init.weights}", data)
     if isinstance(init, FromRun):
-        run = load_checkpoint(roots.runs / init.run)
+        run = load_finished(roots.runs / init.run)
         return Earlier(*restore_student(run), init.run, dict(run.facts["data"]))
     folder = Registry.scan(roots.model_folders).find(init.model)
     name = folder.manifest.identity

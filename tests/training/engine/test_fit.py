@@ -287,6 +287,18 @@ def test_a_run_does_not_go_on_with_other_crops(roots: Roots, make_recipe: MakeRe
     assert load_checkpoint(run(make_recipe(), roots)).step == 6
 
 
+def test_nothing_learns_from_a_run_that_has_steps_left(roots: Roots, make_recipe: MakeRecipe) -> None:
+    run(make_recipe(name="half"), roots, until=3)
+    taught = make_recipe(name="taught", teachers={"t": {"kind": "run", "run": "half"}}, terms=[IDENTITY])
+    begun = make_recipe(name="begun", init={"kind": "checkpoint", "run": "half"})
+    for recipe in (taught, begun):
+        with pytest.raises(CheckpointInvalid, match="half stopped at step 3 of 6: end it first"):
+            run(recipe, roots)
+    run(make_recipe(name="half"), roots)
+    for recipe in (taught, begun):
+        assert load_checkpoint(run(recipe, roots)).step == 6
+
+
 def test_a_finished_run_is_left_as_it_is(roots: Roots, make_recipe: MakeRecipe) -> None:
     """Whatever has become since of what it learnt from."""
     finished = (run(make_recipe(), roots) / "checkpoint.pt").read_bytes()
