@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -21,6 +22,33 @@ from service.index.base import CandidateList, Vector, VectorIndex
 from service.index.scoring import Scoring
 from service.index.stored_templates import TemplateReader
 
+PAUSES = (0.0, 0.002, 0.01)
+"""Seconds before a search is made again that met a change half-way."""
+
+
+class Found(NamedTuple):
+    """What a search found for each probe, best first.
+
+    `overtaken` says that index and database were not of one moment: a template that somebody is given, or that changes
+    hands, is in one before it is in the other, and its person may be missing.
+    """
+
+    hits: list[list[Hit]]
+    overtaken: bool
+
+
+def settle(search_once: Callable[[], Found]) -> list[list[Hit]]:
+    """Search again, in a transaction of its own each time, while a change overtakes the search, but not for long.
+
+    An erased template may stay in an index for a while, and then nothing is missing.
+    """
+    for pause in PAUSES:
+        found = search_once()
+        if not found.overtaken:
+            return found.hits
+        time.sleep(pause)
+    return search_once().hits
+
 
 def search(
     connection: sa.Connection,
@@ -32,7 +60,7 @@ def search(
     k: int,
     scoring: Scoring | None,
     observe: Callable[[str, float], None],
-) -> list[list[Hit]]:
+) -> Found:
     """Search for each of (N, D) unit probes the k best subjects, each once with its best face, best first.
 
     `observe` is told "index" and the seconds that each search of the index took.
@@ -47,27 +75,29 @@ def search(
     model = connection.execute(sa.select(models.c.row, models.c.dim).where(models.c.digest == digest)).one_or_none()
     matrix = vectors.check(probes, None if model is None else model.dim)
     scores = [partial(_score, probe=matrix[at], scoring=scoring, at=at) for at in range(len(matrix))]
-    depth = k
+    depth, unknown = k, False
     while True:
         started = time.perf_counter()
         results: list[CandidateList] = []
         if model is not None and scoring is None:
             results = index.search(connection, (row, model.row), matrix, depth)
         elif model is not None and scoring is not None:
-            results = normalised.search(connection, index, reader, (row, model.row), model.dim, matrix, depth, scoring)
+            place = (row, model.row)
+            results, unknown = normalised.search(connection, index, reader, place, model.dim, matrix, depth, scoring)
         observe("index", time.perf_counter() - started)
         if not any(len(result.rows) for result in results):
             present = queries.models_of(connection, templates.c.collection_row == row)
             if present and digest not in present:
                 raise TemplateMissing(f"Collection '{collection}'", digest, present)
-            return [[] for _ in matrix]
-        hits, damaged = queries.hits(connection, results, scores, reader)
+            return Found([[] for _ in matrix], unknown)
+        hits, damaged, missing = queries.hits(connection, results, scores, reader)
+        unknown = unknown or missing
         if damaged and model is not None:
             index.leave_out((row, model.row), damaged)
         elif any(len(own) < k and len(each.rows) >= depth for own, each in zip(hits, results, strict=True)):
             depth *= 2  # those who have expired or are just being erased may hide others
         else:
-            return [own[:k] for own in hits]
+            return Found([own[:k] for own in hits], unknown)
 
 
 def compare(

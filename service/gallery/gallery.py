@@ -384,12 +384,12 @@ class Gallery:
             ScoreInvalid: A comparison gave no cosine.
         """
 
-        def read(connection: sa.Connection) -> list[list[Hit]]:
+        def read(connection: sa.Connection) -> comparison.Found:
             return comparison.search(
                 connection, self.index, self._reader, collection, digest, probes, k, scoring, self._observe
             )
 
-        return self._read(read, "search")
+        return comparison.settle(lambda: self._read(read, "search"))
 
     def compare(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -231,14 +231,25 @@ def numbered_faces(
     return [face for _, face in page], int(total or 0)
 
 
+class Named(NamedTuple):
+    """What an index found, by the names that the database has for it.
+
+    `damaged` are the rows of what is damaged there, for the index to leave out: it may hide another face of the same
+    person. `unknown` says that the index found what the database does not hold: one of them is ahead of the other.
+    """
+
+    hits: list[list[Hit]]
+    damaged: list[int]
+    unknown: bool
+
+
 def hits(
     connection: sa.Connection, results: Sequence[CandidateList], scores: Sequence[Score], reader: TemplateReader
-) -> tuple[list[list[Hit]], list[int]]:
+) -> Named:
     """Return what an index found, named from the database and compared with what this holds, best first.
 
-    What the database no longer holds is left out, and so are those whose date has come, and what is damaged there: an
+    What the database does not hold is left out, and so are those whose date has come, and what is damaged there: an
     index alone matches nobody.
-    Returns also the rows of what is damaged, for the index to leave out: it may hide another face of the same person.
 
     Args:
         connection: Open.
@@ -254,6 +265,7 @@ def hits(
     for start in range(0, len(rows), 500):
         answer = connection.execute(_HITS, {"rows": rows[start : start + 500]})
         named.update((entry.row, entry) for entry in answer)
+    unknown = len(named) < len(rows)
     at = now()
     named = {row: entry for row, entry in named.items() if entry.expires_at is None or entry.expires_at > at}
     for entry in named.values():
@@ -271,7 +283,7 @@ def hits(
             else:
                 damaged.append(entry.row)
         ranked.append(sorted(own, key=lambda hit: -hit.score))
-    return ranked, damaged
+    return Named(ranked, damaged, unknown)
 
 
 def models_of(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[str, ...]:

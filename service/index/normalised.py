@@ -9,7 +9,8 @@ what matters. That holds on every engine, and a model's new normalisation needs 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -32,6 +33,13 @@ _OF_SUBJECTS = (
 )
 
 
+class Ranked(NamedTuple):
+    """The best of every probe; `unknown` says that the index listed a template that the database does not hold."""
+
+    results: list[CandidateList]
+    unknown: bool
+
+
 def search(
     connection: sa.Connection,
     index: VectorIndex,
@@ -41,7 +49,7 @@ def search(
     probes: Matrix,
     k: int,
     scoring: Scoring,
-) -> list[CandidateList]:
+) -> Ranked:
     """For each of (Q,D) probes the k subjects with the highest normalised score, each once with its best template."""
     depth, listed = max(NEAREST, k + 1), max(LISTED, 2 * k)
     lists = index.search(connection, place, probes, listed)
@@ -56,7 +64,7 @@ def search(
             _is_settled(_beyond(result, depth, listed) + float(own), ranked, k, scoring.least)
             for result, ranked, own in zip(lists, results, scoring.own, strict=True)
         ):
-            return results
+            return Ranked(results, unknown=read.lack(result.rows[:depth] for result in lists))
         if depth == listed:
             listed = min(4 * listed, DEEPEST)
             lists = index.search(connection, place, probes, listed)
@@ -83,6 +91,7 @@ class _Templates:
     ) -> None:
         self._connection, self._reader, self._model, self._scoring = connection, reader, model, scoring
         self._subjects: set[int] = set()
+        self._held: set[int] = set()
         self._rows, self._groups = np.empty(0, np.int64), np.empty(0, np.int64)
         self._vectors, self._offsets = np.empty((0, dim), np.float32), np.empty(0, np.float32)
 
@@ -94,6 +103,7 @@ class _Templates:
         for start in range(0, len(new), AT_ONCE):
             values = {"subjects": new[start : start + AT_ONCE], "model": self._model}
             entries += self._connection.execute(_OF_SUBJECTS, values).all()
+        self._held.update(entry.row for entry in entries)
         if not entries:
             return
         sound, matrix = self._reader.read(entries, self._vectors.shape[1])
@@ -103,6 +113,10 @@ class _Templates:
         self._vectors = np.concatenate([self._vectors, matrix])
         if len(matrix):
             self._offsets = np.append(self._offsets, self._scoring.offsets(matrix))
+
+    def lack(self, lists: Iterable[Rows]) -> bool:
+        """Whether the database holds not all of the templates in some lists of their rows, sound or not."""
+        return any(not self._held.issuperset(rows.tolist()) for rows in lists)
 
     def rank(self, subjects: Rows, probe: Vector, own: float, k: int) -> CandidateList:
         """The k best of some subjects, each with its best template, for a probe (D,) with its own offset."""

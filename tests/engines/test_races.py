@@ -20,6 +20,7 @@ from service.gallery.changes.subjects import update_subject
 from service.gallery.changes.template_update import add_templates
 from service.gallery.gallery import Gallery
 from service.gallery.records import NewFace, Receipt
+from service.index.base import CandidateList
 from service.index.changes import IndexChange
 from service.index.pgvector import PgvectorIndex
 from tests.engines.conftest import Places
@@ -122,3 +123,18 @@ def test_an_enrolment_leaves_what_it_does_not_say_as_another_has_just_set_it(gal
     kept = gallery.subject("main", "ann")
     assert (kept.metadata, kept.expires_at, kept.faces) == ({"since": "now"}, date, 2)
     assert (told.metadata, told.expires_at, told.faces) == (kept.metadata, kept.expires_at, kept.faces)
+
+
+def test_a_search_beside_a_move_finds_the_other_person(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The move is committed between the search of the index and the naming of what it found."""
+    ask, moves = gallery.index.search, iter([to_bo(gallery)])
+
+    def ask_beside_a_move(*args: Any) -> list[CandidateList]:
+        results = ask(*args)
+        for move in moves:
+            gallery.database.change(move)
+        return results
+
+    monkeypatch.setattr(gallery.index, "search", ask_beside_a_move)
+    (hit,) = gallery.search("main", A, VECTORS[:1], 1)[0]
+    assert (hit.subject, hit.face_id) == ("bo", "of ann")

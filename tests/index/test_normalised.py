@@ -170,7 +170,8 @@ def test_a_search_that_nothing_settles_asks_for_no_more_than_it_looks_at(gallery
     index: Any = Endless()
     reader, scoring = TemplateReader(Keyring.empty()), Scoring(offsets(VECTORS[:1]), offsets)
     given = {"reader": reader, "place": (1, 1), "dim": DIM, "probes": VECTORS[:1], "k": 5, "scoring": scoring}
-    (found,) = gallery.database.read(lambda connection: normalised.search(connection, index, **given))
+    (found,), unknown = gallery.database.read(lambda connection: normalised.search(connection, index, **given))
+    assert unknown
     assert len(found.rows) == 0
     assert max(index.lengths) == index.lengths[-1] == DEEPEST
 

@@ -239,7 +239,7 @@ class Enroll:
         match = (best.groups != subject_row) & matches(best.scores, check.threshold)
         others = CandidateList(best.rows[match], best.groups[match], best.scores[match])
         by_digest = dict(zip(known, scorings, strict=True))
-        (hits,), damaged = queries.hits(
+        (hits,), damaged, _ = queries.hits(
             transaction.connection,
             [others],
             [lambda stored, digest: _best(stored, matrix, by_digest[digest])],
@@ -259,7 +259,8 @@ class Enroll:
     ) -> list[CandidateList]:
         if scoring is None:
             return self._index.search(connection, place, matrix, depth)
-        return normalised.search(connection, self._index, self._reader, place, matrix.shape[1], matrix, depth, scoring)
+        dim = matrix.shape[1]
+        return normalised.search(connection, self._index, self._reader, place, dim, matrix, depth, scoring).results
 
     def _insert_face(
         self,

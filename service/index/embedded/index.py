@@ -166,21 +166,21 @@ class EmbeddedIndex:
         return list(self._indexes.values())
 
     def apply(self, changes: Sequence[IndexChange]) -> None:
-        """Follow committed changes, in order; additions that stand together go in together."""
-        for kind, run in groupby(changes, type):
-            if kind is Added:
-                self._add([change for change in run if isinstance(change, Added)])
-                continue
-            for change in run:
-                if isinstance(change, Removed):
-                    index = self._indexes.get((change.collection, change.model))
-                    if index is not None:
-                        index.remove(np.array(change.rows, np.int64))
-                elif isinstance(change, Dropped):
-                    for place in [place for place in self._indexes if place[0] == change.collection]:
-                        index = self._indexes.pop(place)
-                        index.discard()
-                        self._discarded.append(index)
+        """Follow committed changes: what is added, all together, then what is removed, in order.
+
+        Whoever changes hands is found at every moment so, under the one row or the other; rows are never given twice.
+        """
+        self._add([change for change in changes if isinstance(change, Added)])
+        for change in changes:
+            if isinstance(change, Removed):
+                index = self._indexes.get((change.collection, change.model))
+                if index is not None:
+                    index.remove(np.array(change.rows, np.int64))
+            elif isinstance(change, Dropped):
+                for place in [place for place in self._indexes if place[0] == change.collection]:
+                    index = self._indexes.pop(place)
+                    index.discard()
+                    self._discarded.append(index)
         if any(index.wants_compaction for index in self.indexes()):
             self._wake.set()
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from service.database.audit_log import AuditQuery, read_audit
 from service.database.encryption import Keyring
@@ -21,11 +24,14 @@ from service.gallery.archive.imports import Rule, restore
 from service.gallery.changes import collections, reassignment, subjects
 from service.gallery.changes.collections import Members, members_of
 from service.gallery.changes.reassignment import MovedFace
+from service.gallery.comparison import PAUSES
 from service.gallery.embedded import open_embedded
 from service.gallery.gallery import Gallery
 from service.gallery.maintenance.expiry import Expiry
 from service.gallery.records import Idempotency, Merger, NewFace, Receipt
-from service.index.base import Vector
+from service.index.base import CandidateList, Matrix, Rows, Vector
+from service.index.embedded.tiered import TieredIndex
+from service.index.scoring import Scoring
 from tests.gallery.vectors import people
 
 A, B = "a" * 64, "b" * 64
@@ -62,6 +68,70 @@ def best(gallery: Gallery, vector: Vector, digest: str = A) -> tuple[str, str]:
 
 
 # ---- faces
+
+
+def no_offsets(stored: Matrix) -> NDArray[np.float32]:
+    return np.zeros(len(stored), np.float32)
+
+
+NORMALISED = Scoring(np.zeros(1, np.float32), no_offsets)
+
+
+@pytest.mark.parametrize("scoring", [None, NORMALISED])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_search_beside_a_move_finds_the_one_or_the_other(
+    first: bool, scoring: Scoring | None, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move comes between the database and the index, or between the index and the database."""
+    gallery.enroll("main", "ann", [face(VECTORS[0], "wrong")])
+    gallery.enroll("main", "bea", [face(VECTORS[4])])
+    ask, moves = gallery.index.search, iter([lambda: move(gallery, "wrong", "bea")])
+
+    def ask_beside_a_move(*args: Any) -> list[CandidateList]:
+        if first:
+            next(moves, lambda: None)()
+        results = ask(*args)
+        next(moves, lambda: None)()
+        return results
+
+    monkeypatch.setattr(gallery.index, "search", ask_beside_a_move)
+    (hit,) = gallery.search("main", A, VECTORS[:1], 1, scoring)[0]
+    assert (hit.subject, hit.face_id) == ("bea" if first else "ann", "wrong")
+    assert hit.score == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("scoring", [None, NORMALISED])
+def test_a_search_while_the_index_follows_a_move_finds_the_other_person(
+    scoring: Scoring | None, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0], "wrong")])
+    gallery.enroll("main", "bea", [face(VECTORS[4])])
+    remove, found = TieredIndex.remove, []
+
+    def search_and_remove(index: TieredIndex, rows: Rows) -> int:
+        found.append(gallery.search("main", A, VECTORS[:1], 1, scoring)[0])
+        return remove(index, rows)
+
+    monkeypatch.setattr(TieredIndex, "remove", search_and_remove)
+    move(gallery, "wrong", "bea")
+    assert [[(hit.subject, hit.face_id) for hit in hits] for hits in found] == [[("bea", "wrong")]] * len(found)
+    assert found
+
+
+def test_a_template_that_an_index_alone_has_is_looked_for_only_so_often(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll("main", "ann", [face(VECTORS[0])])
+    ask, asked = gallery.index.search, []
+
+    def ask_for_more(*args: Any) -> list[CandidateList]:
+        asked.append(args)
+        (found,) = ask(*args)
+        return [CandidateList(np.append(found.rows, 999), np.append(found.groups, 999), np.append(found.scores, 0.5))]
+
+    monkeypatch.setattr(gallery.index, "search", ask_for_more)
+    assert [hit.subject for hit in gallery.search("main", A, VECTORS[:1], 3)[0]] == ["ann"]
+    assert len(asked) == 1 + len(PAUSES)
 
 
 def test_a_moved_face_is_found_as_the_other_person(gallery: Gallery) -> None:
