@@ -69,6 +69,7 @@ def papers_row(
     view1: Annotated[Path, typer.Option(help="LFW with pairsDevTrain.txt and pairsDevTest.txt.")],
     seed: Annotated[int, typer.Option(help="Its seed, from 0.")] = 0,
     budget: Annotated[str, typer.Option(help="small (minutes) or real (the table).")] = "real",
+    steps: Annotated[int | None, typer.Option(help="Steps; another number is another comparison.")] = None,
     people: Annotated[str, typer.Option(help="Prepared CelebA, with landmarks and attributes.")] = "celeba",
     turned: Annotated[str, typer.Option(help="Prepared set of few people in many poses.")] = "pins",
     detector: Annotated[str | None, typer.Option(help="Detector for LFW; default: the bundled one.")] = None,
@@ -78,6 +79,7 @@ def papers_row(
 ) -> None:
     """Train one row with one seed to its end and measure it, or go on. What it starts from comes before it."""
     chosen = _budget(budget)
+    chosen = replace(chosen, steps=steps or chosen.steps)
     wanted = next((each for each in ROWS if each.recipe == row), None)
     if wanted is None:
         raise RecipeInvalid(f"no row {row!r}; known: {', '.join(each.recipe for each in ROWS)}")
