@@ -152,8 +152,9 @@ def _sure(claims: Sequence[Json], ended: Mapping[str, int]) -> str:
         return ""
     if not judged:
         return "That is of early rows and of other sets: it says how learning begins, not where it ends."
-    seeds = min(min(ended[claim["row"]], ended[claim["against"]]) for claim in judged)
-    luck = "one seed, so a small gain may be luck" if seeds == 1 else f"{seeds} seeds or more"
+    seeds = {ended[name] for claim in judged for name in (claim["row"], claim["against"])}
+    more = " or more" if len(seeds) > 1 else ""
+    luck = "one seed, so a small gain may be luck" if min(seeds) == 1 else f"{min(seeds)} seeds{more}"
     apart = sum(became(claim) == HELD_APART for claim in judged)
     rest = "" if len(judged) == len(claims) else f" {len(claims) - len(judged)} more claims wait for rows."
     return (

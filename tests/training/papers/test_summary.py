@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from training.papers.summary import (
     AGAINST,
     HALF,
@@ -95,3 +97,13 @@ def test_nothing_is_said_of_early_rows_where_no_claim_can_be_judged() -> None:
         "- **A.** None of its claims can be judged yet. Its best row, `kd`, has 97.0 % on View 1, 1.0 points below the "
         "teacher."
     )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"), [((3, 3), "by 3 seeds;"), ((3, 2), "by 2 seeds or more;"), ((3, 1), "by one seed")]
+)
+def test_how_many_seeds_a_verdict_rests_on(seeds: tuple[int, int], said: str) -> None:
+    control, taught, *_ = ROWS
+    rows = [control | {"seeds": seeds[0]}, taught | {"seeds": seeds[1]}]
+    (line,) = describe_papers({"rows": rows, "claims": [claim("kd", "teaching helps", True, "held")]}).splitlines()
+    assert said in line
