@@ -56,6 +56,10 @@ class Database(Protocol[E]):
         """Run `work` soon, with another commit, and return at once. A crash may lose the last moments of it."""
         ...
 
+    def await_changes(self, seconds: float) -> None:
+        """Wait until what is committed is followed, where the two are not one, but only for so many seconds."""
+        ...
+
     def check(self) -> None:
         """Check that changes are possible.
 

@@ -22,8 +22,8 @@ from service.index.base import CandidateList, Vector, VectorIndex
 from service.index.scoring import Scoring
 from service.index.stored_templates import TemplateReader
 
-PAUSES = (0.0, 0.002, 0.01)
-"""Seconds before a search is made again that met a change half-way."""
+AGAIN, PATIENCE = 3, 0.25
+"""How often a search is made again that met a change half-way, and the seconds that it waits for one at most."""
 
 
 class Found(NamedTuple):
@@ -37,16 +37,16 @@ class Found(NamedTuple):
     overtaken: bool
 
 
-def settle(search_once: Callable[[], Found]) -> list[list[Hit]]:
+def settle(search_once: Callable[[], Found], await_changes: Callable[[float], None]) -> list[list[Hit]]:
     """Search again, in a transaction of its own each time, while a change overtakes the search, but not for long.
 
-    An erased template may stay in an index for a while, and then nothing is missing.
+    What an index alone holds for good, because somebody wrote into the database, costs these searches and no more.
     """
-    for pause in PAUSES:
+    for _ in range(AGAIN):
         found = search_once()
         if not found.overtaken:
             return found.hits
-        time.sleep(pause)
+        await_changes(PATIENCE)
     return search_once().hits
 
 

@@ -389,7 +389,7 @@ class Gallery:
                 connection, self.index, self._reader, collection, digest, probes, k, scoring, self._observe
             )
 
-        return comparison.settle(lambda: self._read(read, "search"))
+        return comparison.settle(lambda: self._read(read, "search"), self.database.await_changes)
 
     def compare(
         self,

@@ -96,6 +96,9 @@ class PostgresDatabase(Database[E]):
         """Run `work` in the background, with other such work; kept until the database takes it or this process ends."""
         self._deferred.add(work)
 
+    def await_changes(self, seconds: float) -> None:
+        """Wait for nothing: what a search must know of a change is committed with it."""
+
     def check(self) -> None:
         """Check nothing: reading says whether the database answers."""
 

@@ -82,6 +82,10 @@ class SqliteDatabase(Database[E]):
         """Run `work` with one of the next commits. A crash may lose the last moments of it."""
         self._writer.defer(work)
 
+    def await_changes(self, seconds: float) -> None:
+        """Wait for the end of the commit under way, if there is one."""
+        self._writer.await_commit(seconds)
+
     def check(self) -> None:
         """Check that the writer goes on and that the disk has room; after a failed change, by trying another."""
         self._writer.check()

@@ -71,6 +71,7 @@ class Writer(Generic[E]):
         self._jobs: deque[_Job[E]] = deque()
         self._deferred: deque[_Job[E]] = deque()
         self._ready = threading.Condition()
+        self._committing = threading.Lock()
         self._closing = False
         self._broken: Exception | None = None
         self.failure: StorageError | None = None
@@ -117,6 +118,11 @@ class Writer(Generic[E]):
             if len(self._deferred) == 1:  # the writer already counts the time of an earlier one
                 self._ready.notify()
 
+    def await_commit(self, seconds: float) -> None:
+        """Wait until the commit under way is applied to the indexes, if there is one, but only for so many seconds."""
+        if self._committing.acquire(timeout=seconds):
+            self._committing.release()
+
     @property
     def waiting(self) -> int:
         """Jobs in the queue."""
@@ -149,7 +155,8 @@ class Writer(Generic[E]):
     def _run(self) -> None:
         while (jobs := self._take()) is not None:
             try:
-                self._commit(jobs)
+                with self._committing:
+                    self._commit(jobs)
             except Exception as error:  # database and index may disagree now: stop rather than serve a difference
                 log.exception("the gallery's writer stopped")
                 with self._ready:

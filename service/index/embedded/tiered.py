@@ -17,6 +17,9 @@ from service.index.base import CandidateList, Matrix, Rows, distinct
 from service.index.embedded.memtable import SMALLEST, Memtable, find
 from service.index.embedded.segment import CHUNK, BuildStopped, Part, Segment, SegmentSet, build
 
+TRIES = 3
+"""How often a search is made at most while something is removed beside it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
@@ -104,7 +107,7 @@ class TieredIndex:
         self._change = threading.Lock()
         self._compacting = threading.Lock()
         self._gone = False
-        self._erasing = 0
+        self._erasing = self._removals = 0
 
     def add(self, rows: Rows, groups: Rows, vectors: Matrix) -> None:
         """Append to the memtable; every search that begins after the return sees it."""
@@ -117,6 +120,7 @@ class TieredIndex:
     def remove(self, rows: Rows) -> int:
         """Clear the flags of `rows`; no search that begins after the return gives them back."""
         with self._change:
+            self._removals += 1  # before any flag is cleared: searches under way look again
             view = self._view
             positions = view.memtable.positions(rows)
             view.memtable.alive[positions] = False
@@ -130,23 +134,16 @@ class TieredIndex:
         return removed
 
     def search(self, probes: Matrix, k: int) -> list[CandidateList]:
-        """Search the memtable exactly and the segments by short list, until k groups are found or all is seen."""
-        view = self._view
-        nothing = np.empty(0, np.int64)
-        results = [CandidateList(nothing, nothing, np.empty(0, np.float32))] * len(probes)
-        total = view.memtable.length + len(view.segments.rows)
-        waiting = np.arange(len(probes))
-        reach = min(k + 8, total)
-        while len(waiting) and reach:
-            deeper = []
-            for place, seen in zip(waiting, self._look(view, probes[waiting], reach), strict=True):
-                best = distinct(seen.rows, seen.groups, seen.scores, k)
-                results[place] = best
-                enough = len(best.rows) == k and best.scores[-1] >= seen.unseen
-                if reach < total and (not enough or 2 * seen.dead > reach):
-                    deeper.append(place)
-            waiting = np.array(deeper, np.int64)
-            reach = min(4 * reach, total)
+        """Search the memtable exactly and the segments by short list, until k groups are found or all is seen.
+
+        What is removed meanwhile may have been added again under another row, which the view of before lacks: then the
+        search is made again.
+        """
+        for _ in range(TRIES):
+            removals = self._removals
+            results = self._search(self._view, probes, k)
+            if removals == self._removals:
+                break
         return results
 
     def rows(self) -> Rows:
@@ -189,6 +186,24 @@ class TieredIndex:
     def segments(self) -> int:
         """Segments at this moment."""
         return len(self._view.segments.members)
+
+    def _search(self, view: View, probes: Matrix, k: int) -> list[CandidateList]:
+        nothing = np.empty(0, np.int64)
+        results = [CandidateList(nothing, nothing, np.empty(0, np.float32))] * len(probes)
+        total = view.memtable.length + len(view.segments.rows)
+        waiting = np.arange(len(probes))
+        reach = min(k + 8, total)
+        while len(waiting) and reach:
+            deeper = []
+            for place, seen in zip(waiting, self._look(view, probes[waiting], reach), strict=True):
+                best = distinct(seen.rows, seen.groups, seen.scores, k)
+                results[place] = best
+                enough = len(best.rows) == k and best.scores[-1] >= seen.unseen
+                if reach < total and (not enough or 2 * seen.dead > reach):
+                    deeper.append(place)
+            waiting = np.array(deeper, np.int64)
+            reach = min(4 * reach, total)
+        return results
 
     def _look(self, view: View, probes: Matrix, reach: int) -> list[_Seen]:
         """The `reach` best of each tier, for each probe."""

@@ -189,6 +189,23 @@ def test_searches_beside_changes_and_rebuilds_never_see_the_removed_nor_miss_the
     assert len(index) == 1000 + 4500 - 900
 
 
+def test_what_gets_another_row_while_it_is_searched_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new row is added before the old one goes, and both after the search has taken its view."""
+    index, (vector, other) = TieredIndex(DIM, SMALL), people(2, 1, DIM)
+    index.add(np.array([1, 2]), np.array([10, 20]), np.stack([vector, other]))
+    whole, times = TieredIndex._look, iter([None])
+
+    def look_beside_a_move(self: TieredIndex, *args: Any) -> Any:
+        for _ in times:
+            index.add(np.array([3]), np.array([30]), vector[None])
+            index.remove(np.array([1]))
+        return whole(self, *args)
+
+    monkeypatch.setattr(TieredIndex, "_look", look_beside_a_move)
+    (found,) = index.search(vector[None], 1)
+    assert found.rows.tolist() == [3]
+
+
 @pytest.mark.parametrize("change", [TieredIndex.rewrite, TieredIndex.erase], ids=["sealed anew", "erased"])
 def test_a_changed_file_writes_nothing_that_a_search_may_be_reading(
     tmp_path: Path, change: Callable[[TieredIndex], None]
