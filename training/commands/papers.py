@@ -45,8 +45,7 @@ def papers(
     runs: Runs = RUNS,
 ) -> None:
     """Run every method of the papers beside its control; write table and plot. Call it again to go on."""
-    chosen = _budget(budget)
-    chosen = replace(chosen, steps=steps or chosen.steps, seeds=seeds or chosen.seeds)
+    chosen = _budget(budget, steps, seeds)
     roots = _rooted(chosen, data, models, runs)
     celeba = open_set(data / people)
     benchmark = _prepare(chosen, view1, celeba, open_set(data / turned), detector, roots, runs)
@@ -78,8 +77,7 @@ def papers_row(
     runs: Runs = RUNS,
 ) -> None:
     """Train one row with one seed to its end and measure it, or go on. What it starts from comes before it."""
-    chosen = _budget(budget)
-    chosen = replace(chosen, steps=steps or chosen.steps)
+    chosen = _budget(budget, steps)
     wanted = next((each for each in ROWS if each.recipe == row), None)
     if wanted is None:
         raise RecipeInvalid(f"no row {row!r}; known: {', '.join(each.recipe for each in ROWS)}")
@@ -121,10 +119,12 @@ def describe(row_run: RowRun) -> str:
     return f"{run_name(row_run.row.recipe, row_run.seed):28} {numbers or f'not run: {row_run.reason}'}"
 
 
-def _budget(name: str) -> Budget:
+def _budget(name: str, steps: int | None = None, seeds: int | None = None) -> Budget:
+    """A budget by its name, with other steps and seeds where they are given."""
     if name not in BUDGETS:
         raise RecipeInvalid(f"no budget {name!r}; known: {', '.join(BUDGETS)}")
-    return BUDGETS[name]
+    known = BUDGETS[name]
+    return replace(known, steps=steps or known.steps, seeds=seeds or known.seeds)
 
 
 def _prepare(

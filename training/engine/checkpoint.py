@@ -47,6 +47,11 @@ class Checkpoint:
         """The weights to use: the average where there is one."""
         return self.average if self.average is not None else self.model
 
+    @property
+    def ended(self) -> bool:
+        """Whether no step is left."""
+        return self.step >= self.total
+
     def read_recipe(self, kind: type[R]) -> R:
         """Read the recipe as one of this kind.
 
@@ -90,7 +95,7 @@ def load_finished(folder: Path) -> Checkpoint:
             from what learns from it later, and nothing would say so.
     """
     checkpoint = load_checkpoint(folder)
-    if checkpoint.step < checkpoint.total:
+    if not checkpoint.ended:
         raise CheckpointInvalid(
             f"{folder} stopped at step {checkpoint.step} of {checkpoint.total}: end it first, with `facet-train fit`"
         )

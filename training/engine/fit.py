@@ -62,7 +62,7 @@ def fit(
     )
     fabric.launch()
     earlier = _resumable(folder, recipe)
-    if earlier is not None and earlier.step >= earlier.total:
+    if earlier is not None and earlier.ended:
         return folder
     torch.manual_seed(recipe.seed)
     with fabric.rank_zero_first():  # who computes the teachers' targets; the others find them

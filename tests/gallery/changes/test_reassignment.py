@@ -69,14 +69,20 @@ def best(gallery: Gallery, vector: Vector, digest: str = A) -> tuple[str, str]:
     return hit.subject, hit.face_id
 
 
-# ---- faces
-
-
 def no_offsets(stored: Matrix) -> NDArray[np.float32]:
     return np.zeros(len(stored), np.float32)
 
 
 NORMALISED = Scoring(np.zeros(1, np.float32), no_offsets)
+
+
+def enrol_mistaken(gallery: Gallery) -> None:
+    """Ann and Bea, of one face each; Ann's will turn out to be Bea's."""
+    gallery.enroll("main", "ann", [face(VECTORS[0], "wrong")])
+    gallery.enroll("main", "bea", [face(VECTORS[4])])
+
+
+# ---- faces
 
 
 @pytest.mark.parametrize("scoring", [None, NORMALISED])
@@ -85,8 +91,7 @@ def test_a_search_beside_a_move_finds_the_one_or_the_other(
     first: bool, scoring: Scoring | None, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The move comes between the database and the index, or between the index and the database."""
-    gallery.enroll("main", "ann", [face(VECTORS[0], "wrong")])
-    gallery.enroll("main", "bea", [face(VECTORS[4])])
+    enrol_mistaken(gallery)
     ask, moves = gallery.index.search, iter([lambda: move(gallery, "wrong", "bea")])
 
     def ask_beside_a_move(*args: Any) -> list[CandidateList]:
@@ -106,8 +111,7 @@ def test_a_search_beside_a_move_finds_the_one_or_the_other(
 def test_a_search_while_the_index_follows_a_move_finds_the_other_person(
     scoring: Scoring | None, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gallery.enroll("main", "ann", [face(VECTORS[0], "wrong")])
-    gallery.enroll("main", "bea", [face(VECTORS[4])])
+    enrol_mistaken(gallery)
     remove, found = TieredIndex.remove, []
 
     def search_and_remove(index: TieredIndex, rows: Rows) -> int:
@@ -125,8 +129,7 @@ def test_a_search_waits_for_an_index_that_is_behind(
     scoring: Scoring | None, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The move is committed, and what it adds comes to the index a while after."""
-    gallery.enroll("main", "ann", [face(VECTORS[0], "wrong")])
-    gallery.enroll("main", "bea", [face(VECTORS[4])])
+    enrol_mistaken(gallery)
     add, search = TieredIndex.add, partial(gallery.search, "main", A, VECTORS[:1], 1, scoring)
     with ThreadPoolExecutor(1) as pool:
         found: list[Future[list[list[Hit]]]] = []
